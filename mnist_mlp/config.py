@@ -1,0 +1,92 @@
+"""Every option of a training run, declared once.
+
+A field of `Config` is the flag on the command line, the key in the run directory's `config.json` and the
+check at construction. No framework is imported here: a wrong flag must be answered at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mnist_mlp.errors import UserError
+from mnist_mlp.options import check, nearest, option
+
+MODELS = (
+    *("softmax", "mlp", "wide", "deep", "mlp_sigmoid", "mlp_tanh"),
+    *("mlp_dropout", "mlp_l2", "mlp_zeros", "cnn"),
+)
+OPTIMIZERS = (  # by their Keras names
+    *("sgd", "rmsprop", "adam", "adamw", "adadelta", "adagrad", "adamax"),
+    *("adafactor", "nadam", "ftrl", "lion", "lamb", "muon"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One training run. Raises `UserError` for a value that no run could have."""
+
+    preset: str = option(
+        "default", "values to start from; flags override them", choices=("default", "lecture", "smoke")
+    )
+    model: str = option("mlp", "the network", choices=MODELS)
+    dataset: str = option(
+        "auto",
+        "auto: MNIST, else the embedded digits; mnist: never anything else; digits: 1,797 real ones, no download",
+        choices=("auto", "mnist", "fashion_mnist", "digits"),
+    )
+    data_dir: str = option("", "directory with IDX files (.gz or not), mnist.npz or a prepared TFDS data set")
+    data_source: str = option(
+        "auto",
+        "take the data from this source alone",
+        choices=("auto", "idx", "npz", "keras", "tfds", "download"),
+    )
+    pixels: str = option(
+        "unit", "what the network sees: unit: 0 to 1; raw: 0 to 255, as in the lecture", choices=("unit", "raw")
+    )
+    validation_fraction: float = option(
+        0.0, "share of the training images kept for validation", low=0.0, high=0.9
+    )
+    epochs: int = option(5, "passes over the training images", low=0, high=1_000_000)
+    batch_size: int = option(32, "images per step (the global batch)", low=1, high=2**31 - 1)
+    optimizer: str = option("adam", "a Keras optimizer by name", choices=OPTIMIZERS)
+    learning_rate: float | None = option(
+        None, "step size; not given: the optimizer's own (Adam 0.001)", kind=float, low=0.0, open_ends=True
+    )
+    seed: int = option(0, "draws the initial weights, the order and the dropout", low=0, high=2**32 - 1)
+    strategy: str = option(
+        "auto", "device: auto takes the best one that is there", choices=("auto", "cpu", "gpu", "tpu")
+    )
+    engine: str = option(
+        "compiled", "compiled: an epoch is one program; fit: plain Model.fit", choices=("compiled", "fit")
+    )
+    precision: str = option("float32", "arithmetic of the layers", choices=("float32", "bfloat16"))
+    run_dir: str = option("", "where the run is written; not given: runs/DATE-TIME-MODEL")
+    json: bool = option(False, "print the result as one JSON object; the rest goes to standard error")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """The inverse of `to_dict`. Raises `UserError` for an unknown key or a bad value."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in names:
+                raise UserError(f"unknown option {name!r}{nearest(name, names)}")
+        return cls(**values)
+
+
+PRESETS: dict[str, Config] = {
+    # The lecture's network on pixels from 0 to 1: `python -m mnist_mlp.train`, any CPU.
+    "default": Config(),
+    # The lecture's program to the letter, raw pixels: `python -m mnist_mlp.train --preset lecture`.
+    "lecture": Config(preset="lecture", pixels="raw"),
+    # Does this installation train at all? Seconds, no download: `python -m mnist_mlp.train --preset smoke`.
+    "smoke": Config(preset="smoke", dataset="digits", epochs=10),
+}

@@ -1,0 +1,90 @@
+"""How an option is declared, and how a value is held against its declaration.
+
+An options dataclass (`Config`, or the `Options` of a program) gives each field by `option(default, help, …)` and
+calls `check(self)` at construction. The command line is made from the same declarations (command.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mnist_mlp.errors import UserError
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    kind: type | None = None,
+    choices: Sequence[str] = (),
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_ends: bool = False,
+) -> Any:
+    """Declares one option; `low` ≤ value ≤ `high`, or `low` < value < `high` with `open_ends`.
+
+    `kind` is the type of a value where the default (None: "not given") does not tell it.
+    """
+    metadata = {
+        "help": help,
+        "kind": kind or type(default),
+        "choices": tuple(choices),
+        "range": (low, high, open_ends),
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def option_of(declared: type, name: str) -> Any:
+    """The same option once more, in the options of another program."""
+    (field,) = [field for field in dataclasses.fields(declared) if field.name == name]
+    return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
+def check(options: Any) -> None:
+    """Holds each field of an options dataclass against its declaration; raises `UserError` in terms of flags."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value is None and field.default is None:
+            continue
+        kind, choices = field.metadata["kind"], field.metadata["choices"]
+        if kind is float and type(value) is int:
+            value = float(value)
+            object.__setattr__(options, field.name, value)  # 1 and 1.0 are the same option
+        if type(value) is not kind:
+            raise UserError(f"--{field.name}: expected {expected(field)}, received {value!r}")
+        if choices and value not in choices:
+            raise UserError(
+                f"--{field.name}: expected one of {', '.join(choices)}; received {value!r}{nearest(value, choices)}"
+            )
+        if kind in (int, float) and not in_range(value, *field.metadata["range"]):
+            raise UserError(f"--{field.name}: expected {expected(field)}, received {value}")
+
+
+def in_range(value: float, low: float, high: float, open_ends: bool) -> bool:
+    """Whether a number is finite and within its bounds."""
+    if not math.isfinite(value):
+        return False
+    return low < value < high if open_ends else low <= value <= high
+
+
+def expected(field: dataclasses.Field[Any]) -> str:
+    """What a field accepts, in words: "a whole number of at least 1"."""
+    kind, (low, high, open_ends) = field.metadata["kind"], field.metadata["range"]
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
+    if open_ends:
+        return f"{words} above {low:g}" + (f" and below {high:g}" if math.isfinite(high) else "")
+    if high < 10:
+        return f"{words} from {low:g} to {high:g}"
+    if kind is int and math.isfinite(high):
+        return f"{words} from {low:,} to {high:,}"
+    return words
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """"; did you mean X?" for the closest known word, or nothing."""
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

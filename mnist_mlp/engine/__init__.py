@@ -1,0 +1,104 @@
+"""The contract of an engine: a model, an optimizer and the data set, resident on a device.
+
+An *order* is int32 [steps, batch]: the examples of each step by index, -1 where there is none (weight 0).
+The loss of a step is Σ wᵢlᵢ / Σ wᵢ over the global batch, plus the model's penalties; l is the cross-entropy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from mnist_mlp.data import Split
+from mnist_mlp.devices import Plan
+from mnist_mlp.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Sums:
+    """What training saw: the network scored on each example in the step that learned from it, before the update."""
+
+    loss_sum: float  # Σ cross-entropy over the examples, in nats, without penalties
+    correct: int
+    seen: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What evaluation found; every example counts once."""
+
+    confusion: np.ndarray  # int64 [10, 10], rows are the truth
+    loss_sum: float
+
+    @property
+    def correct(self) -> int:
+        return int(np.trace(self.confusion))
+
+    @property
+    def total(self) -> int:
+        return int(self.confusion.sum())
+
+
+class Engine(Protocol):
+    """What a device offers to the programs."""
+
+    model: keras.Model
+    optimizer: keras.Optimizer | None
+    device: str  # what was asked to compute and does: "GPU: NVIDIA L4"
+    xla: bool
+    replicas: int
+
+    def compile(self) -> None:
+        """Makes ready what `train` and `evaluate` run; changes no weight."""
+
+    def train(self, order: np.ndarray) -> Sums:
+        """Runs those steps on the training images."""
+
+    def evaluate(self, split: str) -> Counts:
+        """Scores a split ("test" or "validation"), every example once, for any batch size."""
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """float32 [n, 10], probabilities of uint8 images [n, 28, 28]."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything needed to go on, by name: weights, optimizer, random state, counters."""
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """The inverse of `state`."""
+
+
+def named_variables(model: keras.Model, optimizer: keras.Optimizer | None) -> dict[str, keras.Variable]:
+    """All variables of a run under names that depend on neither the backend nor what else the process has built."""
+    named = {f"model/{variable.path}": variable for variable in model.variables}
+    if optimizer is not None:
+        named |= {f"optimizer/{index}/{v.name}": v for index, v in enumerate(optimizer.variables)}
+    return named
+
+
+def start(
+    plan: Plan,
+    kind: str,
+    make_model: Callable[[], keras.Model],
+    make_optimizer: Callable[[], keras.Optimizer | None],
+    splits: Mapping[str, Split],
+    batch_size: int,
+) -> Engine:
+    """The engine `kind` ("compiled" or "fit") on the planned device, holding the splits.
+
+    Model and optimizer come as functions, since an engine decides where they are built. `make_optimizer` gives
+    None, and `splits` has no "train", where nothing is trained. Raises `UserError` if the device is not there.
+    """
+    if keras.backend.backend() != plan.backend:
+        raise UserError(
+            f"expected Keras on {plan.backend}, it already runs on {keras.backend.backend()}; start a new process"
+        )
+    from mnist_mlp.engine.fit import FitEngine
+    from mnist_mlp.engine.tensorflow import TensorFlowEngine, attach
+
+    device = attach(plan)
+    engine = FitEngine if kind == "fit" else TensorFlowEngine
+    return engine(make_model(), make_optimizer(), splits, batch_size, device)

@@ -1,0 +1,79 @@
+"""Plain `Model.fit` behind the engine's contract: the oracle for the compiled engines, and slow. Keras alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from mnist_mlp.data import Split
+from mnist_mlp.engine import Counts, Sums, named_variables
+from mnist_mlp.metrics import confusion_matrix
+from mnist_mlp.models import to_logits
+
+
+class FitEngine:
+    """See `Engine` for the contract. `optimizer` may be None where nothing is trained."""
+
+    replicas = 1
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer | None,
+        splits: Mapping[str, Split],
+        batch_size: int,
+        device: str,
+    ):
+        self.model, self.optimizer, self.splits = model, optimizer, splits
+        self.batch_size, self.device = batch_size, device
+        self.network = to_logits(model)
+        self.network.compile(
+            optimizer=optimizer or "sgd",
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[
+                keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+                keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy"),
+            ],
+        )
+        if optimizer is not None:
+            optimizer.build(model.trainable_variables)
+        self.xla = bool(self.network.jit_compile)
+
+    def compile(self) -> None:
+        """Nothing: `fit` compiles in its first epoch."""
+
+    def train(self, order: np.ndarray) -> Sums:
+        used = order[order >= 0]
+        split = self.splits["train"]
+        history = self.network.fit(
+            split.images[used],
+            split.labels[used],
+            batch_size=order.shape[1],
+            epochs=1,
+            shuffle=False,
+            verbose=0,
+        ).history
+        seen = len(used)
+        return Sums(history["cross_entropy"][0] * seen, round(history["accuracy"][0] * seen), seen)
+
+    def evaluate(self, split: str) -> Counts:
+        images, labels = self.splits[split].images, self.splits[split].labels
+        logits = self.network.predict(images, batch_size=self.batch_size, verbose=0).astype(np.float64)
+        rows = np.arange(len(labels))
+        log_sum = logits.max(1) + np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1))
+        return Counts(confusion_matrix(labels, logits.argmax(1)), float((log_sum - logits[rows, labels]).sum()))
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        return self.model.predict(images, batch_size=self.batch_size, verbose=0)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {
+            name: keras.ops.convert_to_numpy(v)
+            for name, v in named_variables(self.model, self.optimizer).items()
+        }
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        for name, variable in named_variables(self.model, self.optimizer).items():
+            variable.assign(state[name])

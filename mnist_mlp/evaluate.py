@@ -1,0 +1,102 @@
+"""Scores the saved model of a run once more on the test images: the same counts, the same keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from mnist_mlp import chatter, command, data, devices, report, rundir
+from mnist_mlp.config import Config
+from mnist_mlp.options import check, option, option_of
+from mnist_mlp.result import Laps, Result, scores, versions
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags of this program; the data and the model are those of the run unless a flag says otherwise."""
+
+    run_dir: str = option("", "the directory of a finished run")
+    data_dir: str = option_of(Config, "data_dir")
+    batch_size: int | None = option(None, "images per step; not given: the run's", kind=int, low=1, high=2**31 - 1)
+    strategy: str = option_of(Config, "strategy")
+    json: bool = option_of(Config, "json")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def main(argv: Sequence[str]) -> None:
+    options = command.parse(Options, argv, program="evaluate", about=__doc__)
+    chatter.silence(devices.plan(options.strategy))
+    stream = sys.stderr if options.json else sys.stdout
+    result = evaluate(options, say=lambda text: print(text, file=stream, flush=True))
+    if options.json:
+        print(json.dumps(result.to_dict(), allow_nan=False))
+
+
+def evaluate(options: Options, say: Callable[[str], None] = print) -> Result:
+    """The run's result with `test`, `device`, `seconds`, `versions` and `peak_memory_mb` measured anew."""
+    laps = Laps()
+    plan = devices.plan(options.strategy)
+    config, trained = rundir.read_run(options.run_dir)
+    dataset = data.load(data_of_run(config, trained, options.data_dir))
+    laps.end("load")
+
+    os.environ.update(plan.environment)
+    from mnist_mlp import engine as engines  # after the environment, and after what can fail early
+
+    laps.end("import")
+
+    batch_size = options.batch_size or trained.batch_size
+    engine = engines.start(
+        plan,
+        trained.engine,
+        lambda: rundir.load_model(options.run_dir),
+        lambda: None,
+        {"test": dataset.test},
+        batch_size,
+    )
+    engine.compile()
+    laps.end("compile")
+    test = scores(engine.evaluate("test"))
+    laps.end("evaluate")
+
+    result = dataclasses.replace(
+        trained,
+        dataset={**trained.dataset, "source": dataset.source, "test_examples": len(dataset.test)},
+        batch_size=batch_size,
+        evaluation_steps=math.ceil(len(dataset.test) / batch_size),
+        test=test,
+        device={
+            "requested": options.strategy,
+            "actual": engine.device,
+            "replicas": engine.replicas,
+            "xla": engine.xla,
+            "notes": list(plan.notes),
+        },
+        versions=versions(),
+        **laps.measured(),
+    )
+    result.seconds["train"] = 0.0  # nothing was trained here; the epochs keep their own seconds
+    say(report.closing(result, options.run_dir))
+    if test["confusion"] != trained.test["confusion"]:
+        say("  !      these are not the counts of the training run: " f"{trained.test['correct']:,} right there")
+    return result
+
+
+def data_of_run(config: Config, trained: Result, data_dir: str) -> Config:
+    """The config with the data set that the run really had, and with another place for it if one is given."""
+    name = trained.dataset["name"]
+    if data_dir:
+        return dataclasses.replace(config, dataset=name, data_dir=data_dir, data_source="auto")
+    if name == "digits":
+        return dataclasses.replace(config, dataset=name, data_dir="", data_source="auto")
+    return dataclasses.replace(config, dataset=name)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,86 @@
+"""A result as text for the console: `opening` before training, a line for each epoch, `closing` at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mnist_mlp.result import Result
+
+
+def opening(result: Result) -> str:
+    """What is known before training: the data, the network and the device."""
+    data = result.dataset
+    kept = f" + {data['validation_examples']:,} validation" if data["validation_examples"] else ""
+    lines = [
+        f"data     {data['name']}: {data['train_examples']:,} training{kept} + {data['test_examples']:,} test images",
+        f"         {data['source']}, " + ("content verified" if data["verified"] else "content not verified"),
+        *(f"  !      {note}" for note in data["notes"]),
+        f"device   {result.device['actual']} (asked for: {result.device['requested']}), "
+        f"XLA {'on' if result.device['xla'] else 'off'}, {result.precision}, {result.backend}, {result.engine} engine",
+        *(f"  !      {note}" for note in result.device["notes"]),
+        f"model    {result.model}, {result.optimizer} at {result.learning_rate:g}, seed {result.seed}",
+    ]
+    for row in result.layers:
+        shape = "×".join(map(str, row["output"]))
+        arithmetic = f" = {row['arithmetic']}" if row["arithmetic"] else ""
+        lines.append(f"         {row['kind']:<12} {shape:>9} {row['parameters']:>9,}{arithmetic}")
+    steps, n, batch = result.steps_per_epoch, data["train_examples"], result.batch_size
+    lines += [
+        f"         {'parameters':<12} {'':>9} {result.parameters:>9,}",
+        f"steps    {division(n, batch, steps)} per epoch of training, "
+        f"{division(data['test_examples'], batch, result.evaluation_steps)} of evaluation",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def division(examples: int, batch: int, steps: int) -> str:
+    """How a number of steps comes about: "60000/32 = 1875", "10000/32 → 313"."""
+    return f"{examples}/{batch} {'=' if steps * batch == examples else '→'} {steps}"
+
+
+def epoch_line(row: dict[str, Any], epochs: int) -> str:
+    """One epoch as a line."""
+    line = f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}   loss {row['loss']:.4f}   accuracy {row['accuracy']:.4f}"
+    if "validation_loss" in row:
+        line += f"   validation loss {row['validation_loss']:.4f} accuracy {row['validation_accuracy']:.4f}"
+    return f"{line}   {row['seconds']:.2f} s"
+
+
+def closing(result: Result, run_dir: str) -> str:
+    """What the run came to, and where it is."""
+    test = result.test
+    low, high = test["interval"]
+    s = result.seconds
+    lines = [
+        "",
+        f"test     {test['correct']:,} of {test['total']:,} right = {100 * test['accuracy']:.2f}% "
+        f"(95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {test['loss']:.4f}",
+        *digits_warning(result),
+        "         class  images  right  recall  precision  mistaken for",
+    ]
+    for row in test["per_class"]:
+        recall, precision = (percent(row[key]) for key in ("recall", "precision"))
+        mistaken = "–" if row["mistaken_for"] is None else row["mistaken_for"]
+        lines.append(
+            f"         {row['class']:>5}  {row['examples']:>6}  {row['correct']:>5}  {recall:>6}  {precision:>9}  {mistaken:>12}"
+        )
+    lines += [
+        f"seconds  import {s['import']:.2f} + load {s['load']:.2f} + build and compile {s['compile']:.2f} + train "
+        f"{s['train']:.2f} + evaluate {s['evaluate']:.2f}; in all {s['total']:.2f}",
+        f"memory   {result.peak_memory_mb:,.0f} MB at the peak",
+        "versions " + ", ".join(f"{name} {version}" for name, version in result.versions.items()),
+        f"run      {run_dir}",
+    ]
+    return "\n".join(lines)
+
+
+def digits_warning(result: Result) -> list[str]:
+    """A line beside the accuracy where it might be taken for MNIST's."""
+    if result.dataset["name"] == "mnist":
+        return []
+    return [f"  !      measured on {result.dataset['name']}: this is not MNIST accuracy"]
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}%"

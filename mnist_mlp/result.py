@@ -1,0 +1,134 @@
+"""The result of a run: one dataclass for the console and for JSON, and what it is measured with."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import math
+import platform
+import resource
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnist_mlp import __version__
+from mnist_mlp.metrics import per_class, wilson_interval
+
+if TYPE_CHECKING:
+    import keras
+
+    from mnist_mlp.engine import Counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """All that is known of a run. Its fields are the keys of `result.json`; seconds are wall-clock."""
+
+    model: str
+    parameters: int
+    layers: list[dict[str, Any]]  # name, kind, output, parameters, arithmetic
+    dataset: dict[str, Any]  # name, source, verified, notes, train_examples, validation_examples, test_examples
+    batch_size: int
+    steps_per_epoch: int
+    evaluation_steps: int
+    optimizer: str
+    learning_rate: float
+    epochs: list[dict[str, Any]]  # epoch, loss, accuracy, seconds, and validation_* where images were kept for it
+    test: dict[str, Any]  # correct, total, accuracy, interval, loss, confusion, per_class
+    device: dict[str, Any]  # requested, actual, replicas, xla, notes
+    precision: str
+    backend: str
+    engine: str
+    seed: int
+    preset: str
+    versions: dict[str, str]
+    seconds: dict[str, float]  # import, load, compile, train, evaluate, total
+    peak_memory_mb: float
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Result:
+        """The inverse of `to_dict`. Raises TypeError for other keys."""
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values; a loss that is not a finite number becomes null."""
+        return finite(dataclasses.asdict(self))
+
+
+def finite(value: Any) -> Any:
+    """The same value with None for each float that JSON cannot say (nan, inf)."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def layer_rows(model: keras.Model) -> list[dict[str, Any]]:
+    """A row for each layer, with the arithmetic of its parameters: "(784 + 1) · 128"."""
+    rows = []
+    for layer in model.layers[1:]:  # without the input, which is no layer of the network
+        shapes = [tuple(variable.shape) for variable in layer.trainable_variables]
+        arithmetic = ""
+        if shapes:
+            *fan_in, units = shapes[0]  # the kernel; each unit has one bias more
+            arithmetic = f"({'·'.join(map(str, fan_in))} + 1) · {units}"
+        rows.append(
+            {
+                "name": layer.name,
+                "kind": type(layer).__name__,
+                "output": list(layer.output.shape[1:]),
+                "parameters": sum(math.prod(shape) for shape in shapes),
+                "arithmetic": arithmetic,
+            }
+        )
+    return rows
+
+
+def scores(counts: Counts) -> dict[str, Any]:
+    """The `test` part of a result."""
+    return {
+        "correct": counts.correct,
+        "total": counts.total,
+        "accuracy": counts.correct / counts.total,
+        "interval": list(wilson_interval(counts.correct, counts.total)),
+        "loss": counts.loss_sum / counts.total,
+        "confusion": counts.confusion.tolist(),
+        "per_class": per_class(counts.confusion),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computed the numbers."""
+    found = {"mnist_mlp": __version__, "python": platform.python_version(), "numpy": np.__version__}
+    for name in ("keras", "tensorflow"):
+        if name in sys.modules:
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def peak_memory_mb() -> float:
+    """The largest resident size of this process so far, in 10⁶ bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+class Laps:
+    """A stopwatch for the stages of a run."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.began = self.last = time.perf_counter()
+
+    def end(self, stage: str) -> None:
+        """The time since the last call belongs to `stage`."""
+        now = time.perf_counter()
+        self.seconds[stage] = now - self.last
+        self.last = now
+
+    def measured(self) -> dict[str, Any]:
+        """The fields of a result that say what the run took so far."""
+        total = time.perf_counter() - self.began
+        return {"seconds": {**self.seconds, "total": total}, "peak_memory_mb": peak_memory_mb()}

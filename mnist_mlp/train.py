@@ -1,0 +1,156 @@
+"""Trains a network on MNIST, scores it once on the test images, and writes the run directory.
+
+Presets: default (the lecture's network, pixels from 0 to 1), lecture (its program to the letter, pixels from
+0 to 255), smoke (seconds, on the embedded digits: does this installation train at all?).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_mlp import chatter, command, data, devices, report, rundir
+from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.devices import Plan
+from mnist_mlp.result import Laps, Result, finite, layer_rows, scores, versions
+
+if TYPE_CHECKING:
+    from mnist_mlp.engine import Engine
+
+
+def main(argv: Sequence[str]) -> None:
+    config = command.parse(Config, argv, program="train", about=__doc__, presets=PRESETS)
+    chatter.silence(devices.plan(config.strategy))
+    stream = sys.stderr if config.json else sys.stdout
+    run_dir = Path(config.run_dir) if config.run_dir else rundir.default_path(config)
+    result = train_and_evaluate(config, run_dir, say=lambda text: print(text, file=stream, flush=True))
+    if config.json:
+        print(json.dumps(result.to_dict(), allow_nan=False))
+
+
+def train_and_evaluate(
+    config: Config,
+    run_dir: Path,
+    *,
+    dataset: data.Dataset | None = None,
+    say: Callable[[str], None] = print,
+) -> Result:
+    """One whole run: what `python -m mnist_mlp.train` does.
+
+    `run_dir` must be new or empty; if the run fails, nothing is left in it. `dataset` replaces what the config
+    names with images of your own. `say` gets the report, piece by piece. Raises `UserError`.
+    """
+    laps = Laps()
+    plan = devices.plan(config.strategy)
+    with rundir.new_run(run_dir):
+        rundir.write_json(run_dir / "config.json", config.to_dict())
+        dataset = dataset or data.load(config)
+        train, validation = data.split_validation(dataset.train, config.validation_fraction, config.seed)
+        splits = {"train": train, "test": dataset.test} | ({"validation": validation} if validation else {})
+        laps.end("load")
+
+        os.environ.update(plan.environment)
+        from mnist_mlp import engine as engines  # frameworks: after the environment, and after what can fail early
+        from mnist_mlp import models
+
+        laps.end("import")
+
+        engine = engines.start(
+            plan,
+            config.engine,
+            lambda: models.build(config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
+            lambda: models.make_optimizer(config.optimizer, config.learning_rate),
+            splits,
+            config.batch_size,
+        )
+        result = prospect(config, plan, dataset, splits, engine)
+        say(report.opening(result))
+        engine.compile()
+        laps.end("compile")
+
+        epochs: list[dict[str, Any]] = []
+        for epoch in range(config.epochs):
+            epochs.append(run_epoch(engine, config, epoch, splits))
+            rundir.write_history(run_dir / "history.jsonl", finite(epochs))
+            say(report.epoch_line(epochs[-1], config.epochs))
+        laps.end("train")
+
+        test = scores(engine.evaluate("test"))
+        laps.end("evaluate")
+
+        rundir.write_file(run_dir / "model.keras", engine.model.save)
+        result = dataclasses.replace(result, epochs=epochs, test=test, **laps.measured())
+        rundir.write_json(run_dir / "result.json", result.to_dict())
+        say(report.closing(result, str(run_dir)))
+    return result
+
+
+def prospect(config: Config, plan: Plan, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine) -> Result:
+    """The result as far as it is known before training."""
+    optimizer = engine.optimizer
+    sizes = {name: len(split) for name, split in splits.items()}
+    return Result(
+        model=config.model,
+        parameters=engine.model.count_params(),
+        layers=layer_rows(engine.model),
+        dataset={
+            "name": dataset.name,
+            "source": dataset.source,
+            "verified": dataset.verified,
+            "notes": list(dataset.notes),
+            "train_examples": sizes["train"],
+            "validation_examples": sizes.get("validation", 0),
+            "test_examples": sizes["test"],
+        },
+        batch_size=config.batch_size,
+        steps_per_epoch=math.ceil(sizes["train"] / config.batch_size),
+        evaluation_steps=math.ceil(sizes["test"] / config.batch_size),
+        optimizer=config.optimizer,
+        learning_rate=float(optimizer.learning_rate),
+        epochs=[],
+        test={},
+        device={
+            "requested": config.strategy,
+            "actual": engine.device,
+            "replicas": engine.replicas,
+            "xla": engine.xla,
+            "notes": list(plan.notes),
+        },
+        precision=config.precision,
+        backend=plan.backend,
+        engine=config.engine,
+        seed=config.seed,
+        preset=config.preset,
+        versions=versions(),
+        seconds={},
+        peak_memory_mb=0.0,
+    )
+
+
+def run_epoch(engine: Engine, config: Config, epoch: int, splits: dict[str, data.Split]) -> dict[str, Any]:
+    """Trains one epoch; its row of the history. The seconds are those of training alone."""
+    began = time.perf_counter()
+    order = data.batch_order(config.seed, epoch, len(splits["train"]), config.batch_size)
+    sums = engine.train(order)
+    row = {
+        "epoch": epoch + 1,
+        "loss": sums.loss_sum / sums.seen,
+        "accuracy": sums.correct / sums.seen,
+        "seconds": time.perf_counter() - began,
+    }
+    if "validation" in splits:
+        counts = engine.evaluate("validation")
+        row["validation_loss"] = counts.loss_sum / counts.total
+        row["validation_accuracy"] = counts.correct / counts.total
+    return row
+
+
+if __name__ == "__main__":
+    command.run(main)

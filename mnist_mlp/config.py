@@ -19,7 +19,7 @@ MODELS = (
 )
 OPTIMIZERS = (  # by their Keras names
     *("sgd", "rmsprop", "adam", "adamw", "adadelta", "adagrad", "adamax"),
-    *("adafactor", "nadam", "ftrl", "lion", "lamb", "muon"),
+    *("adafactor", "nadam", "ftrl", "lion", "lamb", "muon", "schedulefreeadamw"),
 )
 
 

@@ -6,7 +6,6 @@ An explicit request is met or refused, with what was seen and what to type; it n
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import os
 import re
 from collections.abc import Mapping
@@ -37,12 +36,14 @@ class Plan:
 
 def detect(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Seen:
     """Looks at the device files below `root`, the environment and the installed distributions."""
+    from importlib import metadata  # 20 ms that --help need not wait for
+
     listed = len(list(root.glob("proc/driver/nvidia/gpus/*")))
     nodes = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in root.glob("dev/nvidia*"))
     windows = int((root / "dev/dxg").exists() and (root / "usr/lib/wsl/lib/libcuda.so.1").exists())
     try:
-        tensorflow = importlib.metadata.version("tensorflow")
-    except importlib.metadata.PackageNotFoundError:
+        tensorflow = metadata.version("tensorflow")
+    except metadata.PackageNotFoundError:
         tensorflow = ""
     return Seen(listed or nodes or windows, environ.get("CUDA_VISIBLE_DEVICES"), tensorflow)
 

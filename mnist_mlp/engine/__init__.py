@@ -73,7 +73,7 @@ class Engine(Protocol):
 
 def named_variables(model: keras.Model, optimizer: keras.Optimizer | None) -> dict[str, keras.Variable]:
     """All variables of a run under names that depend on neither the backend nor what else the process has built."""
-    named = {f"model/{variable.path}": variable for variable in model.variables}
+    named = {f"model/{layer.name}/{v.name}": v for layer in model.layers for v in layer.variables}
     if optimizer is not None:
         named |= {f"optimizer/{index}/{v.name}": v for index, v in enumerate(optimizer.variables)}
     return named

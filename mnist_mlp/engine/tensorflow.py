@@ -76,7 +76,7 @@ class TensorFlowEngine:
             )
 
     def train(self, order: np.ndarray) -> Sums:
-        capacity = len(self.orders["train"])
+        capacity = max(len(order), len(self.orders["train"]))
         padded = np.full((capacity, order.shape[1]), -1, np.int32)  # one shape, one compilation
         padded[: len(order)] = order
         padded = tf.constant(padded)

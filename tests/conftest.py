@@ -1,0 +1,38 @@
+"""Where the tests find real MNIST, and the device they run on."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the same numbers on every machine
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """The directory with MNIST's IDX files."""
+    path = Path(os.environ.get("MNIST_DATA_DIR", ROOT / ".." / "shared" / "data" / "mnist")).resolve()
+    if not path.is_dir():
+        pytest.skip(f"real MNIST is not here: MNIST_DATA_DIR names no directory ({path.name})")
+    return path
+
+
+@pytest.fixture(scope="session")
+def mnist(mnist_dir):
+    """Real MNIST as a Dataset."""
+    from mnist_mlp.config import Config
+    from mnist_mlp.data import load
+
+    return load(Config(dataset="mnist", data_dir=str(mnist_dir)))
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The embedded digits as a Dataset."""
+    from mnist_mlp.config import Config
+    from mnist_mlp.data import load
+
+    return load(Config(dataset="digits"))

@@ -1,0 +1,159 @@
+"""The engines against each other and against NumPy."""
+
+import keras
+import numpy as np
+import pytest
+from reference import one_step
+
+from mnist_mlp import models
+from mnist_mlp.data import Split, batch_order
+from mnist_mlp.engine.fit import FitEngine
+from mnist_mlp.engine.tensorflow import TensorFlowEngine
+
+ENGINES = {"compiled": TensorFlowEngine, "fit": FitEngine}
+
+
+def start(kind, model, split, batch_size, optimizer="adam", rate=None, **more):
+    optimizer = models.make_optimizer(optimizer, rate)
+    return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, "CPU", **more)
+
+
+def weights(engine):
+    return [variable.numpy().astype(np.float64) for variable in engine.model.trainable_variables]
+
+
+def distance(a, b):
+    """The largest relative distance of two lists of arrays, ‖a − b‖ / ‖b‖."""
+    return max(np.linalg.norm(x - y) / np.linalg.norm(y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("name, l2", [("mlp", 0.0), ("mlp_l2", 1e-4), ("softmax", 0.0)])
+def test_numpy_agrees_in_loss_and_gradients(kind, name, l2, digits):
+    split = Split(digits.train.images[:153], digits.train.labels[:153])  # 4 batches of 32 and one of 25
+    order = batch_order(0, 0, 153, 32)
+    assert (order[-1] < 0).sum() == 7
+    engine = start(kind, models.build(name), split, 32, "sgd", 0.5)
+    for row in order:
+        before = weights(engine)
+        sums = engine.train(row[None])
+        after = weights(engine)
+        used = row[row >= 0]
+        loss, gradients = one_step(before, split.images[used].reshape(-1, 784) / 255, split.labels[used], l2)
+        assert sums.seen == len(used)
+        assert sums.loss_sum / sums.seen == pytest.approx(loss, rel=1e-5)
+        assert distance([(b - a) / 0.5 for a, b in zip(after, before, strict=True)], gradients) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp_l2", "softmax", "cnn"])
+def test_compiled_agrees_with_fit_after_100_steps(name, digits):
+    order = np.concatenate([batch_order(1, epoch, len(digits.train), 32)[:-1] for epoch in range(3)])[:100]
+    ends = {}
+    for kind in ENGINES:
+        engine = start(kind, models.build(name, seed=1), digits.train, 32)
+        engine.train(order)
+        ends[kind] = weights(engine)
+    start_weights = weights(start("fit", models.build(name, seed=1), digits.train, 32))
+    assert distance(ends["fit"][:1], start_weights[:1]) > 0.01  # it has learned something
+    assert distance(ends["compiled"], ends["fit"]) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["mlp_l2", "mlp_dropout", "wide"])
+def test_compiled_without_xla_is_fit_to_the_last_bit(name, digits):
+    """The same kernels in the same order: what differs with XLA is rounding (and the bits that dropout draws)."""
+    order = batch_order(2, 0, len(digits.train), 100)
+    ends = []
+    for kind, more in (("compiled", {"xla": False}), ("fit", {})):
+        engine = start(kind, models.build(name), digits.train, 100, **more)
+        engine.train(order[:-1])
+        ends.append(engine.state())
+    assert ends[0].keys() == ends[1].keys()
+    for key in ends[0]:
+        np.testing.assert_array_equal(ends[0][key], ends[1][key], err_msg=key)
+
+
+def test_the_cut_into_calls_changes_nothing(digits, monkeypatch):
+    from mnist_mlp.engine import tensorflow
+
+    order = batch_order(0, 0, len(digits.train), 8)
+    found = []
+    for seconds in (10.0, 0.0):  # one call after the first, then a call for each step
+        monkeypatch.setattr(tensorflow, "SECONDS_PER_CALL", seconds)
+        engine = start("compiled", models.build("mlp"), digits.train, 8)
+        found.append((engine.train(order), engine.state()))
+    assert found[0][0] == found[1][0]
+    for key, value in found[0][1].items():
+        np.testing.assert_array_equal(value, found[1][1][key])
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_padding_has_no_weight(kind, digits):
+    """A step that is mostly padding is the step on its real examples alone."""
+    row = np.full((1, 32), -1, np.int32)
+    row[0, :3] = [5, 6, 7]
+    padded, short = (start(kind, models.build("mlp"), digits.train, 32, "sgd", 0.1) for _ in range(2))
+    padded.train(row)
+    short.train(row[:, :3])
+    assert distance(weights(padded), weights(short)) < 1e-6
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 333, 4096, 10000, 20000])
+@pytest.mark.parametrize("kind", ENGINES)
+def test_every_test_image_counts_once(kind, batch_size, mnist):
+    if kind == "fit" and batch_size < 32:
+        pytest.skip("the oracle is slow: batch 32 and more are enough")
+    model = models.build("mlp", seed=3)
+    oracle = model.predict(mnist.test.images, batch_size=1000, verbose=0).argmax(1)
+    expected = np.zeros((10, 10), np.int64)
+    np.add.at(expected, (mnist.test.labels, oracle), 1)
+    engine = ENGINES[kind](model, None, {"test": mnist.test}, batch_size, "CPU")
+    counts = engine.evaluate("test")
+    np.testing.assert_array_equal(counts.confusion, expected)
+    assert counts.total == 10000
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_predictions_are_probabilities_and_agree_with_the_counts(kind, digits):
+    engine = start(kind, models.build("mlp"), digits.train, 50)
+    engine.train(batch_order(0, 0, len(digits.train), 50))
+    found = engine.predict(digits.train.images)
+    assert found.shape == (1437, 10) and found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+    assert (found.argmax(1) == digits.train.labels).sum() == engine.evaluate("train").correct
+
+
+def test_state_and_restore_go_on_to_the_same_weights(digits):
+    order = batch_order(0, 0, len(digits.train), 32)
+    straight = start("compiled", models.build("mlp_dropout"), digits.train, 32)
+    straight.train(order[:20])
+    middle = straight.state()
+    straight.train(order[20:])
+    resumed = start("compiled", models.build("mlp_dropout", seed=9), digits.train, 32)
+    resumed.restore(middle)
+    resumed.train(order[20:])
+    for key, value in straight.state().items():
+        np.testing.assert_array_equal(value, resumed.state()[key], err_msg=key)
+
+
+def test_zero_weights_learn_nothing_but_the_class_frequencies(digits):
+    engine = start("compiled", models.build("mlp_zeros"), digits.train, 32)
+    engine.train(batch_order(0, 0, len(digits.train), 32))
+    *hidden, logits_kernel, logits_bias = weights(engine)
+    assert not any(w.any() for w in hidden) and not logits_kernel.any() and logits_bias.any()
+
+
+def test_xla_is_off_where_it_is_slower(digits):
+    on = {name: start("compiled", models.build(name), digits.train, 32).xla for name in ("mlp", "cnn")}
+    assert on == {"mlp": True, "cnn": False}
+
+
+@pytest.mark.parametrize("name", sorted({"sgd", "rmsprop", "adamw", "adadelta", "lion", "muon", "lamb", "ftrl"}))
+@pytest.mark.slow
+def test_other_optimizers_train_in_one_program(name, digits):
+    ends = []
+    for kind in ENGINES:
+        engine = start(kind, models.build("softmax"), digits.train, 32, name)
+        engine.train(batch_order(0, 0, len(digits.train), 32)[:10])
+        ends.append(weights(engine))
+    assert distance(*ends) < 1e-3
+    assert keras.ops.all(keras.ops.isfinite(ends[0][0]))

@@ -1,0 +1,46 @@
+"""Intervals and per-class rows against figures from elsewhere."""
+
+import numpy as np
+import pytest
+
+from mnist_mlp.metrics import confusion_matrix, per_class, wilson_interval
+
+
+def test_wilson_against_published_values():
+    # Newcombe, Statistics in Medicine 17 (1998), table I: 81/263, 15/148, 0/20, 1/29.
+    for (correct, total), (low, high) in {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0.0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }.items():
+        assert wilson_interval(correct, total) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for correct in rng.binomial(1000, 0.97, 2000):
+        low, high = wilson_interval(int(correct), 1000)
+        inside += low <= 0.97 <= high
+    assert 0.93 < inside / 2000 < 0.97
+
+
+def test_wilson_stays_within_0_and_1_and_refuses_nonsense():
+    assert wilson_interval(10, 10)[1] == pytest.approx(1.0) and wilson_interval(10, 10)[1] <= 1
+    for correct, total in ((0, 0), (3, 2), (-1, 2)):
+        with pytest.raises(ValueError):
+            wilson_interval(correct, total)
+
+
+def test_confusion_and_rows():
+    labels = np.array([0, 0, 1, 1, 1, 2], np.uint8)
+    predicted = np.array([0, 1, 1, 1, 0, 1])
+    confusion = confusion_matrix(labels, predicted)
+    assert confusion.sum() == 6 and confusion[1, 0] == 1 and confusion[2, 1] == 1
+    rows = per_class(confusion)
+    assert rows[0] == {
+        "class": 0, "examples": 2, "correct": 1, "precision": 0.5, "recall": 0.5, "mistaken_for": 1
+    }  # fmt: skip
+    assert rows[2]["precision"] is None and rows[2]["recall"] == 0.0
+    assert rows[9]["recall"] is None and rows[9]["mistaken_for"] is None

@@ -12,8 +12,6 @@ import re
 import signal
 import sys
 
-from mnist_mlp.devices import Plan
-
 CHATTER = re.compile(
     rb"I\d{4} "  # absl's prefix of an INFO message
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: I "  # the same in older TensorFlow
@@ -21,15 +19,15 @@ CHATTER = re.compile(
     rb"|To enable the following instructions: "  # second line of an INFO message
     rb"|.*Unable to register cu(FFT|DNN|BLAS) factory"  # tensorflow#62075: harmless, every GPU wheel
     rb"|.*computation placer already registered"
+    # No CUDA library, or all GPUs hidden. Where a GPU was asked for, engine/tensorflow.py says it in plain words.
+    rb"|.*failed call to cuInit: .*(UNKNOWN ERROR \(303\)|CUDA_ERROR_NO_DEVICE)"
 )
-NO_DRIVER = re.compile(rb".*failed call to cuInit")  # harmless where no GPU is wanted, news where one is
 
 
-def silence(plan: Plan) -> None:
-    """Filters this process's standard error from now on. Python's own `sys.stderr` is not touched.
+def silence() -> None:
+    """Filters what this process writes to descriptor 2 from now on; Python's own `sys.stderr` goes past the filter.
 
-    What the GPU's driver says is passed on where a GPU is planned. Does nothing if the user asked for TensorFlow's
-    messages by setting TF_CPP_MIN_LOG_LEVEL, nor where there is no `fork`.
+    Does nothing if the user asked for TensorFlow's messages by setting TF_CPP_MIN_LOG_LEVEL, nor without `fork`.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or not hasattr(os, "fork"):
         return
@@ -40,7 +38,7 @@ def silence(plan: Plan) -> None:
     if os.fork() == 0:
         os.close(writer)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends when the pipe does
-        filter_lines(reader, terminal, [CHATTER] if plan.strategy == "gpu" else [CHATTER, NO_DRIVER])
+        filter_lines(reader, terminal)
         os._exit(0)
     os.close(reader)
     os.dup2(writer, 2)
@@ -48,9 +46,9 @@ def silence(plan: Plan) -> None:
     sys.stderr = os.fdopen(terminal, "w", buffering=1, errors="backslashreplace")
 
 
-def filter_lines(reader: int, writer: int, dropped: list[re.Pattern[bytes]]) -> None:
-    """Copies lines from one descriptor to another, without those that a pattern begins, until the end."""
+def filter_lines(reader: int, writer: int) -> None:
+    """Copies the lines from one descriptor to another, without the chatter, until there are no more."""
     with os.fdopen(reader, "rb", buffering=0) as source:
         for line in source:
-            if not any(pattern.match(line) for pattern in dropped):
+            if not CHATTER.match(line):
                 os.write(writer, line)

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 from absl import flags
 
-from mnist_mlp.options import expected, nearest
+from mnist_mlp import chatter
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import expected, nearest
 
 Options = TypeVar("Options")
 
@@ -105,6 +106,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
+    chatter.silence()
     try:
         main(sys.argv[1:])
         sys.stdout.flush()

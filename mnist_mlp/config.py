@@ -45,9 +45,7 @@ class Config:
     pixels: str = option(
         "unit", "what the network sees: unit: 0 to 1; raw: 0 to 255, as in the lecture", choices=("unit", "raw")
     )
-    validation_fraction: float = option(
-        0.0, "share of the training images kept for validation", low=0.0, high=0.9
-    )
+    validation_fraction: float = option(0.0, "share of the training images kept for validation", low=0.0, high=0.9)
     epochs: int = option(5, "passes over the training images", low=0, high=1_000_000)
     batch_size: int = option(32, "images per step (the global batch)", low=1, high=2**31 - 1)
     optimizer: str = option("adam", "a Keras optimizer by name", choices=OPTIMIZERS)

@@ -75,9 +75,7 @@ def choose(request: str, seen: Seen) -> Plan:
         return Plan("tensorflow", "cpu", request, {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"})
     first, *others = visible_gpus(seen)
     notes = (f"{1 + len(others)} GPUs are visible; this version trains on one, GPU {first}",) if others else ()
-    return Plan(
-        "tensorflow", "gpu", request, {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": first}, notes
-    )
+    return Plan("tensorflow", "gpu", request, {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": first}, notes)
 
 
 def visible_gpus(seen: Seen) -> list[str]:

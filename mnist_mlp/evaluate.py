@@ -8,8 +8,9 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from mnist_mlp import chatter, command, data, devices, report, rundir
+from mnist_mlp import command, data, devices, report, rundir
 from mnist_mlp.config import Config
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Laps, Result, scores, versions
@@ -31,7 +32,6 @@ class Options:
 
 def main(argv: Sequence[str]) -> None:
     options = command.parse(Options, argv, program="evaluate", about=__doc__)
-    chatter.silence(devices.plan(options.strategy))
     stream = sys.stderr if options.json else sys.stdout
     result = evaluate(options, say=lambda text: print(text, file=stream, flush=True))
     if options.json:
@@ -43,11 +43,12 @@ def evaluate(options: Options, say: Callable[[str], None] = print) -> Result:
     laps = Laps()
     plan = devices.plan(options.strategy)
     config, trained = rundir.read_run(options.run_dir)
-    dataset = data.load(data_of_run(config, trained, options.data_dir))
+    dataset = data.load(rundir.data_of_run(config, trained, options.data_dir))
     laps.end("load")
 
     os.environ.update(plan.environment)
-    from mnist_mlp import engine as engines  # after the environment, and after what can fail early
+    from mnist_mlp import engine as engines  # frameworks: after the environment, and after what can fail early
+    from mnist_mlp import models
 
     laps.end("import")
 
@@ -55,7 +56,7 @@ def evaluate(options: Options, say: Callable[[str], None] = print) -> Result:
     engine = engines.start(
         plan,
         trained.engine,
-        lambda: rundir.load_model(options.run_dir),
+        lambda: models.load(Path(options.run_dir) / "model.keras"),
         lambda: None,
         {"test": dataset.test},
         batch_size,
@@ -84,18 +85,8 @@ def evaluate(options: Options, say: Callable[[str], None] = print) -> Result:
     result.seconds["train"] = 0.0  # nothing was trained here; the epochs keep their own seconds
     say(report.closing(result, options.run_dir))
     if test["confusion"] != trained.test["confusion"]:
-        say("  !      these are not the counts of the training run: " f"{trained.test['correct']:,} right there")
+        say(f"  !      these are not the counts of the training run: {trained.test['correct']:,} right there")
     return result
-
-
-def data_of_run(config: Config, trained: Result, data_dir: str) -> Config:
-    """The config with the data set that the run really had, and with another place for it if one is given."""
-    name = trained.dataset["name"]
-    if data_dir:
-        return dataclasses.replace(config, dataset=name, data_dir=data_dir, data_source="auto")
-    if name == "digits":
-        return dataclasses.replace(config, dataset=name, data_dir="", data_source="auto")
-    return dataclasses.replace(config, dataset=name)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ loss from the logits, exact where a probability rounds to 0.
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -119,6 +121,19 @@ def build(name: str, *, pixels: str = "unit", precision: str = "float32", seed: 
     model = keras.Model(image, probabilities, name=name)
     initialise(model, seed)
     return model
+
+
+def load(file: Path) -> keras.Model:
+    """The model in a .keras file. Raises `UserError` where it is damaged; never runs code from it."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()  # the check sums, which Keras does not look at
+        if damaged:
+            raise ValueError(f"{damaged} fails its check sum")
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # whatever a damaged part makes Keras raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{file} is damaged ({first[:100]}); train again into a new directory") from None
 
 
 def to_logits(model: keras.Model) -> keras.Model:

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import chatter, command, data, devices, rundir, sources
+from mnist_mlp import command, data, devices, rundir, sources
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.evaluate import data_of_run
 from mnist_mlp.options import check, option, option_of
 
 
@@ -39,7 +38,6 @@ class Options:
 
 def main(argv: Sequence[str]) -> None:
     options = command.parse(Options, argv, program="predict", about=__doc__)
-    chatter.silence(devices.plan(options.strategy))
     if options.output and not Path(options.output).absolute().parent.is_dir():
         raise UserError(f"--output={options.output}: expected a file in a directory that exists")
     text = as_csv if options.format == "csv" else as_json_lines
@@ -57,11 +55,11 @@ def predict(options: Options) -> tuple[str, np.ndarray]:
     name, images = read(options)
 
     os.environ.update(plan.environment)
-    from mnist_mlp import engine as engines  # after the environment, and after what can fail early
+    from mnist_mlp import engine as engines  # frameworks: after the environment, and after what can fail early
+    from mnist_mlp import models
 
-    engine = engines.start(
-        plan, trained.engine, lambda: rundir.load_model(options.run_dir), lambda: None, {}, options.batch_size
-    )
+    model_file = Path(options.run_dir) / "model.keras"
+    engine = engines.start(plan, trained.engine, lambda: models.load(model_file), lambda: None, {}, options.batch_size)
     return name, engine.predict(images)
 
 
@@ -73,7 +71,7 @@ def read(options: Options) -> tuple[str, np.ndarray]:
         return Path(options.input).name, sources.read_images(Path(options.input))
     split = options.split or "test"
     config, trained = rundir.read_run(options.run_dir)
-    dataset = data.load(data_of_run(config, trained, options.data_dir))
+    dataset = data.load(rundir.data_of_run(config, trained, options.data_dir))
     return split, getattr(dataset, split).images
 
 

@@ -41,7 +41,9 @@ def division(examples: int, batch: int, steps: int) -> str:
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """One epoch as a line."""
-    line = f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}   loss {row['loss']:.4f}   accuracy {row['accuracy']:.4f}"
+    line = (
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}   loss {row['loss']:.4f}   accuracy {row['accuracy']:.4f}"
+    )
     if "validation_loss" in row:
         line += f"   validation loss {row['validation_loss']:.4f} accuracy {row['validation_accuracy']:.4f}"
     return f"{line}   {row['seconds']:.2f} s"
@@ -62,9 +64,8 @@ def closing(result: Result, run_dir: str) -> str:
     for row in test["per_class"]:
         recall, precision = (percent(row[key]) for key in ("recall", "precision"))
         mistaken = "–" if row["mistaken_for"] is None else row["mistaken_for"]
-        lines.append(
-            f"         {row['class']:>5}  {row['examples']:>6}  {row['correct']:>5}  {recall:>6}  {precision:>9}  {mistaken:>12}"
-        )
+        counts = f"{row['class']:>5}  {row['examples']:>6}  {row['correct']:>5}"
+        lines.append(f"         {counts}  {recall:>6}  {precision:>9}  {mistaken:>12}")
     lines += [
         f"seconds  import {s['import']:.2f} + load {s['load']:.2f} + build and compile {s['compile']:.2f} + train "
         f"{s['train']:.2f} + evaluate {s['evaluate']:.2f}; in all {s['total']:.2f}",

@@ -6,11 +6,11 @@ A file is written under a temporary name, synced and renamed. A run that fails o
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,9 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"{path} could not be written: {error.strerror or error}; free space, or name another place")
+        raise UserError(
+            f"{path} could not be written: {error.strerror or error}; free space, or name another place"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -110,17 +112,9 @@ def read_run(path: str) -> tuple[Config, Result]:
     return config, result
 
 
-def load_model(path: str) -> Any:
-    """The Keras model of a run. Raises `UserError` where the file is damaged; never runs code from it."""
-    import keras  # here, so that a missing directory is answered before Keras is imported
-
-    file = Path(path) / "model.keras"
-    try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()  # checks each member's sum, which Keras does not
-        if damaged:
-            raise ValueError(f"{damaged} fails its check sum")
-        return keras.saving.load_model(file, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever a damaged part makes it raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{file} is damaged ({first[:100]}); train again into a new directory") from None
+def data_of_run(config: Config, result: Result, data_dir: str = "") -> Config:
+    """The config with the data set that the run really had ("auto" decided), and another place for it if given."""
+    name = result.dataset["name"]
+    if data_dir or name == "digits":
+        return dataclasses.replace(config, dataset=name, data_dir=data_dir, data_source="auto")
+    return dataclasses.replace(config, dataset=name)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import chatter, command, data, devices, report, rundir
+from mnist_mlp import command, data, devices, report, rundir
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.devices import Plan
 from mnist_mlp.result import Laps, Result, finite, layer_rows, scores, versions
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> None:
     config = command.parse(Config, argv, program="train", about=__doc__, presets=PRESETS)
-    chatter.silence(devices.plan(config.strategy))
     stream = sys.stderr if config.json else sys.stdout
     run_dir = Path(config.run_dir) if config.run_dir else rundir.default_path(config)
     result = train_and_evaluate(config, run_dir, say=lambda text: print(text, file=stream, flush=True))
@@ -92,7 +91,9 @@ def train_and_evaluate(
     return result
 
 
-def prospect(config: Config, plan: Plan, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine) -> Result:
+def prospect(
+    config: Config, plan: Plan, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine
+) -> Result:
     """The result as far as it is known before training."""
     optimizer = engine.optimizer
     sizes = {name: len(split) for name, split in splits.items()}

@@ -69,10 +69,7 @@ class FitEngine:
         return self.model.predict(images, batch_size=self.batch_size, verbose=0)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {
-            name: keras.ops.convert_to_numpy(v)
-            for name, v in named_variables(self.model, self.optimizer).items()
-        }
+        return {name: keras.ops.convert_to_numpy(v) for name, v in named_variables(self.model, self.optimizer).items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         for name, variable in named_variables(self.model, self.optimizer).items():

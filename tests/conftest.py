@@ -8,7 +8,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the same numbers on every machine
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 
 @pytest.fixture(scope="session")

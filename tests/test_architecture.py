@@ -1,0 +1,99 @@
+"""The import layers, and that every preset and model builds."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnist_mlp import config, models
+from mnist_mlp.config import PRESETS
+
+PACKAGE = Path(config.__file__).parent
+
+LAYERS = [  # lowest first; a module imports from its own line only what stands to its left
+    ["errors", "options", "config", "devices", "chatter", "command", "digits", "sources", "libraries", "data"],
+    ["metrics", "models"],
+    ["engine", "engine.fit", "engine.tensorflow"],
+    ["result", "report", "rundir"],
+    ["train"],
+    ["evaluate"],
+    ["predict"],
+]
+ORDER = [name for layer in LAYERS for name in layer]
+DRIVERS = {"train", "evaluate", "predict"}
+FRAMEWORKS = {"keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib"}
+MAY_IMPORT = {
+    "models": {"keras"},
+    "engine": {"keras"},
+    "engine.fit": {"keras"},
+    "engine.tensorflow": {"keras", "tensorflow"},
+    "libraries": {"keras", "tensorflow_datasets"},  # inside functions, see below
+}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        if name != "__init__":
+            yield name, ast.parse(path.read_text())
+
+
+def imports(tree, *, top_only=False):
+    """Dotted names that a module imports, those for type checkers alone left out if `top_only`."""
+    nodes = tree.body if top_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_module_has_its_layer():
+    assert {name for name, _ in modules()} == set(ORDER)
+
+
+@pytest.mark.parametrize("name, tree", modules(), ids=[name for name, _ in modules()])
+def test_imports_go_downward(name, tree):
+    below = ORDER[: ORDER.index(name)]
+    for target in imports(tree):
+        target = target.removeprefix("mnist_mlp.")
+        if target in ORDER and (name, target) not in {("engine", "engine.fit"), ("engine", "engine.tensorflow")}:
+            assert target in below, f"{name} imports {target}, which does not stand below it"
+            assert not (name in DRIVERS and target in DRIVERS)
+
+
+@pytest.mark.parametrize("name, tree", modules(), ids=[name for name, _ in modules()])
+def test_frameworks_stay_where_they_belong(name, tree):
+    found = {target.split(".")[0] for target in imports(tree)} & FRAMEWORKS
+    typing_only = {"result": {"keras"}}.get(name, set())
+    assert found - typing_only <= MAY_IMPORT.get(name, set())
+    at_top = {target.split(".")[0] for target in imports(tree, top_only=True)} & FRAMEWORKS
+    if name in LAYERS[0] or name in DRIVERS or name in LAYERS[3]:
+        assert not at_top
+
+
+@pytest.mark.parametrize("program", sorted(DRIVERS))
+def test_programs_import_without_any_framework(program):
+    code = f"import sys, mnist_mlp.{program}; print(sorted({FRAMEWORKS!r} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_modules_and_functions_stay_short():
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        assert text.count("\n") <= 300, path.name
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not isinstance(node, ast.ClassDef):
+                assert node.end_lineno - node.lineno < 60, f"{path.name}: {node.name}"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_builds(name):
+    preset = PRESETS[name]
+    assert preset.preset == name
+    model = models.build(preset.model, pixels=preset.pixels, precision=preset.precision, seed=preset.seed)
+    assert model.count_params() == 109_386
+    assert models.make_optimizer(preset.optimizer, preset.learning_rate)

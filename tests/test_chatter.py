@@ -1,0 +1,57 @@
+"""What reaches the terminal: nothing of TensorFlow's chatter, all that is news."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mnist_mlp import chatter
+
+CHATTER = [
+    "I0000 00:00:1795360575.911611    2586 port.cc:153] oneDNN custom operations are on.",
+    "2025-09-17 14:44:05.157831: I external/local_xla/xla/tsl/cuda/cudart_stub.cc:32] Could not find cuda drivers",
+    "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
+    "To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow",
+    "E0000 00:00:1758131045.203198 3722035 cuda_dnn.cc:8579] Unable to register cuDNN factory: Attempting",
+    "E0000 00:00:1795360582.8 2586 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: Failed call to "
+    "cuInit: UNKNOWN ERROR (303)",
+]
+NEWS = [
+    "W0000 00:00:1795361661.265839 19753 util.cc:163] something to look at",
+    "E0000 00:00:1.2 1 cuda_platform.cc:52] failed call to cuInit: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
+    "F0000 00:00:1.2 1 cpu_feature_guard.cc:1] The TensorFlow library was compiled to use AVX instructions",
+    "UserWarning: I am from Python",
+    "In 2026 a line may begin with I",
+]
+SAY = "import os, sys; from mnist_mlp import chatter; chatter.silence();"
+
+
+def say(code, **environment):
+    clean = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.run([sys.executable, "-c", SAY + code], capture_output=True, text=True, env=clean | environment)
+
+
+def test_chatter_is_dropped_and_news_pass_in_order():
+    lines = [line for pair in zip(CHATTER, NEWS + [""], strict=True) for line in pair if line]
+    done = say(f"os.write(2, {chr(10).join(lines).encode()!r} + b'\\n')")
+    assert done.stderr.splitlines() == NEWS
+
+
+def test_the_last_words_of_an_abort_come_through():
+    done = say("os.write(2, b'I0000 chatter\\nF0000 no AVX here\\n'); os.abort()")
+    assert done.returncode < 0 and done.stderr == "F0000 no AVX here\n"
+
+
+def test_python_writes_past_the_filter():
+    assert say("print('I0000 but mine', file=sys.stderr)").stderr == "I0000 but mine\n"
+
+
+def test_who_asks_for_the_messages_gets_them():
+    done = say("os.write(2, b'I0000 chatter\\n')", TF_CPP_MIN_LOG_LEVEL="0")
+    assert done.stderr == "I0000 chatter\n"
+
+
+@pytest.mark.parametrize("line", CHATTER)
+def test_each_pattern_is_needed(line):
+    assert chatter.CHATTER.match(line.encode())

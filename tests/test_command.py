@@ -1,0 +1,99 @@
+"""Flags: what is accepted, what each mistake is answered."""
+
+import dataclasses
+import time
+
+import pytest
+
+from mnist_mlp import command, evaluate, predict
+from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.errors import UserError
+
+
+def parse(*argv):
+    return command.parse(Config, argv, program="train", about="About.", presets=PRESETS)
+
+
+def test_flags_override_the_preset_in_any_order():
+    assert parse() == Config()
+    assert parse("--preset", "lecture") == PRESETS["lecture"]
+    assert parse("--epochs=1", "--preset=smoke") == dataclasses.replace(PRESETS["smoke"], epochs=1)
+    assert parse("--pixels=unit", "--preset=lecture").pixels == "unit"
+
+
+def test_spellings():
+    config = parse("--learning_rate", "1", "--json", "--optimizer=Adam", "--model", "CNN", "--seed=7")
+    assert (config.learning_rate, config.json, config.optimizer, config.model) == (1.0, True, "adam", "cnn")
+    assert parse("--json", "--nojson").json is False
+    assert parse("--epochs=1", "--epochs=2").epochs == 2
+
+
+def test_every_option_is_a_flag_and_survives_json():
+    page = command.help_text(list(dataclasses.fields(Config)), "train", "About.")
+    for field in dataclasses.fields(Config):
+        assert f"  --{field.name}" in page
+        assert field.metadata["help"][:20] in page
+    assert Config.from_dict(PRESETS["lecture"].to_dict()) == PRESETS["lecture"]
+    assert max(map(len, page.splitlines())) <= 100
+
+
+MISTAKES = [
+    ("--modle=mlp", "unknown flag --modle; did you mean 'model'?"),
+    ("--nothing_like_it", "unknown flag --nothing_like_it (all flags: --help)"),
+    ("--model=mpl", "--model: expected one of softmax, mlp, "),
+    ("--model=mpl", "did you mean 'mlp'?"),
+    ("--preset=lectur", "did you mean 'lecture'?"),
+    ("--dataset=minst", "did you mean 'mnist'?"),
+    ("--optimizer=adm", "did you mean 'adam'?"),
+    ("--strategy=cuda", "--strategy: expected one of auto, cpu, gpu, tpu; received 'cuda'"),
+    ("--engine=eager", "--engine: expected one of compiled, fit"),
+    ("--precision=float16", "--precision: expected one of float32, bfloat16; received 'float16'"),
+    ("--batch_size=0", "--batch_size: expected a whole number from 1 to 2,147,483,647, received 0"),
+    ("--batch_size=3.5", "--batch_size: expected a whole number from 1 to 2,147,483,647, received '3.5'"),
+    ("--batch_size=", "received ''"),
+    ("--epochs=-1", "--epochs: expected a whole number from 0 to 1,000,000, received -1"),
+    ("--epochs=ten", "received 'ten'"),
+    ("--learning_rate=nan", "--learning_rate: expected a number above 0, received nan"),
+    ("--learning_rate=inf", "--learning_rate: expected a number above 0, received inf"),
+    ("--learning_rate=0", "--learning_rate: expected a number above 0, received 0.0"),
+    ("--learning_rate=-0.1", "received -0.1"),
+    ("--validation_fraction=1.5", "--validation_fraction: expected a number from 0 to 0.9, received 1.5"),
+    ("--seed=-1", "--seed: expected a whole number from 0 to 4,294,967,295, received -1"),
+    ("--json=maybe", "--json"),
+    ("--epochs", "--epochs"),
+    ("extra", "expected flags such as --preset=VALUE, received 'extra'"),
+    ("--flagfile=/nowhere", "/nowhere"),
+]
+
+
+@pytest.mark.parametrize("flag, words", MISTAKES)
+def test_mistakes_are_answered_in_one_line(flag, words):
+    with pytest.raises(UserError) as caught:
+        parse(flag)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "5", None])
+def test_values_of_another_type_are_refused(value):
+    with pytest.raises(UserError, match="--epochs"):
+        Config(epochs=value)
+
+
+def test_unknown_keys_are_refused():
+    with pytest.raises(UserError, match="unknown option 'epoch'; did you mean 'epochs'"):
+        Config.from_dict({"epoch": 3})
+
+
+def test_the_other_programs_share_the_declarations():
+    options = command.parse(evaluate.Options, ["--run_dir=x", "--batch_size=7"], program="evaluate", about="")
+    assert (options.run_dir, options.batch_size, options.strategy) == ("x", 7, "auto")
+    with pytest.raises(UserError, match="--format: expected one of csv, jsonl"):
+        command.parse(predict.Options, ["--format=xml"], program="predict", about="")
+
+
+def test_help_is_printed_at_once(capsys):
+    began = time.perf_counter()
+    with pytest.raises(SystemExit) as caught:
+        parse("--epochs=3", "--help")
+    assert caught.value.code == 0 and time.perf_counter() - began < 0.1
+    assert capsys.readouterr().out.startswith("About.\n\nusage: python -m mnist_mlp.train")

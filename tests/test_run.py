@@ -1,0 +1,367 @@
+"""Whole runs: train, evaluate and predict as a user types them."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mnist_mlp import data, evaluate, models, predict, rundir
+from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.errors import UserError
+from mnist_mlp.train import train_and_evaluate
+
+RELIED_ON = (
+    *("model", "parameters", "dataset.name", "dataset.source", "dataset.train_examples", "dataset.test_examples"),
+    *("steps_per_epoch", "evaluation_steps", "epochs.0.loss", "epochs.0.accuracy", "epochs.0.seconds"),
+    *("test.correct", "test.total", "test.accuracy", "test.interval", "test.confusion"),
+    *("device.requested", "device.actual", "device.replicas", "device.xla", "backend", "engine", "seed", "versions"),
+    *("seconds.import", "seconds.load", "seconds.compile", "seconds.train", "seconds.evaluate", "seconds.total"),
+    "peak_memory_mb",
+)
+
+
+def look_up(value, dotted):
+    for key in dotted.split("."):
+        value = value[int(key) if key.isdigit() else key]
+    return value
+
+
+def quiet(text):
+    """For `say`."""
+
+
+def program(name, *argv, blocked=True, **more):
+    """`python -m mnist_mlp.NAME argv`, by default where importing a framework fails."""
+    block = "sys.modules.update(dict.fromkeys(('keras', 'tensorflow', 'jax', 'tensorflow_datasets')));" * blocked
+    code = f"import sys, runpy; {block} runpy.run_module('mnist_mlp.{name}', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", code, *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **more)
+
+
+def refused(done, *words):
+    """Checks an answer to a user's mistake: one line, exit code 2, nothing on standard output."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run on the digits, in a process of its own: (directory, its standard output and error)."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    done = program("train", "--preset=smoke", "--json", f"--run_dir={path}", blocked=False)
+    assert done.returncode == 0, done.stderr
+    return path, done
+
+
+def test_json_has_the_keys_that_tools_rely_on(finished):
+    path, done = finished
+    result = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    for key in RELIED_ON:
+        assert look_up(result, key) is not None, key
+    assert result == json.loads((path / "result.json").read_text())
+    assert result["steps_per_epoch"] == 45 and result["evaluation_steps"] == 12  # 1437/32, 360/32
+    assert np.sum(result["test"]["confusion"]) == result["test"]["total"] == 360
+    assert result["test"]["correct"] == np.trace(result["test"]["confusion"])
+    low, high = result["test"]["interval"]
+    assert low < result["test"]["accuracy"] < high
+    assert result["test"]["accuracy"] > 0.9
+    assert sum(result["seconds"][part] for part in ("import", "load", "compile", "train", "evaluate")) == (
+        pytest.approx(result["seconds"]["total"], rel=0.2)
+    )
+
+
+def test_the_run_directory_holds_the_run(finished):
+    path, done = finished
+    assert sorted(p.name for p in path.iterdir()) == ["config.json", "history.jsonl", "model.keras", "result.json"]
+    history = [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()]
+    assert history == json.loads(done.stdout)["epochs"] and len(history) == 10
+    config, result = rundir.read_run(str(path))
+    assert config == Config(**{**PRESETS["smoke"].to_dict(), "json": True, "run_dir": str(path)})
+    assert result.to_dict() == json.loads(done.stdout)
+
+
+def test_the_report_says_what_the_lecture_asks_and_nothing_else(finished):
+    _, done = finished
+    for words in (
+        "digits: 1,437 training + 360 test images",
+        "100,480 = (784 + 1) · 128",
+        "8,256 = (128 + 1) · 64",
+        "650 = (64 + 1) · 10",
+        "109,386",
+        "1437/32 → 45",
+        "360/32 → 12",
+        "epoch  1/10   loss ",
+        "measured on digits: this is not MNIST accuracy",
+        "mistaken for",
+    ):
+        assert words in done.stderr
+    starts = {line[:8].strip() for line in done.stderr.splitlines() if line.strip()}
+    assert starts <= {"data", "", "!", "device", "model", "steps", "epoch  1", "epoch  2", "epoch  3", "epoch  4",
+                      "epoch  5", "epoch  6", "epoch  7", "epoch  8", "epoch  9", "epoch 10", "test", "seconds",
+                      "memory", "versions", "run"}, starts  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 77, 1000])
+def test_evaluate_gives_the_same_counts_again(finished, batch_size):
+    path, done = finished
+    trained = json.loads(done.stdout)
+    again = evaluate.evaluate(evaluate.Options(run_dir=str(path), batch_size=batch_size, strategy="cpu"), quiet)
+    assert again.test["confusion"] == trained["test"]["confusion"]
+    assert again.to_dict().keys() == trained.keys() and again.test.keys() == trained["test"].keys()
+    assert again.evaluation_steps == -(-360 // (batch_size or 32))
+
+
+def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
+    path, _ = finished
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("config.json", "result.json"):
+        (other / name).write_bytes((path / name).read_bytes())
+    models.build("mlp", seed=5).save(other / "model.keras")
+    said = []
+    evaluate.evaluate(evaluate.Options(run_dir=str(other)), said.append)
+    assert "not the counts of the training run" in said[-1]
+
+
+def test_predict_agrees_with_the_counts_in_both_formats(finished, tmp_path, digits, capsys):
+    path, done = finished
+    file = tmp_path / "p.csv"
+    predict.main([f"--run_dir={path}", f"--output={file}", "--batch_size=100", "--strategy=cpu"])
+    with open(file) as lines:
+        rows = list(csv.reader(lines))
+    assert rows[0] == ["input", "class", *(f"p{i}" for i in range(10))]
+    assert [row[0] for row in rows[1:3]] == ["test:0", "test:1"] and len(rows) == 361
+    classes = np.array([int(row[1]) for row in rows[1:]])
+    assert (classes == digits.test.labels).sum() == json.loads(done.stdout)["test"]["correct"]
+    probabilities = np.array([row[2:] for row in rows[1:]], float)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert (probabilities.argmax(1) == classes).all()
+
+    np.save(tmp_path / "two.npy", digits.test.images[:2])
+    predict.main([f"--run_dir={path}", f"--input={tmp_path / 'two.npy'}", "--format=jsonl", "--strategy=cpu"])
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [o["input"] for o in objects] == ["two.npy:0", "two.npy:1"]
+    assert [o["class"] for o in objects] == classes[:2].tolist()
+    np.testing.assert_allclose([o["p"] for o in objects], probabilities[:2], rtol=1e-4, atol=1e-9)
+
+
+def test_one_seed_one_result(tmp_path):
+    config = Config(preset="smoke", dataset="digits", model="mlp_dropout", epochs=2, strategy="cpu")
+    results = [train_and_evaluate(config, tmp_path / name, say=quiet) for name in ("a", "b")]
+    a, b = (models.load(tmp_path / name / "model.keras").get_weights() for name in ("a", "b"))
+    assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    assert results[0].test == results[1].test
+    for one, other in zip(results[0].epochs, results[1].epochs, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_validation_images_are_kept_from_training(tmp_path):
+    config = Config(dataset="digits", validation_fraction=0.2, epochs=1, strategy="cpu", engine="fit")
+    result = train_and_evaluate(config, tmp_path / "run", say=quiet)
+    assert (result.dataset["train_examples"], result.dataset["validation_examples"]) == (1150, 287)
+    assert result.steps_per_epoch == 36 and 0 < result.epochs[0]["validation_accuracy"] < 1
+
+
+def test_no_epochs_means_the_initial_network(tmp_path):
+    result = train_and_evaluate(
+        Config(dataset="digits", model="mlp_zeros", epochs=0, strategy="cpu"), tmp_path / "run", say=quiet
+    )
+    assert result.epochs == [] and result.test["loss"] == pytest.approx(np.log(10), rel=1e-6)
+
+
+def test_numbers_that_are_not_finite_are_null_in_json(tmp_path):
+    result = train_and_evaluate(
+        Config(dataset="digits", learning_rate=1e30, epochs=1, strategy="cpu"), tmp_path / "run", say=quiet
+    )
+    assert result.to_dict()["epochs"][0]["loss"] is None
+    json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_images_of_your_own(tmp_path):
+    rng = np.random.default_rng(0)
+    split = data.Split(rng.integers(0, 256, (50, 28, 28), np.uint8), rng.integers(0, 10, 50, np.uint8))
+    mine = data.Dataset("mine", "made here", split, split, (), False)
+    result = train_and_evaluate(Config(epochs=1, strategy="cpu"), tmp_path / "run", dataset=mine, say=quiet)
+    assert (result.dataset["name"], result.test["total"], result.steps_per_epoch) == ("mine", 50, 2)
+
+
+# ---- mistakes ----
+
+
+def test_a_directory_that_holds_a_run_is_left_alone(finished):
+    path, _ = finished
+    before = {p.name: p.read_bytes() for p in path.iterdir()}
+    refused(program("train", "--dataset=digits", f"--run_dir={path}"), "it holds a run; name another one")
+    assert before == {p.name: p.read_bytes() for p in path.iterdir()}
+
+
+def test_directories_that_cannot_be_a_run(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").touch()
+    for path, words in {"file": "File exists", "file/run": "Not a directory", "full": "it holds 'thesis.tex'"}.items():
+        refused(program("train", "--dataset=digits", f"--run_dir={tmp_path / path}"), words)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_is_not_writable(tmp_path):
+    tmp_path.chmod(0o500)
+    refused(program("train", "--dataset=digits", f"--run_dir={tmp_path / 'run'}"), "Permission denied")
+
+
+def test_a_failed_run_leaves_nothing(tmp_path):
+    refused(
+        program("train", f"--data_dir={tmp_path / 'nowhere'}", f"--run_dir={tmp_path / 'a' / 'b'}"),
+        f"--data_dir={tmp_path / 'nowhere'}",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(tmp_path):
+    """A limit on the size of files stands for the disk: the model is larger than it, config.json is not."""
+    code = (
+        "import resource, signal, sys, runpy; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "runpy.run_module('mnist_mlp.train', run_name='__main__', alter_sys=True)"
+    )
+    command = [sys.executable, "-c", code, "--preset=smoke", f"--run_dir={tmp_path / 'run'}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "model.keras could not be written" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["evaluate", "predict"])
+def test_what_is_no_run(name, tmp_path):
+    refused(program(name), "type --run_dir=DIR")
+    refused(program(name, f"--run_dir={tmp_path}"), "found no config.json")
+
+
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("config.json", b'{"model": "mlp"'),
+        ("config.json", b"[]"),
+        ("config.json", b'{"modle": "mlp"}'),
+        ("config.json", b'{"batch_size": -5}'),
+        ("config.json", b"\xff\xfe\x00"),
+        ("result.json", b""),
+        ("result.json", b"{}"),
+        ("result.json", b'{"model": 3}'),
+    ],
+)
+def test_a_damaged_run(finished, tmp_path, file, content):
+    path, _ = finished
+    for entry in path.iterdir():
+        (tmp_path / entry.name).write_bytes(entry.read_bytes())
+    (tmp_path / file).write_bytes(content)
+    refused(program("evaluate", f"--run_dir={tmp_path}"), "damaged")
+
+
+def test_a_damaged_model(finished, tmp_path):
+    whole = (finished[0] / "model.keras").read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [whole[:0], whole[: len(whole) // 2], whole[:-10], b"not a model"]
+    for place in rng.integers(0, len(whole), 30):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        damaged.append(bytes(flipped))
+    weights = models.load(finished[0] / "model.keras").get_weights()
+    refusals = 0
+    for content in damaged:
+        (tmp_path / "model.keras").write_bytes(content)
+        try:
+            loaded = models.load(tmp_path / "model.keras").get_weights()
+        except UserError as error:
+            refusals += 1
+            assert "is damaged" in str(error) and "\n" not in str(error)
+        else:  # a bit of the archive that means nothing, such as a date: the numbers are whole
+            assert all(np.array_equal(a, b) for a, b in zip(loaded, weights, strict=True))
+    assert refusals >= 25
+
+
+def test_predict_refuses_what_it_cannot_read(finished, tmp_path):
+    run_dir = f"--run_dir={finished[0]}"
+    np.save(tmp_path / "pickled.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    np.save(tmp_path / "shape.npy", np.zeros((3, 27, 28), np.uint8))
+    (tmp_path / "text.npy").write_text("hello")
+    for name in ("nowhere.npy", "pickled.npy", "shape.npy", "text.npy"):
+        refused(program("predict", run_dir, f"--input={tmp_path / name}"), name)
+    refused(program("predict", run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"), "received both")
+    refused(program("predict", run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"), "a directory that exists")
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--modle=mlp"], ["--strategy=tpu"], ["--data_dir=nowhere"]])
+def test_answers_come_without_a_framework_and_at_once(argv, tmp_path):
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        done = program("train", *argv, cwd=tmp_path)
+        seconds.append(time.perf_counter() - began)
+        assert done.returncode == (0 if argv == ["--help"] else 2)
+    assert min(seconds) < 1.0  # loose: benchmarks hold the figure, this holds the order of magnitude
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("after", ["epoch", 0.1, 0.5, pytest.param(1.0, marks=pytest.mark.slow),
+                                   pytest.param(1.7, marks=pytest.mark.slow)])  # fmt: skip
+def test_interrupt(after, tmp_path):
+    """Ctrl-C after the first epoch, or so many seconds after the start: one line, code 130, nothing left."""
+    command = [sys.executable, "-m", "mnist_mlp.train", "--dataset=digits", "--epochs=100000"]
+    command.append(f"--run_dir={tmp_path}/run")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if after == "epoch":
+        while not process.stdout.readline().startswith("epoch"):
+            pass
+    else:
+        wait_for(tmp_path / "run")
+        time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said.strip() == "interrupted; nothing was kept"
+    assert list(tmp_path.iterdir()) == []
+
+
+def wait_for(path):
+    """Until the program is past its own imports."""
+    for _ in range(500):
+        if path.exists():
+            return
+        time.sleep(0.02)
+    pytest.fail(f"{path} did not appear")
+
+
+def test_a_reader_that_stops_early_is_no_error(finished):
+    code = f"{sys.executable} -m mnist_mlp.predict --run_dir={finished[0]} --split=train | head -n 1"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "input,class,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9\n" and done.stderr == ""
+
+
+# ---- real MNIST ----
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset, low, high", [("default", 0.973, 0.99), ("lecture", 0.950, 0.966)])
+def test_five_seeds_on_mnist(preset, low, high, mnist, tmp_path):
+    for seed in range(5):
+        config = Config(**{**PRESETS[preset].to_dict(), "seed": seed, "strategy": "cpu"})
+        result = train_and_evaluate(config, tmp_path / str(seed), dataset=mnist, say=quiet)
+        assert result.dataset["name"] == "mnist" and result.test["total"] == 10_000
+        assert low < result.test["accuracy"] < high, f"seed {seed}"
+        assert (result.steps_per_epoch, result.evaluation_steps) == (1875, 313)
+
+
+@pytest.mark.slow
+def test_bfloat16_learns_mnist(mnist, tmp_path):
+    config = Config(precision="bfloat16", epochs=1, strategy="cpu")
+    assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet).test["accuracy"] > 0.94

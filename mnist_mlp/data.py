@@ -1,0 +1,261 @@
+"""The data: where they come from, the proof that they are what they are called, and their order in an epoch.
+
+NumPy only. Every other module sees a `Dataset` and never asks where it was found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_mlp import digits, libraries, sources
+from mnist_mlp.errors import UserError
+from mnist_mlp.sources import Arrays, NotFound
+
+if TYPE_CHECKING:
+    from mnist_mlp.config import Config
+
+# content_hash of MNIST's two splits, taken from the files whose published MD5 sums tests/test_data.py checks.
+PUBLISHED = {
+    "train": "c6933ea355e91ce62b8b67a9a73cf6eef1d570d09974abb316688b466ff64b2d",
+    "test": "869be652a39d7b8e2b50d9277c14e559e86eee849a88879aebdc1dbe056be309",
+}
+DIGITS = {  # the same of the embedded digits, enlarged
+    "train": "222be06846f34ce97cedd94914d98a5c0d7fda91506f2a260acaa963a09ce5c4",
+    "test": "ae6491d288e6d0851e85e7a1bfad0bb9e628228206495898f65f38a006d0e946",
+}
+
+ORDER, VALIDATION = 0, 1  # independent random streams of one seed
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 [n, 28, 28], 0 (background) to 255 (ink), and their labels uint8 [n], 0–9."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split, with what must be said about them wherever a result is shown."""
+
+    name: str  # "mnist", "fashion_mnist" or "digits"
+    source: str  # for people: "Keras cache"
+    train: Split
+    test: Split
+    notes: tuple[str, ...]  # warnings that every result must show
+    verified: bool  # the content hash is the published one
+
+
+def load(config: Config) -> Dataset:
+    """The data set that --dataset, --data_dir and --data_source name.
+
+    A directory or source that the user names is used or refused, never passed over. Raises UserError, in one
+    line, for data that are missing, damaged or not what they are called.
+    """
+    _check_flags(config)
+    if config.dataset == "digits":
+        return _digits(())
+    name = "mnist" if config.dataset == "auto" else config.dataset
+    if config.data_dir:
+        return _from_directory(name, Path(config.data_dir).expanduser(), config.data_source)
+    tried: list[str] = []
+    notes: list[str] = []
+    for source, read in _places(name, config.data_source):
+        try:
+            return _verified(name, source, read(), tuple(notes))
+        except UserError as error:
+            tried.append(str(error))
+            if not isinstance(error, NotFound):  # something is there and damaged: worth a word
+                notes.append(f"{source} was passed over: {error}")
+    reasons = "; ".join(tried)
+    if config.dataset == "auto" and config.data_source == "auto":
+        notes.append(
+            "MNIST was not found on disk and could not be downloaded: this run uses the embedded digits; "
+            f"its accuracy is not MNIST accuracy ({reasons})"
+        )
+        return _digits(tuple(notes))
+    raise UserError(
+        f"--dataset={config.dataset} --data_source={config.data_source}: expected {name}, received none "
+        f"({reasons}); name a directory that holds it with --data_dir=DIR, or take --dataset=digits"
+    )
+
+
+def _check_flags(config: Config) -> None:
+    """Raises UserError for flags that contradict each other."""
+    source, directory = config.data_source, config.data_dir
+    if config.dataset == "digits" and (directory or source != "auto"):
+        given = f"--data_dir={directory}" if directory else f"--data_source={source}"
+        raise UserError(
+            "--dataset=digits is embedded: expected neither --data_dir nor --data_source, "
+            f"received {given}; leave it out, or take --dataset=mnist"
+        )
+    if source in ("idx", "npz") and not directory:
+        raise UserError(f"--data_source={source}: expected a directory to look in, received none; add --data_dir=DIR")
+    if source in ("keras", "download") and directory:
+        raise UserError(
+            f"--data_source={source} has a place of its own: expected no --data_dir, "
+            f"received --data_dir={directory}; leave one of them out"
+        )
+
+
+def _from_directory(name: str, directory: Path, wanted: str) -> Dataset:
+    """The data in a directory that the user named; UserError if it has none, or damaged ones."""
+    flag = f"--data_dir={directory}"
+    another = "name another directory with --data_dir=DIR"
+    try:
+        contents = sorted(path.name for path in directory.iterdir())
+    except OSError as error:
+        raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {another}") from None
+    npz, found = directory / f"{name}.npz", sources.find_idx(directory)
+    places: dict[str, tuple[str, bool, str, Callable[[], Arrays]]] = {
+        "idx": (
+            f"the four IDX files ({', '.join(sources.IDX_NAMES.values())}, plain or .gz)",
+            *(len(found) == 4, f"IDX files in {directory}"),
+            lambda: sources.read_idx_directory(directory),
+        ),
+        "npz": (npz.name, npz.exists(), f"{npz.name} in {directory}", lambda: sources.read_npz(npz)),
+        "tfds": (
+            f"a TFDS directory of {name}",
+            *(libraries.find_tfds(name, directory) is not None, f"TFDS directory {directory}"),
+            lambda: libraries.read_tfds(name, directory),
+        ),
+    }
+    allowed = list(places.values()) if wanted == "auto" else [places[wanted]]
+    for _, there, source, read in allowed:
+        if there:
+            try:
+                return _verified(name, source, read(), ())
+            except UserError as error:
+                raise UserError(f"{error}; mend that or {another}") from error
+    shown = ", ".join(contents[:5]) + (f" and {len(contents) - 5} more" if len(contents) > 5 else "")
+    raise UserError(
+        f"{flag}: expected {' or '.join(what for what, *_ in allowed)}, "
+        f"received {shown or 'an empty directory'}; {another}"
+    )
+
+
+def _places(name: str, wanted: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
+    """Where the data may be when no directory is named, in order: (source for people, reader)."""
+    if wanted in ("auto", "keras"):
+        yield "Keras cache", lambda: libraries.read_keras_cache(name)
+    if wanted in ("auto", "tfds"):
+        yield (
+            f"TFDS directory {libraries.tfds_home()}",
+            lambda: libraries.read_tfds(name, libraries.tfds_home()),
+        )
+    if wanted in ("auto", "download"):
+        yield "downloaded by Keras", lambda: libraries.download("Keras", name)
+        yield "downloaded by TFDS", lambda: libraries.download("TFDS", name)
+
+
+def _verified(name: str, source: str, arrays: Arrays, notes: tuple[str, ...]) -> Dataset:
+    """The arrays as a Dataset, once their content is what the name says; else UserError."""
+    train = Split(arrays["x_train"], arrays["y_train"])
+    test = Split(arrays["x_test"], arrays["y_test"])
+    received = {"train": content_hash(train), "test": content_hash(test)}
+    if name != "fashion_mnist":
+        for part, expected in (PUBLISHED if name == "mnist" else DIGITS).items():
+            if received[part] != expected:
+                raise UserError(
+                    f"{source}: expected the published {part} split of {name} (content hash "
+                    f"{expected[:12]}…), received other images or labels (hash {received[part][:12]}…)"
+                )
+        return Dataset(name, source, train, test, notes, verified=True)
+    for part, split in (("train", train), ("test", test)):
+        if received[part] == PUBLISHED[part]:
+            raise UserError(f"{source}: expected Fashion-MNIST, received MNIST; type --dataset=mnist for it")
+        counts = np.bincount(split.labels, minlength=10)
+        if (counts != len(split) // 10).any():
+            raise UserError(
+                f"{source}: expected {len(split) // 10} images of each class in the {part} split of "
+                f"Fashion-MNIST, received {', '.join(map(str, counts))}"
+            )
+    unproved = "Fashion-MNIST has no published content hash: only its shapes and class counts were checked"
+    return Dataset(name, source, train, test, (*notes, unproved), verified=False)
+
+
+def _digits(notes: tuple[str, ...]) -> Dataset:
+    """The embedded digits, 1,437 for training and 360 for testing."""
+    try:
+        return _verified("digits", "embedded", digits.load(), notes)
+    except (OSError, ValueError, UserError) as error:
+        raise UserError(
+            f"{digits.FILE}: expected the embedded digits, received a damaged file ({error}); install the package again"
+        ) from error
+
+
+def content_hash(split: Split) -> str:
+    """SHA-256 (hex) of the examples, each image together with its label, whatever their order."""
+    # The examples are put into an order that depends on nothing but their content, then hashed as they stand.
+    # The order is by a 64-bit key: each pixel word times a fixed random odd number, summed modulo 2^64, plus
+    # the label. It need not be a strong hash: SHA-256 covers every byte, and two different examples with one
+    # key (about 1 chance in 10^10 for 60,000) could only make equal data look different, never the reverse.
+    # Half the time of a SHA-256 for each example: 60 ms for 60,000.
+    words = np.ascontiguousarray(split.images).reshape(len(split), 784).view("<u8")
+    factors = np.random.PCG64(0).random_raw(words.shape[1]) | np.uint64(1)
+    order = np.argsort(words @ factors + split.labels, kind="stable")
+    digest = hashlib.sha256()
+    for start in range(0, len(split), 1024):  # in pieces that fit into the processor's cache
+        piece = order[start : start + 1024]
+        digest.update(split.images[piece].data)
+    digest.update(split.labels[order].data)
+    return digest.hexdigest()
+
+
+def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, Split | None]:
+    """Takes a random share of the training images out for validation: (rest, validation).
+
+    Both keep the order of the file. A fraction of 0 takes none: (train, None). Raises UserError if either
+    side would be empty.
+    """
+    if fraction == 0:
+        return train, None
+    count = round(len(train) * fraction)
+    if not 1 <= count < len(train):
+        raise UserError(
+            f"--validation_fraction={fraction}: expected at least one image for training and one for "
+            f"validation, received {len(train) - count} and {count}; try --validation_fraction=0.1"
+        )
+    order = _permutation(len(train), seed, VALIDATION)
+    kept, taken = np.sort(order[count:]), np.sort(order[:count])
+    return Split(train.images[kept], train.labels[kept]), Split(train.images[taken], train.labels[taken])
+
+
+def batch_order(seed: int, epoch: int, n: int, batch: int) -> NDArray[np.int32]:
+    """The order of the examples in one epoch: int32 [steps, width], width = min(batch, n).
+
+    Every index 0 … n-1 stands in it exactly once; -1 fills up the last row and has weight 0. It depends on
+    the arguments alone, so every backend, every number of replicas and every resumed run sees the same.
+    """
+    return _in_batches(_permutation(n, seed, ORDER, epoch), batch)
+
+
+def sequential_order(n: int, batch: int) -> NDArray[np.int32]:
+    """The natural order, for evaluation, in the shape of batch_order."""
+    return _in_batches(np.arange(n), batch)
+
+
+def _in_batches(order: NDArray[np.int64], batch: int) -> NDArray[np.int32]:
+    width = min(batch, len(order))
+    steps = -(-len(order) // width)
+    padded = np.full(steps * width, -1, np.int32)
+    padded[: len(order)] = order
+    return padded.reshape(steps, width)
+
+
+def _permutation(n: int, seed: int, *stream: int) -> NDArray[np.int64]:
+    # Sorting PCG64's raw draws instead of Generator.permutation: NumPy guarantees that the draws never change
+    # from version to version, and does not guarantee it for the methods of Generator.
+    bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=stream))
+    return np.argsort(bits.random_raw(n), kind="stable")

@@ -1,0 +1,288 @@
+"""What Keras and TensorFlow Datasets (TFDS) do for us: downloads, and reading prepared TFDS directories.
+
+Each library works in a child process. Imported here it would choose a Keras backend and start TensorFlow's
+devices before the run has chosen its own, and print on standard output, where the JSON result goes; and a
+download that stalls can be ended only by ending its process. The child hands over files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_mlp.errors import UserError
+from mnist_mlp.sources import (
+    SHAPES,
+    Arrays,
+    NotFound,
+    check_labels,
+    read_idx_directory,
+    read_npz,
+)
+
+TITLES = {"mnist": "MNIST (11 MB)", "fashion_mnist": "Fashion-MNIST (30 MB)"}
+KERAS_FILES = {"mnist": "mnist.npz", "fashion_mnist": "fashion-mnist"}  # in the cache's folder datasets
+KERAS_HOST = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+PROBES = {  # an address of each download, asked before its library is started
+    ("Keras", "mnist"): KERAS_HOST + "mnist.npz",
+    ("Keras", "fashion_mnist"): KERAS_HOST + "t10k-labels-idx1-ubyte.gz",
+    ("TFDS", "mnist"): "https://storage.googleapis.com/cvdf-datasets/mnist/t10k-labels-idx1-ubyte.gz",
+    ("TFDS", "fashion_mnist"): ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/t10k-labels-idx1-ubyte.gz"),
+}
+PROBE_SECONDS = 4.0  # for each of the two, so that a machine without network is answered within 10 s
+STALL_SECONDS = 120.0  # a download that writes nothing for so long is given up; a slow one is not
+READERS = {"tfrecord": "tensorflow", "array_record": "array_record"}  # TFDS' format: the package it needs
+
+
+def keras_home() -> Path:
+    """Where Keras keeps its files."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+
+
+def tfds_home() -> Path:
+    """Where TFDS keeps its prepared data sets."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def read_keras_cache(name: str, home: Path | None = None) -> Arrays:
+    """What keras.datasets.NAME.load_data() left on disk; NotFound if nothing."""
+    path = (home or keras_home()) / "datasets" / KERAS_FILES[name]
+    return read_npz(path) if path.suffix == ".npz" else read_idx_directory(path)
+
+
+def find_tfds(name: str, directory: Path) -> Path | None:
+    """The prepared data set in a directory that is, or holds, NAME/VERSION, NAME or VERSION; else None."""
+    for pattern in ("", "[0-9]*", f"{name}/[0-9]*"):
+        found = sorted(directory.glob(f"{pattern}/dataset_info.json".lstrip("/")))
+        if found:
+            return found[-1].parent
+    return None
+
+
+def read_tfds(name: str, directory: Path) -> Arrays:
+    """A prepared TFDS directory (tfrecord: with TensorFlow; array_record: also without); NotFound if none."""
+    prepared = find_tfds(name, directory)
+    if prepared is None:
+        raise NotFound(f"no prepared {name} in {directory}")
+    _check_readable(name, prepared)
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch, "arrays.npz")
+        try:
+            _run(_tfds_to_npz, prepared, output)
+        except ChildFailed as error:
+            raise UserError(
+                f"{prepared}: expected a prepared TFDS directory, received one that cannot be read ({error})"
+            ) from None
+        with np.load(output) as arrays:
+            return _from_tfds(arrays, prepared)
+
+
+def download(library: str, name: str) -> Arrays:
+    """The data as library ("Keras" or "TFDS") downloads it, left in that library's own cache.
+
+    Says so on standard error. NotFound, with the reason, if it cannot be had; nothing half-written remains.
+    """
+    home, made, work = {
+        "Keras": (keras_home(), f"datasets/{KERAS_FILES[name]}", _keras_download),
+        "TFDS": (tfds_home(), name, _tfds_download),
+    }[library]
+    reason = _missing_package(library) or _probe(PROBES[library, name])
+    if reason:
+        raise NotFound(f"download by {library}: {reason}")
+    print(f"downloading {TITLES[name]} with {library} …", file=sys.stderr, flush=True)
+    with _scratch(home) as scratch:
+        try:
+            _run(work, name, scratch, watched=scratch, KERAS_HOME=str(scratch))
+        except ChildFailed as error:
+            raise NotFound(f"download by {library}: {error}") from None
+        arrays = read_keras_cache(name, scratch) if library == "Keras" else read_tfds(name, scratch)
+        with contextlib.suppress(OSError):  # a cache that cannot be written: the next run downloads again
+            (home / made).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(scratch / made, home / made)
+    return arrays
+
+
+class ChildFailed(Exception):
+    """A child process failed; the message is the last line that it printed."""
+
+
+def _run(work: Callable[..., None], *arguments: object, watched: Path | None = None, **environment: str) -> None:
+    """Calls one of the functions at this module's end in a silent child process, without accelerators."""
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        **{"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        **{"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"},
+        **environment,
+    }
+    code = f"import sys; from mnist_mlp import libraries; libraries.{work.__name__}(*sys.argv[1:])"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with tempfile.TemporaryFile() as said:
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment) as child:
+            try:
+                _wait(child, watched)
+            finally:
+                child.kill()  # also when we are interrupted: a child must not go on alone
+        said.seek(0)
+        lines = said.read().decode(errors="replace").split("\n")
+    if child.returncode:
+        spoken = [line.strip() for line in lines if line.strip()]
+        raise ChildFailed(spoken[-1] if spoken else f"exit code {child.returncode}")
+
+
+def _wait(child: subprocess.Popen[bytes], watched: Path | None) -> None:
+    """Waits for the child; ChildFailed if nothing in the watched directory grows for STALL_SECONDS."""
+    size, since = -1, time.monotonic()
+    while True:
+        try:
+            child.wait(timeout=None if watched is None else 0.5)
+            return
+        except subprocess.TimeoutExpired:
+            now = _size(watched) if watched else 0
+        if now != size:
+            size, since = now, time.monotonic()
+        elif time.monotonic() - since > STALL_SECONDS:
+            raise ChildFailed(f"nothing arrived for {STALL_SECONDS:.0f} s")
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):  # it may vanish while we look
+            total += path.stat().st_size
+    return total
+
+
+@contextlib.contextmanager
+def _scratch(home: Path) -> Iterator[Path]:
+    """A temporary directory inside `home`, whence a rename is atomic; elsewhere if home is read-only."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(dir=home, prefix=".download-")
+    except OSError:
+        scratch = tempfile.TemporaryDirectory()
+    with scratch as name:
+        yield Path(name)
+
+
+def _probe(url: str) -> str:
+    """Why the address does not answer within PROBE_SECONDS, or "" if it does."""
+    import urllib.error  # 30 ms that only a download has to spend
+    import urllib.request
+
+    answer: list[str] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=PROBE_SECONDS) as response:
+                response.read(1)
+            answer.append("")
+        except Exception as error:  # no network has many faces; each is a reason to tell
+            reason = error.reason if type(error) is urllib.error.URLError else error
+            answer.append(" ".join(str(reason).split()) or type(reason).__name__)
+
+    # A thread, since the time limit of a socket does not cover the look-up of its name.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    reason = answer[0] if answer else f"no answer within {PROBE_SECONDS:.0f} s"
+    return reason and f"{urlsplit(url).hostname}: {reason}"
+
+
+def _missing_package(library: str) -> str:
+    package, install = {
+        "Keras": ("keras", "keras"),
+        "TFDS": ("tensorflow_datasets", "tensorflow-datasets"),
+    }[library]
+    return "" if _installed(package) else f"not installed (pip install {install})"
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # forbidden by a finder, or a broken half of a package
+        return False
+
+
+def _check_readable(name: str, prepared: Path) -> None:
+    """Raises UserError unless this machine has what it takes to read the directory. Imports nothing."""
+    path = prepared / "dataset_info.json"
+    try:
+        info = json.loads(path.read_text())
+        received, file_format = info["name"], info.get("fileFormat", "tfrecord")
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UserError(f"{path}: expected the JSON of TFDS, received a damaged file ({error})") from None
+    if received != name or file_format not in READERS:
+        raise UserError(f"{path}: expected {name} as tfrecord or array_record, received {received} as {file_format}")
+    for package in ("tensorflow_datasets", READERS[file_format]):
+        if not _installed(package):
+            install = package.replace("tensorflow_datasets", "tensorflow-datasets")
+            raise UserError(
+                f"{prepared}: expected {package} to be installed, for TFDS files of format {file_format}, "
+                f"received none; type: pip install {install}"
+            )
+
+
+def _from_tfds(arrays: Any, prepared: Path) -> Arrays:
+    """TFDS' images [n, 28, 28, 1] and int64 labels in the form that every source has."""
+    result = {}
+    for key, shape in SHAPES.items():
+        array: NDArray[Any] = arrays[key]
+        received = array.shape[:3]  # without the channel
+        if received != shape or array.size != np.prod(shape):
+            raise UserError(f"{prepared}: expected {key} of shape {shape}, received {array.shape}")
+        if len(shape) == 1:
+            check_labels(array, prepared)
+        elif array.dtype != np.uint8:
+            raise UserError(f"{prepared}: expected {key} as uint8, received {array.dtype}")
+        result[key] = array.reshape(shape).astype(np.uint8, copy=False)
+    return result
+
+
+# The work of the child processes: each function is called by _run, with strings.
+
+
+def _keras_download(name: str, scratch: str) -> None:
+    """Downloads into KERAS_HOME, which _run has set to scratch."""
+    backends = [backend for backend in ("tensorflow", "jax", "torch") if _installed(backend)]
+    os.environ.setdefault("KERAS_BACKEND", [*backends, "numpy"][0])
+    import keras
+
+    getattr(keras.datasets, name).load_data()
+
+
+def _tfds_download(name: str, scratch: str) -> None:
+    import tensorflow_datasets as tfds
+
+    file_format = None if _installed("tensorflow") else "array_record"
+    tfds.builder(name, data_dir=scratch, file_format=file_format, try_gcs=False).download_and_prepare()
+
+
+def _tfds_to_npz(prepared: str, output: str) -> None:
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(prepared)  # reads its JSON; neither network nor builder code
+    arrays = {}
+    for split in ("train", "test"):
+        if builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:  # also without TensorFlow
+            source = builder.as_data_source(split)
+            examples = source.__getitems__(range(len(source)))  # all at once: 2.4 times as fast as one by one
+            whole = {key: np.stack([example[key] for example in examples]) for key in ("image", "label")}
+        else:
+            whole = tfds.as_numpy(builder.as_dataset(split, batch_size=-1))
+        arrays[f"x_{split}"], arrays[f"y_{split}"] = whole["image"], whole["label"]
+    np.savez(output, **arrays)  # type: ignore[arg-type]  # its stub takes the arrays for allow_pickle

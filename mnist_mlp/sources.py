@@ -1,0 +1,245 @@
+"""Reads images and labels out of files: IDX (plain or gzip), NumPy's .npy and .npz.
+
+Whatever the bytes are, the answer is an array or one UserError that names the file. A header is compared
+with the size of its file before anything is allocated on its word, and pickled objects are never loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import math
+import struct
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_mlp.errors import UserError
+
+Arrays = dict[str, NDArray[np.uint8]]  # with the keys of SHAPES, as in Keras' mnist.npz
+
+SHAPES: dict[str, tuple[int, ...]] = {
+    "x_train": (60000, 28, 28),
+    "y_train": (60000,),
+    "x_test": (10000, 28, 28),
+    "y_test": (10000,),
+}
+IDX_NAMES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+MAX_BYTES = 2**30  # of one array: 1.3 million images; a file that unpacks to more is refused unread
+DEFLATE_LIMIT = 1032  # deflate, as in gzip, shrinks nothing by more than this factor
+
+
+class NotFound(UserError):
+    """A source that is not there at all; a plain UserError is one that is there and cannot be used."""
+
+
+def find_idx(directory: Path) -> dict[str, Path]:
+    """The IDX files of a directory, {key of SHAPES: path}; a key without a file is left out.
+
+    Taken are NAME, NAME.gz and the dotted spelling (train-images.idx3-ubyte) of either, plain before packed.
+    """
+    found = {}
+    for key, name in IDX_NAMES.items():
+        dotted = name.replace("-idx", ".idx")
+        paths = [directory / spelling for spelling in (name, dotted, f"{name}.gz", f"{dotted}.gz")]
+        there = [path for path in paths if path.is_file()] or [path for path in paths if path.exists()]
+        if there:
+            found[key] = there[0]
+    return found
+
+
+def read_idx_directory(directory: Path) -> Arrays:
+    """The four IDX files of a directory as uint8 [n, 28, 28] and [n]; NotFound unless all four are there."""
+    found = find_idx(directory)
+    missing = [name for key, name in IDX_NAMES.items() if key not in found]
+    if missing:
+        raise NotFound(f"no {', '.join(missing)} in {directory}")
+    arrays = {key: read_idx(path, SHAPES[key]) for key, path in found.items()}
+    for key in ("y_train", "y_test"):
+        check_labels(arrays[key], found[key])
+    return arrays
+
+
+def read_idx(path: Path, expected: Sequence[int | None]) -> NDArray[np.uint8]:
+    """One IDX file of bytes, plain or gzip (told by its first bytes, not by its name).
+
+    expected: the shape it must have, None for a length that is free. The array is read-only.
+    """
+    wanted = f"an IDX file of {_times(expected)} bytes"
+    with _reading(path, wanted), path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        possible = path.stat().st_size * (DEFLATE_LIMIT if packed else 1)
+        stream: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
+        magic = stream.read(4)
+        if magic != bytes([0, 0, 8, len(expected)]):  # 0, 0, type (8 = unsigned byte), dimensions
+            raise UserError(f"{path}: expected {wanted}, received a file that begins with {magic!r}")
+        shape = struct.unpack(f">{len(expected)}I", stream.read(4 * len(expected)))
+        if any(want not in (None, got) for want, got in zip(expected, shape, strict=True)):
+            raise UserError(f"{path}: expected {wanted}, received a header that says {_times(shape)}")
+        size = math.prod(shape)
+        if size > min(possible, MAX_BYTES):
+            raise UserError(
+                f"{path}: expected {wanted}, received a header that says {_times(shape)} "
+                f"in a file of {path.stat().st_size} bytes"
+            )
+        body = stream.read(size + 1)  # one byte more: reaches the end, where gzip checks its CRC
+        if len(body) != size:
+            amount = "more than that" if len(body) > size else f"only {len(body)} of them"
+            raise UserError(f"{path}: expected {wanted}, {size} after the header, received {amount}")
+    return np.frombuffer(body, np.uint8).reshape(shape)
+
+
+def read_npz(path: Path) -> Arrays:
+    """Keras' mnist.npz: x_train, y_train, x_test, y_test, all uint8; NotFound if there is no such file."""
+    if not path.exists():
+        raise NotFound(f"no {path.name} in {path.parent}")
+    arrays = {}
+    with _reading(path, f"an .npz file with {', '.join(SHAPES)}"), zipfile.ZipFile(path) as archive:
+        for key, shape in SHAPES.items():
+            array = _read_member(archive, key, path)
+            if array.shape != shape or array.dtype != np.uint8:
+                raise UserError(
+                    f"{path}: expected {key} as uint8 {_times(shape)}, received {array.dtype} {_times(array.shape)}"
+                )
+            arrays[key] = array
+    for key in ("y_train", "y_test"):
+        check_labels(arrays[key], path)
+    return arrays
+
+
+def check_labels(labels: NDArray[Any], where: object) -> None:
+    """Raises UserError, with the file `where`, unless every label is 0–9."""
+    wrong = labels[(labels < 0) | (labels > 9)]
+    if len(wrong):
+        raise UserError(f"{where}: expected labels 0–9, received {wrong[0]} ({len(wrong)} such labels)")
+
+
+def read_images(path: str | Path) -> NDArray[np.uint8]:
+    """Images of any number from a .npy, .npz or IDX (plain or gzip) file: uint8 [n, 28, 28], 0–255, n ≥ 1.
+
+    Shapes taken: [n, 28, 28], [28, 28] (one image), [n, 784], [n, 28, 28, 1]. From an .npz comes its single
+    array, or `images`, or `x_test`. Grey levels: integers of any type are levels 0–255 as they stand; floats
+    are shares of full ink, 0–1, and are multiplied by 255 and rounded. Anything else (floats above 1, NaN,
+    negative numbers, bool, pickles) raises UserError, for its meaning would have to be guessed.
+    """
+    path = Path(path).expanduser()
+    try:
+        array = _read_array(path)
+        return np.ascontiguousarray(_grey_levels(_frames(array, path), path))
+    except UserError as error:
+        raise UserError(f"{error}; name another file with --input=FILE") from error
+
+
+def _read_array(path: Path) -> NDArray[Any]:
+    """What the file holds, in its own shape and type; its first bytes, not its name, tell its kind."""
+    wanted = "images as .npy, .npz or IDX"
+    with _reading(path, wanted), path.open("rb") as file:
+        start = file.read(4)
+        file.seek(0)
+        if start == b"\x93NUM":
+            return _read_npy(file, path.stat().st_size, str(path))
+        if start == b"PK\x03\x04":
+            with zipfile.ZipFile(file) as archive:
+                return _read_member(archive, _image_key(archive, path), path)
+        if start[:2] in (b"\0\0", b"\x1f\x8b"):
+            return read_idx(path, (None, 28, 28))
+        raise UserError(f"{path}: expected {wanted}, received a file that begins with {start!r}")
+
+
+def _frames(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """The same numbers as [n, 28, 28]."""
+    if array.shape == (28, 28) or array.shape[1:] in ((784,), (28, 28), (28, 28, 1)):
+        frames = array.reshape(-1, 28, 28) if array.size else array
+        if len(frames):
+            return frames
+    raise UserError(
+        f"{path}: expected images as [n, 28, 28], [28, 28], [n, 784] or [n, 28, 28, 1], n ≥ 1, "
+        f"received [{', '.join(map(str, array.shape))}]"
+    )
+
+
+def _grey_levels(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    """The same images as uint8, by the rule in read_images."""
+    if images.dtype == np.uint8:
+        return images
+    top = {"i": 255, "u": 255, "f": 1}.get(images.dtype.kind)
+    if top is None:
+        raise UserError(f"{path}: expected integers 0–255 or floats 0–1, received {images.dtype}")
+    if not np.isfinite(images).all():
+        raise UserError(f"{path}: expected floats 0–1, received NaN or infinity")
+    low, high = images.min(), images.max()
+    if low < 0 or high > top:
+        raise UserError(
+            f"{path}: expected {'floats 0–1' if top == 1 else 'integers 0–255'}, "
+            f"received {images.dtype} {low}–{high}; save the images as uint8, 0–255"
+        )
+    return np.rint(images * 255.0).astype(np.uint8) if top == 1 else images.astype(np.uint8)
+
+
+def _image_key(archive: zipfile.ZipFile, path: Path) -> str:
+    keys = [name.removesuffix(".npy") for name in archive.namelist()]
+    for key in ("images", "x_test", *keys[: len(keys) == 1]):
+        if key in keys:
+            return key
+    raise UserError(f"{path}: expected one array, or one called images or x_test, received {', '.join(keys) or 'none'}")
+
+
+def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> NDArray[Any]:
+    """One array of an .npz file. Reading a member to its end makes zipfile check its CRC."""
+    if f"{key}.npy" not in archive.namelist():
+        raise UserError(f"{path}: expected an array {key}, received {', '.join(archive.namelist()) or 'none'}")
+    with archive.open(f"{key}.npy") as stream:
+        return _read_npy(stream, archive.getinfo(f"{key}.npy").file_size, f"{path} ({key})")
+
+
+def _read_npy(stream: IO[bytes], size: int, where: str) -> NDArray[Any]:
+    """One array in NumPy's format, `size` bytes with its header."""
+    # np.load would allocate what the header says, whatever the file's size.
+    version = np.lib.format.read_magic(stream)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, fortran, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise UserError(f"{where}: expected numbers, received pickled Python objects, which are never loaded")
+    length = math.prod(shape) * dtype.itemsize
+    if length != size - stream.tell() or length > MAX_BYTES:
+        raise UserError(
+            f"{where}: expected {length} bytes for {dtype} {_times(shape)} (at most {MAX_BYTES}), "
+            f"received {size - stream.tell()}"
+        )
+    return np.frombuffer(stream.read(length), dtype).reshape(shape, order="F" if fortran else "C")
+
+
+@contextlib.contextmanager
+def _reading(path: Path, wanted: str) -> Iterator[None]:
+    """Turns whatever goes wrong while a file is read into one UserError that names the file."""
+    try:
+        if not path.is_file():  # also keeps us from waiting on a named pipe
+            special = "a special file" if path.exists() else "no such file"
+            what = "a directory" if path.is_dir() else special
+            raise UserError(f"{path}: expected {wanted}, received {what}")
+        yield
+    except UserError:
+        raise
+    except PermissionError as error:
+        raise UserError(f"{path}: expected {wanted}, received a file that may not be read") from error
+    except Exception as error:  # parsers fail in many ways on damaged bytes; each is the file's fault
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: expected {wanted}, received a damaged file ({reason})") from error
+
+
+def _times(shape: Sequence[int | None]) -> str:
+    """A shape for the reader: 60000×28×28."""
+    return "×".join("n" if length is None else str(length) for length in shape) or "one number"

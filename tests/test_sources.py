@@ -1,0 +1,223 @@
+"""Files of every kind, whole and damaged: an array, or one UserError that names the file."""
+
+import gzip
+import io
+import os
+import struct
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+
+from mnist_mlp import sources
+from mnist_mlp.errors import UserError
+from mnist_mlp.sources import read_idx, read_images, read_npz
+
+IMAGES = np.arange(5 * 28 * 28).reshape(5, 28, 28).astype(np.uint8)
+
+
+def idx(array):
+    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def npy(array, **options):
+    stream = io.BytesIO()
+    np.save(stream, array, **options)
+    return stream.getvalue()
+
+
+def npz(compressed=False, **arrays):
+    stream = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(stream, **arrays)
+    return stream.getvalue()
+
+
+def header(shape, dtype="|u1"):
+    """A .npy header that promises an array and brings none."""
+    text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+def zipped(**members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return stream.getvalue()
+
+
+def flipped(content, at):
+    changed = bytearray(content)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
+def mnist_shaped(**changed):
+    arrays = {key: np.zeros(shape, np.uint8) for key, shape in sources.SHAPES.items()}
+    return {**arrays, **changed}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="file"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(idx(IMAGES), gzip.compress(idx(IMAGES)), npy(IMAGES), npy(np.asfortranarray(IMAGES))),
+        *(npy(IMAGES.reshape(5, 784)), npy(IMAGES[..., None]), npy(IMAGES.astype(np.int64))),
+        *(npy(IMAGES / 255), npy((IMAGES / 255).astype(np.float32)), npy(IMAGES.astype(">u2"))),
+        *(npz(any_name=IMAGES), npz(images=IMAGES, labels=IMAGES), npz(True, x_test=IMAGES, y_test=IMAGES)),
+    ],
+)
+def test_images_are_the_same_from_every_format(write, content):
+    images = read_images(write(content))
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images, IMAGES)
+
+
+def test_one_image_and_half_grey(write):
+    assert read_images(write(npy(IMAGES[0]))).shape == (1, 28, 28)
+    assert read_images(str(write(npy(np.full((28, 28), 0.5)))))[0, 0, 0] == 128  # 127.5, to even
+
+
+BOMB = gzip.compress(idx(IMAGES)[:4] + struct.pack(">3I", 1, 28, 28) + bytes(50_000_000))
+REFUSED = {
+    "empty": (b"", "begins with b''"),
+    "of another kind": (b"\x89PNG\r\n", "begins with b'\\x89PNG'"),
+    "IDX labels": (idx(IMAGES[:, 0, 0]), "begins with"),
+    "IDX of 16-bit numbers": (b"\0\0\x0b\3" + idx(IMAGES)[4:], "begins with"),
+    "IDX header cut": (idx(IMAGES)[:10], "damaged"),
+    "IDX body cut": (idx(IMAGES)[:-1], "only 3919"),
+    "IDX with a tail": (idx(IMAGES) + b"x", "more than that"),
+    "IDX of 4 billion images": (idx(IMAGES)[:4] + b"\xff" * 4 + idx(IMAGES)[8:], "4294967295×28×28"),
+    "IDX of other frames": (idx(IMAGES.reshape(20, 14, 14)), "20×14×14"),
+    "IDX without images": (idx(IMAGES[:0]), "n ≥ 1"),
+    "gzip cut": (gzip.compress(idx(IMAGES))[:-9], "damaged"),
+    "gzip with a flipped CRC": (flipped(gzip.compress(idx(IMAGES)), -5), "CRC"),
+    "gzip with a flipped body": (flipped(gzip.compress(idx(IMAGES), 0), 100), "CRC"),
+    "gzip bomb": (BOMB, "more than that"),
+    "npy header cut": (npy(IMAGES)[:30], "damaged"),
+    "npy body cut": (npy(IMAGES)[:-1], "received 3919"),
+    "npy of a petabyte": (header((2**20, 2**30)), "received 0"),
+    "npy of negative length": (header((-1, 28, 28)), "received 0"),
+    "npy of version 9": (flipped(npy(IMAGES), 6), "damaged"),
+    "npy of objects": (npy(np.array([{}] * 3), allow_pickle=True), "never loaded"),
+    "npz of objects": (npz(images=np.array([{}])), "never loaded"),
+    "npz with a flipped bit": (flipped(npz(images=IMAGES), 400), "CRC"),
+    "npz cut": (npz(images=IMAGES)[:-30], "damaged"),
+    "npz of a terabyte": (zipped(images=header((2**12, 2**28))), "received 0"),
+    "npz empty": (npz(), "begins with"),
+    "npz of other names": (npz(a=IMAGES, b=IMAGES), "received a, b"),
+    "words": (npy(np.array(["seven"] * 784).reshape(1, 784)), "received <U5"),
+    "bool": (npy(IMAGES > 3), "received bool"),
+    "NaN": (npy(np.full((28, 28), np.nan)), "NaN"),
+    "infinity": (npy(np.full((28, 28), np.inf)), "infinity"),
+    "floats 0–255": (npy(IMAGES.astype(float)), "float64 0.0–255.0"),
+    "negative": (npy(IMAGES.astype(np.int16) - 1), "int16 -1–254"),
+    "integers above 255": (npy(IMAGES.astype(int) + 1), "1–256"),
+    "one number": (npy(np.uint8(3)), "received []"),
+    "colour": (npy(np.zeros((2, 28, 28, 3), np.uint8)), "[2, 28, 28, 3]"),
+    "zero images": (npy(np.zeros((0, 784))), "[0, 784]"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_images_are_refused_in_one_line(write, case):
+    content, reason = REFUSED[case]
+    path = write(content)
+    tracemalloc.start()
+    with pytest.raises(UserError) as raised:
+        read_images(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    message = str(raised.value)
+    assert message.startswith(str(path)) and "expected" in message and "\n" not in message
+    assert message.endswith("; name another file with --input=FILE")
+    assert reason in message
+    assert peak < 5_000_000
+
+
+def test_paths_that_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
+    for path, reason in [
+        *[(tmp_path, "a directory"), (tmp_path / "absent", "no such file")],
+        *[(tmp_path / "pipe", "a special file"), (tmp_path / "absent/file", "no such file")],
+    ]:
+        with pytest.raises(UserError, match=reason):
+            read_images(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file(write):
+    path = write(idx(IMAGES))
+    path.chmod(0)
+    with pytest.raises(UserError, match="may not be read"):
+        read_images(path)
+
+
+@pytest.mark.parametrize("content", [idx(IMAGES), gzip.compress(idx(IMAGES)), npy(IMAGES), npz(images=IMAGES)])
+def test_random_damage_ends_in_images_or_in_a_user_error(write, content):
+    random = np.random.default_rng(0)
+    for _ in range(150):
+        changed = bytearray(content[: random.integers(1, len(content) + 1)] if random.random() < 0.3 else content)
+        places = random.integers(0, min(len(changed), 200), 3)
+        for place in (*places, -1 - places[0] % min(len(changed), 100)):
+            changed[place] = random.integers(256)
+        try:
+            assert read_images(write(bytes(changed))).shape[1:] == (28, 28)
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+def test_idx_of_another_count_is_refused_before_its_body_is_read(write):
+    with pytest.raises(UserError, match="expected an IDX file of 7×28×28 bytes, received .* 5×28×28"):
+        read_idx(write(gzip.compress(idx(IMAGES))), (7, 28, 28))
+
+
+@pytest.mark.parametrize("dotted", [False, True])
+def test_idx_names(tmp_path, dotted):
+    for name in sources.IDX_NAMES.values():
+        name = name.replace("-idx", ".idx") if dotted else name
+        (tmp_path / f"{name}.gz").touch()
+        assert len(set(sources.find_idx(tmp_path).values())) == len(list(tmp_path.iterdir()))
+    (tmp_path / "t10k-labels-idx1-ubyte").touch()
+    assert sources.find_idx(tmp_path)["y_test"].suffix == ""  # plain before packed
+    (tmp_path / "t10k-images-idx3-ubyte").mkdir()
+    assert sources.find_idx(tmp_path)["x_test"].is_file()  # and a file before a directory
+
+
+def test_npz_of_mnist(write):
+    arrays = mnist_shaped(y_test=np.arange(10000, dtype=np.uint8) % 10)
+    read = read_npz(write(npz(True, **arrays)))
+    assert all((read[key] == arrays[key]).all() for key in sources.SHAPES)
+
+
+@pytest.mark.parametrize(
+    "changed, reason",
+    [
+        (
+            {"x_train": np.zeros((60000, 28, 28), np.float32)},
+            "x_train as uint8 60000×28×28, received float32",
+        ),
+        ({"x_test": np.zeros((9999, 28, 28), np.uint8)}, "received uint8 9999×28×28"),
+        ({"y_train": np.zeros((60000, 1), np.uint8)}, "received uint8 60000×1"),
+        ({"y_test": np.full(10000, 10, np.uint8)}, "expected labels 0–9, received 10"),
+        ({"y_test": np.array([None])}, "never loaded"),
+    ],
+)
+def test_bad_npz_of_mnist(write, changed, reason):
+    with pytest.raises(UserError, match=reason):
+        read_npz(write(npz(True, **mnist_shaped(**changed))))
+
+
+def test_npz_without_an_array(write):
+    with pytest.raises(UserError, match="expected an array x_train, received images.npy"):
+        read_npz(write(npz(images=IMAGES)))

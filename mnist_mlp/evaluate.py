@@ -83,6 +83,7 @@ def evaluate(options: Options, say: Callable[[str], None] = print) -> Result:
         **laps.measured(),
     )
     result.seconds["train"] = 0.0  # nothing was trained here; the epochs keep their own seconds
+    say(report.setting(result))
     say(report.closing(result, options.run_dir))
     if test["confusion"] != trained.test["confusion"]:
         say(f"  !      these are not the counts of the training run: {trained.test['correct']:,} right there")

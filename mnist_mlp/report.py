@@ -7,8 +7,8 @@ from typing import Any
 from mnist_mlp.result import Result
 
 
-def opening(result: Result) -> str:
-    """What is known before training: the data, the network and the device."""
+def setting(result: Result) -> str:
+    """The data and the device."""
     data = result.dataset
     kept = f" + {data['validation_examples']:,} validation" if data["validation_examples"] else ""
     lines = [
@@ -18,16 +18,26 @@ def opening(result: Result) -> str:
         f"device   {result.device['actual']} (asked for: {result.device['requested']}), "
         f"XLA {'on' if result.device['xla'] else 'off'}, {result.precision}, {result.backend}, {result.engine} engine",
         *(f"  !      {note}" for note in result.device["notes"]),
-        f"model    {result.model}, {result.optimizer} at {result.learning_rate:g}, seed {result.seed}",
+    ]
+    return "\n".join(lines)
+
+
+def opening(result: Result) -> str:
+    """What is known before training: the data, the device and the network."""
+    seen = "0 to 255" if result.pixels == "raw" else "0 to 1"
+    lines = [
+        setting(result),
+        f"model    {result.model} on pixels from {seen}, {result.optimizer} at {result.learning_rate:g}, "
+        f"seed {result.seed}",
     ]
     for row in result.layers:
         shape = "×".join(map(str, row["output"]))
         arithmetic = f" = {row['arithmetic']}" if row["arithmetic"] else ""
         lines.append(f"         {row['kind']:<12} {shape:>9} {row['parameters']:>9,}{arithmetic}")
-    steps, n, batch = result.steps_per_epoch, data["train_examples"], result.batch_size
+    steps, batch, data = result.steps_per_epoch, result.batch_size, result.dataset
     lines += [
         f"         {'parameters':<12} {'':>9} {result.parameters:>9,}",
-        f"steps    {division(n, batch, steps)} per epoch of training, "
+        f"steps    {division(data['train_examples'], batch, steps)} per epoch of training, "
         f"{division(data['test_examples'], batch, result.evaluation_steps)} of evaluation",
         "",
     ]

@@ -27,6 +27,7 @@ class Result:
     """All that is known of a run. Its fields are the keys of `result.json`; seconds are wall-clock."""
 
     model: str
+    pixels: str
     parameters: int
     layers: list[dict[str, Any]]  # name, kind, output, parameters, arithmetic
     dataset: dict[str, Any]  # name, source, verified, notes, train_examples, validation_examples, test_examples

@@ -99,6 +99,7 @@ def prospect(
     sizes = {name: len(split) for name, split in splits.items()}
     return Result(
         model=config.model,
+        pixels=config.pixels,
         parameters=engine.model.count_params(),
         layers=layer_rows(engine.model),
         dataset={

@@ -97,19 +97,33 @@ def test_padding_has_no_weight(kind, digits):
     assert distance(weights(padded), weights(short)) < 1e-6
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 32, 333, 4096, 10000, 20000])
-@pytest.mark.parametrize("kind", ENGINES)
-def test_every_test_image_counts_once(kind, batch_size, mnist):
-    if kind == "fit" and batch_size < 32:
-        pytest.skip("the oracle is slow: batch 32 and more are enough")
+@pytest.fixture(scope="module")
+def untrained(mnist):
+    """An untrained network and its confusion matrix on MNIST's test images, counted without any engine."""
     model = models.build("mlp", seed=3)
-    oracle = model.predict(mnist.test.images, batch_size=1000, verbose=0).argmax(1)
+    found = model.predict(mnist.test.images, batch_size=1000, verbose=0).argmax(1)
     expected = np.zeros((10, 10), np.int64)
-    np.add.at(expected, (mnist.test.labels, oracle), 1)
-    engine = ENGINES[kind](model, None, {"test": mnist.test}, batch_size, "CPU")
-    counts = engine.evaluate("test")
+    np.add.at(expected, (mnist.test.labels, found), 1)
+    return model, expected
+
+
+BATCH_SIZES = [7, 20000, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 32, 333, 4096, 10000))]
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_every_test_image_counts_once(batch_size, mnist, untrained):
+    model, expected = untrained
+    counts = TensorFlowEngine(model, None, {"test": mnist.test}, batch_size, "CPU").evaluate("test")
     np.testing.assert_array_equal(counts.confusion, expected)
     assert counts.total == 10000
+
+
+@pytest.mark.parametrize("batch_size", [333, 20000])
+@pytest.mark.slow
+def test_the_oracle_counts_every_image_once_too(batch_size, mnist, untrained):
+    model, expected = untrained
+    counts = FitEngine(model, None, {"test": mnist.test}, batch_size, "CPU").evaluate("test")
+    np.testing.assert_array_equal(counts.confusion, expected)
 
 
 @pytest.mark.parametrize("kind", ENGINES)

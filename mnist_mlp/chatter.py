@@ -35,11 +35,15 @@ def silence() -> None:
     sys.stderr.flush()
     terminal = os.dup(2)
     reader, writer = os.pipe()
+    signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # the child keeps them blocked: it ends with the pipe
     if os.fork() == 0:
-        os.close(writer)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends when the pipe does
-        filter_lines(reader, terminal)
-        os._exit(0)
+        try:
+            os.close(writer)
+            filter_lines(reader, terminal)
+        finally:
+            os._exit(0)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(reader)
     os.dup2(writer, 2)
     os.close(writer)
@@ -48,7 +52,17 @@ def silence() -> None:
 
 def filter_lines(reader: int, writer: int) -> None:
     """Copies the lines from one descriptor to another, without the chatter, until there are no more."""
-    with os.fdopen(reader, "rb", buffering=0) as source:
-        for line in source:
+    rest = b""
+    while received := os.read(reader, 65536):
+        *lines, rest = (rest + received).split(b"\n")
+        for line in lines:
             if not CHATTER.match(line):
-                os.write(writer, line)
+                write(writer, line + b"\n")
+    if not CHATTER.match(rest):
+        write(writer, rest)
+
+
+def write(descriptor: int, data: bytes) -> None:
+    """Writes all of it."""
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -1,17 +1,20 @@
 """What every `python -m mnist_mlp.NAME` shares: flags from a dataclass, help, and errors in one line.
 
-Exit codes: 0 done, 1 a bug (with traceback), 2 something for the user to mend, 130 interrupted.
+Exit codes: 0 done, 1 a bug (with traceback), 2 something for the user to mend, 130 interrupted (Ctrl-C), 143 and 129
+ended by SIGTERM or SIGHUP, 141 the reader of the output went away.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import os
 import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from absl import flags
 
@@ -37,7 +40,7 @@ def parse(
     """
     fields = {field.name: field for field in dataclasses.fields(declared)}  # type: ignore[arg-type]
     if {"--help", "-help", "-h", "--helpfull"} & set(argv):
-        print(help_text(list(fields.values()), program, about))
+        print(help_text(list(fields.values()), program, about), flush=True)
         raise SystemExit(0)
     given = {name: convert(fields[name], text) for name, text in read_flags(fields, argv).items()}
     if not presets:
@@ -57,17 +60,24 @@ def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]
     for field in fields.values():
         define = flags.DEFINE_boolean if field.metadata["kind"] is bool else flags.DEFINE_string
         define(field.name, None, field.metadata["help"], flag_values=values)
+    for argument in argv:
+        name = argument.lstrip("-").partition("=")[0]
+        if argument.startswith("-") and name in ("flagfile", "undefok"):  # absl's own: not among our flags
+            raise unknown_flag(name, fields)
     try:
         rest = values(["", *argv])[1:]
     except flags.UnrecognizedFlagError as error:
-        raise UserError(
-            f"unknown flag --{error.flagname}{nearest(error.flagname, list(fields))} (all flags: --help)"
-        ) from None
+        raise unknown_flag(error.flagname, fields) from None
     except flags.Error as error:
-        raise UserError(f"{' '.join(str(error).split())} (all flags: --help)") from None
+        raise UserError(f"{error} (all flags: --help)") from None
     if rest:
-        raise UserError(f"expected flags such as --{next(iter(fields))}=VALUE, received {rest[0]!r}")
+        hint = " (on or off goes with =, as in --json=true)" if rest[0].lower() in ("true", "false") else ""
+        raise UserError(f"expected flags such as --{next(iter(fields))}=VALUE, received {rest[0]!r}{hint}")
     return {name: values[name].value for name in fields if values[name].value is not None}
+
+
+def unknown_flag(name: str, fields: Mapping[str, dataclasses.Field[Any]]) -> UserError:
+    return UserError(f"unknown flag --{name}{nearest(name, list(fields))} (all flags: --help)")
 
 
 def convert(field: dataclasses.Field[Any], text: Any) -> Any:
@@ -87,44 +97,69 @@ def help_text(fields: Sequence[dataclasses.Field[Any]], program: str, about: str
     """The page that `--help` prints."""
     lines = [about.strip(), "", f"usage: python -m mnist_mlp.{program} [--flag=value …]", "", "flags:"]
     for field in fields:
-        kind, choices = field.metadata["kind"], field.metadata["choices"]
-        shape = "" if kind is bool else f"={'|'.join(choices) or kind.__name__.upper()}"
-        lines += textwrap.wrap(f"--{field.name}{shape}", 98, initial_indent="  ", subsequent_indent="      ",
-                               break_on_hyphens=False)  # fmt: skip
-        default = "" if field.default in ("", None, False) else f" (default: {field.default})"
-        lines += textwrap.wrap(field.metadata["help"] + default, 90, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        kind, choices, words = field.metadata["kind"], field.metadata["choices"], field.metadata["help"]
+        value = {bool: "", int: "=N", float: "=NUMBER", str: "=TEXT"}[kind]
+        if choices:
+            value = "=" + "|".join(choices)
+        if len(value) > 60:
+            value, words = "=NAME", f"{words}: {', '.join(choices)}"
+        if field.default is not None and field.default is not False and field.default != "":
+            words += f" (default: {field.default})"
+        lines += [f"  --{field.name}{value}", textwrap.indent(textwrap.fill(words, 90), " " * 6)]
     return "\n".join(lines)
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs a program's `main` on the command line's arguments and ends the process with its exit code."""
-    interrupted = False
+    received = 0
 
     def interrupt(signum: int, frame: object) -> None:
-        nonlocal interrupted
-        interrupted = True
+        nonlocal received
+        received = signum
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
-    chatter.silence()
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # ignored where the shell said so, as under nohup
+            signal.signal(signum, interrupt)
     try:
+        prepare_streams()
+        chatter.silence()
         main(sys.argv[1:])
         sys.stdout.flush()
+        end(0)
+    except BaseException as error:
+        if received:  # also where C code, interrupted in an import, turned KeyboardInterrupt into something else
+            kept = f"; {error}" if isinstance(error, KeyboardInterrupt) and str(error) else ""
+            end(128 + received, f"{'interrupted' if received == signal.SIGINT else 'terminated'}{kept}")
+        if isinstance(error, SystemExit):
+            end(error.code)
+        if isinstance(error, UserError):
+            end(2, f"error: {error}")
+        if isinstance(error, BrokenPipeError):  # the reader has seen enough, as in `… | head`
+            end(141)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            end(2, "error: expected room for the output, received: no space left; free some, or name another place")
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            end(2, "error: expected enough memory for this run, there is too little; type a smaller --batch_size")
+        raise
+
+
+def prepare_streams() -> None:
+    """Standard output and error that take every line: closed ones lead nowhere, a poor encoding gets escapes."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (open until the process ends)
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def end(code: int, message: str = "") -> NoReturn:
+    """Ends the process, with one line on standard error if there is something to say.
+
+    At once: taking TensorFlow apart in an orderly way costs 0.6 s, and where an import was interrupted Python
+    would end by a signal instead of `code`. What the programs write is synced or flushed before.
+    """
+    with contextlib.suppress(OSError):  # a standard error that is full
+        if message:
+            print(textwrap.shorten(message, 2000), file=sys.stderr)
         sys.stderr.flush()
-        os._exit(0)  # all is written; taking TensorFlow apart in an orderly way would cost another 0.6 s
-    except UserError as error:
-        fail(str(error), 2)
-    except BrokenPipeError:  # the reader has seen enough, as in `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain again at exit
-        raise SystemExit(1) from None
-    except BaseException:
-        # Interrupted in the middle of an import, C code may turn KeyboardInterrupt into another exception.
-        if not interrupted:
-            raise
-        fail("interrupted; nothing was kept", 130)
-
-
-def fail(message: str, code: int) -> None:
-    """Ends the process with one line on standard error."""
-    print(f"error: {message}" if code == 2 else message, file=sys.stderr)
-    raise SystemExit(code)
+    os._exit(code)

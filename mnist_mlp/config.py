@@ -60,7 +60,7 @@ class Config:
         "compiled", "compiled: an epoch is one program; fit: plain Model.fit", choices=("compiled", "fit")
     )
     precision: str = option("float32", "arithmetic of the layers", choices=("float32", "bfloat16"))
-    run_dir: str = option("", "where the run is written; not given: runs/DATE-TIME-MODEL")
+    run_dir: str = option("", "where the run is written; not given: a new directory below runs/")
     json: bool = option(False, "print the result as one JSON object; the rest goes to standard error")
 
     def __post_init__(self) -> None:

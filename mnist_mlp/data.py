@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mnist_mlp import digits, libraries, sources
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import path_of
 from mnist_mlp.sources import Arrays, NotFound
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def load(config: Config) -> Dataset:
         return _digits(())
     name = "mnist" if config.dataset == "auto" else config.dataset
     if config.data_dir:
-        return _from_directory(name, Path(config.data_dir).expanduser(), config.data_source)
+        return _from_directory(name, path_of("data_dir", config.data_dir), config.data_source)
     tried: list[str] = []
     notes: list[str] = []
     for source, read in _places(name, config.data_source):

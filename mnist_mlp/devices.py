@@ -23,6 +23,9 @@ class Seen:
     tensorflow: str  # its installed version, "" if there is none
 
 
+TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-rocm", "tensorflow-macos", "tf-nightly")  # distributions
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What to run on. `environment` must be set before the framework is imported."""
@@ -41,11 +44,8 @@ def detect(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> S
     listed = len(list(root.glob("proc/driver/nvidia/gpus/*")))
     nodes = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in root.glob("dev/nvidia*"))
     windows = int((root / "dev/dxg").exists() and (root / "usr/lib/wsl/lib/libcuda.so.1").exists())
-    try:
-        tensorflow = metadata.version("tensorflow")
-    except metadata.PackageNotFoundError:
-        tensorflow = ""
-    return Seen(listed or nodes or windows, environ.get("CUDA_VISIBLE_DEVICES"), tensorflow)
+    found = [metadata.version(name) for name in TENSORFLOWS if any(metadata.distributions(name=name))]
+    return Seen(listed or nodes or windows, environ.get("CUDA_VISIBLE_DEVICES"), found[0] if found else "")
 
 
 def plan(request: str) -> Plan:
@@ -60,8 +60,9 @@ def choose(request: str, seen: Seen) -> Plan:
     """
     if request == "tpu":
         raise UserError("--strategy=tpu is not there yet; type --strategy=cpu or --strategy=gpu")
-    if not seen.tensorflow:
-        raise UserError("expected TensorFlow 2.18 or newer, found none; type pip install 'tensorflow>=2.18'")
+    if [int(part) for part in re.findall(r"\d+", seen.tensorflow)[:2]] < [2, 18]:
+        found = seen.tensorflow or "none"
+        raise UserError(f"expected TensorFlow 2.18 or newer, found {found}; type pip install 'tensorflow>=2.18'")
     hidden = seen.cuda_visible_devices is not None and not visible_gpus(seen)
     if request == "gpu" and not seen.gpus:
         raise UserError("--strategy=gpu: expected an NVIDIA GPU and its driver, saw none; type --strategy=cpu")
@@ -85,7 +86,8 @@ def visible_gpus(seen: Seen) -> list[str]:
     names = []
     for name in seen.cuda_visible_devices.split(","):
         name = name.strip()
-        if not name or (name.lstrip("-").isdigit() and not 0 <= int(name) < seen.gpus):
+        by_index = re.fullmatch(r"[0-9]{1,4}", name) and int(name) < seen.gpus
+        if not by_index and not name.startswith(("GPU-", "MIG-")):
             break
         names.append(name)
     return names

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
+
 import dataclasses
 import json
 import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from mnist_mlp import command, data, devices, report, rundir
 from mnist_mlp.config import Config
 from mnist_mlp.options import check, option, option_of
-from mnist_mlp.result import Laps, Result, scores, versions
+from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,29 +42,26 @@ def main(argv: Sequence[str]) -> None:
         print(json.dumps(result.to_dict(), allow_nan=False))
 
 
-def evaluate(options: Options, say: Callable[[str], None] = print) -> Result:
-    """The run's result with `test`, `device`, `seconds`, `versions` and `peak_memory_mb` measured anew."""
+def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Callable[[str], None] = print) -> Result:
+    """The run's result with `test`, `device`, `seconds`, `versions` and `peak_memory_mb` measured anew.
+
+    `dataset` replaces the run's own with images of yours. Raises `UserError`.
+    """
     laps = Laps()
     plan = devices.plan(options.strategy)
-    config, trained = rundir.read_run(options.run_dir)
-    dataset = data.load(rundir.data_of_run(config, trained, options.data_dir))
+    path, config, trained = rundir.read_run(options.run_dir)
+    dataset = dataset or data.load(rundir.data_of_run(config, trained, options.data_dir))
     laps.end("load")
 
     os.environ.update(plan.environment)
-    from mnist_mlp import engine as engines  # frameworks: after the environment, and after what can fail early
     from mnist_mlp import models
+    from mnist_mlp.engine.start import start
 
     laps.end("import")
 
     batch_size = options.batch_size or trained.batch_size
-    engine = engines.start(
-        plan,
-        trained.engine,
-        lambda: models.load(Path(options.run_dir) / "model.keras"),
-        lambda: None,
-        {"test": dataset.test},
-        batch_size,
-    )
+    splits = {"test": dataset.test}
+    engine = start(plan, trained.engine, lambda: models.load(path / "model.keras"), lambda: None, splits, batch_size)
     engine.compile()
     laps.end("compile")
     test = scores(engine.evaluate("test"))
@@ -68,17 +69,11 @@ def evaluate(options: Options, say: Callable[[str], None] = print) -> Result:
 
     result = dataclasses.replace(
         trained,
-        dataset={**trained.dataset, "source": dataset.source, "test_examples": len(dataset.test)},
+        dataset=dataset_block(dataset, trained.dataset["train_examples"], trained.dataset["validation_examples"]),
         batch_size=batch_size,
         evaluation_steps=math.ceil(len(dataset.test) / batch_size),
         test=test,
-        device={
-            "requested": options.strategy,
-            "actual": engine.device,
-            "replicas": engine.replicas,
-            "xla": engine.xla,
-            "notes": list(plan.notes),
-        },
+        device=device_block(options.strategy, engine),
         versions=versions(),
         **laps.measured(),
     )

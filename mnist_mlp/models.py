@@ -130,10 +130,14 @@ def load(file: Path) -> keras.Model:
             damaged = archive.testzip()  # the check sums, which Keras does not look at
         if damaged:
             raise ValueError(f"{damaged} fails its check sum")
-        return keras.saving.load_model(file, compile=False, safe_mode=True)
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # whatever a damaged part makes Keras raise
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{file} is damaged ({first[:100]}); train again into a new directory") from None
+    shapes = (getattr(model, "input_shape", None), getattr(model, "output_shape", None))
+    if shapes != ((None, 28, 28), (None, 10)) or model.layers[-2].name != "logits":
+        raise UserError(f"{file}: expected a network that mnist_mlp.train wrote, received another Keras model")
+    return model
 
 
 def to_logits(model: keras.Model) -> keras.Model:

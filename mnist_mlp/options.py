@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mnist_mlp.errors import UserError
@@ -62,6 +63,14 @@ def check(options: Any) -> None:
             )
         if kind in (int, float) and not in_range(value, *field.metadata["range"]):
             raise UserError(f"--{field.name}: expected {expected(field)}, received {value}")
+
+
+def path_of(flag: str, text: str) -> Path:
+    """The path that a user typed, with ~ for a home directory. Raises `UserError` for an unknown user's."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"--{flag}: expected a path, received {text!r}, whose user is not known here") from None
 
 
 def in_range(value: float, low: float, high: float, open_ends: bool) -> bool:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
+
 import csv
 import dataclasses
 import io
@@ -16,7 +21,7 @@ import numpy as np
 from mnist_mlp import command, data, devices, rundir, sources
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.options import check, option, option_of
+from mnist_mlp.options import check, option, option_of, path_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +29,12 @@ class Options:
     """The flags of this program."""
 
     run_dir: str = option("", "the directory of a finished run")
-    split: str | None = option(None, "images of the run's own data set", kind=str, choices=("train", "test"))
-    input: str = option("", "images in a file: .npy, .npz or IDX (.gz or not), pixels 0–255")
+    split: str | None = option(
+        None, "images of the run's own data set; not given: test", kind=str, choices=("train", "test")
+    )
+    input: str = option(
+        "", "images in a file instead: .npy, .npz or IDX (.gz or not); [n, 28, 28], pixels 0-255 or floats 0-1"
+    )
     output: str = option("", "file to write; not given: standard output")
     format: str = option("csv", "csv: input,class,p0,…,p9; jsonl: the same as JSON lines", choices=("csv", "jsonl"))
     data_dir: str = option_of(Config, "data_dir")
@@ -34,45 +43,55 @@ class Options:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.input and (self.split or self.data_dir):
+            other = f"--split={self.split}" if self.split else f"--data_dir={self.data_dir}"
+            raise UserError(f"expected --input or {other}, received both; leave one of them out")
 
 
 def main(argv: Sequence[str]) -> None:
     options = command.parse(Options, argv, program="predict", about=__doc__)
-    if options.output and not Path(options.output).absolute().parent.is_dir():
-        raise UserError(f"--output={options.output}: expected a file in a directory that exists")
+    output = output_file(options) if options.output else None
     text = as_csv if options.format == "csv" else as_json_lines
     written = text(*predict(options))
-    if options.output:
-        rundir.write_text(Path(options.output), written)
-    else:
+    if output is None:
         sys.stdout.write(written)
+    elif output.is_file() or not output.exists():
+        rundir.write_text(output, written)
+    else:
+        output.write_text(written, encoding="utf-8")  # a device or a pipe: not to be replaced by a file
+
+
+def output_file(options: Options) -> Path:
+    """Where to write, links followed. Raises `UserError` for a place that cannot be, or that is the run's own."""
+    path, flag = path_of("output", options.output).resolve(), f"--output={options.output}"
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
+    if options.run_dir and path.parent == path_of("run_dir", options.run_dir).resolve() and path.name in rundir.FILES:
+        raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
+    return path
 
 
 def predict(options: Options) -> tuple[str, np.ndarray]:
-    """What the images are called, and their probabilities, float32 [n, 10]."""
+    """What the images are called, and their probabilities, float32 [n, 10]. Raises `UserError`."""
     plan = devices.plan(options.strategy)
-    _, trained = rundir.read_run(options.run_dir)
-    name, images = read(options)
+    path, config, trained = rundir.read_run(options.run_dir)
+    if options.input:
+        file = path_of("input", options.input)
+        name, images = file.name, sources.read_images(file)
+    else:
+        name = options.split or "test"
+        images = getattr(data.load(rundir.data_of_run(config, trained, options.data_dir)), name).images
 
     os.environ.update(plan.environment)
-    from mnist_mlp import engine as engines  # frameworks: after the environment, and after what can fail early
     from mnist_mlp import models
+    from mnist_mlp.engine.start import start
 
-    model_file = Path(options.run_dir) / "model.keras"
-    engine = engines.start(plan, trained.engine, lambda: models.load(model_file), lambda: None, {}, options.batch_size)
-    return name, engine.predict(images)
-
-
-def read(options: Options) -> tuple[str, np.ndarray]:
-    """What to call the images of `--input` or `--split`, and the images, uint8 [n, 28, 28]."""
-    if options.input:
-        if options.split:
-            raise UserError("expected --input or --split, received both; leave one of them out")
-        return Path(options.input).name, sources.read_images(Path(options.input))
-    split = options.split or "test"
-    config, trained = rundir.read_run(options.run_dir)
-    dataset = data.load(rundir.data_of_run(config, trained, options.data_dir))
-    return split, getattr(dataset, split).images
+    model_file = path / "model.keras"
+    engine = start(plan, trained.engine, lambda: models.load(model_file), lambda: None, {}, options.batch_size)
+    probabilities = engine.predict(images)
+    if not np.isfinite(probabilities).all():
+        raise UserError(f"{model_file}: expected probabilities, received nan: its training diverged; train again")
+    return name, probabilities
 
 
 def rows(name: str, probabilities: np.ndarray) -> Iterable[tuple[str, int, list[str]]]:

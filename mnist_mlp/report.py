@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from mnist_mlp.result import Result
@@ -68,7 +69,7 @@ def closing(result: Result, run_dir: str) -> str:
         "",
         f"test     {test['correct']:,} of {test['total']:,} right = {100 * test['accuracy']:.2f}% "
         f"(95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {test['loss']:.4f}",
-        *digits_warning(result),
+        *warnings(result),
         "         class  images  right  recall  precision  mistaken for",
     ]
     for row in test["per_class"]:
@@ -86,11 +87,14 @@ def closing(result: Result, run_dir: str) -> str:
     return "\n".join(lines)
 
 
-def digits_warning(result: Result) -> list[str]:
-    """A line beside the accuracy where it might be taken for MNIST's."""
-    if result.dataset["name"] == "mnist":
-        return []
-    return [f"  !      measured on {result.dataset['name']}: this is not MNIST accuracy"]
+def warnings(result: Result) -> list[str]:
+    """Lines beside the accuracy where it might be taken for what it is not."""
+    lines = []
+    if result.dataset["name"] != "mnist":
+        lines.append(f"  !      measured on {result.dataset['name']}: this is not MNIST accuracy")
+    if not math.isfinite(result.test["loss"]):
+        lines.append("  !      the loss is not a finite number: training diverged; try a smaller --learning_rate")
+    return lines
 
 
 def percent(share: float | None) -> str:

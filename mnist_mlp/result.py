@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import math
 import platform
 import resource
 import sys
 import time
+import typing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from mnist_mlp.metrics import per_class, wilson_interval
 if TYPE_CHECKING:
     import keras
 
-    from mnist_mlp.engine import Counts
+    from mnist_mlp.data import Dataset
+    from mnist_mlp.engine import Counts, Engine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +46,22 @@ class Result:
     seed: int
     preset: str
     versions: dict[str, str]
-    seconds: dict[str, float]  # import, load, compile, train, evaluate, total
+    seconds: dict[str, float]  # import, load, compile (and build), train, evaluate, save, total
     peak_memory_mb: float
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Result:
-        """The inverse of `to_dict`. Raises TypeError for other keys."""
-        return cls(**values)
+        """The inverse of `to_dict`. Raises TypeError or KeyError for what no result can be."""
+        result = cls(**values)
+        for name, annotation in typing.get_type_hints(cls).items():
+            kind = typing.get_origin(annotation) or annotation
+            if not isinstance(getattr(result, name), (int, float) if kind is float else kind):
+                raise TypeError(f"expected {name} as {kind.__name__}")
+        for key in ("name", "train_examples", "validation_examples", "test_examples"):
+            result.dataset[key]
+        for key in ("correct", "confusion"):
+            result.test[key]
+        return result
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values; a loss that is not a finite number becomes null."""
@@ -88,6 +98,30 @@ def layer_rows(model: keras.Model) -> list[dict[str, Any]]:
     return rows
 
 
+def dataset_block(dataset: Dataset, train: int, validation: int) -> dict[str, Any]:
+    """The `dataset` part of a result; `train` and `validation` are numbers of examples."""
+    return {
+        "name": dataset.name,
+        "source": dataset.source,
+        "verified": dataset.verified,
+        "notes": list(dataset.notes),
+        "train_examples": train,
+        "validation_examples": validation,
+        "test_examples": len(dataset.test),
+    }
+
+
+def device_block(requested: str, engine: Engine) -> dict[str, Any]:
+    """The `device` part of a result."""
+    return {
+        "requested": requested,
+        "actual": engine.device,
+        "replicas": engine.replicas,
+        "xla": engine.xla,
+        "notes": list(engine.notes),
+    }
+
+
 def scores(counts: Counts) -> dict[str, Any]:
     """The `test` part of a result."""
     return {
@@ -106,7 +140,7 @@ def versions() -> dict[str, str]:
     found = {"mnist_mlp": __version__, "python": platform.python_version(), "numpy": np.__version__}
     for name in ("keras", "tensorflow"):
         if name in sys.modules:
-            found[name] = importlib.metadata.version(name)
+            found[name] = sys.modules[name].__version__
     return found
 
 

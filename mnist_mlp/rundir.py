@@ -1,4 +1,4 @@
-"""The run directory: config.json, history.jsonl, result.json and model.keras, each written whole or not at all.
+"""The run directory: config.json, history.jsonl, model.keras and result.json, each written whole or not at all.
 
 A file is written under a temporary name, synced and renamed. A run that fails or is interrupted leaves nothing.
 """
@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,47 +17,66 @@ from typing import Any
 
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import path_of
 from mnist_mlp.result import Result
+
+FILES = ("config.json", "history.jsonl", "model.keras", "result.json")
 
 
 def default_path(config: Config) -> Path:
-    """runs/DATE-TIME-MODEL below the working directory, with a number added where that is taken."""
-    path = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}"
-    numbers = iter(range(2, 1000))
-    free = path
-    while free.exists():
-        free = path.with_name(f"{path.name}-{next(numbers)}")
-    return free
+    """runs/DATE-TIME-MODEL-PROCESS below the working directory; the process's number tells parallel runs apart."""
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}-{os.getpid()}"
 
 
 @contextlib.contextmanager
-def new_run(path: Path) -> Iterator[Path]:
-    """Makes the directory of a run, and takes away again what was made if the run does not come to its end.
+def new_run(path: Path, config: Config) -> Iterator[None]:
+    """Makes the directory of a run with its config.json, and takes both away again if the run does not finish.
 
     Raises `UserError` where the path holds something already, or cannot be written.
     """
-    made = [parent for parent in (path, *path.parents) if not parent.exists()]
+    ours: list[Path] = []
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        claim(path, config, ours)
+        yield
+    except BaseException as error:
+        discard(ours)
+        if isinstance(error, KeyboardInterrupt):
+            error.args = ("nothing was kept",)
+        raise
+
+
+def claim(path: Path, config: Config, ours: list[Path]) -> None:
+    """Makes the directory and its config.json; appends to `ours` what is the run's own to remove."""
+    try:
+        for directory in reversed((path, *path.parents)):
+            if not directory.is_dir():
+                directory.mkdir()
+                ours.append(directory)
         held = sorted(entry.name for entry in path.iterdir())
         if not held:
-            (path / ".probe").touch()
-            (path / ".probe").unlink()
-    except OSError as error:
-        raise UserError(
-            f"--run_dir={path}: expected a directory that can be written, received: {error.strerror}"
-        ) from None
+            values = config.to_dict()
+            values["data_dir"] = values["data_dir"] and os.path.abspath(path_of("data_dir", values["data_dir"]))
+            with open(path / "config.json", "x", encoding="utf-8") as file:  # of two runs, one gets it
+                ours += [path / name for name in FILES]
+                file.write(json.dumps(values, indent=1) + "\n")
+    except FileExistsError:
+        held = ["config.json"] if path.is_dir() else [path.name]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--run_dir={path}: expected a directory that can be written, received: {reason}") from None
     if held:
-        what = "a run" if "config.json" in held else repr(held[0])
+        what = "a run" if "config.json" in held else repr(held[0]) if path.is_dir() else "no directory"
         raise UserError(f"--run_dir={path}: expected a new or empty directory, it holds {what}; name another one")
-    try:
-        yield path
-    except BaseException:
-        for entry in path.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        for directory in made:
-            directory.rmdir()
-        raise
+
+
+def discard(ours: list[Path]) -> None:
+    """Removes files and then directories, the last made first; what holds something else is left alone."""
+    deaf = {signal.SIGINT, signal.SIGTERM}  # a second Ctrl-C must not leave half of it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
+    for path in reversed(ours):
+        with contextlib.suppress(OSError):
+            path.rmdir() if path.is_dir() else path.unlink()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -69,11 +88,11 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(
-            f"{path} could not be written: {error.strerror or error}; free space, or name another place"
-        ) from None
+        reason = error.strerror or error
+        raise UserError(f"{path} could not be written: {reason}; free space, or name another place") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -90,31 +109,33 @@ def write_history(path: Path, epochs: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in epochs))
 
 
-def read_run(path: str) -> tuple[Config, Result]:
-    """The config and the result of the finished run in a directory. Raises `UserError` if there is none."""
-    if not path:
+def read_run(run_dir: str) -> tuple[Path, Config, Result]:
+    """The directory of a finished run, its config and its result. Raises `UserError` if there is none."""
+    if not run_dir:
         raise UserError("expected the directory of a run; type --run_dir=DIR (train prints it at its end)")
-    directory = Path(path)
-    for name in ("config.json", "result.json", "model.keras"):
-        if not (directory / name).is_file():
-            raise UserError(f"--run_dir={path}: expected the directory of a finished run, found no {name} in it")
+    path, flag = path_of("run_dir", run_dir), f"--run_dir={run_dir}"
     try:
-        config = Config.from_dict(json.loads((directory / "config.json").read_text(encoding="utf-8")))
-        result = Result.from_dict(json.loads((directory / "result.json").read_text(encoding="utf-8")))
+        missing = [name for name in FILES if name != "history.jsonl" and not (path / name).is_file()]
+        if missing:
+            raise UserError(f"{flag}: expected the directory of a finished run, found no {missing[0]} in it")
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        result = Result.from_dict(json.loads((path / "result.json").read_text(encoding="utf-8")))
     except OSError as error:
-        raise UserError(f"--run_dir={path}: a file cannot be read: {error.strerror}") from None
-    except UserError as error:
-        raise UserError(f"--run_dir={path}: config.json was damaged or written by another version: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            f"--run_dir={path}: config.json or result.json is damaged; train again into a new directory"
-        ) from None
-    return config, result
+        raise UserError(f"{flag}: expected the directory of a run, received: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{flag}: config.json or result.json is damaged; train again into a new directory") from None
+    try:
+        return path, Config.from_dict(config), result
+    except (UserError, TypeError, AttributeError) as error:
+        raise UserError(f"{flag}: config.json was damaged or written by another version: {error}") from None
 
 
 def data_of_run(config: Config, result: Result, data_dir: str = "") -> Config:
     """The config with the data set that the run really had ("auto" decided), and another place for it if given."""
     name = result.dataset["name"]
+    if name not in ("mnist", "fashion_mnist", "digits"):
+        raise UserError(f"the run had images of its own ({name!r}); type predict --input=FILE, or evaluate in Python")
     if data_dir or name == "digits":
         return dataclasses.replace(config, dataset=name, data_dir=data_dir, data_source="auto")
-    return dataclasses.replace(config, dataset=name)
+    source = "auto" if config.data_source == "download" else config.data_source  # it lies in the cache now
+    return dataclasses.replace(config, dataset=name, data_source=source)

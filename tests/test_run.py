@@ -3,11 +3,14 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -75,8 +78,8 @@ def test_json_has_the_keys_that_tools_rely_on(finished):
     low, high = result["test"]["interval"]
     assert low < result["test"]["accuracy"] < high
     assert result["test"]["accuracy"] > 0.9
-    assert sum(result["seconds"][part] for part in ("import", "load", "compile", "train", "evaluate")) == (
-        pytest.approx(result["seconds"]["total"], rel=0.2)
+    assert sum(result["seconds"][part] for part in ("import", "load", "compile", "train", "evaluate", "save")) == (
+        pytest.approx(result["seconds"]["total"], rel=0.05)
     )
 
 
@@ -85,7 +88,7 @@ def test_the_run_directory_holds_the_run(finished):
     assert sorted(p.name for p in path.iterdir()) == ["config.json", "history.jsonl", "model.keras", "result.json"]
     history = [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()]
     assert history == json.loads(done.stdout)["epochs"] and len(history) == 10
-    config, result = rundir.read_run(str(path))
+    _, config, result = rundir.read_run(str(path))
     assert config == Config(**{**PRESETS["smoke"].to_dict(), "json": True, "run_dir": str(path)})
     assert result.to_dict() == json.loads(done.stdout)
 
@@ -115,7 +118,7 @@ def test_the_report_says_what_the_lecture_asks_and_nothing_else(finished):
 def test_evaluate_gives_the_same_counts_again(finished, batch_size):
     path, done = finished
     trained = json.loads(done.stdout)
-    again = evaluate.evaluate(evaluate.Options(run_dir=str(path), batch_size=batch_size, strategy="cpu"), quiet)
+    again = evaluate.evaluate(evaluate.Options(run_dir=str(path), batch_size=batch_size, strategy="cpu"), say=quiet)
     assert again.test["confusion"] == trained["test"]["confusion"]
     assert again.to_dict().keys() == trained.keys() and again.test.keys() == trained["test"].keys()
     assert again.evaluation_steps == -(-360 // (batch_size or 32))
@@ -129,7 +132,7 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
         (other / name).write_bytes((path / name).read_bytes())
     models.build("mlp", seed=5).save(other / "model.keras")
     said = []
-    evaluate.evaluate(evaluate.Options(run_dir=str(other)), said.append)
+    evaluate.evaluate(evaluate.Options(run_dir=str(other)), say=said.append)
     assert "not the counts of the training run" in said[-1]
 
 
@@ -179,12 +182,15 @@ def test_no_epochs_means_the_initial_network(tmp_path):
     assert result.epochs == [] and result.test["loss"] == pytest.approx(np.log(10), rel=1e-6)
 
 
-def test_numbers_that_are_not_finite_are_null_in_json(tmp_path):
-    result = train_and_evaluate(
-        Config(dataset="digits", learning_rate=1e30, epochs=1, strategy="cpu"), tmp_path / "run", say=quiet
-    )
+def test_a_network_that_diverged_is_told_and_never_predicts(tmp_path):
+    said = []
+    config = Config(dataset="digits", learning_rate=1e30, epochs=1, strategy="cpu")
+    result = train_and_evaluate(config, tmp_path / "run", say=said.append)
+    assert "training diverged" in said[-1]
     assert result.to_dict()["epochs"][0]["loss"] is None
     json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=pytest.fail)
+    with pytest.raises(UserError, match="received nan"):
+        predict.predict(predict.Options(run_dir=str(tmp_path / "run"), strategy="cpu"))
 
 
 def test_images_of_your_own(tmp_path):
@@ -193,6 +199,10 @@ def test_images_of_your_own(tmp_path):
     mine = data.Dataset("mine", "made here", split, split, (), False)
     result = train_and_evaluate(Config(epochs=1, strategy="cpu"), tmp_path / "run", dataset=mine, say=quiet)
     assert (result.dataset["name"], result.test["total"], result.steps_per_epoch) == ("mine", 50, 2)
+    options = evaluate.Options(run_dir=str(tmp_path / "run"), strategy="cpu")
+    assert evaluate.evaluate(options, dataset=mine, say=quiet).test["confusion"] == result.test["confusion"]
+    with pytest.raises(UserError, match="images of its own"):
+        evaluate.evaluate(options, say=quiet)
 
 
 # ---- mistakes ----
@@ -209,7 +219,7 @@ def test_directories_that_cannot_be_a_run(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
-    for path, words in {"file": "File exists", "file/run": "Not a directory", "full": "it holds 'thesis.tex'"}.items():
+    for path, words in {"file": "no directory", "file/run": "no directory", "full": "it holds 'thesis.tex'"}.items():
         refused(program("train", "--dataset=digits", f"--run_dir={tmp_path / path}"), words)
 
 
@@ -217,6 +227,34 @@ def test_directories_that_cannot_be_a_run(tmp_path):
 def test_a_directory_that_is_not_writable(tmp_path):
     tmp_path.chmod(0o500)
     refused(program("train", "--dataset=digits", f"--run_dir={tmp_path / 'run'}"), "Permission denied")
+
+
+def test_a_failed_run_takes_away_only_what_it_made(tmp_path):
+    config = Config(dataset="digits")
+    with pytest.raises(ZeroDivisionError), rundir.new_run(tmp_path / "a" / "b", config):
+        (tmp_path / "a" / "b" / "thesis.tex").touch()
+        (tmp_path / "a" / "neighbour").mkdir()
+        raise ZeroDivisionError
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
+        "a", "a/b", "a/b/thesis.tex", "a/neighbour"
+    ]  # fmt: skip
+    with pytest.raises(ZeroDivisionError), rundir.new_run(tmp_path / "gone", config):
+        shutil.rmtree(tmp_path / "gone")
+        raise ZeroDivisionError
+
+
+def test_of_two_runs_into_one_directory_one_goes_on(tmp_path):
+    with rundir.new_run(tmp_path / "run", Config()):
+        with pytest.raises(UserError, match="holds a run"), rundir.new_run(tmp_path / "run", Config()):
+            pytest.fail("two runs in one directory")
+        assert (tmp_path / "run" / "config.json").exists()
+
+
+def test_names_that_are_too_long_or_unknown(tmp_path):
+    refused(program("train", "--dataset=digits", f"--run_dir={tmp_path}/a/{'x' * 300}"), "File name too long")
+    refused(program("train", "--dataset=digits", "--run_dir=~nobody-of-that-name/run"), "not known here")
+    refused(program("evaluate", f"--run_dir={'x' * 300}"), "File name too long")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_run_leaves_nothing(tmp_path):
@@ -257,6 +295,7 @@ def test_what_is_no_run(name, tmp_path):
         ("result.json", b""),
         ("result.json", b"{}"),
         ("result.json", b'{"model": 3}'),
+        ("result.json", b"[" * 100_000),
     ],
 )
 def test_a_damaged_run(finished, tmp_path, file, content):
@@ -265,6 +304,27 @@ def test_a_damaged_run(finished, tmp_path, file, content):
         (tmp_path / entry.name).write_bytes(entry.read_bytes())
     (tmp_path / file).write_bytes(content)
     refused(program("evaluate", f"--run_dir={tmp_path}"), "damaged")
+
+
+@pytest.mark.parametrize(
+    "key, value", [("test", {}), ("dataset", {}), ("dataset", None), ("batch_size", "32"), ("epochs", 5), ("new", 1)]
+)
+def test_a_result_that_no_run_wrote(finished, tmp_path, key, value):
+    path, _ = finished
+    for entry in path.iterdir():
+        (tmp_path / entry.name).write_bytes(entry.read_bytes())
+    result = json.loads((path / "result.json").read_text())
+    (tmp_path / "result.json").write_text(json.dumps(result | {key: value}))
+    refused(program("evaluate", f"--run_dir={tmp_path}"), "result.json is damaged")
+
+
+def test_a_model_of_somebody_else(tmp_path):
+    image = keras.Input((28, 28))
+    five_classes = keras.layers.Dense(5, name="logits")(keras.layers.Flatten()(image))
+    for output in (five_classes, keras.layers.Dense(10)(keras.layers.Flatten()(image))):
+        keras.Model(image, output).save(tmp_path / "model.keras")
+        with pytest.raises(UserError, match="another Keras model"):
+            models.load(tmp_path / "model.keras")
 
 
 def test_a_damaged_model(finished, tmp_path):
@@ -298,6 +358,18 @@ def test_predict_refuses_what_it_cannot_read(finished, tmp_path):
         refused(program("predict", run_dir, f"--input={tmp_path / name}"), name)
     refused(program("predict", run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"), "received both")
     refused(program("predict", run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"), "a directory that exists")
+    refused(program("predict", run_dir, f"--output={tmp_path}"), "a directory that exists")
+    refused(program("predict", run_dir, f"--output={finished[0] / 'model.keras'}"), "one of the run")
+
+
+def test_output_goes_through_links_and_into_devices(finished, tmp_path):
+    (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
+    (tmp_path / "target.csv").write_text("old")
+    (tmp_path / "null").symlink_to(os.devnull)
+    for name in ("link.csv", "null"):
+        predict.main([f"--run_dir={finished[0]}", f"--output={tmp_path / name}", "--strategy=cpu"])
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "target.csv").read_text().startswith("input,class")
+    assert Path(os.devnull).is_char_device()
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["--modle=mlp"], ["--strategy=tpu"], ["--data_dir=nowhere"]])
@@ -328,8 +400,63 @@ def test_interrupt(after, tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert said.strip() == "interrupted; nothing was kept"
+    assert said.strip() in ("interrupted; nothing was kept", "interrupted")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["dataclasses", "absl.flags", "numpy", "keras", "tensorflow"])
+def test_interrupt_while_python_imports(module, tmp_path):
+    """Ctrl-C just when a module's import begins: no traceback, nothing left."""
+    code = f"""
+import os, runpy, signal, sys
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+for name in [n for n in sys.modules if n.split(".")[0] == {module!r}]:
+    del sys.modules[name]
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["train", "--dataset=digits", "--run_dir={tmp_path}/run"]
+runpy.run_module("mnist_mlp.train", run_name="__main__", alter_sys=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == (130 if module in ("keras", "tensorflow") else -signal.SIGINT), done.stderr
+    assert done.stderr.partition(";")[0].strip() in ("", "interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_terminate(tmp_path):
+    command = [sys.executable, "-m", "mnist_mlp.train", "--dataset=digits", "--epochs=100000"]
+    process = subprocess.Popen([*command, f"--run_dir={tmp_path}/run"], stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "run")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.partition(";")[0].strip()) == (143, "terminated")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "redirection, code, words",
+    [
+        (">/dev/full", 2, "no space left"),
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("2>/dev/full", 0, ""),
+        ("| true", 141, ""),
+    ],
+)
+def test_outputs_that_take_nothing(redirection, code, words):
+    line = f"set -o pipefail; {sys.executable} -m mnist_mlp.train --help {redirection}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert done.returncode in (code, 0 if code == 141 else code), done.stderr  # `true` may end too late to matter
+    assert words in done.stderr and done.stderr.count("\n") == bool(words)
+
+
+def test_a_terminal_that_knows_ascii_alone(finished):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "mnist_mlp.evaluate", f"--run_dir={finished[0]}"]
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert done.returncode == 0 and done.stderr == b"" and b"95% interval" in done.stdout and done.stdout.isascii()
 
 
 def wait_for(path):

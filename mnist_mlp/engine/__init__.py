@@ -7,15 +7,10 @@ The loss of a step is Σ wᵢlᵢ / Σ wᵢ over the global batch, plus the mode
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import keras
 import numpy as np
-
-from mnist_mlp.data import Split
-from mnist_mlp.devices import Plan
-from mnist_mlp.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +43,9 @@ class Engine(Protocol):
 
     model: keras.Model
     optimizer: keras.Optimizer | None
-    device: str  # what was asked to compute and does: "GPU: NVIDIA L4"
+    device: str  # what computes: "GPU: NVIDIA L4"
+    notes: tuple[str, ...]  # what must be said of the device
+    backend: str
     xla: bool
     replicas: int
 
@@ -79,26 +76,12 @@ def named_variables(model: keras.Model, optimizer: keras.Optimizer | None) -> di
     return named
 
 
-def start(
-    plan: Plan,
-    kind: str,
-    make_model: Callable[[], keras.Model],
-    make_optimizer: Callable[[], keras.Optimizer | None],
-    splits: Mapping[str, Split],
-    batch_size: int,
-) -> Engine:
-    """The engine `kind` ("compiled" or "fit") on the planned device, holding the splits.
+def read_state(model: keras.Model, optimizer: keras.Optimizer | None) -> dict[str, np.ndarray]:
+    """The values of all variables of a run, by name."""
+    return {name: keras.ops.convert_to_numpy(v) for name, v in named_variables(model, optimizer).items()}
 
-    Model and optimizer come as functions, since an engine decides where they are built. `make_optimizer` gives
-    None, and `splits` has no "train", where nothing is trained. Raises `UserError` if the device is not there.
-    """
-    if keras.backend.backend() != plan.backend:
-        raise UserError(
-            f"expected Keras on {plan.backend}, it already runs on {keras.backend.backend()}; start a new process"
-        )
-    from mnist_mlp.engine.fit import FitEngine
-    from mnist_mlp.engine.tensorflow import TensorFlowEngine, attach
 
-    device = attach(plan)
-    engine = FitEngine if kind == "fit" else TensorFlowEngine
-    return engine(make_model(), make_optimizer(), splits, batch_size, device)
+def write_state(model: keras.Model, optimizer: keras.Optimizer | None, state: dict[str, np.ndarray]) -> None:
+    """The inverse of `read_state`."""
+    for name, variable in named_variables(model, optimizer).items():
+        variable.assign(state[name])

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from mnist_mlp.data import Split
-from mnist_mlp.engine import Counts, Sums, named_variables
+from mnist_mlp.engine import Counts, Sums, read_state, write_state
 from mnist_mlp.metrics import confusion_matrix
 from mnist_mlp.models import to_logits
 
@@ -17,6 +17,7 @@ class FitEngine:
     """See `Engine` for the contract. `optimizer` may be None where nothing is trained."""
 
     replicas = 1
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -40,12 +41,15 @@ class FitEngine:
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
         self.xla = bool(self.network.jit_compile)
+        self.backend = keras.backend.backend()
 
     def compile(self) -> None:
         """Nothing: `fit` compiles in its first epoch."""
 
     def train(self, order: np.ndarray) -> Sums:
         used = order[order >= 0]
+        if (order.ravel()[: len(used)] < 0).any():  # fit cuts the batches anew
+            raise ValueError("Expected padding at the end of the order alone. Received some before its end.")
         split = self.splits["train"]
         history = self.network.fit(
             split.images[used],
@@ -69,8 +73,7 @@ class FitEngine:
         return self.model.predict(images, batch_size=self.batch_size, verbose=0)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {name: keras.ops.convert_to_numpy(v) for name, v in named_variables(self.model, self.optimizer).items()}
+        return read_state(self.model, self.optimizer)
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        for name, variable in named_variables(self.model, self.optimizer).items():
-            variable.assign(state[name])
+        write_state(self.model, self.optimizer, state)

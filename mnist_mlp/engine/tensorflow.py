@@ -11,34 +11,42 @@ import tensorflow as tf
 
 from mnist_mlp.data import Split, sequential_order
 from mnist_mlp.devices import Plan, processor_name
-from mnist_mlp.engine import Counts, Sums, named_variables
+from mnist_mlp.engine import Counts, Sums, read_state, write_state
 from mnist_mlp.errors import UserError
 from mnist_mlp.models import to_logits
 
 SECONDS_PER_CALL = 1.0  # a longer epoch is cut into calls of about this length, so that Ctrl-C is heard
 
 
-def attach(plan: Plan) -> str:
-    """Makes sure that TensorFlow has the planned device and names it: "GPU: NVIDIA L4".
+def attach(plan: Plan) -> tuple[str, tuple[str, ...]]:
+    """The device that TensorFlow really has for the plan, "GPU: NVIDIA L4", and what must be said of it.
 
-    Raises `UserError` where the machine has a GPU that TensorFlow cannot use: it would run on the CPU in silence.
+    Where the machine has a GPU that TensorFlow cannot use, "auto" takes the CPU with a note; a GPU that was asked
+    for raises `UserError`. In silence it happens never.
     """
+    cpu = f"CPU: {processor_name()}"
     if plan.strategy == "cpu":
-        return f"CPU: {processor_name()}"
+        return cpu, ()
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        raise UserError(
-            f"expected TensorFlow {tf.__version__} to see the GPU of this machine, it sees none (its CUDA libraries "
-            "are missing or do not fit the driver); type pip install 'tensorflow[and-cuda]', or --strategy=cpu"
-        )
-    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "unnamed")
-    return f"GPU: {name}"
+    if gpus:
+        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "unnamed")
+        return f"GPU: {name}", ()
+    problem = (
+        f"TensorFlow {tf.__version__} cannot use the GPU of this machine (its CUDA libraries are missing or do not fit "
+        "the driver)"
+    )
+    remedy = "type pip install 'tensorflow[and-cuda]'"
+    if plan.requested == "gpu":
+        raise UserError(f"--strategy=gpu: {problem}; {remedy}, or --strategy=cpu")
+    return cpu, (f"{problem}: this run is on the CPU; {remedy}",)
 
 
 class TensorFlowEngine:
     """See `Engine` for the contract. `optimizer` may be None where nothing is trained."""
 
+    backend = "tensorflow"
     replicas = 1
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -107,11 +115,10 @@ class TensorFlowEngine:
         return np.concatenate(found)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {name: v.numpy() for name, v in named_variables(self.model, self.optimizer).items()}
+        return read_state(self.model, self.optimizer)
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        for name, variable in named_variables(self.model, self.optimizer).items():
-            variable.assign(state[name])
+        write_state(self.model, self.optimizer, state)
 
 
 def xla_pays(model: keras.Model) -> bool:
@@ -151,7 +158,7 @@ def train_loop(network, optimizer, images, labels, order, start, stop):
         with tf.GradientTape() as tape:
             logits = network(x, training=True)
             loss_sum = weighted_cross_entropy(y, logits, weights)
-            loss = loss_sum / tf.reduce_sum(weights) + sum(network.losses)
+            loss = tf.math.divide_no_nan(loss_sum, tf.reduce_sum(weights)) + sum(network.losses)
         variables = network.trainable_variables
         optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
         hits = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == y, tf.float32)

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Measures this project against the lecture's own program, alternately, in one run.
 
-usage: scripts/benchmark.py [--runs N] [--epochs E] [--data_dir DIR]
+usage: scripts/benchmark.py [--runs N] [--epochs E] [--preset default|lecture] [--data_dir DIR]
 
 Both train the 109,386-parameter network at batch 32 and score it on the test images, each as a process of its own.
-"plain" is the lecture's program as it is usually written (Model.fit, data in NumPy arrays, progress off), on pixels
-from 0 to 1. Without MNIST in --data_dir (default: $MNIST_DATA_DIR) both get random images of MNIST's shape.
+"plain" is the lecture's program (Model.fit, data in NumPy arrays, progress off): on raw pixels as on the slide with
+--preset lecture, else on x / 255.0 as it is usually written. Without MNIST in --data_dir (default: $MNIST_DATA_DIR)
+both get random images of MNIST's shape.
 Printed: the median, minimum and maximum of n runs, and the ratios pair by pair. `epoch` is a steady one: the
 median of a run's epochs after the first, which compiles.
 """
@@ -31,7 +32,8 @@ import numpy as np
 
 with np.load(sys.argv[1]) as data:
     x_train, y_train, x_test, y_test = (data[k] for k in ("x_train", "y_train", "x_test", "y_test"))
-x_train, x_test = x_train / 255.0, x_test / 255.0
+if sys.argv[3] == "default":
+    x_train, x_test = x_train / 255.0, x_test / 255.0
 model = keras.Sequential([
     keras.layers.Input((28, 28)),
     keras.layers.Flatten(),
@@ -55,18 +57,18 @@ print(json.dumps({"epochs": Clock.seconds, "accuracy": accuracy, "memory": memor
 """
 
 OURS = """
-import json, sys
+import dataclasses, json, sys
 from pathlib import Path
 import numpy as np
-from mnist_mlp.config import Config
+from mnist_mlp.config import PRESETS
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.train import train_and_evaluate
 
 with np.load(sys.argv[1]) as data:
     dataset = Dataset("random", sys.argv[1], Split(data["x_train"], data["y_train"]),
                       Split(data["x_test"], data["y_test"]), (), False)
-config = Config(strategy="cpu", epochs=int(sys.argv[2]))
-result = train_and_evaluate(config, Path(sys.argv[3]), dataset=dataset, say=lambda text: None)
+config = dataclasses.replace(PRESETS[sys.argv[3]], strategy="cpu", epochs=int(sys.argv[2]))
+result = train_and_evaluate(config, Path(sys.argv[4]), dataset=dataset, say=lambda text: None)
 print(json.dumps(result.to_dict()))
 """
 
@@ -75,6 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="pairs of runs")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--preset", default="default", choices=("default", "lecture"))
     parser.add_argument("--data_dir", default=os.environ.get("MNIST_DATA_DIR", ""), help="directory with MNIST")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -117,11 +120,12 @@ def make_npz(data_dir: str, scratch: Path) -> tuple[Path, str]:
 def commands(npz: Path, arguments: argparse.Namespace, run_dir: Path) -> dict[str, list[str]]:
     """The two programs as command lines. Ours is the program that users type where MNIST is there."""
     epochs = str(arguments.epochs)
-    ours = [sys.executable, "-m", "mnist_mlp.train", "--strategy=cpu", "--dataset=mnist", f"--data_dir={npz.parent}"]
-    ours += [f"--epochs={epochs}", f"--run_dir={run_dir}", "--json"]
+    preset = arguments.preset
+    ours = [sys.executable, "-m", "mnist_mlp.train", f"--preset={preset}", "--strategy=cpu", "--dataset=mnist"]
+    ours += [f"--data_dir={npz.parent}", f"--epochs={epochs}", f"--run_dir={run_dir}", "--json"]
     if not arguments.data_dir:
-        ours = [sys.executable, "-c", OURS, str(npz), epochs, str(run_dir)]
-    return {"ours": ours, "plain": [sys.executable, "-c", PLAIN, str(npz), epochs]}
+        ours = [sys.executable, "-c", OURS, str(npz), epochs, preset, str(run_dir)]
+    return {"ours": ours, "plain": [sys.executable, "-c", PLAIN, str(npz), epochs, preset]}
 
 
 def measure(command: list[str]) -> dict[str, float]:
@@ -154,7 +158,8 @@ def measure(command: list[str]) -> dict[str, float]:
 def table(found: dict[str, list[dict[str, float]]], name: str, arguments: argparse.Namespace) -> str:
     """The figures as Markdown."""
     lines = [
-        f"{name}, batch 32, {arguments.epochs} epochs, CPU, n = {arguments.runs} pairs of processes",
+        f"{name}, preset {arguments.preset}, batch 32, {arguments.epochs} epochs, CPU, "
+        f"n = {arguments.runs} pairs of processes",
         "",
         "| figure | ours: median (min–max) | plain: median (min–max) | plain / ours, pair by pair |",
         "|---|---|---|---|",

@@ -77,7 +77,8 @@ def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]
 
 
 def unknown_flag(name: str, fields: Mapping[str, dataclasses.Field[Any]]) -> UserError:
-    return UserError(f"unknown flag --{name}{nearest(name, list(fields))} (all flags: --help)")
+    near = nearest(f"--{name}", [f"--{known}" for known in fields])
+    return UserError(f"unknown flag --{name}{near} (all flags: --help)")
 
 
 def convert(field: dataclasses.Field[Any], text: Any) -> Any:

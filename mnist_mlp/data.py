@@ -82,8 +82,8 @@ def load(config: Config) -> Dataset:
     reasons = "; ".join(tried)
     if config.dataset == "auto" and config.data_source == "auto":
         notes.append(
-            "MNIST was not found on disk and could not be downloaded: this run uses the embedded digits; "
-            f"its accuracy is not MNIST accuracy ({reasons})"
+            "MNIST was not found on disk and could not be downloaded: this run uses the embedded digits; its accuracy "
+            f"is not MNIST accuracy; for MNIST type --data_dir=DIR, a directory with its four files ({reasons})"
         )
         return _digits(tuple(notes))
     raise UserError(
@@ -115,7 +115,7 @@ def _from_directory(name: str, directory: Path, wanted: str) -> Dataset:
     flag = f"--data_dir={directory}"
     another = "name another directory with --data_dir=DIR"
     try:
-        contents = sorted(path.name for path in directory.iterdir())
+        contents = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {another}") from None
     npz, found = directory / f"{name}.npz", sources.find_idx(directory)

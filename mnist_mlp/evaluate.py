@@ -24,7 +24,7 @@ from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, 
 class Options:
     """The flags of this program; the data and the model are those of the run unless a flag says otherwise."""
 
-    run_dir: str = option("", "the directory of a finished run")
+    run_dir: str = option("", "the directory of a finished run (needed)")
     data_dir: str = option_of(Config, "data_dir")
     batch_size: int | None = option(None, "images per step; not given: the run's", kind=int, low=1, high=2**31 - 1)
     strategy: str = option_of(Config, "strategy")

@@ -95,5 +95,5 @@ def expected(field: dataclasses.Field[Any]) -> str:
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """ "; did you mean X?" for the closest known word, or nothing."""
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -28,14 +28,14 @@ from mnist_mlp.options import check, option, option_of, path_of
 class Options:
     """The flags of this program."""
 
-    run_dir: str = option("", "the directory of a finished run")
+    run_dir: str = option("", "the directory of a finished run (needed)")
     split: str | None = option(
         None, "images of the run's own data set; not given: test", kind=str, choices=("train", "test")
     )
     input: str = option(
         "", "images in a file instead: .npy, .npz or IDX (.gz or not); [n, 28, 28], pixels 0-255 or floats 0-1"
     )
-    output: str = option("", "file to write; not given: standard output")
+    output: str = option("", "file to write, replaced if it is there; not given: standard output")
     format: str = option("csv", "csv: input,class,p0,…,p9; jsonl: the same as JSON lines", choices=("csv", "jsonl"))
     data_dir: str = option_of(Config, "data_dir")
     batch_size: int = option(1000, "images per call", low=1, high=2**31 - 1)
@@ -52,13 +52,16 @@ def main(argv: Sequence[str]) -> None:
     options = command.parse(Options, argv, program="predict", about=__doc__)
     output = output_file(options) if options.output else None
     text = as_csv if options.format == "csv" else as_json_lines
-    written = text(*predict(options))
+    name, probabilities = predict(options)
+    written = text(name, probabilities)
     if output is None:
         sys.stdout.write(written)
-    elif output.is_file() or not output.exists():
+        return
+    if output.is_file() or not output.exists():
         rundir.write_text(output, written)
     else:
         output.write_text(written, encoding="utf-8")  # a device or a pipe: not to be replaced by a file
+    print(f"{len(probabilities):,} predictions in {options.output}", file=sys.stderr)
 
 
 def output_file(options: Options) -> Path:
@@ -66,6 +69,8 @@ def output_file(options: Options) -> Path:
     path, flag = path_of("output", options.output).resolve(), f"--output={options.output}"
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
+    if options.input and path.exists() and path.samefile(path_of("input", options.input)):
+        raise UserError(f"{flag}: expected another file than --input, received the same; name another one")
     if options.run_dir and path.parent == path_of("run_dir", options.run_dir).resolve() and path.name in rundir.FILES:
         raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
     return path

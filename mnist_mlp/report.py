@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
 from mnist_mlp.result import Result
@@ -15,12 +16,17 @@ def setting(result: Result) -> str:
     lines = [
         f"data     {data['name']}: {data['train_examples']:,} training{kept} + {data['test_examples']:,} test images",
         f"         {data['source']}, " + ("content verified" if data["verified"] else "content not verified"),
-        *(f"  !      {note}" for note in data["notes"]),
+        *remarks(data["notes"]),
         f"device   {result.device['actual']} (asked for: {result.device['requested']}), "
         f"XLA {'on' if result.device['xla'] else 'off'}, {result.precision}, {result.backend}, {result.engine} engine",
-        *(f"  !      {note}" for note in result.device["notes"]),
+        *remarks(result.device["notes"]),
     ]
     return "\n".join(lines)
+
+
+def remarks(notes: list[str]) -> list[str]:
+    """Notes that nobody may overlook, wrapped."""
+    return [textwrap.fill(note, 110, initial_indent="  !      ", subsequent_indent=" " * 9) for note in notes]
 
 
 def opening(result: Result) -> str:
@@ -64,7 +70,6 @@ def closing(result: Result, run_dir: str) -> str:
     """What the run came to, and where it is."""
     test = result.test
     low, high = test["interval"]
-    s = result.seconds
     lines = [
         "",
         f"test     {test['correct']:,} of {test['total']:,} right = {100 * test['accuracy']:.2f}% "
@@ -78,13 +83,18 @@ def closing(result: Result, run_dir: str) -> str:
         counts = f"{row['class']:>5}  {row['examples']:>6}  {row['correct']:>5}"
         lines.append(f"         {counts}  {recall:>6}  {precision:>9}  {mistaken:>12}")
     lines += [
-        f"seconds  import {s['import']:.2f} + load {s['load']:.2f} + build and compile {s['compile']:.2f} + train "
-        f"{s['train']:.2f} + evaluate {s['evaluate']:.2f}; in all {s['total']:.2f}",
+        f"seconds  {spent(result.seconds)}",
         f"memory   {result.peak_memory_mb:,.0f} MB at the peak",
         "versions " + ", ".join(f"{name} {version}" for name, version in result.versions.items()),
         f"run      {run_dir}",
     ]
     return "\n".join(lines)
+
+
+def spent(seconds: dict[str, float]) -> str:
+    """The stages that took time, and their sum: "import 2.00 + load 0.25 + …; in all 5.51"."""
+    stages = [f"{stage} {value:.2f}" for stage, value in seconds.items() if value and stage != "total"]
+    return f"{' + '.join(stages)}; in all {seconds['total']:.2f}"
 
 
 def warnings(result: Result) -> list[str]:

@@ -113,7 +113,7 @@ def result_before_training(
         steps_per_epoch=math.ceil(sizes["train"] / config.batch_size),
         evaluation_steps=math.ceil(sizes["test"] / config.batch_size),
         optimizer=config.optimizer,
-        learning_rate=float(optimizer.learning_rate),
+        learning_rate=float(f"{float(optimizer.learning_rate):.7g}"),  # float32: 0.001, not 0.0010000000474974513
         epochs=[],
         test={},
         device=device_block(config.strategy, engine),

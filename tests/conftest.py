@@ -15,7 +15,7 @@ def mnist_dir() -> Path:
     """The directory with MNIST's IDX files."""
     path = Path(os.environ.get("MNIST_DATA_DIR", ROOT / ".." / "shared" / "data" / "mnist")).resolve()
     if not path.is_dir():
-        pytest.skip(f"real MNIST is not here: MNIST_DATA_DIR names no directory ({path.name})")
+        pytest.skip("real MNIST is not here: set MNIST_DATA_DIR=DIR, the directory of its four files")
     return path
 
 

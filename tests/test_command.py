@@ -39,7 +39,7 @@ def test_every_option_is_a_flag_and_survives_json():
 
 
 MISTAKES = [
-    ("--modle=mlp", "unknown flag --modle; did you mean 'model'?"),
+    ("--modle=mlp", "unknown flag --modle; did you mean '--model'?"),
     ("--nothing_like_it", "unknown flag --nothing_like_it (all flags: --help)"),
     ("--model=mpl", "--model: expected one of softmax, mlp, "),
     ("--model=mpl", "did you mean 'mlp'?"),

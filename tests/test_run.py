@@ -359,6 +359,9 @@ def test_predict_refuses_what_it_cannot_read(finished, tmp_path):
     refused(program("predict", run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"), "received both")
     refused(program("predict", run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"), "a directory that exists")
     refused(program("predict", run_dir, f"--output={tmp_path}"), "a directory that exists")
+    same = tmp_path / "text.npy"
+    refused(program("predict", run_dir, f"--input={same}", f"--output={same}"), "another file than --input")
+    assert same.read_text() == "hello"
     refused(program("predict", run_dir, f"--output={finished[0] / 'model.keras'}"), "one of the run")
 
 
@@ -466,6 +469,12 @@ def wait_for(path):
             return
         time.sleep(0.02)
     pytest.fail(f"{path} did not appear")
+
+
+def test_a_folder_of_the_same_name_hides_nothing(tmp_path):
+    (tmp_path / "mnist_mlp").mkdir()
+    command = [sys.executable, "-m", "mnist_mlp.train", "--help"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
 
 
 def test_a_reader_that_stops_early_is_no_error(finished):

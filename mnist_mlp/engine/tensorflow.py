@@ -59,7 +59,7 @@ class TensorFlowEngine:
     ):
         self.model, self.optimizer, self.batch_size, self.device = model, optimizer, batch_size, device
         self.network = to_logits(model)
-        self.xla = xla_pays(model) if xla is None else xla
+        self.xla = xla_pays(model, optimizer) if xla is None else xla
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
         self.data = {name: (tf.constant(s.images), tf.constant(s.labels)) for name, s in splits.items()}
@@ -121,8 +121,11 @@ class TensorFlowEngine:
         write_state(self.model, self.optimizer, state)
 
 
-def xla_pays(model: keras.Model) -> bool:
-    """Whether XLA is the faster compiler. Its gradient of a convolution on a CPU is not: 10 times slower for `cnn`."""
+def xla_pays(model: keras.Model, optimizer: keras.Optimizer | None) -> bool:
+    """Whether to compile with XLA: not where a convolution runs on a CPU, whose gradient XLA makes 10 times slower,
+    and not with Keras' Adafactor, which gives nan under XLA where a pixel is always 0."""
+    if isinstance(optimizer, keras.optimizers.Adafactor):
+        return False
     on_cpu = not tf.config.list_logical_devices("GPU")
     return not (on_cpu and any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers))
 

@@ -175,6 +175,7 @@ def test_validation_images_are_kept_from_training(tmp_path):
     assert result.steps_per_epoch == 36 and 0 < result.epochs[0]["validation_accuracy"] < 1
 
 
+@pytest.mark.slow
 def test_no_epochs_means_the_initial_network(tmp_path):
     result = train_and_evaluate(
         Config(dataset="digits", model="mlp_zeros", epochs=0, strategy="cpu"), tmp_path / "run", say=quiet
@@ -182,6 +183,7 @@ def test_no_epochs_means_the_initial_network(tmp_path):
     assert result.epochs == [] and result.test["loss"] == pytest.approx(np.log(10), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_network_that_diverged_is_told_and_never_predicts(tmp_path):
     said = []
     config = Config(dataset="digits", learning_rate=1e30, epochs=1, strategy="cpu")
@@ -265,6 +267,7 @@ def test_a_failed_run_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing(tmp_path):
     """A limit on the size of files stands for the disk: the model is larger than it, config.json is not."""
     code = (
@@ -378,7 +381,7 @@ def test_output_goes_through_links_and_into_devices(finished, tmp_path):
 @pytest.mark.parametrize("argv", [["--help"], ["--modle=mlp"], ["--strategy=tpu"], ["--data_dir=nowhere"]])
 def test_answers_come_without_a_framework_and_at_once(argv, tmp_path):
     seconds = []
-    for _ in range(5):
+    for _ in range(3):
         began = time.perf_counter()
         done = program("train", *argv, cwd=tmp_path)
         seconds.append(time.perf_counter() - began)
@@ -387,8 +390,10 @@ def test_answers_come_without_a_framework_and_at_once(argv, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("after", ["epoch", 0.1, 0.5, pytest.param(1.0, marks=pytest.mark.slow),
-                                   pytest.param(1.7, marks=pytest.mark.slow)])  # fmt: skip
+LATER = [pytest.param(seconds, marks=pytest.mark.slow) for seconds in (0.1, 0.5, 1.0, 1.7)]
+
+
+@pytest.mark.parametrize("after", ["epoch", *LATER])
 def test_interrupt(after, tmp_path):
     """Ctrl-C after the first epoch, or so many seconds after the start: one line, code 130, nothing left."""
     command = [sys.executable, "-m", "mnist_mlp.train", "--dataset=digits", "--epochs=100000"]
@@ -455,6 +460,7 @@ def test_outputs_that_take_nothing(redirection, code, words):
     assert words in done.stderr and done.stderr.count("\n") == bool(words)
 
 
+@pytest.mark.slow
 def test_a_terminal_that_knows_ascii_alone(finished):
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "mnist_mlp.evaluate", f"--run_dir={finished[0]}"]
@@ -477,6 +483,7 @@ def test_a_folder_of_the_same_name_hides_nothing(tmp_path):
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_error(finished):
     code = f"{sys.executable} -m mnist_mlp.predict --run_dir={finished[0]} --split=train | head -n 1"
     done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=120)

@@ -50,7 +50,7 @@ def claim(path: Path, config: Config, ours: list[Path]) -> None:
     try:
         for directory in reversed((path, *path.parents)):
             if not directory.is_dir():
-                directory.mkdir()
+                directory.mkdir(exist_ok=True)  # a run beside this one may just have made it
                 ours.append(directory)
         held = sorted(entry.name for entry in path.iterdir())
         if not held:

@@ -73,11 +73,13 @@ class TensorFlowEngine:
             self.train(self.orders["train"][:0])
         for name in self.data:
             if name != "train":
-                _, confusion = self.evaluate_program(*self.data[name], self.orders[name], 0, 0)
-                self.attest(confusion)
+                self.attest(self.evaluate_program(*self.data[name], self.orders[name], 0, 0)[0])
 
     def attest(self, output: tf.Tensor) -> None:
-        """Raises `UserError` if a program did not run on the device that it was meant for."""
+        """Raises `UserError` if a program did not run on the device that it was meant for.
+
+        `output` is a float tensor: TensorFlow may keep small integers on the CPU wherever the work was done.
+        """
         if f"device:{self.device[:3]}:" not in output.device:
             raise UserError(
                 f"expected the program to run on {self.device}, it ran on {output.device}; type --strategy=cpu"
@@ -93,7 +95,7 @@ class TensorFlowEngine:
         while True:  # at least one call, so that an empty order compiles
             began = time.perf_counter()
             step_losses, hits = self.train_program(*self.data["train"], padded, start, stop)
-            self.attest(hits)
+            self.attest(step_losses)
             losses[start:stop] = step_losses.numpy()[start:stop]
             correct += int(hits)
             if stop == len(order):
@@ -104,7 +106,7 @@ class TensorFlowEngine:
     def evaluate(self, split: str) -> Counts:
         order = self.orders[split]
         losses, confusion = self.evaluate_program(*self.data[split], order, 0, len(order))
-        self.attest(confusion)
+        self.attest(losses)
         return Counts(confusion.numpy().astype(np.int64), float(losses.numpy().astype(np.float64).sum()))
 
     def predict(self, images: np.ndarray) -> np.ndarray:

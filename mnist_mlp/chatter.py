@@ -27,11 +27,11 @@ CHATTER = re.compile(
 def silence() -> None:
     """Filters what this process writes to descriptor 2 from now on; Python's own `sys.stderr` goes past the filter.
 
-    Does nothing if the user asked for TensorFlow's messages by setting TF_CPP_MIN_LOG_LEVEL, nor without `fork`.
+    Does nothing if the user asked for TensorFlow's messages with TF_CPP_MIN_LOG_LEVEL=0, nor without `fork`.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or not hasattr(os, "fork"):
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or not hasattr(os, "fork"):
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # no INFO, once TensorFlow has read it
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no INFO, once TensorFlow has read it
     sys.stderr.flush()
     terminal = os.dup(2)
     reader, writer = os.pipe()

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -68,7 +69,9 @@ def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]
         rest = values(["", *argv])[1:]
     except flags.UnrecognizedFlagError as error:
         raise unknown_flag(error.flagname, fields) from None
-    except flags.Error as error:
+    except flags.IllegalFlagValueError as error:  # only of a flag that is on or off: the others are text here
+        raise UserError(f"{str(error).partition(':')[0]}: expected true or false (all flags: --help)") from None
+    except (flags.Error, ValueError) as error:
         raise UserError(f"{error} (all flags: --help)") from None
     if rest:
         hint = " (on or off goes with =, as in --json=true)" if rest[0].lower() in ("true", "false") else ""
@@ -96,7 +99,7 @@ def convert(field: dataclasses.Field[Any], text: Any) -> Any:
 
 def help_text(fields: Sequence[dataclasses.Field[Any]], program: str, about: str) -> str:
     """The page that `--help` prints."""
-    lines = [about.strip(), "", f"usage: python -m mnist_mlp.{program} [--flag=value …]", "", "flags:"]
+    lines = [(about or "").strip(), "", f"usage: python -m mnist_mlp.{program} [--flag=value …]", "", "flags:"]
     for field in fields:
         kind, choices, words = field.metadata["kind"], field.metadata["choices"], field.metadata["help"]
         value = {bool: "", int: "=N", float: "=NUMBER", str: "=TEXT"}[kind]
@@ -112,11 +115,13 @@ def help_text(fields: Sequence[dataclasses.Field[Any]], program: str, about: str
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs a program's `main` on the command line's arguments and ends the process with its exit code."""
-    received = 0
+    received, since = 0, 0.0
 
     def interrupt(signum: int, frame: object) -> None:
-        nonlocal received
-        received = signum
+        nonlocal received, since
+        if received and time.monotonic() - since < 1:
+            return  # pressed twice: the first one is being answered
+        received, since = signum, time.monotonic()
         raise KeyboardInterrupt
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -140,6 +145,8 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
             end(141)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             end(2, "error: expected room for the output, received: no space left; free some, or name another place")
+        if isinstance(error, OSError) and error.filename is not None:  # such as a directory without permission
+            end(2, f"error: {error.filename}: expected to read or write it, received: {error.strerror}")
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             end(2, "error: expected enough memory for this run, there is too little; type a smaller --batch_size")
         raise

@@ -50,7 +50,7 @@ class Config:
     batch_size: int = option(32, "images per step (the global batch)", low=1, high=2**31 - 1)
     optimizer: str = option("adam", "a Keras optimizer by name", choices=OPTIMIZERS)
     learning_rate: float | None = option(
-        None, "step size; not given: the optimizer's own (Adam 0.001)", kind=float, low=0.0, open_ends=True
+        None, "step size; not given: the optimizer's own (Adam 0.001)", kind=float, low=1.2e-38, high=3.4e38
     )
     seed: int = option(0, "draws the initial weights, the order and the dropout", low=0, high=2**32 - 1)
     strategy: str = option(

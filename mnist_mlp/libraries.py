@@ -50,12 +50,12 @@ READERS = {"tfrecord": "tensorflow", "array_record": "array_record"}  # TFDS' fo
 
 def keras_home() -> Path:
     """Where Keras keeps its files."""
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
 
 
 def tfds_home() -> Path:
     """Where TFDS keeps its prepared data sets."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return Path(os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"))
 
 
 def read_keras_cache(name: str, home: Path | None = None) -> Arrays:

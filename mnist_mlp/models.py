@@ -131,6 +131,8 @@ def load(file: Path) -> keras.Model:
         if damaged:
             raise ValueError(f"{damaged} fails its check sum")
         model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except OSError as error:
+        raise UserError(f"{file}: expected the model of a run, received: {error.strerror or error}") from None
     except Exception as error:  # whatever a damaged part makes Keras raise
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{file} is damaged ({first[:100]}); train again into a new directory") from None

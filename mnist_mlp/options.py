@@ -24,9 +24,8 @@ def option(
     choices: Sequence[str] = (),
     low: float = -math.inf,
     high: float = math.inf,
-    open_ends: bool = False,
 ) -> Any:
-    """Declares one option; `low` ≤ value ≤ `high`, or `low` < value < `high` with `open_ends`.
+    """Declares one option; `low` ≤ value ≤ `high`.
 
     `kind` is the type of a value where the default (None: "not given") does not tell it.
     """
@@ -34,7 +33,7 @@ def option(
         "help": help,
         "kind": kind or type(default),
         "choices": tuple(choices),
-        "range": (low, high, open_ends),
+        "range": (low, high),
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -73,24 +72,18 @@ def path_of(flag: str, text: str) -> Path:
         raise UserError(f"--{flag}: expected a path, received {text!r}, whose user is not known here") from None
 
 
-def in_range(value: float, low: float, high: float, open_ends: bool) -> bool:
+def in_range(value: float, low: float, high: float) -> bool:
     """Whether a number is finite and within its bounds."""
-    if not math.isfinite(value):
-        return False
-    return low < value < high if open_ends else low <= value <= high
+    return low <= value <= high and abs(value) != math.inf
 
 
 def expected(field: dataclasses.Field[Any]) -> str:
-    """What a field accepts, in words: "a whole number of at least 1"."""
-    kind, (low, high, open_ends) = field.metadata["kind"], field.metadata["range"]
+    """What a field accepts, in words: "a whole number from 1 to 100"."""
+    kind, (low, high) = field.metadata["kind"], field.metadata["range"]
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
-    if open_ends:
-        return f"{words} above {low:g}" + (f" and below {high:g}" if math.isfinite(high) else "")
-    if high < 10:
-        return f"{words} from {low:g} to {high:g}"
-    if kind is int and math.isfinite(high):
+    if kind is int:
         return f"{words} from {low:,} to {high:,}"
-    return words
+    return f"{words} from {low:g} to {high:g}" if kind is float else words
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -45,6 +45,7 @@ class Result:
     engine: str
     seed: int
     preset: str
+    model_sha256: str  # of model.keras
     versions: dict[str, str]
     seconds: dict[str, float]  # import, load, compile (and build), train, evaluate, save, total
     peak_memory_mb: float

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -65,7 +66,8 @@ def claim(path: Path, config: Config, ours: list[Path]) -> None:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"--run_dir={path}: expected a directory that can be written, received: {reason}") from None
     if held:
-        what = "a run" if "config.json" in held else repr(held[0]) if path.is_dir() else "no directory"
+        run = "a run" if (path / "result.json").exists() else "a run that did not finish"
+        what = run if "config.json" in held else repr(held[0]) if path.is_dir() else "no directory"
         raise UserError(f"--run_dir={path}: expected a new or empty directory, it holds {what}; name another one")
 
 
@@ -77,6 +79,11 @@ def discard(ours: list[Path]) -> None:
         with contextlib.suppress(OSError):
             path.rmdir() if path.is_dir() else path.unlink()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -120,6 +127,8 @@ def read_run(run_dir: str) -> tuple[Path, Config, Result]:
             raise UserError(f"{flag}: expected the directory of a finished run, found no {missing[0]} in it")
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         result = Result.from_dict(json.loads((path / "result.json").read_text(encoding="utf-8")))
+        if digest(path / "model.keras") != result.model_sha256:
+            raise UserError(f"{flag}: model.keras is damaged, or of another run; train again into a new directory")
     except OSError as error:
         raise UserError(f"{flag}: expected the directory of a run, received: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -79,6 +79,7 @@ def train_and_evaluate(
         laps.end("compile")
 
         epochs: list[dict[str, Any]] = []
+        rundir.write_history(run_dir / "history.jsonl", epochs)
         for epoch in range(config.epochs):
             epochs.append(run_epoch(engine, config, epoch, splits))
             rundir.write_history(run_dir / "history.jsonl", finite(epochs))
@@ -89,9 +90,10 @@ def train_and_evaluate(
         laps.end("evaluate")
 
         rundir.write_file(run_dir / "model.keras", engine.model.save)
+        model_sha256 = rundir.digest(run_dir / "model.keras")
         laps.end("save")
 
-        result = dataclasses.replace(result, epochs=epochs, test=test, **laps.measured())
+        result = dataclasses.replace(result, epochs=epochs, test=test, model_sha256=model_sha256, **laps.measured())
         rundir.write_json(run_dir / "result.json", result.to_dict())
     say(report.closing(result, str(run_dir)))
     return result
@@ -122,6 +124,7 @@ def result_before_training(
         engine=config.engine,
         seed=config.seed,
         preset=config.preset,
+        model_sha256="",
         versions=versions(),
         seconds={},
         peak_memory_mb=0.0,

@@ -125,15 +125,36 @@ def test_evaluate_gives_the_same_counts_again(finished, batch_size):
 
 
 def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
-    path, _ = finished
-    other = tmp_path / "other"
-    other.mkdir()
-    for name in ("config.json", "result.json"):
-        (other / name).write_bytes((path / name).read_bytes())
-    models.build("mlp", seed=5).save(other / "model.keras")
+    for entry in finished[0].iterdir():
+        (tmp_path / entry.name).write_bytes(entry.read_bytes())
+    result = json.loads((tmp_path / "result.json").read_text())
+    result["test"]["confusion"][0][0] += 1
+    (tmp_path / "result.json").write_text(json.dumps(result))
     said = []
-    evaluate.evaluate(evaluate.Options(run_dir=str(other)), say=said.append)
+    evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=said.append)
     assert "not the counts of the training run" in said[-1]
+
+
+def test_the_model_of_another_run_is_refused(finished, tmp_path):
+    for entry in finished[0].iterdir():
+        (tmp_path / entry.name).write_bytes(entry.read_bytes())
+    models.build("mlp", seed=5).save(tmp_path / "model.keras")
+    refused(program("evaluate", f"--run_dir={tmp_path}"), "model.keras is damaged, or of another run")
+
+
+@pytest.mark.slow
+def test_what_keras_json_says_changes_no_number(finished, tmp_path):
+    (tmp_path / "keras.json").write_text('{"floatx": "float16", "image_data_format": "channels_first"}')
+    command = [sys.executable, "-m", "mnist_mlp.train", "--preset=smoke", "--json", f"--run_dir={tmp_path}/run"]
+    environment = os.environ | {"KERAS_HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    result, expected = json.loads(done.stdout), json.loads(finished[1].stdout)
+    assert result["test"] == expected["test"]
+
+
+def test_a_run_that_was_killed_is_named_so(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    refused(program("train", "--dataset=digits", f"--run_dir={tmp_path}"), "it holds a run that did not finish")
 
 
 def test_predict_agrees_with_the_counts_in_both_formats(finished, tmp_path, digits, capsys):
@@ -247,7 +268,10 @@ def test_a_failed_run_takes_away_only_what_it_made(tmp_path):
 
 def test_of_two_runs_into_one_directory_one_goes_on(tmp_path):
     with rundir.new_run(tmp_path / "run", Config()):
-        with pytest.raises(UserError, match="holds a run"), rundir.new_run(tmp_path / "run", Config()):
+        with (
+            pytest.raises(UserError, match="holds a run that did not finish"),
+            rundir.new_run(tmp_path / "run", Config()),
+        ):
             pytest.fail("two runs in one directory")
         assert (tmp_path / "run" / "config.json").exists()
 

@@ -31,6 +31,8 @@ def start(
         raise UserError(
             f"expected Keras on {plan.backend}, it already runs on {keras.backend.backend()}; start a new process"
         )
+    keras.config.set_floatx("float32")  # whatever ~/.keras/keras.json says: it would change the numbers
+    keras.config.set_image_data_format("channels_last")
     device, notes = attach(plan)
     engine_class = FitEngine if kind == "fit" else TensorFlowEngine
     engine: Engine = engine_class(make_model(), make_optimizer(), splits, batch_size, device)

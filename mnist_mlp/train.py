@@ -74,6 +74,7 @@ def train_and_evaluate(
             config.batch_size,
         )
         result = result_before_training(config, dataset, splits, engine)
+        del dataset, train, validation, splits  # the engine has them
         say(report.opening(result))
         engine.compile()
         laps.end("compile")
@@ -81,7 +82,7 @@ def train_and_evaluate(
         epochs: list[dict[str, Any]] = []
         rundir.write_history(run_dir / "history.jsonl", epochs)
         for epoch in range(config.epochs):
-            epochs.append(run_epoch(engine, config, epoch, splits))
+            epochs.append(run_epoch(engine, config, epoch, result.dataset))
             rundir.write_history(run_dir / "history.jsonl", finite(epochs))
             say(report.epoch_line(epochs[-1], config.epochs))
         laps.end("train")
@@ -131,10 +132,10 @@ def result_before_training(
     )
 
 
-def run_epoch(engine: Engine, config: Config, epoch: int, splits: dict[str, data.Split]) -> dict[str, Any]:
+def run_epoch(engine: Engine, config: Config, epoch: int, sizes: dict[str, Any]) -> dict[str, Any]:
     """Trains one epoch; its row of the history. The seconds are those of training alone."""
     began = time.perf_counter()
-    order = data.batch_order(config.seed, epoch, len(splits["train"]), config.batch_size)
+    order = data.batch_order(config.seed, epoch, sizes["train_examples"], config.batch_size)
     sums = engine.train(order)
     row = {
         "epoch": epoch + 1,
@@ -142,7 +143,7 @@ def run_epoch(engine: Engine, config: Config, epoch: int, splits: dict[str, data
         "accuracy": sums.correct / sums.seen,
         "seconds": time.perf_counter() - began,
     }
-    if "validation" in splits:
+    if sizes["validation_examples"]:
         counts = engine.evaluate("validation")
         row["validation_loss"] = counts.loss_sum / counts.total
         row["validation_accuracy"] = counts.correct / counts.total

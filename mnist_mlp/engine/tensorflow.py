@@ -62,7 +62,8 @@ class TensorFlowEngine:
         self.xla = xla_pays(model, optimizer) if xla is None else xla
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
-        self.data = {name: (tf.constant(s.images), tf.constant(s.labels)) for name, s in splits.items()}
+        # identity: a tensor made from a NumPy array keeps a second copy of it, its own copy does not.
+        self.data = {name: (tf.identity(s.images), tf.identity(s.labels)) for name, s in splits.items()}
         self.orders = {name: sequential_order(len(s), batch_size) for name, s in splits.items()}
         self.train_program = one_program(self.xla, train_loop, self.network, optimizer)
         self.evaluate_program = one_program(self.xla, evaluate_loop, self.network)

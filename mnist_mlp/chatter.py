@@ -12,16 +12,17 @@ import re
 import signal
 import sys
 
-CHATTER = re.compile(
-    rb"I\d{4} "  # absl's prefix of an INFO message
-    rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: I "  # the same in older TensorFlow
-    rb"|WARNING: All log messages before absl::InitializeLog\(\) is called"
-    rb"|To enable the following instructions: "  # second line of an INFO message
-    rb"|.*Unable to register cu(FFT|DNN|BLAS) factory"  # tensorflow#62075: harmless, every GPU wheel
-    rb"|.*computation placer already registered"
+PATTERNS = (
+    rb"I\d{4} ",  # absl's prefix of an INFO message
+    rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: I ",  # the same in older TensorFlow
+    rb"WARNING: All log messages before absl::InitializeLog\(\) is called",
+    rb"To enable the following instructions: ",  # second line of an INFO message
+    rb".*Unable to register cu(FFT|DNN|BLAS) factory",  # tensorflow#62075: harmless, every GPU wheel
+    rb".*computation placer already registered",
     # No CUDA library, or all GPUs hidden. Where a GPU was asked for, engine/tensorflow.py says it in plain words.
-    rb"|.*failed call to cuInit: .*(UNKNOWN ERROR \(303\)|CUDA_ERROR_NO_DEVICE)"
+    rb".*failed call to cuInit: .*(UNKNOWN ERROR \(303\)|CUDA_ERROR_NO_DEVICE)",
 )
+CHATTER = re.compile(b"|".join(PATTERNS))
 
 
 def silence() -> None:

@@ -21,6 +21,8 @@ OPTIMIZERS = (  # by their Keras names
     *("sgd", "rmsprop", "adam", "adamw", "adadelta", "adagrad", "adamax"),
     *("adafactor", "nadam", "ftrl", "lion", "lamb", "muon", "schedulefreeadamw"),
 )
+STRATEGIES = ("auto", "cpu", "gpu", "tpu", "mirrored", "multiworker")
+BACKENDS = ("auto", "tensorflow", "jax")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +56,22 @@ class Config:
     )
     seed: int = option(0, "draws the initial weights, the order and the dropout", low=0, high=2**32 - 1)
     strategy: str = option(
-        "auto", "device: auto takes the best one that is there", choices=("auto", "cpu", "gpu", "tpu")
+        "auto",
+        "device: auto takes the best one that is there; mirrored: all GPUs; multiworker: several processes",
+        choices=STRATEGIES,
     )
+    backend: str = option(
+        "auto", "framework below Keras; auto: TensorFlow where it can be used, else JAX", choices=BACKENDS
+    )
+    replicas: int | None = option(
+        None, "devices that share each batch: GPUs, TPU cores, or parts of the CPU", kind=int, low=1, high=1024
+    )
+    tpu: str = option("", "address or name of a TPU elsewhere, such as grpc://10.0.0.2:8470")
+    workers: str = option("", "for multiworker, unless TF_CONFIG says it: HOST:PORT of each process, by commas")
+    worker_index: int | None = option(
+        None, "place of this process among the workers; 0, the chief, reports and writes", kind=int, low=0, high=9999
+    )
+    patience: int = option(300, "seconds to wait for a TPU, or for the other workers", low=1, high=86_400)
     engine: str = option(
         "compiled", "compiled: an epoch is one program; fit: plain Model.fit", choices=("compiled", "fit")
     )

@@ -48,7 +48,7 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
     `dataset` replaces the run's own with images of yours. Raises `UserError`.
     """
     laps = Laps()
-    plan = devices.plan(options.strategy)
+    plan = devices.plan(options)
     path, config, trained = rundir.read_run(options.run_dir)
     dataset = dataset or data.load(rundir.data_of_run(config, trained, options.data_dir))
     laps.end("load")

@@ -78,7 +78,7 @@ def output_file(options: Options) -> Path:
 
 def predict(options: Options) -> tuple[str, np.ndarray]:
     """What the images are called, and their probabilities, float32 [n, 10]. Raises `UserError`."""
-    plan = devices.plan(options.strategy)
+    plan = devices.plan(options)
     path, config, trained = rundir.read_run(options.run_dir)
     if options.input:
         file = path_of("input", options.input)

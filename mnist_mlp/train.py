@@ -52,7 +52,7 @@ def train_and_evaluate(
     names with images of your own. `say` gets the report, piece by piece. Raises `UserError`.
     """
     laps = Laps()
-    plan = devices.plan(config.strategy)
+    plan = devices.plan(config)
     with rundir.new_run(run_dir, config):
         dataset = dataset or data.load(config)
         train, validation = data.split_validation(dataset.train, config.validation_fraction, config.seed)

@@ -13,7 +13,19 @@ from mnist_mlp.config import PRESETS
 PACKAGE = Path(config.__file__).parent
 
 LAYERS = [  # lowest first; a module imports from its own line only what stands to its left
-    ["errors", "options", "config", "devices", "digits", "sources", "libraries", "data"],
+    [
+        "errors",
+        "options",
+        "config",
+        "machine",
+        "software",
+        "workers",
+        "devices",
+        "digits",
+        "sources",
+        "libraries",
+        "data",
+    ],
     ["metrics", "models"],
     ["engine", "engine.fit", "engine.tensorflow", "engine.start"],
     ["result", "report", "rundir"],

@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_mlp.data import Split, sequential_order
-from mnist_mlp.devices import Plan, processor_name
+from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Counts, Sums, read_state, write_state
 from mnist_mlp.errors import UserError
+from mnist_mlp.machine import processor_name
 from mnist_mlp.models import to_logits
 
 SECONDS_PER_CALL = 1.0  # a longer epoch is cut into calls of about this length, so that Ctrl-C is heard

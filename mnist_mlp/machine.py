@@ -1,0 +1,172 @@
+"""What this machine is: devices, environment and installed software, seen with the standard library alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+TENSORFLOWS = (  # distributions that own the package `tensorflow`
+    *("tensorflow", "tensorflow-cpu", "tensorflow-tpu"),
+    *("tensorflow-rocm", "tensorflow-macos", "tf-nightly"),
+)
+JAX_CUDA = ("jax-cuda12-plugin", "jax-cuda13-plugin")
+SOFTWARE = (*TENSORFLOWS, "keras", "jax", "jaxlib", "libtpu", *JAX_CUDA)
+
+GOOGLE = "0x1ae0"  # PCI vendor; Google's network cards have it as well
+TPUS = {  # PCI device → generation; the table of JAX (jax/_src/hardware_utils.py)
+    "0x0027": "v2 or v3",
+    "0x005e": "v4",
+    "0x0062": "v5p",
+    "0x0063": "v5e",
+    "0x006f": "v6e",
+    "0x0076": "v7x",
+}
+# Where the CUDA libraries of TensorFlow may lie: the wheels of tensorflow[and-cuda], a distribution's own, CUDA's.
+CUDA_PLACES = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "usr/local/cuda*/lib64", "usr/local/nvidia/lib64")
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What the standard library can tell of a machine."""
+
+    gpus: int = 0  # NVIDIA GPUs attached
+    cuda_visible_devices: str | None = None  # the environment variable, None if it is not set
+    cuda_libraries: bool = False  # cuDNN was found, which TensorFlow loads and no driver brings
+    tpu_chips: int = 0
+    tpu_kind: str = ""  # "v5e"
+    tpu_holder: int | None = None  # another process that has the TPU open
+    host: str = ""  # "colab", "kaggle" or ""
+    colab_tpu_addr: str = ""  # of the TPU nodes that Colab had until 2025
+    tf_config: str = ""  # the environment variable TF_CONFIG
+    installed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of SOFTWARE: distribution → version
+    libtpu: str = ""  # path of libtpu.so
+
+    @property
+    def tensorflows(self) -> list[str]:
+        """The installed distributions of TensorFlow; more than one overwrite each other."""
+        return [name for name in TENSORFLOWS if name in self.installed]
+
+
+def detect(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Seen:
+    """Looks at the device files below `root`, the environment and the installed distributions."""
+    chips = tpu_chips(root)
+    if not chips and (environ.get("COLAB_TPU_1VM") == "1" or environ.get("ISTPUVM") == "1"):
+        chips = [environ.get("TPU_ACCELERATOR_TYPE", "").partition("-")[0]]  # set, but empty, on a CPU runtime
+    gpus = nvidia_gpus(root)
+    installed = installed_software()
+    return Seen(
+        gpus=gpus,
+        cuda_visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
+        cuda_libraries=bool(gpus) and cuda_libraries(root, environ),
+        tpu_chips=len(chips),
+        tpu_kind=chips[0] if chips else "",
+        tpu_holder=tpu_holder(root) if chips else None,
+        host=host(environ),
+        colab_tpu_addr=environ.get("COLAB_TPU_ADDR", ""),
+        tf_config=environ.get("TF_CONFIG", ""),
+        installed=installed,
+        libtpu=libtpu_file() if "libtpu" in installed else "",
+    )
+
+
+def host(environ: Mapping[str, str]) -> str:
+    """ "colab", "kaggle" or ""."""
+    if any(name in environ for name in ("COLAB_RELEASE_TAG", "COLAB_GPU", "COLAB_TPU_1VM", "COLAB_TPU_ADDR")):
+        return "colab"
+    return "kaggle" if any(name in environ for name in ("KAGGLE_KERNEL_RUN_TYPE", "ISTPUVM")) else ""
+
+
+def nvidia_gpus(root: Path) -> int:
+    """How many NVIDIA GPUs there are: the driver's own list comes first."""
+    listed = len(list(root.glob("proc/driver/nvidia/gpus/*")))
+    nodes = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in root.glob("dev/nvidia*"))
+    windows = int((root / "dev/dxg").exists() and (root / "usr/lib/wsl/lib/libcuda.so.1").exists())
+    return listed or nodes or windows
+
+
+def cuda_libraries(root: Path, environ: Mapping[str, str]) -> bool:
+    """Whether cuDNN lies in one of the places where a program finds its libraries."""
+    places = [str(root / place) for place in CUDA_PLACES]
+    places += [place for place in environ.get("LD_LIBRARY_PATH", "").split(":") if place]
+    places += [f"{prefix}/lib" for prefix in (sys.prefix, environ.get("CONDA_PREFIX")) if prefix]
+    places += [f"{place}/nvidia/cudnn/lib" for place in sys.path if place]
+    return any(
+        name.startswith("libcudnn.so") for pattern in places for folder in matching(pattern) for name in names(folder)
+    )
+
+
+def matching(pattern: str) -> Iterable[str]:
+    import glob  # not needed where there is no GPU
+
+    return glob.iglob(pattern)
+
+
+def names(folder: str) -> list[str]:
+    """The names in a folder; none where it cannot be read."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def tpu_chips(root: Path) -> list[str]:
+    """The generation of each TPU chip on the PCI bus."""
+    found = []
+    for vendor in root.glob("sys/bus/pci/devices/*/vendor"):
+        try:
+            if vendor.read_text().strip() == GOOGLE:
+                found.append(vendor.with_name("device").read_text().strip())
+        except OSError:
+            continue  # a device that went away meanwhile
+    return [TPUS[device] for device in found if device in TPUS]
+
+
+def tpu_holder(root: Path) -> int | None:
+    """A process, not this one, that has a TPU open: libtpu lets one alone have it. None if there is none to be seen."""
+    held = re.compile(r"/dev/(accel\d+|vfio/\d+)|/tmp/libtpu_lockfile")
+    for process in root.glob("proc/[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        for name in names(str(process / "fd")):
+            try:
+                target = os.readlink(process / "fd" / name)
+            except OSError:
+                continue
+            if held.fullmatch(target):
+                return int(process.name)
+    return None
+
+
+def installed_software() -> dict[str, str]:
+    """The versions of what is installed of `SOFTWARE`, by the distributions' metadata."""
+    from importlib import metadata  # 20 ms that --help need not wait for
+
+    found = {}
+    for name in SOFTWARE:
+        for distribution in metadata.distributions(name=name):
+            found[name] = distribution.version
+            break
+    return found
+
+
+def libtpu_file() -> str:
+    """Where libtpu.so lies, without importing the package that brings it; "" if it does not."""
+    from importlib.util import find_spec
+
+    spec = find_spec("libtpu")
+    places = (spec.submodule_search_locations if spec else None) or []
+    return next((f"{place}/libtpu.so" for place in places if os.path.exists(f"{place}/libtpu.so")), "")
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor and the number of its cores that this process may use: "AMD EPYC, 2 cores"."""
+    try:
+        found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())
+    except OSError:
+        found = None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{found[1].strip() if found else 'processor'}, {cores} core{'s' if cores != 1 else ''}"

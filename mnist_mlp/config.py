@@ -22,6 +22,7 @@ OPTIMIZERS = (  # by their Keras names
     *("adafactor", "nadam", "ftrl", "lion", "lamb", "muon", "schedulefreeadamw"),
 )
 STRATEGIES = ("auto", "cpu", "gpu", "tpu", "mirrored", "multiworker")
+ONE_PROCESS = tuple(name for name in STRATEGIES if name != "multiworker")
 BACKENDS = ("auto", "tensorflow", "jax")
 
 
@@ -85,6 +86,11 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return dataclasses.asdict(self)
+
+    def shared(self) -> dict[str, Any]:
+        """The fields that several workers must have in common."""
+        own = ("data_dir", "data_source", "worker_index", "patience", "run_dir", "json")
+        return {name: value for name, value in self.to_dict().items() if name not in own}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mnist_mlp import command, data, devices, report, rundir
-from mnist_mlp.config import Config
+from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
 
@@ -27,7 +27,11 @@ class Options:
     run_dir: str = option("", "the directory of a finished run (needed)")
     data_dir: str = option_of(Config, "data_dir")
     batch_size: int | None = option(None, "images per step; not given: the run's", kind=int, low=1, high=2**31 - 1)
-    strategy: str = option_of(Config, "strategy")
+    strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
+    backend: str = option_of(Config, "backend")
+    replicas: int | None = option_of(Config, "replicas")
+    tpu: str = option_of(Config, "tpu")
+    patience: int = option_of(Config, "patience")
     json: bool = option_of(Config, "json")
 
     def __post_init__(self) -> None:
@@ -61,7 +65,15 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
 
     batch_size = options.batch_size or trained.batch_size
     splits = {"test": dataset.test}
-    engine = start(plan, trained.engine, lambda: models.load(path / "model.keras"), lambda: None, splits, batch_size)
+    engine = start(
+        plan,
+        trained.engine,
+        lambda: models.load(path / "model.keras"),
+        lambda: None,
+        splits,
+        batch_size,
+        patience=options.patience,
+    )
     engine.compile()
     laps.end("compile")
     test = scores(engine.evaluate("test"))
@@ -73,8 +85,9 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
         batch_size=batch_size,
         evaluation_steps=math.ceil(len(dataset.test) / batch_size),
         test=test,
-        device=device_block(options.strategy, engine),
-        versions=versions(),
+        device=device_block(plan, engine),
+        backend=engine.backend,
+        versions=versions(engine.backend),
         **laps.measured(),
     )
     result.seconds["train"] = 0.0  # nothing was trained here; the epochs keep their own seconds

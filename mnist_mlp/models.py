@@ -8,9 +8,11 @@ loss from the logits, exact where a probability rounds to 0.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -123,6 +125,25 @@ def build(name: str, *, pixels: str = "unit", precision: str = "float32", seed: 
     return model
 
 
+def save(model: keras.Model, file: Path) -> None:
+    """Writes the model as a .keras file."""
+    with without_tensorflow():
+        model.save(file)
+
+
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Keeps Keras on another backend from importing TensorFlow (2 s) only to ask whether a value is of its types."""
+    hidden = "tensorflow" not in sys.modules
+    if hidden:
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]  # which Python takes for "not installed"
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["tensorflow"]
+
+
 def load(file: Path) -> keras.Model:
     """The model in a .keras file. Raises `UserError` where it is damaged; never runs code from it."""
     try:
@@ -130,7 +151,8 @@ def load(file: Path) -> keras.Model:
             damaged = archive.testzip()  # the check sums, which Keras does not look at
         if damaged:
             raise ValueError(f"{damaged} fails its check sum")
-        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+        with without_tensorflow():
+            model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except OSError as error:
         raise UserError(f"{file}: expected the model of a run, received: {error.strerror or error}") from None
     except Exception as error:  # whatever a damaged part makes Keras raise

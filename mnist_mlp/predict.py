@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_mlp import command, data, devices, rundir, sources
-from mnist_mlp.config import Config
+from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option, option_of, path_of
 
@@ -39,7 +39,10 @@ class Options:
     format: str = option("csv", "csv: input,class,p0,…,p9; jsonl: the same as JSON lines", choices=("csv", "jsonl"))
     data_dir: str = option_of(Config, "data_dir")
     batch_size: int = option(1000, "images per call", low=1, high=2**31 - 1)
-    strategy: str = option_of(Config, "strategy")
+    strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
+    backend: str = option_of(Config, "backend")
+    tpu: str = option_of(Config, "tpu")
+    patience: int = option_of(Config, "patience")
 
     def __post_init__(self) -> None:
         check(self)
@@ -92,7 +95,15 @@ def predict(options: Options) -> tuple[str, np.ndarray]:
     from mnist_mlp.engine.start import start
 
     model_file = path / "model.keras"
-    engine = start(plan, trained.engine, lambda: models.load(model_file), lambda: None, {}, options.batch_size)
+    engine = start(
+        plan,
+        trained.engine,
+        lambda: models.load(model_file),
+        lambda: None,
+        {},
+        options.batch_size,
+        patience=options.patience,
+    )
     probabilities = engine.predict(images)
     if not np.isfinite(probabilities).all():
         raise UserError(f"{model_file}: expected probabilities, received nan: its training diverged; train again")

@@ -17,11 +17,17 @@ def setting(result: Result) -> str:
         f"data     {data['name']}: {data['train_examples']:,} training{kept} + {data['test_examples']:,} test images",
         f"         {data['source']}, " + ("content verified" if data["verified"] else "content not verified"),
         *remarks(data["notes"]),
-        f"device   {result.device['actual']} (asked for: {result.device['requested']}), "
+        f"device   {result.device['actual']} (asked for: {result.device['requested']}), {replicas(result)}"
         f"XLA {'on' if result.device['xla'] else 'off'}, {result.precision}, {result.backend}, {result.engine} engine",
         *remarks(result.device["notes"]),
     ]
     return "\n".join(lines)
+
+
+def replicas(result: Result) -> str:
+    """ "4 replicas, " where a batch is shared out over several."""
+    count = result.device["replicas"]
+    return f"{count} replicas, " if count > 1 else ""
 
 
 def remarks(notes: list[str]) -> list[str]:
@@ -84,6 +90,8 @@ def closing(result: Result, run_dir: str) -> str:
         lines.append(f"         {counts}  {recall:>6}  {precision:>9}  {mistaken:>12}")
     lines += [
         f"seconds  {spent(result.seconds)}",
+        f"ran on   {', '.join(result.device['step_on']) or 'what Keras chose'}; "
+        f"weights on {', '.join(result.device['weights_on'])}",
         f"memory   {result.peak_memory_mb:,.0f} MB at the peak",
         "versions " + ", ".join(f"{name} {version}" for name, version in result.versions.items()),
         f"run      {run_dir}",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import keras
 
     from mnist_mlp.data import Dataset
+    from mnist_mlp.devices import Plan
     from mnist_mlp.engine import Counts, Engine
 
 
@@ -39,7 +40,7 @@ class Result:
     learning_rate: float
     epochs: list[dict[str, Any]]  # epoch, loss, accuracy, seconds, and validation_* where images were kept for it
     test: dict[str, Any]  # correct, total, accuracy, interval, loss, confusion, per_class
-    device: dict[str, Any]  # requested, actual, replicas, xla, notes
+    device: dict[str, Any]  # requested, strategy, actual, weights_on, step_on, replicas, workers, xla, notes
     precision: str
     backend: str
     engine: str
@@ -112,14 +113,19 @@ def dataset_block(dataset: Dataset, train: int, validation: int) -> dict[str, An
     }
 
 
-def device_block(requested: str, engine: Engine) -> dict[str, Any]:
-    """The `device` part of a result."""
+def device_block(plan: Plan, engine: Engine) -> dict[str, Any]:
+    """The `device` part of a result: what was asked for, and what the framework says it ran on."""
+    attached = engine.attached
     return {
-        "requested": requested,
-        "actual": engine.device,
-        "replicas": engine.replicas,
+        "requested": plan.requested,
+        "strategy": plan.strategy,
+        "actual": attached.device,
+        "weights_on": engine.weights_on,
+        "step_on": engine.step_on,
+        "replicas": attached.replicas,
+        "workers": max(1, len(plan.workers)),
         "xla": engine.xla,
-        "notes": list(engine.notes),
+        "notes": list(attached.notes),
     }
 
 
@@ -136,12 +142,11 @@ def scores(counts: Counts) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """The versions of what computed the numbers."""
+def versions(backend: str) -> dict[str, str]:
+    """The versions of what computes the numbers on that backend."""
     found = {"mnist_mlp": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    for name in ("keras", "tensorflow"):
-        if name in sys.modules:
-            found[name] = sys.modules[name].__version__
+    for name in ("keras", *({"jax": ("jax", "jaxlib")}.get(backend, (backend,)))):
+        found[name] = sys.modules[name].__version__
     return found
 
 

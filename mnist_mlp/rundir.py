@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ def default_path(config: Config) -> Path:
 
 
 @contextlib.contextmanager
-def new_run(path: Path, config: Config) -> Iterator[None]:
+def new_run(path: Path, config: Config) -> Iterator[Path]:
     """Makes the directory of a run with its config.json, and takes both away again if the run does not finish.
 
     Raises `UserError` where the path holds something already, or cannot be written.
@@ -38,12 +39,19 @@ def new_run(path: Path, config: Config) -> Iterator[None]:
     ours: list[Path] = []
     try:
         claim(path, config, ours)
-        yield
+        yield path
     except BaseException as error:
         discard(ours)
         if isinstance(error, KeyboardInterrupt):
             error.args = ("nothing was kept",)
         raise
+
+
+@contextlib.contextmanager
+def thrown_away() -> Iterator[Path]:
+    """A directory for a worker that is not the chief: it does what the chief does, and nothing of it is kept."""
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
 
 
 def claim(path: Path, config: Config, ours: list[Path]) -> None:

@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     stream = sys.stderr if config.json else sys.stdout
     run_dir = path_of("run_dir", config.run_dir) if config.run_dir else rundir.default_path(config)
     result = train_and_evaluate(config, run_dir, say=lambda text: print(text, file=stream, flush=True))
-    if config.json:
+    if config.json and devices.plan(config).chief:
         print(json.dumps(result.to_dict(), allow_nan=False))
 
 
@@ -50,10 +51,13 @@ def train_and_evaluate(
 
     `run_dir` must be new or empty; if the run fails, nothing is left in it. `dataset` replaces what the config
     names with images of your own. `say` gets the report, piece by piece. Raises `UserError`.
+
+    Of several workers only the chief reports and writes `run_dir`; all return the result.
     """
     laps = Laps()
     plan = devices.plan(config)
-    with rundir.new_run(run_dir, config):
+    tell = say if plan.chief else silent
+    with rundir.new_run(run_dir, config) if plan.chief else rundir.thrown_away() as place:
         dataset = dataset or data.load(config)
         train, validation = data.split_validation(dataset.train, config.validation_fraction, config.seed)
         splits = {"train": train, "test": dataset.test} | ({"validation": validation} if validation else {})
@@ -72,40 +76,47 @@ def train_and_evaluate(
             lambda: models.make_optimizer(config.optimizer, config.learning_rate),
             splits,
             config.batch_size,
+            patience=config.patience,
+            same_everywhere={"flags": json.dumps(config.shared()), "versions": json.dumps(versions(plan.backend))},
         )
-        result = result_before_training(config, dataset, splits, engine)
+        result = result_before_training(config, plan, dataset, splits, engine)
         del dataset, train, validation, splits  # the engine has them
-        say(report.opening(result))
+        tell(report.opening(result))
         engine.compile()
         laps.end("compile")
 
         epochs: list[dict[str, Any]] = []
-        rundir.write_history(run_dir / "history.jsonl", epochs)
+        rundir.write_history(place / "history.jsonl", epochs)
         for epoch in range(config.epochs):
             epochs.append(run_epoch(engine, config, epoch, result.dataset))
-            rundir.write_history(run_dir / "history.jsonl", finite(epochs))
-            say(report.epoch_line(epochs[-1], config.epochs))
+            rundir.write_history(place / "history.jsonl", finite(epochs))
+            tell(report.epoch_line(epochs[-1], config.epochs))
         laps.end("train")
 
         test = scores(engine.evaluate("test"))
         laps.end("evaluate")
 
-        rundir.write_file(run_dir / "model.keras", engine.model.save)
-        model_sha256 = rundir.digest(run_dir / "model.keras")
+        rundir.write_file(place / "model.keras", partial(models.save, engine.model))
+        model_sha256 = rundir.digest(place / "model.keras")
         laps.end("save")
 
-        result = dataclasses.replace(result, epochs=epochs, test=test, model_sha256=model_sha256, **laps.measured())
-        rundir.write_json(run_dir / "result.json", result.to_dict())
-    say(report.closing(result, str(run_dir)))
+        ends = {"device": device_block(plan, engine), "test": test, "model_sha256": model_sha256, **laps.measured()}
+        result = dataclasses.replace(result, epochs=epochs, **ends)
+        rundir.write_json(place / "result.json", result.to_dict())
+    tell(report.closing(result, str(run_dir)))
     return result
 
 
+def silent(text: str) -> None:
+    """Says nothing."""
+
+
 def result_before_training(
-    config: Config, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine
+    config: Config, plan: devices.Plan, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine
 ) -> Result:
     """The result as far as it is known before training."""
-    optimizer = engine.optimizer
     sizes = {name: len(split) for name, split in splits.items()}
+    learning_rate = float(engine.optimizer.learning_rate.numpy())
     return Result(
         model=config.model,
         pixels=config.pixels,
@@ -116,17 +127,17 @@ def result_before_training(
         steps_per_epoch=math.ceil(sizes["train"] / config.batch_size),
         evaluation_steps=math.ceil(sizes["test"] / config.batch_size),
         optimizer=config.optimizer,
-        learning_rate=float(f"{float(optimizer.learning_rate):.7g}"),  # float32: 0.001, not 0.0010000000474974513
+        learning_rate=float(f"{learning_rate:.7g}"),  # float32: 0.001, not 0.0010000000474974513
         epochs=[],
         test={},
-        device=device_block(config.strategy, engine),
+        device=device_block(plan, engine),
         precision=config.precision,
         backend=engine.backend,
         engine=config.engine,
         seed=config.seed,
         preset=config.preset,
         model_sha256="",
-        versions=versions(),
+        versions=versions(engine.backend),
         seconds={},
         peak_memory_mb=0.0,
     )

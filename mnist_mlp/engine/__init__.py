@@ -7,10 +7,13 @@ The loss of a step is Σ wᵢlᵢ / Σ wᵢ over the global batch, plus the mode
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import keras
 import numpy as np
+
+from mnist_mlp.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +41,34 @@ class Counts:
         return int(self.confusion.sum())
 
 
+@dataclasses.dataclass(frozen=True)
+class Attached:
+    """The devices that a framework really has for a plan. A batch is shared out over `replicas` of them."""
+
+    device: str  # what computes: "GPU: NVIDIA L4"; its first three letters are CPU, GPU or TPU
+    notes: tuple[str, ...] = ()  # what must be said of it
+    replicas: int = 1
+    where: Any = None  # the framework's own: JAX's devices, or a strategy of tf.distribute
+    xla: bool | None = None  # True or False where the engine has no choice
+    gather: Callable[[np.ndarray], np.ndarray] | None = (
+        None  # int32 [k] of each worker, [workers, k]; None: one process
+    )
+
+    @property
+    def kind(self) -> str:
+        return self.device[:3]
+
+
 class Engine(Protocol):
     """What a device offers to the programs."""
 
     model: keras.Model
     optimizer: keras.Optimizer | None
-    device: str  # what computes: "GPU: NVIDIA L4"
-    notes: tuple[str, ...]  # what must be said of the device
+    attached: Attached
     backend: str
     xla: bool
-    replicas: int
+    weights_on: list[str]  # the devices that hold the weights, and that ran the last compiled step,
+    step_on: list[str]  # both as the framework names them when asked afterwards
 
     def compile(self) -> None:
         """Makes ready what `train` and `evaluate` run; changes no weight."""
@@ -66,6 +87,18 @@ class Engine(Protocol):
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """The inverse of `state`."""
+
+
+def check_places(engine: Engine) -> None:
+    """Raises `UserError` if the weights or the last compiled step are elsewhere than on the devices of the plan."""
+    attached = engine.attached
+    here = attached.replicas if attached.gather is None else 1  # of several workers each sees its own, at least
+    for what, places in (("weights", engine.weights_on), ("compiled step", engine.step_on)):
+        if len(places) < here or any(not place.startswith(attached.kind) for place in places):
+            raise UserError(
+                f"expected the {what} on {attached.device} ({attached.replicas} replicas), found {', '.join(places)}; "
+                "type --strategy=cpu"
+            )
 
 
 def named_variables(model: keras.Model, optimizer: keras.Optimizer | None) -> dict[str, keras.Variable]:

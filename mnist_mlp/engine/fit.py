@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from mnist_mlp.data import Split
-from mnist_mlp.engine import Counts, Sums, read_state, write_state
+from mnist_mlp.engine import Attached, Counts, Sums, read_state, write_state
 from mnist_mlp.metrics import confusion_matrix
 from mnist_mlp.models import to_logits
 
@@ -16,8 +16,7 @@ from mnist_mlp.models import to_logits
 class FitEngine:
     """See `Engine` for the contract. `optimizer` may be None where nothing is trained."""
 
-    replicas = 1
-    notes: tuple[str, ...] = ()
+    step_on: list[str] = []  # fit does not tell
 
     def __init__(
         self,
@@ -25,10 +24,10 @@ class FitEngine:
         optimizer: keras.Optimizer | None,
         splits: Mapping[str, Split],
         batch_size: int,
-        device: str,
+        attached: Attached,
     ):
         self.model, self.optimizer, self.splits = model, optimizer, splits
-        self.batch_size, self.device = batch_size, device
+        self.batch_size, self.attached = batch_size, attached
         self.network = to_logits(model)
         self.network.compile(
             optimizer=optimizer or "sgd",
@@ -42,6 +41,10 @@ class FitEngine:
             optimizer.build(model.trainable_variables)
         self.xla = bool(self.network.jit_compile)
         self.backend = keras.backend.backend()
+
+    @property
+    def weights_on(self) -> list[str]:
+        return [str(self.model.trainable_variables[-1].value.device).rpartition("device:")[2].upper()]
 
     def compile(self) -> None:
         """Nothing: `fit` compiles in its first epoch."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 
 import keras
+import numpy as np
 
+from mnist_mlp import workers
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Engine
 from mnist_mlp.engine.fit import FitEngine
-from mnist_mlp.engine.tensorflow import TensorFlowEngine, attach
 from mnist_mlp.errors import UserError
 
 
@@ -21,11 +25,16 @@ def start(
     make_optimizer: Callable[[], keras.Optimizer | None],
     splits: Mapping[str, Split],
     batch_size: int,
+    *,
+    patience: float = 300,
+    same_everywhere: Mapping[str, str] | None = None,
 ) -> Engine:
     """The engine `kind` ("compiled" or "fit") on the planned device, holding the splits.
 
     Model and optimizer come as functions, since an engine decides where they are built. `make_optimizer` gives
-    None, and `splits` has no "train", where nothing is trained. Raises `UserError` if the device is not there.
+    None, and `splits` has no "train", where nothing is trained. `patience` (seconds) is for a TPU and for other
+    workers, `same_everywhere` what they must not differ in, beside the data. Raises `UserError` if the device is not
+    there.
     """
     if keras.backend.backend() != plan.backend:
         raise UserError(
@@ -33,8 +42,27 @@ def start(
         )
     keras.config.set_floatx("float32")  # whatever ~/.keras/keras.json says: it would change the numbers
     keras.config.set_image_data_format("channels_last")
-    device, notes = attach(plan)
-    engine_class = FitEngine if kind == "fit" else TensorFlowEngine
-    engine: Engine = engine_class(make_model(), make_optimizer(), splits, batch_size, device)
-    engine.notes = (*plan.notes, *notes)
-    return engine
+    if plan.backend == "jax":  # the other framework may not be installed, and takes seconds to import
+        from mnist_mlp.engine.jax import JaxEngine as CompiledEngine
+        from mnist_mlp.engine.jax_devices import attach
+    else:
+        from mnist_mlp.engine.tensorflow import TensorFlowEngine as CompiledEngine
+        from mnist_mlp.engine.tensorflow_devices import attach
+    attached = attach(plan, patience)
+    attached = dataclasses.replace(attached, notes=(*plan.notes, *attached.notes))
+    if kind == "fit" and attached.replicas > 1:
+        raise UserError(f"--engine=fit: expected one device, received {attached.replicas}; type --replicas=1")
+    if attached.gather is not None:  # before anything is built: other shapes would make them wait for each other
+        data = {f"{name} images": in_order_hash(split) for name, split in splits.items()}
+        workers.check_agreement(attached.gather, {**(same_everywhere or {}), **data})
+    engine_class = FitEngine if kind == "fit" else CompiledEngine
+    scope = attached.where.scope() if plan.backend == "tensorflow" and attached.where else contextlib.nullcontext()
+    with scope:
+        return engine_class(make_model(), make_optimizer(), splits, batch_size, attached)
+
+
+def in_order_hash(split: Split) -> str:
+    """SHA-256 (hex) of the images and labels as they stand: an order by index means the same only where they do."""
+    digest = hashlib.sha256(np.ascontiguousarray(split.images))
+    digest.update(np.ascontiguousarray(split.labels))
+    return digest.hexdigest()

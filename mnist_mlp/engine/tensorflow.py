@@ -1,53 +1,32 @@
-"""The TensorFlow engine on one device: the data lives there as uint8, and an epoch is one XLA program."""
+"""The TensorFlow engine: the data lives on the devices as uint8, and an epoch is one compiled loop.
+
+On one device the loop is one XLA program. Under tf.distribute each replica computes its share of every batch, and the
+loop stands outside `strategy.run`, since the optimizer's meeting of the replicas is refused inside control flow.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from mnist_mlp.data import Split, sequential_order
-from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Counts, Sums, read_state, write_state
-from mnist_mlp.errors import UserError
-from mnist_mlp.machine import processor_name
+from mnist_mlp.engine import Attached, Counts, Sums, check_places, read_state, write_state
+from mnist_mlp.engine.calls import pad_batches, predict_in_batches, train_in_calls
 from mnist_mlp.models import to_logits
-
-SECONDS_PER_CALL = 1.0  # a longer epoch is cut into calls of about this length, so that Ctrl-C is heard
-
-
-def attach(plan: Plan) -> tuple[str, tuple[str, ...]]:
-    """The device that TensorFlow really has for the plan, "GPU: NVIDIA L4", and what must be said of it.
-
-    Where the machine has a GPU that TensorFlow cannot use, "auto" takes the CPU with a note; a GPU that was asked
-    for raises `UserError`. In silence it happens never.
-    """
-    cpu = f"CPU: {processor_name()}"
-    if plan.strategy == "cpu":
-        return cpu, ()
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "unnamed")
-        return f"GPU: {name}", ()
-    problem = (
-        f"TensorFlow {tf.__version__} cannot use the GPU of this machine (its CUDA libraries are missing or do not fit "
-        "the driver)"
-    )
-    remedy = "type pip install 'tensorflow[and-cuda]'"
-    if plan.requested == "gpu":
-        raise UserError(f"--strategy=gpu: {problem}; {remedy}, or --strategy=cpu")
-    return cpu, (f"{problem}: this run is on the CPU; {remedy}",)
 
 
 class TensorFlowEngine:
-    """See `Engine` for the contract. `optimizer` may be None where nothing is trained."""
+    """See `Engine` for the contract. `optimizer` may be None where nothing is trained.
+
+    To be made, like model and optimizer, in the scope of the strategy `attached.where`, if there is one.
+    """
 
     backend = "tensorflow"
-    replicas = 1
-    notes: tuple[str, ...] = ()
+    step_on: list[str] = []
 
     def __init__(
         self,
@@ -55,74 +34,90 @@ class TensorFlowEngine:
         optimizer: keras.Optimizer | None,
         splits: Mapping[str, Split],
         batch_size: int,
-        device: str,
-        xla: bool | None = None,
+        attached: Attached,
     ):
-        self.model, self.optimizer, self.batch_size, self.device = model, optimizer, batch_size, device
+        self.model, self.optimizer, self.batch_size, self.attached = model, optimizer, batch_size, attached
+        self.strategy = attached.where
         self.network = to_logits(model)
-        self.xla = xla_pays(model, optimizer) if xla is None else xla
+        self.xla = xla_pays(model, optimizer) if attached.xla is None else attached.xla
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
+        self.data = {name: (self.put(s.images), self.put(s.labels)) for name, s in splits.items()}
+        orders = {name: sequential_order(len(s), batch_size) for name, s in splits.items()}
+        self.orders = {name: pad_batches(order, attached.replicas) for name, order in orders.items()}
+        compiled = self.xla and self.strategy is None  # a TPU strategy calls XLA itself
+        train_step = training_step(self.network, optimizer, attached.replicas)
+        self.train_program = one_program(compiled, self.strategy, train_step)
+        self.evaluate_program = one_program(compiled, self.strategy, evaluation_step(self.network), (10, 10))
+        self.predict_program = tf.function(model, jit_compile=compiled, autograph=False)
+
+    def put(self, array: np.ndarray) -> Any:
+        """The array, whole, on each replica's device."""
         # identity: a tensor made from a NumPy array keeps a second copy of it, its own copy does not.
-        self.data = {name: (tf.identity(s.images), tf.identity(s.labels)) for name, s in splits.items()}
-        self.orders = {name: sequential_order(len(s), batch_size) for name, s in splits.items()}
-        self.train_program = one_program(self.xla, train_loop, self.network, optimizer)
-        self.evaluate_program = one_program(self.xla, evaluate_loop, self.network)
-        self.predict_program = tf.function(model, jit_compile=self.xla, autograph=False)
+        if self.strategy is None:
+            return tf.identity(array)
+        devices = self.strategy.extended.worker_devices
+
+        def on_device(context: tf.distribute.ValueContext) -> tf.Tensor:
+            with tf.device(devices[context.replica_id_in_sync_group % len(devices)]):
+                return tf.identity(array)
+
+        return self.strategy.experimental_distribute_values_from_function(on_device)
 
     def compile(self) -> None:
         if "train" in self.data:
             self.train(self.orders["train"][:0])
         for name in self.data:
             if name != "train":
-                self.attest(self.evaluate_program(*self.data[name], self.orders[name], 0, 0)[0])
+                self.run(self.evaluate_program, name, self.orders[name], 0, 0)
 
-    def attest(self, output: tf.Tensor) -> None:
-        """Raises `UserError` if a program did not run on the device that it was meant for.
+    def run(self, program: Callable, split: str, order: np.ndarray, start: int, stop: int) -> tuple[Any, Any]:
+        """Calls a program over a split, and attests where it ran."""
+        losses, found, last = program(*self.data[split], order, start, stop)
+        self.attest(last)
+        return losses.numpy(), found.numpy()
 
-        `output` is a float tensor: TensorFlow may keep small integers on the CPU wherever the work was done.
+    def attest(self, output: Any) -> None:
+        """Raises `UserError` if a program did not run on the devices that it was meant for.
+
+        `output` is a float of each replica: small integers TensorFlow may keep on the CPU wherever they come from.
         """
-        if f"device:{self.device[:3]}:" not in output.device:
-            raise UserError(
-                f"expected the program to run on {self.device}, it ran on {output.device}; type --strategy=cpu"
-            )
+        parts = (output,) if self.strategy is None else self.strategy.experimental_local_results(output)
+        self.step_on = [short(part.backing_device) for part in parts]
+        check_places(self)
+
+    @property
+    def weights_on(self) -> list[str]:
+        weights = self.model.trainable_variables[-1].value
+        return [short(part.device) for part in getattr(weights, "values", (weights,))]
 
     def train(self, order: np.ndarray) -> Sums:
-        capacity = max(len(order), len(self.orders["train"]))
-        padded = np.full((capacity, order.shape[1]), -1, np.int32)  # one shape, one compilation
-        padded[: len(order)] = order
-        padded = tf.constant(padded)
-        losses, correct = np.zeros(len(order)), 0
-        start, stop = 0, min(len(order), 64)
-        while True:  # at least one call, so that an empty order compiles
-            began = time.perf_counter()
-            step_losses, hits = self.train_program(*self.data["train"], padded, start, stop)
-            self.attest(step_losses)
-            losses[start:stop] = step_losses.numpy()[start:stop]
-            correct += int(hits)
-            if stop == len(order):
-                return Sums(float(losses.sum()), correct, int((order >= 0).sum()))
-            rate = (stop - start) / (time.perf_counter() - began)
-            start, stop = stop, min(len(order), stop + max(1, int(rate * SECONDS_PER_CALL)))
+        def call(order: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, int]:
+            losses, correct = self.run(self.train_program, "train", order, start, stop)
+            return losses, int(correct)
+
+        order = pad_batches(order, self.attached.replicas)
+        by_the_clock = self.attached.gather is None
+        return train_in_calls(order, len(self.orders["train"]), call, by_the_clock=by_the_clock)
 
     def evaluate(self, split: str) -> Counts:
         order = self.orders[split]
-        losses, confusion = self.evaluate_program(*self.data[split], order, 0, len(order))
-        self.attest(losses)
-        return Counts(confusion.numpy().astype(np.int64), float(losses.numpy().astype(np.float64).sum()))
+        losses, confusion = self.run(self.evaluate_program, split, order, 0, len(order))
+        return Counts(confusion.astype(np.int64), float(losses.astype(np.float64).sum()))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        found = []
-        for row in sequential_order(len(images), self.batch_size):  # every call of one shape
-            probabilities = self.predict_program(tf.constant(images[np.maximum(row, 0)], tf.float32))
-            found.append(probabilities.numpy()[row >= 0])
-        return np.concatenate(found)
+        return predict_in_batches(images, self.batch_size, lambda batch: self.predict_program(batch).numpy())
 
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         write_state(self.model, self.optimizer, state)
+
+
+def short(device: str) -> str:
+    """ "GPU:0" of TensorFlow's "/job:localhost/replica:0/task:0/device:GPU:0"."""
+    return device.rpartition("device:")[2]
 
 
 def xla_pays(model: keras.Model, optimizer: keras.Optimizer | None) -> bool:
@@ -134,14 +129,27 @@ def xla_pays(model: keras.Model, optimizer: keras.Optimizer | None) -> bool:
     return not (on_cpu and any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers))
 
 
-def one_program(xla: bool, loop: Callable, *static: object) -> Callable:
-    """`loop(*static, images, labels, order, start, stop)` as one compiled program over the resident data.
+def one_program(xla: bool, strategy: tf.distribute.Strategy | None, step: Callable, shape: tuple = ()) -> Callable:
+    """The steps `start` to `stop` of an order, compiled, as a function of (images, labels, order, start, stop).
 
-    `start` and `stop` are run-time values: a call may run any part of the order without compiling again.
+    It gives the loss sum of each step, float32 [steps], the sum of what else the steps give (int32 of that shape), and
+    the last loss sum as each replica had it. A call may run any part of the order without compiling again.
     """
+    share_out = share_over(strategy)
 
     def program(images, labels, order, start, stop):
-        return loop(*static, images, labels, order, start, stop)
+        def body(i, losses, found, _):
+            (loss_sum, more), last = share_out(step, images, labels, order[i])
+            return i + 1, losses.write(i, loss_sum), found + more, last
+
+        # The losses leave step by step: their sum must not depend on how an epoch was cut into calls.
+        losses = tf.TensorArray(tf.float32, size=order.shape[0], element_shape=())
+        none_yet = tf.zeros(()) if strategy is None else strategy.run(lambda: tf.zeros(()))
+        carry = (start, losses, tf.zeros(shape, tf.int32), none_yet)
+        _, losses, found, last = tf.while_loop(lambda i, *_: i < stop, body, carry)
+        # What leaves a loop is said to be on the CPU; one more operation of each replica is where the replica is.
+        last = last + 0.0 if strategy is None else strategy.run(lambda x: x + 0.0, args=(last,))
+        return losses.stack(), found, last
 
     compiled = tf.function(program, jit_compile=xla, autograph=False)
     return lambda images, labels, order, start, stop: compiled(
@@ -149,50 +157,70 @@ def one_program(xla: bool, loop: Callable, *static: object) -> Callable:
     )
 
 
-def gather_batch(images, labels, order, step):
-    """The images, float32 [batch, 28, 28], labels, int32 [batch], and weights, float32 [batch], of a step."""
-    row = order[step]
+def share_over(strategy: tf.distribute.Strategy | None) -> Callable:
+    """A function that runs a step on a row of the order, int32 [batch]: each replica takes its share of the examples.
+
+    It gives what the step gives, summed over the replicas, and the loss sum as each replica has it.
+    """
+
+    def on_one(step, images, labels, row):
+        found = step(images, labels, row, weight_of(row))
+        return found, found[0]
+
+    def on_replicas(step, images, labels, row):
+        def on_each(images, labels):
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            mine = tf.reshape(row, (strategy.num_replicas_in_sync, -1))[replica]
+            return step(images, labels, mine, weight_of(row))
+
+        found = strategy.run(on_each, args=(images, labels))
+        return [strategy.reduce("SUM", value, axis=None) for value in found], found[0]
+
+    return on_one if strategy is None else on_replicas
+
+
+def weight_of(row):
+    """How many examples a step has in all."""
+    return tf.reduce_sum(tf.cast(row >= 0, tf.float32))
+
+
+def gather_batch(images, labels, row):
+    """The images, float32 [batch, 28, 28], labels, int32 [batch], and weights, float32 [batch], of a row of indices."""
     index = tf.maximum(row, 0)
     weights = tf.cast(row >= 0, tf.float32)
     return tf.cast(tf.gather(images, index), tf.float32), tf.cast(tf.gather(labels, index), tf.int32), weights
 
 
-def train_loop(network, optimizer, images, labels, order, start, stop):
-    """Steps `start` to `stop` of the order: Σ wᵢlᵢ of each step, float32 [steps], and how many were right."""
+def training_step(network, optimizer, replicas):
+    """A step on a replica's share of a batch: its Σ wᵢlᵢ and how many were right; the weights change."""
 
-    def step(i, losses, correct):
-        x, y, weights = gather_batch(images, labels, order, i)
+    def step(images, labels, row, weight_of_all):
+        x, y, weights = gather_batch(images, labels, row)
         with tf.GradientTape() as tape:
             logits = network(x, training=True)
             loss_sum = weighted_cross_entropy(y, logits, weights)
-            loss = tf.math.divide_no_nan(loss_sum, tf.reduce_sum(weights)) + sum(network.losses)
+            # The optimizer sums the replicas' gradients, so each has its part of the loss, and of the penalties.
+            loss = tf.math.divide_no_nan(loss_sum, weight_of_all) + sum(network.losses) / replicas
         variables = network.trainable_variables
         optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
         hits = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == y, tf.float32)
-        return i + 1, losses.write(i, loss_sum), correct + tf.cast(tf.reduce_sum(weights * hits), tf.int32)
+        return loss_sum, tf.cast(tf.reduce_sum(weights * hits), tf.int32)
 
-    # The losses leave step by step: their sum must not depend on how an epoch was cut into calls.
-    losses = tf.TensorArray(tf.float32, size=order.shape[0], element_shape=())
-    _, losses, correct = tf.while_loop(lambda i, *_: i < stop, step, (start, losses, 0))
-    return losses.stack(), correct
+    return step
 
 
-def evaluate_loop(network, images, labels, order, start, stop):
-    """Steps `start` to `stop`: Σ wᵢlᵢ of each step, float32 [steps], and the confusion matrix, int32 [10, 10]."""
+def evaluation_step(network):
+    """A step on a replica's share of a batch: its Σ wᵢlᵢ and its confusion matrix, int32 [10, 10]."""
 
-    def step(i, losses, confusion):
-        x, y, weights = gather_batch(images, labels, order, i)
+    def step(images, labels, row, weight_of_all):
+        x, y, weights = gather_batch(images, labels, row)
         logits = network(x, training=False)
         truth = weights[:, None] * tf.one_hot(y, 10)
         guess = tf.one_hot(tf.argmax(logits, axis=-1), 10)
         found = tf.matmul(truth, guess, transpose_a=True)  # zeros and ones: exact in any precision
-        loss_sum = weighted_cross_entropy(y, logits, weights)
-        return i + 1, losses.write(i, loss_sum), confusion + tf.cast(found, tf.int32)
+        return weighted_cross_entropy(y, logits, weights), tf.cast(found, tf.int32)
 
-    losses = tf.TensorArray(tf.float32, size=order.shape[0], element_shape=())
-    nothing = tf.zeros((10, 10), tf.int32)
-    _, losses, confusion = tf.while_loop(lambda i, *_: i < stop, step, (start, losses, nothing))
-    return losses.stack(), confusion
+    return step
 
 
 def weighted_cross_entropy(labels, logits, weights):

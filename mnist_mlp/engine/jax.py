@@ -1,0 +1,218 @@
+"""The JAX engine: the data lives on the devices as uint8, and an epoch is one XLA program over all of them.
+
+Each batch is shared out over a mesh of devices; everything else is the same on each. The compiler puts the sums over
+the batch (loss and gradients) across the devices, so that one device or eight compute the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from mnist_mlp.data import Split, sequential_order
+from mnist_mlp.engine import Attached, Counts, Sums, check_places, read_state, write_state
+from mnist_mlp.engine.calls import pad_batches, predict_in_batches, train_in_calls
+from mnist_mlp.models import to_logits
+
+Values = dict[str, list[Any]]  # trainable, non_trainable, optimizer
+
+
+class JaxEngine:
+    """See `Engine` for the contract. `optimizer` may be None where nothing is trained."""
+
+    backend = "jax"
+    xla = True
+    step_on: list[str] = []
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer | None,
+        splits: Mapping[str, Split],
+        batch_size: int,
+        attached: Attached,
+    ):
+        self.model, self.optimizer, self.batch_size, self.attached = model, optimizer, batch_size, attached
+        self.mesh = Mesh(np.array(attached.where), ("batch",))
+        if optimizer is not None:
+            optimizer.build(model.trainable_variables)
+        self.network = to_logits(model)
+        self.data = {name: (self.put(s.images), self.put(s.labels)) for name, s in splits.items()}
+        orders = {name: sequential_order(len(s), batch_size) for name, s in splits.items()}
+        self.orders = {name: pad_batches(order, attached.replicas) for name, order in orders.items()}
+        self.values = self.read_variables()
+        self.train_program = train_program(self.network, optimizer, self.mesh)
+        self.evaluate_program = evaluate_program(self.network, self.mesh)
+        self.predict_program = jax.jit(partial(probabilities, model))
+
+    def put(self, array: np.ndarray) -> jax.Array:
+        """The array, whole, on each device; all processes give the same one."""
+        array = np.asarray(array)
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        return jax.make_array_from_callback(array.shape, everywhere, lambda _: array)
+
+    def read_variables(self) -> Values:
+        """The values of all variables, on the devices."""
+        return jax.tree.map(lambda v: self.put(np.array(v.value)), variables_of(self.network, self.optimizer))
+
+    def write_variables(self) -> None:
+        """Gives Keras' variables the values that the devices hold: copies, since a call may reuse the memory."""
+        for variable, value in zip(
+            jax.tree.leaves(variables_of(self.network, self.optimizer)), jax.tree.leaves(self.values), strict=True
+        ):
+            variable.assign(np.array(value))
+
+    def compile(self) -> None:
+        if "train" in self.data:
+            self.train(self.orders["train"][:0])
+        for name in self.data:
+            if name != "train":
+                self.attest(self.evaluate_program(self.values, *self.data[name], self.orders[name], 0, 0)[0])
+
+    def attest(self, output: jax.Array) -> None:
+        """Raises `UserError` if a program did not run on the devices that it was meant for."""
+        self.step_on = names(output)
+        check_places(self)
+
+    @property
+    def weights_on(self) -> list[str]:
+        return names(self.values["trainable"][-1])
+
+    def train(self, order: np.ndarray) -> Sums:
+        def call(order: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, int]:
+            self.values, losses, correct = self.train_program(self.values, *data, order, start, stop)
+            self.attest(losses)
+            return np.asarray(losses), int(correct)
+
+        data = self.data["train"]
+        order = pad_batches(order, self.attached.replicas)
+        by_the_clock = self.attached.gather is None
+        sums = train_in_calls(order, len(self.orders["train"]), call, by_the_clock=by_the_clock)
+        self.write_variables()
+        return sums
+
+    def evaluate(self, split: str) -> Counts:
+        order = self.orders[split]
+        losses, confusion = self.evaluate_program(self.values, *self.data[split], order, 0, len(order))
+        self.attest(losses)
+        return Counts(np.asarray(confusion, np.int64), float(np.asarray(losses, np.float64).sum()))
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        return predict_in_batches(
+            images, self.batch_size, lambda batch: np.asarray(self.predict_program(self.values, self.put(batch)))
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        return read_state(self.model, self.optimizer)
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        write_state(self.model, self.optimizer, state)
+        self.values = self.read_variables()
+
+
+def names(array: jax.Array) -> list[str]:
+    """The devices that hold an array: "TPU:0"."""
+    return sorted(f"{d.platform.upper()}:{d.id}" for d in array.devices())
+
+
+def variables_of(network: keras.Model, optimizer: keras.Optimizer | None) -> Values:
+    """The variables in the order that Keras' stateless calls take them."""
+    return {
+        "trainable": list(network.trainable_variables),
+        "non_trainable": list(network.non_trainable_variables),
+        "optimizer": list(optimizer.variables) if optimizer is not None else [],
+    }
+
+
+def one_program(loop: Callable, mesh: Mesh, **options: Any) -> Callable:
+    """`loop(values, images, labels, order, start, stop)`, compiled; what comes out is the same on each device.
+
+    `start` and `stop` are run-time values: a call may run any part of the order without compiling again.
+    """
+
+    def program(values, images, labels, order, start, stop):
+        with jax.default_matmul_precision("highest"):  # float32 means float32, also on a TPU and a GPU
+            return loop(values, images, labels, order, start, stop)
+
+    return jax.jit(program, out_shardings=NamedSharding(mesh, PartitionSpec()), **options)
+
+
+def batch_gatherer(mesh: Mesh) -> Callable:
+    """A function that gives the images, float32 [batch, 28, 28], labels, int32 [batch], and weights, float32 [batch],
+    of a step; each device has its share of the batch."""
+    shared_out = NamedSharding(mesh, PartitionSpec("batch"))
+
+    def gather_batch(images, labels, order, step):
+        row = jax.lax.with_sharding_constraint(order[step], shared_out)
+        index = jnp.maximum(row, 0)
+        return images[index].astype(jnp.float32), labels[index].astype(jnp.int32), (row >= 0).astype(jnp.float32)
+
+    return gather_batch
+
+
+def train_program(network: keras.Model, optimizer: keras.Optimizer | None, mesh: Mesh) -> Callable:
+    """Steps `start` to `stop`: the new values, Σ wᵢlᵢ of each step, float32 [steps], and how many were right."""
+    gather_batch = batch_gatherer(mesh)
+
+    def loss(trainable, non_trainable, x, y, weights):
+        logits, non_trainable, penalties = network.stateless_call(
+            trainable, non_trainable, x, training=True, return_losses=True
+        )
+        loss_sum = jnp.sum(weights * cross_entropy(y, logits))
+        hits = jnp.sum(weights * (jnp.argmax(logits, -1) == y)).astype(jnp.int32)
+        return loss_sum / jnp.maximum(weights.sum(), 1) + sum(penalties), (non_trainable, loss_sum, hits)
+
+    def loop(values, images, labels, order, start, stop):
+        def step(i, carry):
+            values, losses, correct = carry
+            x, y, weights = gather_batch(images, labels, order, i)
+            (_, (non_trainable, loss_sum, hits)), gradients = jax.value_and_grad(loss, has_aux=True)(
+                values["trainable"], values["non_trainable"], x, y, weights
+            )
+            trainable, slots = optimizer.stateless_apply(values["optimizer"], gradients, values["trainable"])
+            values = {"trainable": trainable, "non_trainable": non_trainable, "optimizer": slots}
+            return values, losses.at[i].set(loss_sum), correct + hits
+
+        # The losses leave step by step: their sum must not depend on how an epoch was cut into calls.
+        losses = jnp.zeros(order.shape[0], jnp.float32)
+        return jax.lax.fori_loop(start, stop, step, (values, losses, jnp.int32(0)))
+
+    return one_program(loop, mesh, donate_argnums=0)
+
+
+def evaluate_program(network: keras.Model, mesh: Mesh) -> Callable:
+    """Steps `start` to `stop`: Σ wᵢlᵢ of each step, float32 [steps], and the confusion matrix, int32 [10, 10]."""
+    gather_batch = batch_gatherer(mesh)
+
+    def loop(values, images, labels, order, start, stop):
+        def step(i, carry):
+            losses, confusion = carry
+            x, y, weights = gather_batch(images, labels, order, i)
+            logits, _ = network.stateless_call(values["trainable"], values["non_trainable"], x, training=False)
+            truth = weights[:, None] * jax.nn.one_hot(y, 10)
+            found = truth.T @ jax.nn.one_hot(jnp.argmax(logits, -1), 10)  # zeros and ones: exact in any precision
+            loss_sum = jnp.sum(weights * cross_entropy(y, logits))
+            return losses.at[i].set(loss_sum), confusion + found.astype(jnp.int32)
+
+        losses = jnp.zeros(order.shape[0], jnp.float32)
+        return jax.lax.fori_loop(start, stop, step, (losses, jnp.zeros((10, 10), jnp.int32)))
+
+    return one_program(loop, mesh)
+
+
+def probabilities(model: keras.Model, values: Values, images: jax.Array) -> jax.Array:
+    """float32 [n, 10]."""
+    with jax.default_matmul_precision("highest"):
+        return model.stateless_call(values["trainable"], values["non_trainable"], images, training=False)[0]
+
+
+def cross_entropy(labels, logits):
+    """−log softmax(logitsᵢ)[labelᵢ], in nats, float32 [batch]."""
+    return jax.nn.logsumexp(logits, -1) - jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]

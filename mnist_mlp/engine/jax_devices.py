@@ -1,0 +1,88 @@
+"""Attaches JAX to the devices of a plan. TensorFlow is not imported, also where it is installed."""
+
+from __future__ import annotations
+
+import contextlib
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from mnist_mlp.devices import Plan
+from mnist_mlp.engine import Attached
+from mnist_mlp.errors import UserError
+from mnist_mlp.machine import processor_name
+from mnist_mlp.waiting import within
+
+
+def attach(plan: Plan, patience: float) -> Attached:
+    """The devices that JAX really has for the plan.
+
+    Where a GPU or TPU does not come up, "auto" takes the CPU with a note; one that was asked for raises `UserError`.
+    `patience` is in seconds, for a TPU and for other workers.
+    """
+    if plan.strategy == "multiworker":
+        return on_workers(plan, patience)
+    if plan.strategy == "cpu":
+        return on_cpu(plan)
+    flag = f"--strategy={plan.requested}"
+    remedy = f"type python -m mnist_mlp.doctor {flag}"
+    try:
+        devices = within(patience, f"the {plan.strategy.upper()}", remedy, jax.devices)
+    except RuntimeError as error:
+        problem = f"JAX {jax.__version__} has no {plan.strategy.upper()}: {first_line(error)}"
+        if plan.requested != "auto":
+            raise UserError(f"{flag}: {problem}; {remedy}") from None
+        jax.config.update("jax_platforms", "cpu")
+        return on_cpu(plan, (f"{problem}: this run is on the CPU; {remedy}",))
+    count = plan.replicas or len(devices)
+    if count > len(devices):
+        raise UserError(f"--replicas={count}: JAX has {len(devices)} devices; type --replicas={len(devices)}")
+    several = f"{count} × " if count > 1 else ""
+    return Attached(f"{kind(devices[0])}: {several}{devices[0].device_kind}", (), count, devices[:count])
+
+
+def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
+    """One CPU, or its logical parts."""
+    count = plan.replicas or 1
+    if count > 1:
+        with contextlib.suppress(RuntimeError):  # JAX is already at work in this process, perhaps with enough of them
+            jax.config.update("jax_num_cpu_devices", count)
+    devices = jax.devices("cpu")
+    if len(devices) < count:
+        raise UserError(f"--replicas={count}: JAX has already divided the CPU otherwise; start a new process")
+    return Attached(f"CPU: {processor_name()}", notes, count, devices[:count])
+
+
+def on_workers(plan: Plan, patience: float) -> Attached:
+    """The devices of all workers; returns when all of them are there."""
+    remedy = "start the same command on each with its own --worker_index, or give --patience=SECONDS"
+    what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
+
+    def initialise() -> list[jax.Device]:
+        jax.distributed.initialize(
+            plan.workers[0], len(plan.workers), plan.worker_index, initialization_timeout=int(patience)
+        )
+        return jax.devices()
+
+    try:
+        devices = within(patience, what, remedy, initialise)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"--strategy=multiworker: expected {what}, received: {first_line(error)}; {remedy}") from None
+    here = jax.local_devices()[0]
+    name = processor_name() if kind(here) == "CPU" else here.device_kind
+    device = f"{kind(here)}: {len(plan.workers)} workers, here {name}"
+
+    def gather(values: np.ndarray) -> np.ndarray:
+        return np.asarray(multihost_utils.process_allgather(values))
+
+    return Attached(device, (), len(devices), devices, gather=gather)
+
+
+def kind(device: jax.Device) -> str:
+    """ "CPU", "GPU" or "TPU"."""
+    return {"cuda": "GPU", "rocm": "GPU"}.get(device.platform, device.platform.upper())
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,0 +1,114 @@
+"""Attaches TensorFlow to the devices of a plan: one device plainly, several under tf.distribute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from mnist_mlp.devices import Plan
+from mnist_mlp.engine import Attached
+from mnist_mlp.errors import UserError
+from mnist_mlp.machine import processor_name
+from mnist_mlp.waiting import within
+
+BFLOAT16_PASSES = "TensorFlow multiplies float32 matrices on a TPU in passes of bfloat16"
+
+
+def attach(plan: Plan, patience: float) -> Attached:
+    """The devices that TensorFlow really has for the plan.
+
+    Where the machine has a GPU that TensorFlow cannot use, "auto" takes the CPU with a note; a GPU that was asked
+    for raises `UserError`. In silence it happens never. `patience` is in seconds, for a TPU and for other workers.
+    """
+    attachers: dict[str, Callable[[], Attached]] = {
+        "cpu": lambda: on_cpu(plan),
+        "gpu": lambda: on_gpus(plan),
+        "tpu": lambda: on_tpu(plan, patience),
+        "multiworker": lambda: on_workers(plan, patience),
+    }
+    return attachers[plan.strategy]()
+
+
+def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
+    """One CPU, or its logical parts."""
+    device, xla = f"CPU: {processor_name()}", None if plan.xla else False
+    if plan.replicas == 1:
+        return Attached(device, notes, xla=xla)
+    parts = [tf.config.LogicalDeviceConfiguration()] * (plan.replicas or 1)
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    try:
+        tf.config.set_logical_device_configuration(cpu, parts)
+    except RuntimeError:  # TensorFlow is already at work in this process
+        if len(tf.config.list_logical_devices("CPU")) < len(parts):
+            raise UserError(
+                f"--replicas={plan.replicas}: TensorFlow has already divided the CPU otherwise; start a new process"
+            ) from None
+    names = [f"CPU:{index}" for index in range(len(parts))]
+    return Attached(device, notes, len(parts), tf.distribute.MirroredStrategy(names), xla=False)
+
+
+def on_gpus(plan: Plan) -> Attached:
+    """One GPU without a scope, which would cost it XLA; several in a MirroredStrategy."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 means float32
+    gpus = tf.config.list_physical_devices("GPU")
+    count = plan.replicas or 1
+    if len(gpus) < count:
+        found = f"{len(gpus)} of {count} GPUs" if gpus else "none of the GPUs of this machine"
+        problem = (
+            f"TensorFlow {tf.__version__} can use {found} (the CUDA libraries are missing or do not fit the driver)"
+        )
+        remedy = "type pip install 'tensorflow[and-cuda]'"
+        if plan.requested != "auto":
+            raise UserError(f"--strategy={plan.requested}: {problem}; {remedy}")
+        return on_cpu(plan, (f"{problem}: this run is on the CPU; {remedy}",))
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "unnamed")
+    if count == 1:
+        return Attached(f"GPU: {name}")
+    names = [f"GPU:{index}" for index in range(count)]
+    return Attached(f"GPU: {count} × {name}", (), count, tf.distribute.MirroredStrategy(names), xla=False)
+
+
+def on_tpu(plan: Plan, patience: float) -> Attached:
+    """All cores of a TPU, or `--replicas` of them. A process may do this once: twice would lose all variables."""
+
+    def initialise() -> tf.distribute.Strategy:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=plan.tpu)
+        tf.config.experimental_connect_to_cluster(resolver)  # does nothing for "local"
+        topology = tf.tpu.experimental.initialize_tpu_system(resolver)
+        cores = topology.num_tasks * topology.num_tpus_per_task
+        if plan.replicas and plan.replicas > cores:
+            raise UserError(f"--replicas={plan.replicas}: the TPU has {cores} cores; type --replicas={cores}")
+        assignment = tf.tpu.experimental.DeviceAssignment.build(topology, num_replicas=plan.replicas or cores)
+        return tf.distribute.TPUStrategy(resolver, experimental_device_assignment=assignment)
+
+    remedy = "type python -m mnist_mlp.doctor --strategy=tpu"
+    try:
+        strategy = within(patience, f"the TPU {plan.tpu!r}", remedy, initialise)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise UserError(f"--strategy=tpu: the TPU {plan.tpu!r} did not come up: {first}; {remedy}") from None
+    replicas = strategy.num_replicas_in_sync
+    return Attached(f"TPU: {replicas} cores", (BFLOAT16_PASSES,), replicas, strategy, xla=True)
+
+
+def on_workers(plan: Plan, patience: float) -> Attached:
+    """The devices of all workers; returns when all of them are there."""
+    remedy = "start the same command on each with its own --worker_index, or give --patience=SECONDS"
+    what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
+    try:
+        strategy = within(patience, what, remedy, tf.distribute.MultiWorkerMirroredStrategy)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise UserError(f"--strategy=multiworker: expected {what}, received: {first}; {remedy}") from None
+
+    def gather(values: np.ndarray) -> np.ndarray:
+        mine = strategy.experimental_distribute_values_from_function(lambda _: tf.constant(values[None]))
+        return strategy.gather(mine, axis=0).numpy()
+
+    gpus = tf.config.list_logical_devices("GPU")
+    replicas = strategy.num_replicas_in_sync
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "") if gpus else processor_name()
+    device = f"{'GPU' if gpus else 'CPU'}: {len(plan.workers)} workers, here {name}"
+    return Attached(device, (), replicas, strategy, xla=False, gather=gather)

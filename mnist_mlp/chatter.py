@@ -16,6 +16,7 @@ PATTERNS = (
     rb"I\d{4} ",  # absl's prefix of an INFO message
     rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: I ",  # the same in older TensorFlow
     rb"WARNING: All log messages before absl::InitializeLog\(\) is called",
+    rb"\[Gloo\] Rank \d+ is connected to ",
     rb"To enable the following instructions: ",  # second line of an INFO message
     rb".*Unable to register cu(FFT|DNN|BLAS) factory",  # tensorflow#62075: harmless, every GPU wheel
     rb".*computation placer already registered",

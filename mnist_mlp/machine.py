@@ -141,12 +141,12 @@ def tpu_holder(root: Path) -> int | None:
     return None
 
 
-def installed_software() -> dict[str, str]:
-    """The versions of what is installed of `SOFTWARE`, by the distributions' metadata."""
+def installed_software(names: Iterable[str] = SOFTWARE) -> dict[str, str]:
+    """The versions of those of these distributions that are installed, by their metadata."""
     from importlib import metadata  # 20 ms that --help need not wait for
 
     found = {}
-    for name in SOFTWARE:
+    for name in names:
         for distribution in metadata.distributions(name=name):
             found[name] = distribution.version
             break

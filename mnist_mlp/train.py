@@ -72,8 +72,8 @@ def train_and_evaluate(
         engine = start(
             plan,
             config.engine,
-            lambda: models.build(config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
-            lambda: models.make_optimizer(config.optimizer, config.learning_rate),
+            partial(models.build, config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
+            partial(models.make_optimizer, config.optimizer, config.learning_rate),
             splits,
             config.batch_size,
             patience=config.patience,
@@ -85,12 +85,7 @@ def train_and_evaluate(
         engine.compile()
         laps.end("compile")
 
-        epochs: list[dict[str, Any]] = []
-        rundir.write_history(place / "history.jsonl", epochs)
-        for epoch in range(config.epochs):
-            epochs.append(run_epoch(engine, config, epoch, result.dataset))
-            rundir.write_history(place / "history.jsonl", finite(epochs))
-            tell(report.epoch_line(epochs[-1], config.epochs))
+        epochs = run_epochs(engine, config, result.dataset, place / "history.jsonl", tell)
         laps.end("train")
 
         test = scores(engine.evaluate("test"))
@@ -141,6 +136,19 @@ def result_before_training(
         seconds={},
         peak_memory_mb=0.0,
     )
+
+
+def run_epochs(
+    engine: Engine, config: Config, sizes: dict[str, Any], history: Path, tell: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Trains; the rows of the history, which is written and told after each epoch."""
+    epochs: list[dict[str, Any]] = []
+    rundir.write_history(history, epochs)
+    for epoch in range(config.epochs):
+        epochs.append(run_epoch(engine, config, epoch, sizes))
+        rundir.write_history(history, finite(epochs))
+        tell(report.epoch_line(epochs[-1], config.epochs))
+    return epochs
 
 
 def run_epoch(engine: Engine, config: Config, epoch: int, sizes: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from mnist_mlp.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,8 @@ def check_agreement(gather: Callable[[np.ndarray], np.ndarray], subjects: Mappin
 
     Raises `UserError`, in every worker, for the first subject that is not the same everywhere.
     """
+    import numpy as np  # --help and refusals need not wait for it
+
     digests = [hashlib.sha256(text.encode()).digest()[:8] for text in subjects.values()]
     everywhere = gather(np.frombuffer(b"".join(digests), np.int32))
     for index, subject in enumerate(subjects):

@@ -6,8 +6,10 @@ The loss of a step is Σ wᵢlᵢ / Σ wᵢ over the global batch, plus the mode
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import keras
@@ -41,6 +43,9 @@ class Counts:
         return int(self.confusion.sum())
 
 
+Gather = Callable[[np.ndarray], np.ndarray]  # int32 [k] of this worker → [workers, k], what all of them have
+
+
 @dataclasses.dataclass(frozen=True)
 class Attached:
     """The devices that a framework really has for a plan. A batch is shared out over `replicas` of them."""
@@ -50,9 +55,8 @@ class Attached:
     replicas: int = 1
     where: Any = None  # the framework's own: JAX's devices, or a strategy of tf.distribute
     xla: bool | None = None  # True or False where the engine has no choice
-    gather: Callable[[np.ndarray], np.ndarray] | None = (
-        None  # int32 [k] of each worker, [workers, k]; None: one process
-    )
+    gather: Gather | None = None  # None: one process
+    lost: tuple[type[Exception], ...] = ()  # what the framework raises where another worker is gone
 
     @property
     def kind(self) -> str:
@@ -87,6 +91,19 @@ class Engine(Protocol):
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """The inverse of `state`."""
+
+
+@contextlib.contextmanager
+def with_others(attached: Attached) -> Iterator[None]:
+    """Turns what a framework raises where another worker is gone into `UserError`."""
+    try:
+        yield
+    except attached.lost as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        told = next((line for line in lines if re.search("aborted|unhealthy|peer|Gloo|closed", line)), lines[0])
+        raise UserError(
+            f"--strategy=multiworker: another worker ended or cannot be reached ({told[:200]}); start all of them again"
+        ) from None
 
 
 def check_places(engine: Engine) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mnist_mlp.data import Split, sequential_order
-from mnist_mlp.engine import Attached, Counts, Sums, check_places, read_state, write_state
+from mnist_mlp.engine import Attached, Counts, Sums, check_places, read_state, with_others, write_state
 from mnist_mlp.engine.calls import pad_batches, predict_in_batches, train_in_calls
 from mnist_mlp.models import to_logits
 
@@ -87,9 +87,10 @@ class JaxEngine:
 
     def train(self, order: np.ndarray) -> Sums:
         def call(order: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, int]:
-            self.values, losses, correct = self.train_program(self.values, *data, order, start, stop)
-            self.attest(losses)
-            return np.asarray(losses), int(correct)
+            with with_others(self.attached):
+                self.values, losses, correct = self.train_program(self.values, *data, order, start, stop)
+                self.attest(losses)
+                return np.asarray(losses), int(correct)
 
         data = self.data["train"]
         order = pad_batches(order, self.attached.replicas)
@@ -100,9 +101,10 @@ class JaxEngine:
 
     def evaluate(self, split: str) -> Counts:
         order = self.orders[split]
-        losses, confusion = self.evaluate_program(self.values, *self.data[split], order, 0, len(order))
-        self.attest(losses)
-        return Counts(np.asarray(confusion, np.int64), float(np.asarray(losses, np.float64).sum()))
+        with with_others(self.attached):
+            losses, confusion = self.evaluate_program(self.values, *self.data[split], order, 0, len(order))
+            self.attest(losses)
+            return Counts(np.asarray(confusion, np.int64), float(np.asarray(losses, np.float64).sum()))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return predict_in_batches(

@@ -14,6 +14,8 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.machine import processor_name
 from mnist_mlp.waiting import within
 
+HEARTBEAT_TIMEOUT = 30  # seconds; a worker that is silent for longer is taken for dead, and JAX ends the others
+
 
 def attach(plan: Plan, patience: float) -> Attached:
     """The devices that JAX really has for the plan.
@@ -61,7 +63,11 @@ def on_workers(plan: Plan, patience: float) -> Attached:
 
     def initialise() -> list[jax.Device]:
         jax.distributed.initialize(
-            plan.workers[0], len(plan.workers), plan.worker_index, initialization_timeout=int(patience)
+            plan.workers[0],
+            len(plan.workers),
+            plan.worker_index,
+            initialization_timeout=int(patience),
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
         )
         return jax.devices()
 
@@ -76,7 +82,7 @@ def on_workers(plan: Plan, patience: float) -> Attached:
     def gather(values: np.ndarray) -> np.ndarray:
         return np.asarray(multihost_utils.process_allgather(values))
 
-    return Attached(device, (), len(devices), devices, gather=gather)
+    return Attached(device, (), len(devices), devices, gather=gather, lost=(jax.errors.JaxRuntimeError,))
 
 
 def kind(device: jax.Device) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from mnist_mlp import workers
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Engine
+from mnist_mlp.engine import Engine, with_others
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.errors import UserError
 
@@ -52,13 +52,13 @@ def start(
     attached = dataclasses.replace(attached, notes=(*plan.notes, *attached.notes))
     if kind == "fit" and attached.replicas > 1:
         raise UserError(f"--engine=fit: expected one device, received {attached.replicas}; type --replicas=1")
-    if attached.gather is not None:  # before anything is built: other shapes would make them wait for each other
-        data = {f"{name} images": in_order_hash(split) for name, split in splits.items()}
-        workers.check_agreement(attached.gather, {**(same_everywhere or {}), **data})
-    engine_class = FitEngine if kind == "fit" else CompiledEngine
-    scope = attached.where.scope() if plan.backend == "tensorflow" and attached.where else contextlib.nullcontext()
-    with scope:
-        return engine_class(make_model(), make_optimizer(), splits, batch_size, attached)
+    with with_others(attached):
+        if attached.gather is not None:  # before anything is built: other shapes would make them wait for each other
+            data = {f"{name} images": in_order_hash(split) for name, split in splits.items()}
+            workers.check_agreement(attached.gather, {**(same_everywhere or {}), **data})
+        engine_class = FitEngine if kind == "fit" else CompiledEngine
+        with attached.where.scope() if plan.backend == "tensorflow" and attached.where else contextlib.nullcontext():
+            return engine_class(make_model(), make_optimizer(), splits, batch_size, attached)
 
 
 def in_order_hash(split: Split) -> str:

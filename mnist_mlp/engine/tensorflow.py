@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_mlp.data import Split, sequential_order
-from mnist_mlp.engine import Attached, Counts, Sums, check_places, read_state, write_state
+from mnist_mlp.engine import Attached, Counts, Sums, check_places, read_state, with_others, write_state
 from mnist_mlp.engine.calls import pad_batches, predict_in_batches, train_in_calls
 from mnist_mlp.models import to_logits
 
@@ -73,9 +73,10 @@ class TensorFlowEngine:
 
     def run(self, program: Callable, split: str, order: np.ndarray, start: int, stop: int) -> tuple[Any, Any]:
         """Calls a program over a split, and attests where it ran."""
-        losses, found, last = program(*self.data[split], order, start, stop)
-        self.attest(last)
-        return losses.numpy(), found.numpy()
+        with with_others(self.attached):
+            losses, found, last = program(*self.data[split], order, start, stop)
+            self.attest(last)
+            return losses.numpy(), found.numpy()
 
     def attest(self, output: Any) -> None:
         """Raises `UserError` if a program did not run on the devices that it was meant for.

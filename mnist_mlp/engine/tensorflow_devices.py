@@ -13,6 +13,10 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.machine import processor_name
 from mnist_mlp.waiting import within
 
+LOST = (  # what a collective raises when a worker is gone
+    *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),
+    *(tf.errors.DeadlineExceededError, tf.errors.InternalError, tf.errors.FailedPreconditionError),
+)
 BFLOAT16_PASSES = "TensorFlow multiplies float32 matrices on a TPU in passes of bfloat16"
 
 
@@ -111,4 +115,4 @@ def on_workers(plan: Plan, patience: float) -> Attached:
     replicas = strategy.num_replicas_in_sync
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "") if gpus else processor_name()
     device = f"{'GPU' if gpus else 'CPU'}: {len(plan.workers)} workers, here {name}"
-    return Attached(device, (), replicas, strategy, xla=False, gather=gather)
+    return Attached(device, (), replicas, strategy, xla=False, gather=gather, lost=LOST)

@@ -1,0 +1,557 @@
+"""The doctor: what it says of machines that nobody here owns, what it asks the frameworks, which failures it knows."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mnist_mlp import doctor, machine, probes, symptoms
+from mnist_mlp.devices import Request
+from mnist_mlp.errors import UserError
+from mnist_mlp.machine import Seen
+from mnist_mlp.probes import Answer, Question
+
+TF = {"tensorflow": "2.21.0", "keras": "3.15.1"}
+JAX = {"jax": "0.7.2", "jaxlib": "0.7.2", "keras": "3.13.2", "libtpu": "0.0.21.1"}
+TPU_TF = {"tensorflow-tpu": "2.19.1", "keras": "3.15.1", "libtpu": "0.0.10"}
+NEEDED = {name: "1.0" for name in doctor.NEEDED if name != "keras"}
+MACHINES = {
+    "laptop": Seen(installed=TF),
+    "bare": Seen(),
+    "four GPUs": Seen(gpus=4, cuda_libraries=True, installed=TF),
+    "GPU for JAX alone": Seen(gpus=1, installed=TF | JAX | {"jax-cuda12-plugin": "0.7.2"}),
+    "Colab TPU": Seen(host="colab", tpu_chips=1, tpu_kind="v5e", installed=JAX, libtpu="/site/libtpu.so"),
+    "chip held": Seen(tpu_chips=1, tpu_kind="v5e", tpu_holder=4711, installed=JAX, libtpu="/site/libtpu.so"),
+    "both wheels": Seen(installed=TF | TPU_TF, libtpu="/site/libtpu.so"),
+    "newer libtpu": Seen(tpu_chips=4, tpu_kind="v4", installed=TPU_TF | {"libtpu": "0.0.21"}, libtpu="/site/libtpu.so"),
+    "TPU wheel and JAX": Seen(installed=TPU_TF | JAX, libtpu="/site/libtpu.so"),
+}
+
+
+def diagnose(name, request=None, *, others=NEEDED, ask=None):
+    return doctor.diagnose(request or Request(), MACHINES[name], others, ask=ask)
+
+
+def answers(**errors):
+    """Stands in for the frameworks: each answers that it does what it was asked, or with the error given here."""
+    asked = {}
+
+    def ask(questions):
+        asked.update(questions)
+        return {name: Answer(errors.get(name, ""), question.device) for name, question in questions.items()}
+
+    ask.asked = asked
+    return ask
+
+
+# Known failures: texts as they were reported, or as the versions that this project runs on print them.
+PRINTED = {
+    "tensorflow-missing": [
+        "ModuleNotFoundError: No module named 'tensorflow'",
+        "\x1b[0;31mModuleNotFoundError\x1b[0m: No module named \x1b[1m'tensorflow'\x1b[0m\n",
+        "ImportError: No module named tensorflow",
+    ],
+    "tpu-kernels-missing": [
+        "InvalidArgumentError: No OpKernel was registered to support Op 'ConfigureDistributedTPU' used by {{node "
+        "ConfigureDistributedTPU}} with these attrs: [is_global_init=false]\nRegistered devices: [CPU]\n"
+        "Registered kernels:\n  <no registered kernels>",
+        "No OpKernel was registered to support Op 'TPUReplicateMetadata' used by node TPUReplicateMetadata",
+    ],
+    "tpu-name-missing": ["ValueError: Please provide a TPU Name to connect to."],
+    "no-xla-for-cpu": [
+        "NotFoundError: could not find registered transfer manager for platform Host -- check target linkage "
+        "[Op:__inference__jit_compiled_convolution_op_26169]"
+    ],
+    "tpu-in-use": [
+        "I0000 00:00:1649423660.053391 1924758 f236.cc:165] libtpu.so already in use by another process probably owned "
+        'by another user. Run "$ sudo lsof -w /dev/accel0" to figure out which process is using the TPU.',
+        "RuntimeError: Unable to initialize backend 'tpu': ABORTED: The TPU is already in use by process with pid "
+        "2718466. Not attempting to load libtpu.so in this process.",
+        "ioctl failed",
+        "RuntimeError: Unable to initialize backend 'tpu': UNKNOWN: TPU initialization failed: open(/dev/vfio/1): "
+        "Device or resource busy: Device or resource busy; Couldn't open iommu group /dev/vfio/1",
+    ],
+    "tpu-platform-missing": ["tpu_platform_interface.cc:74] No TPU platform found. Platform manager status: OK"],
+    "tpu-not-attached": [
+        "RuntimeError: Unable to initialize backend 'tpu': UNKNOWN: TPU initialization failed: No ba16c7433 device "
+        "found. (set JAX_PLATFORMS='' to automatically choose an available backend)"
+    ],
+    "libtpu-overwritten": ["AttributeError: module 'libtpu' has no attribute 'get_library_path'"],
+    "metadata-query": [
+        "Failed to get TPU metadata (tpu-env) from instance metadata for variable CHIPS_PER_HOST_BOUNDS: INTERNAL: "
+        "Couldn't connect to server",
+        "common_lib.cc:145] Failed to fetch URL on try 1 out of 6: Timeout was reached",
+        "INTERNAL: Failed to fetch URL after 30 tries (http status: 404); curl status: No error",
+        "Failed to get agent-worker-number with error: Timeout was reached",
+    ],
+    "cluster-query": [
+        '  File "/usr/lib/python3/site-packages/jax/_src/clusters/cloud_tpu_cluster.py", line 144, in get_process_id',
+        "ConnectionError: HTTPConnectionPool(host='metadata.google.internal', port=80): Max retries exceeded",
+        "GkeTpuCluster.get_process_id()",
+    ],
+    "jax-without-tpu": [
+        "WARNING:jax._src.xla_bridge:A Google TPU may be present on this machine, but either a TPU-enabled jaxlib or "
+        "libtpu is not installed. Falling back to cpu."
+    ],
+    "gpu-libraries-missing": [
+        "cudart_stub.cc:31] Could not find cuda drivers on your machine, GPU will not be used.",
+        "W gpu_device.cc:1960] Cannot dlopen some GPU libraries. Please make sure the missing libraries are installed",
+        "dso_loader.cc:64] Could not load dynamic library 'libcudnn.so.8'; dlerror: cannot open shared object file",
+    ],
+    "gpu-driver": [
+        "cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: Failed call to cuInit: UNKNOWN ERROR (303)",
+        "kernel version 455.32.0 does not match DSO version 460.73.1 -- cannot find working devices",
+        "Failed to initialize CUDA device #0: CUDA driver version is insufficient for CUDA runtime version",
+        "Failed to initialize NVML: Driver/library version mismatch",
+    ],
+    "jax-without-cuda": [
+        "An NVIDIA GPU may be present on this machine, but a CUDA-enabled jaxlib is not installed. Falling back to cpu."
+    ],
+    "wrong-numbers": [
+        "469/469 ━━━━━━━━━━━━━━━━━━━━ 28s 45ms/step - loss: nan - val_loss: 0.3587",
+        "469/469 ━━━ 13s 28ms/step - loss: 0.27 - sparse_categorical_accuracy: 3.5678 - val_loss: 0.2637",
+        "accuracy: nan",
+        "epoch 1/5   loss 2.3026   accuracy 0.0980   0.36 s",
+        "Test accuracy: 0.09799999743700027",
+        "{'accuracy': 0.10000000149011612}",
+        "accuracy: 0.1135",
+    ],
+    "importlib-resources-missing": ["ModuleNotFoundError: No module named 'importlib_resources'"],
+    "batch-not-divisible": [
+        "ZeroDivisionError: integer modulo by zero",
+        "jax._src.sharding.IndivisibleError: Sharding NamedSharding(…) implies that array axis 0 is partitioned 2 "
+        "times, but the dimension size is 33 (full shape: (33, 2), per-dimension tiling factors: [2, 1] should evenly "
+        "divide the shape)",
+    ],
+    "stateless-apply": ["ValueError: stateless_apply is not supported with the TensorFlow backend (as it is"],
+    "merge-call": ["RuntimeError: `merge_call` called while defining a new graph or a tf.function. This can often"],
+    "tpu-initialized-twice": [
+        "WARNING:tensorflow:TPU system local has already been initialized. Reinitializing the TPU can cause previously "
+        "created variables on TPU to be lost."
+    ],
+    "colab-tpu-node": ["KeyError: 'COLAB_TPU_ADDR'"],
+    "tensorflow-tpu-not-found": [
+        "ERROR: No matching distribution found for tensorflow-tpu==2.19.1",
+        "ERROR: No matching distribution found for libtpu==2.18.0",
+    ],
+}
+ORDINARY = [
+    "No module named 'foo'",
+    "No module named 'tensorflow_datasets'",
+    "No module named 'tensorflow.contrib'",
+    "No OpKernel was registered to support Op 'CudnnRNN' Registered devices: [CPU]",
+    "epoch 5/5   loss 0.0419   accuracy 0.9862   0.35 s",
+    "accuracy: 1.0000 - loss: 0.0012",
+    "accuracy: 1.0000e+00 - loss: 9.8765e-05",
+    "accuracy: 9.8765e-02",
+    "accuracy 9.78 %, accuracy 0.1 %, accuracy: 97.79",
+    "accuracy: 0.1250 - loss: 2.3013",
+    "accuracy: 0.1003",
+    "error: --strategy=tpu: expected a TPU, none is attached to this machine; type --strategy=cpu",
+    "ZeroDivisionError: division by zero",
+    "KeyError: 'accuracy'",
+    "bash: Inappropriate ioctl for device",
+    "No matching distribution found for tensorflow",
+    "the TPU was initialized; module 'numpy' has no attribute 'get_library_path'",
+]
+
+
+@pytest.mark.parametrize("name, text", [(name, text) for name, texts in PRINTED.items() for text in texts])
+def test_a_known_failure_is_recognised_as_itself_alone(name, text):
+    assert [row.name for row in symptoms.explain(text)] == [name]
+    log = f"Epoch 1/5\n{text}\nTraceback (most recent call last):\n"
+    assert [row.name for row in symptoms.explain(log.replace(" ", "\n"))] == [name]
+
+
+@pytest.mark.parametrize("text", [*ORDINARY, "\n".join(ORDINARY), ""])
+def test_ordinary_text_is_no_failure(text):
+    assert symptoms.explain(text) == []
+
+
+def test_every_failure_is_complete_and_each_of_its_patterns_is_needed():
+    assert {row.name for row in symptoms.SYMPTOMS} == set(PRINTED) and set(symptoms.GPU_SYMPTOMS) <= set(PRINTED)
+    for row in symptoms.SYMPTOMS:
+        assert row.meaning and row.source and re.search("type|choose|put|initialise|leave", row.fix)
+        for pattern in row.patterns:
+            rest = re.compile("|".join([p for p in row.patterns if p != pattern] or ["(?!)"]), re.IGNORECASE)
+            plain = [symptoms.COLOUR.sub("", text) for text in PRINTED[row.name]]
+            assert any(re.search(pattern, text, re.IGNORECASE) and not rest.search(text) for text in plain), pattern
+
+
+@pytest.mark.parametrize("piece", ["accuracy: ", "No module named  ", "\x1b[" + "1;" * 50])
+def test_a_long_text_takes_no_long_time(piece):
+    began = time.perf_counter()
+    assert symptoms.explain(piece * (1_000_000 // len(piece))) == []
+    assert time.perf_counter() - began < 3
+
+
+def run(*arguments):
+    """The exit code of the program, as `command.run` would end it."""
+    try:
+        doctor.main(arguments)
+    except SystemExit as error:
+        return error.code
+    except UserError:
+        return 2
+    return 0
+
+
+def test_explain_prints_meaning_fix_and_source(capsys):
+    assert run("--explain", "libtpu.so already in use\nNo module named 'importlib_resources'") == 0
+    text = capsys.readouterr().out
+    assert text.index("tpu-in-use") < text.index("importlib-resources-missing")
+    assert "do      type pip install importlib_resources" in text and "jax#10192" in text
+    assert run("--explain=ioctl failed", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["problems"]
+    assert row["name"] == "tpu-in-use" and row["fix"]
+
+
+@pytest.mark.parametrize("text, words", [("what is this? \x1b[2J", "nothing is known"), (" \n", "received nothing")])
+def test_explain_refuses_what_it_does_not_know(text, words, capsys):
+    with pytest.raises(UserError, match=words) as caught:
+        doctor.main([f"--explain={text}"])
+    assert str(caught.value).isprintable() and capsys.readouterr().out == ""
+    assert run(f"--explain={text}x", "--json") == 2
+    assert json.loads(capsys.readouterr().out) == {"problems": []}
+
+
+def test_explain_reads_standard_input(monkeypatch, capsys):
+    text = b"\xff\x00" + b"a log line\n" * 200_000 + b"\x1b[31mThe TPU is already in use\x1b[0m by process with pid 1\n"
+    assert len(text) > doctor.LONGEST
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert run("--explain=-") == 0 and "tpu-in-use" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UserError, match="closed"):
+        doctor.main(["--explain=-"])
+
+
+def test_the_object_is_whole(monkeypatch, capsys):
+    monkeypatch.setattr(machine, "detect", lambda: MACHINES["laptop"])
+    monkeypatch.setattr(probes, "ask", answers())
+    for arguments, code in [((), 0), (("--strategy=tpu",), 2), (("--noprobe",), 0)]:
+        assert run("--json", *arguments) == code
+        found = json.loads(capsys.readouterr().out)
+        assert list(found) == ["machine", "software", "strategies", "probes", "problems", "asked", "works"]
+        assert found["works"] is (code == 0) and bool(found["asked"]["refusal"]) is (code == 2)
+        assert list(found["probes"]) == ([] if "--noprobe" in arguments else ["tensorflow"])
+    assert list(found["strategies"]) == ["auto", "cpu", "gpu", "tpu", "mirrored", "multiworker"]
+    assert found["strategies"]["cpu"]["backend"] == "tensorflow" and found["strategies"]["cpu"]["device"] == "cpu"
+    assert found["strategies"]["gpu"]["refusal"].endswith("type --strategy=cpu")
+
+
+ASKED = [  # machine, request → works, words of the verdict
+    ("laptop", Request(), True, "train --strategy=auto would run on the CPU, tensorflow, 1 replica"),
+    ("laptop", Request("cpu", replicas=4), True, "--strategy=cpu --replicas=4 would run on the CPU, tensorflow, 4 rep"),
+    ("laptop", Request("tpu"), False, "train --strategy=tpu would not run: expected a TPU, none is attached"),
+    ("laptop", Request("cpu", backend="jax"), False, "--backend=jax would not run: JAX is not installed"),
+    ("laptop", Request("tpu", tpu="grpc://a:8470"), True, "would run on the TPU grpc://a:8470, which was not asked"),
+    ("bare", Request(), False, "TensorFlow is not installed; type pip install 'tensorflow>=2.18'"),
+    ("four GPUs", Request("mirrored"), True, "would run on 4 GPUs, tensorflow, 4 replicas"),
+    ("four GPUs", Request("gpu", replicas=5), False, "expected at most the 4 visible GPUs"),
+    ("GPU for JAX alone", Request(), True, "would run on 1 GPU, jax, 1 replica"),
+    ("Colab TPU", Request("tpu"), True, "would run on the cores of the TPU v5e, jax, a replica on each"),
+    ("Colab TPU", Request("gpu"), False, "would not run: expected an NVIDIA GPU"),
+    ("chip held", Request("tpu"), False, "process 4711 holds the TPU, which serves one; type kill 4711"),
+    ("both wheels", Request(), False, "are both installed and overwrite each other"),
+    ("newer libtpu", Request("tpu"), False, "tensorflow-tpu 2.19.1 needs libtpu 0.0.10, found 0.0.21"),
+    (
+        "laptop",
+        Request("multiworker", workers="a:1,b:1", worker_index=1),
+        True,
+        "on the CPU, worker 1 of 2, tensorflow",
+    ),
+]
+
+
+@pytest.mark.parametrize("name, request_, works, words", ASKED)
+def test_the_verdict_on_machines(name, request_, works, words):
+    found = diagnose(name, request_, ask=answers())
+    text = doctor.report(found)
+    assert found["works"] is works
+    assert words in " ".join(text.split()), text
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_each_strategy_says_why():
+    text = doctor.report(diagnose("Colab TPU"))
+    for line in [
+        "auto         ✓ the cores of the TPU v5e, jax",
+        "cpu          ✓ the CPU, jax",
+        "gpu          ✗ expected",
+    ]:
+        assert line in text
+    assert "no NVIDIA GPU, TPU v5e, 1 chip, on Colab" in text and "problems none known" in text
+    assert "process 4711 holds the TPU" in doctor.report(diagnose("chip held"))
+    assert "4 GPUs are visible, one of them is used" in doctor.report(diagnose("four GPUs"))
+    # The flags of one strategy do not make the others fail.
+    others = diagnose("laptop", Request("multiworker", workers="a:1", worker_index=0))["strategies"]
+    assert others["cpu"]["accepted"] and others["auto"]["accepted"]
+    assert diagnose("laptop", Request("tpu", tpu="x"))["strategies"]["cpu"]["accepted"]
+
+
+def problems(name, **more):
+    return {row["name"]: row for row in diagnose(name, **more)["problems"]}
+
+
+def test_what_is_installed_may_be_a_known_problem():
+    assert problems("laptop") == problems("Colab TPU") == {}
+    assert "pip uninstall -y tensorflow tensorflow-tpu" in problems("both wheels")["several-tensorflows"]["fix"]
+    assert problems("newer libtpu")["tensorflow-tpu-unfit"]["fix"] == "type pip install libtpu==0.0.10"
+    assert "jax#29989" in problems("TPU wheel and JAX")["libtpu-overwritten"]["source"]
+    without = {name: version for name, version in NEEDED.items() if name != "importlib_resources"}
+    assert problems("laptop", others=without)["importlib-resources-missing"]["fix"].startswith("type pip install")
+    assert diagnose("laptop", others=without)["software"]["missing"] == ["importlib_resources"]
+    slow = problems("laptop", others=NEEDED | {"matplotlib": "3.11.2"})["slow-start"]
+    assert slow["hint"] and diagnose("laptop", others=NEEDED | {"matplotlib": "3.11.2"})["works"]
+
+
+def test_a_framework_that_fails_is_a_refusal_only_for_the_strategy_that_takes_it():
+    assert not diagnose("laptop", ask=answers(tensorflow="tensorflow failed: x"))["works"]
+    found = diagnose("GPU for JAX alone", Request("gpu"), ask=answers(tensorflow="tensorflow failed: x"))
+    assert found["works"] and set(found["probes"]) == {"tensorflow", "jax"}
+    assert not diagnose("GPU for JAX alone", Request("cpu"), ask=answers(tensorflow="tensorflow failed: x"))["works"]
+
+
+def test_what_is_asked_of_the_frameworks(monkeypatch):
+    def asked(name, request):
+        ask = answers()
+        diagnose(name, request, ask=ask)
+        return ask.asked
+
+    gpu = asked("four GPUs", Request("mirrored"))["tensorflow"]
+    assert (gpu.device, gpu.devices, gpu.environment["CUDA_VISIBLE_DEVICES"]) == ("gpu", 4, "0,1,2,3")
+    assert asked("four GPUs", Request("cpu"))["tensorflow"].device == "cpu"
+    assert asked("Colab TPU", Request("tpu"))["jax"].environment["JAX_PLATFORMS"] == "tpu"
+    assert asked("laptop", Request("tpu", tpu="grpc://a:8470"))["tensorflow"].device == "cpu"  # that of auto
+    assert asked("laptop", Request("cpu", replicas=8))["tensorflow"].devices == 1
+    assert asked("bare", Request()) == {}
+
+    workers = asked("laptop", Request("multiworker", workers="a:1,b:1", worker_index=1))["tensorflow"]
+    monkeypatch.delenv("TPU_SKIP_MDS_QUERY", raising=False)
+    child = probes.environment(workers)
+    assert "TF_CONFIG" in workers.environment and "TF_CONFIG" not in child
+    assert child["TPU_SKIP_MDS_QUERY"] == "1" and child["KERAS_BACKEND"] == "tensorflow"
+    assert "TPU_SKIP_MDS_QUERY" not in probes.environment(asked("Colab TPU", Request("tpu"))["jax"])
+
+
+def test_what_the_frameworks_print_is_searched():
+    def ask(questions):
+        printed = (
+            "Could not find cuda drivers on your machine\nFailed to get TPU metadata\n" + "I0000 chatter\n" * 10_000
+        )
+        return {name: Answer("", question.device, printed=printed) for name, question in questions.items()}
+
+    on_cpu = diagnose("laptop", ask=ask)
+    assert [row["name"] for row in on_cpu["problems"]] == ["metadata-query"]  # the CPU is what was wanted
+    assert "chatter" not in doctor.report(on_cpu) and len(on_cpu["probes"]["tensorflow"]["printed"]) <= 4000
+    on_gpu = diagnose("four GPUs", ask=ask)
+    assert [row["name"] for row in on_gpu["problems"]] == ["metadata-query", "gpu-libraries-missing"]
+
+
+def test_a_failure_that_is_not_known_says_where_to_look():
+    words = "problems none known; --json has the end of what the framework printed"
+    assert words in doctor.report(diagnose("laptop", ask=answers(tensorflow="tensorflow was ended by SIGILL")))
+    assert words not in doctor.report(diagnose("laptop", ask=answers()))
+
+
+def test_no_character_steers_the_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(machine, "detect", lambda: MACHINES["laptop"])
+    monkeypatch.setattr(probes, "ask", answers(tensorflow="tensorflow failed: \x1b]0;title\x07\x9b2J\r \x7f"))
+    monkeypatch.setenv("XLA_FLAGS", "--x=\x1b[31m\nsecond line")
+    assert run() == 2
+    text = capsys.readouterr().out
+    assert text.replace("\n", "").isprintable() and "\\x1b[31m second line" in text and "failed: \\x1b]0;title" in text
+    assert run("--json") == 2
+    assert capsys.readouterr().out.strip().isprintable()
+
+
+# Stand-ins for the frameworks, found before the real ones.
+STAND_INS = {
+    "keras": """
+import os
+__version__ = "3.0"
+class backend:
+    def backend():
+        return os.environ.get("STAND_IN_KERAS") or os.environ["KERAS_BACKEND"]
+""",
+    "jaxlib": "__version__ = '0.1'",
+    "jax": """
+import os, jaxlib
+__version__ = "0.2"
+class Device:
+    def __init__(self, id):
+        self.platform, self.id, self.device_kind = os.environ.get("STAND_IN_PLATFORM", "cpu"), id, "a kind"
+everything = [Device(0), Device(1)]
+def devices():
+    return everything
+class Found:
+    def __init__(self, value):
+        self.value = value
+    def devices(self):
+        return {everything[int(os.environ.get("STAND_IN_PLACE", 0))]} if "STAND_IN_NOWHERE" not in os.environ else set()
+class numpy:
+    def matmul(a, b):
+        return Found(a @ b + float(os.environ.get("STAND_IN_ERROR", 0)))
+jit = lambda function: function
+device_put = lambda value, device: value
+device_get = lambda found: found.value
+print("words on standard output")
+""",
+}
+SLEEPER = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open(os.environ["STAND_IN_PIDS"], "w").write(f"{os.getpid()} {child.pid} ")
+print("Failed to get TPU metadata", file=sys.stderr, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    """A directory of stand-ins before all others; returns a function that replaces one."""
+    folder = tmp_path / "stand-ins"
+    folder.mkdir()
+
+    def write(name, code):
+        (folder / f"{name}.py").write_text(code)
+
+    for name, code in STAND_INS.items():
+        write(name, code)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("STAND_IN_PIDS", str(tmp_path / "pids"))
+    return write
+
+
+def ask_jax(device="cpu", devices=1, seconds=20.0):
+    environment = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": device}
+    return probes.ask({"jax": Question("jax", device, environment, devices)}, seconds)["jax"]
+
+
+def test_a_framework_that_works(stand_ins):
+    answer = ask_jax(devices=2)
+    assert (answer.error, answer.devices) == ("", ("CPU:0 a kind", "CPU:1 a kind"))
+    assert answer.versions == {"jax": "0.2", "jaxlib": "0.1", "keras": "3.0"}
+    assert set(answer.seconds) == {"import", "compute"}
+
+
+@pytest.mark.parametrize(
+    "variable, value, error",
+    [
+        ("STAND_IN_ERROR", "1", "jax computes wrong numbers on the CPU"),
+        ("STAND_IN_NOWHERE", "", "jax did not compute on the CPU"),
+        ("STAND_IN_PLATFORM", "gpu", "jax: expected 1 CPU, it lists GPU:0, GPU:1"),
+        ("STAND_IN_KERAS", "torch", "expected Keras on jax, it runs on torch"),
+    ],
+)
+def test_a_framework_that_does_not_do_what_was_asked(stand_ins, monkeypatch, variable, value, error):
+    monkeypatch.setenv(variable, value)
+    assert ask_jax().error == error
+
+
+@pytest.mark.parametrize(
+    "code, error",
+    [
+        ("raise AttributeError('no such thing')", "jax failed: AttributeError: no such thing"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "jax was ended by SIGILL"),
+        ("raise SystemExit(3)", "jax gave no answer (exit code 3)"),
+        ("print('no answer'); 1 / 0", "jax failed: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_framework_that_fails(stand_ins, code, error):
+    stand_ins("jax", code)
+    assert ask_jax().error == error
+
+
+def gone(pids, seconds=5.0):
+    """Whether the processes have ended (their number may still wait for its parent)."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        states = [state(pid) for pid in pids]
+        if all(letter in ("", "Z", "X") for letter in states):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def state(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def test_a_framework_that_hangs_is_ended_with_its_children(stand_ins, tmp_path):
+    stand_ins("jax", SLEEPER)
+    began = time.perf_counter()
+    answer = ask_jax(seconds=0.5)
+    assert time.perf_counter() - began < 2
+    assert answer.error == "jax did not answer within 0.5 s" and "TPU metadata" in answer.printed
+    pids = (tmp_path / "pids").read_text().split()
+    assert len(pids) == 2 and gone(pids)
+    assert "train waits --patience seconds" in ask_jax("tpu", seconds=0.1).error
+
+
+def test_ctrl_c_leaves_no_process_behind(stand_ins, tmp_path):
+    for name in ("jax", "tensorflow"):
+        stand_ins(name, SLEEPER)
+    command = [sys.executable, "-m", "mnist_mlp.doctor", "--strategy=cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pids = tmp_path / "pids"
+    until = time.monotonic() + 20
+    while not (pids.exists() and len(pids.read_text().split()) == 2) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    assert gone(pids.read_text().split())
+
+
+def test_without_probes_it_answers_in_a_second_and_imports_no_framework():
+    code = (
+        "import sys; from mnist_mlp import doctor; doctor.main(['--probe=false', '--strategy=cpu']); "
+        "print(sorted({'keras', 'tensorflow', 'jax', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    )
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert "none: --noprobe" in done.stdout and "would run on the CPU" in done.stdout
+    assert time.perf_counter() - began < 1
+
+
+def cli(*arguments, **more):
+    return subprocess.run(
+        [sys.executable, "-m", "mnist_mlp.doctor", *arguments], capture_output=True, text=True, timeout=60, **more
+    )
+
+
+def test_exit_codes_of_the_program():
+    refused = cli("--noprobe", "--strategy=mirrored", "--replicas=1000")
+    assert (refused.returncode, refused.stderr) == (2, "") and "would not run" in refused.stdout
+    known = cli("--explain=-", input="The TPU is already in use")
+    assert (known.returncode, known.stderr) == (0, "")
+    unknown = cli("--explain", "hello")
+    assert (unknown.returncode, unknown.stdout) == (2, "") and unknown.stderr.startswith("error: nothing is known")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_frameworks_that_are_here_compute_rightly(backend):
+    flags = ["--strategy=cpu", f"--backend={backend}"]
+    if cli("--noprobe", *flags).returncode:
+        pytest.skip(f"{backend} is not installed")
+    began = time.perf_counter()
+    done = cli("--json", *flags, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1"})
+    assert time.perf_counter() - began < 20
+    found = json.loads(done.stdout)
+    probe = found["probes"][backend]
+    assert (done.returncode, done.stderr, probe["error"], found["works"]) == (0, "", "", True)
+    assert probe["devices"] == ["CPU:0"] and {backend, "keras"} <= set(probe["versions"])
+    assert not [row for row in found["problems"] if not row["hint"]]

@@ -9,16 +9,20 @@ from mnist_mlp import models
 from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import Split, batch_order
 from mnist_mlp.devices import Plan
+from mnist_mlp.engine import Attached
 from mnist_mlp.engine.fit import FitEngine
-from mnist_mlp.engine.tensorflow import TensorFlowEngine, attach
+from mnist_mlp.engine.tensorflow import TensorFlowEngine
+from mnist_mlp.engine.tensorflow_devices import attach
 from mnist_mlp.errors import UserError
 
 ENGINES = {"compiled": TensorFlowEngine, "fit": FitEngine}
+CPU = Attached("CPU")
 
 
-def start(kind, model, split, batch_size, optimizer="adam", rate=None, **more):
+def start(kind, model, split, batch_size, optimizer="adam", rate=None, xla=None):
     optimizer = models.make_optimizer(optimizer, rate)
-    return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, "CPU", **more)
+    attached = Attached("CPU", xla=xla)
+    return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, attached)
 
 
 def weights(engine):
@@ -77,12 +81,12 @@ def test_compiled_without_xla_is_fit_to_the_last_bit(name, digits):
 
 
 def test_the_cut_into_calls_changes_nothing(digits, monkeypatch):
-    from mnist_mlp.engine import tensorflow
+    from mnist_mlp.engine import calls
 
     order = batch_order(0, 0, len(digits.train), 8)
     found = []
     for seconds in (10.0, 0.0):  # one call after the first, then a call for each step
-        monkeypatch.setattr(tensorflow, "SECONDS_PER_CALL", seconds)
+        monkeypatch.setattr(calls, "SECONDS_PER_CALL", seconds)
         engine = start("compiled", models.build("mlp"), digits.train, 8)
         found.append((engine.train(order), engine.state()))
     assert found[0][0] == found[1][0]
@@ -133,22 +137,23 @@ def test_a_step_without_examples_leaves_the_weights_whole(digits):
 def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
     """Here TensorFlow has no GPU, whatever the plan says."""
     environment = {"KERAS_BACKEND": "tensorflow"}
-    device, notes = attach(Plan("tensorflow", "gpu", "auto", environment))
-    assert device.startswith("CPU: ") and "this run is on the CPU; type pip install 'tensorflow[and-cuda]'" in notes[0]
-    with pytest.raises(UserError, match="--strategy=gpu: TensorFlow .* cannot use the GPU"):
-        attach(Plan("tensorflow", "gpu", "gpu", environment))
+    attached = attach(Plan("tensorflow", "gpu", "auto", environment), 1)
+    assert attached.kind == "CPU"
+    assert "this run is on the CPU; type pip install 'tensorflow[and-cuda]'" in attached.notes[0]
+    with pytest.raises(UserError, match="--strategy=gpu: TensorFlow .* can use none of the GPUs of this machine"):
+        attach(Plan("tensorflow", "gpu", "gpu", environment), 1)
 
 
 def test_a_program_that_ran_elsewhere_is_refused(digits):
-    engine = TensorFlowEngine(models.build("softmax"), None, {"test": digits.test}, 32, "GPU: made up")
-    with pytest.raises(UserError, match="expected the program to run on GPU: made up, it ran on .*CPU"):
+    engine = TensorFlowEngine(models.build("softmax"), None, {"test": digits.test}, 32, Attached("GPU: made up"))
+    with pytest.raises(UserError, match="expected the weights on GPU: made up .*, found CPU:0; type --strategy=cpu"):
         engine.compile()
 
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_every_test_image_counts_once(batch_size, untrained):
     model, split, expected = untrained
-    counts = TensorFlowEngine(model, None, {"test": split}, batch_size, "CPU").evaluate("test")
+    counts = TensorFlowEngine(model, None, {"test": split}, batch_size, CPU).evaluate("test")
     np.testing.assert_array_equal(counts.confusion, expected)
     assert counts.total == 10000
 
@@ -157,7 +162,7 @@ def test_every_test_image_counts_once(batch_size, untrained):
 @pytest.mark.slow
 def test_the_oracle_counts_every_image_once_too(batch_size, untrained):
     model, split, expected = untrained
-    counts = FitEngine(model, None, {"test": split}, batch_size, "CPU").evaluate("test")
+    counts = FitEngine(model, None, {"test": split}, batch_size, CPU).evaluate("test")
     np.testing.assert_array_equal(counts.confusion, expected)
 
 

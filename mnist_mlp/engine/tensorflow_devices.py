@@ -50,7 +50,7 @@ def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
                 f"--replicas={plan.replicas}: TensorFlow has already divided the CPU otherwise; start a new process"
             ) from None
     names = [f"CPU:{index}" for index in range(len(parts))]
-    return Attached(device, notes, len(parts), tf.distribute.MirroredStrategy(names), xla=False)
+    return Attached(device, notes, len(parts), tf.distribute.MirroredStrategy(names, tf.distribute.ReductionToOneDevice()), xla=False)
 
 
 def on_gpus(plan: Plan) -> Attached:

@@ -52,6 +52,17 @@ def silence() -> None:
     sys.stderr = os.fdopen(terminal, "w", buffering=1, errors="backslashreplace")
 
 
+def keep_standard_output() -> None:
+    """From now on only Python's `sys.stdout` reaches standard output; what C++ code writes there goes to descriptor 2.
+
+    Gloo, through which JAX's workers talk, greets on standard output, where a JSON object may be awaited.
+    """
+    sys.stdout.flush()
+    ours = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(ours, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
+
+
 def filter_lines(reader: int, writer: int) -> None:
     """Copies the lines from one descriptor to another, without the chatter, until there are no more."""
     rest = b""

@@ -130,6 +130,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     try:
         prepare_streams()
         chatter.silence()
+        chatter.keep_standard_output()
         main(sys.argv[1:])
         sys.stdout.flush()
         end(0)

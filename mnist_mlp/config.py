@@ -87,11 +87,6 @@ class Config:
         """The fields as JSON values."""
         return dataclasses.asdict(self)
 
-    def shared(self) -> dict[str, Any]:
-        """The fields that several workers must have in common."""
-        own = ("data_dir", "data_source", "worker_index", "patience", "run_dir", "json")
-        return {name: value for name, value in self.to_dict().items() if name not in own}
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """The inverse of `to_dict`. Raises `UserError` for an unknown key or a bad value."""

@@ -214,6 +214,13 @@ def content_hash(split: Split) -> str:
     return digest.hexdigest()
 
 
+def in_order_hash(split: Split) -> str:
+    """SHA-256 (hex) of the images and labels as they stand: an index means the same example only where it is equal."""
+    digest = hashlib.sha256(np.ascontiguousarray(split.images).data)
+    digest.update(np.ascontiguousarray(split.labels).data)
+    return digest.hexdigest()
+
+
 def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, Split | None]:
     """Takes a random share of the training images out for validation: (rest, validation).
 

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import command, data, devices, report, rundir
+from mnist_mlp import command, data, devices, machine, meeting, report, rundir
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, scores, versions
@@ -61,6 +61,8 @@ def train_and_evaluate(
         dataset = dataset or data.load(config)
         train, validation = data.split_validation(dataset.train, config.validation_fraction, config.seed)
         splits = {"train": train, "test": dataset.test} | ({"validation": validation} if validation else {})
+        if plan.workers:
+            meeting.meet(plan.workers, plan.worker_index, config.patience, common(config, splits))
         laps.end("load")
 
         os.environ.update(plan.environment)
@@ -77,7 +79,6 @@ def train_and_evaluate(
             splits,
             config.batch_size,
             patience=config.patience,
-            same_everywhere={"flags": json.dumps(config.shared()), "versions": json.dumps(versions(plan.backend))},
         )
         result = result_before_training(config, plan, dataset, splits, engine)
         del dataset, train, validation, splits  # the engine has them
@@ -100,6 +101,14 @@ def train_and_evaluate(
         rundir.write_json(place / "result.json", result.to_dict())
     tell(report.closing(result, str(run_dir)))
     return result
+
+
+def common(config: Config, splits: dict[str, data.Split]) -> dict[str, str]:
+    """What several workers must have in common: flags, data, versions."""
+    own = ("data_dir", "data_source", "workers", "worker_index", "patience", "run_dir", "json")
+    flags = {f"--{name}": str(value) for name, value in config.to_dict().items() if name not in own}
+    images = {f"{name} images": data.in_order_hash(split) for name, split in splits.items()}
+    return {**flags, **images, "versions": str(machine.installed_software())}
 
 
 def silent(text: str) -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from mnist_mlp.errors import UserError
 
 Value = TypeVar("Value")
 HEARTBEAT = 10.0  # seconds between signs of life
+GRACE = 5.0  # seconds until the watchdog acts where we did not
+
+
+# A process beside ours: it ends us where the call holds Python's global lock, so that no thread of ours could.
+WATCHDOG = """
+import os, select, sys
+if not select.select([0], [], [], float(sys.argv[1]))[0]:
+    print(sys.argv[2], file=sys.stderr, flush=True)
+    os.kill(os.getppid(), 9)
+"""
 
 
 def within(seconds: float, what: str, remedy: str, call: Callable[[], Value]) -> Value:
@@ -20,6 +32,7 @@ def within(seconds: float, what: str, remedy: str, call: Callable[[], Value]) ->
     The call runs in a thread of its own, so that Ctrl-C is heard while C++ code waits. It cannot be ended:
     the thread goes with the process.
     """
+    late = f"expected {what} within {seconds:g} seconds, no answer came; {remedy}"
     found: dict[str, Any] = {}
 
     def work() -> None:
@@ -29,17 +42,30 @@ def within(seconds: float, what: str, remedy: str, call: Callable[[], Value]) ->
             found["error"] = error
 
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
     began = said = time.monotonic()
-    while thread.is_alive():
-        thread.join(0.05)
-        now = time.monotonic()
-        if now - began > seconds:
-            raise UserError(f"expected {what} within {seconds:g} seconds, it did not answer; {remedy}")
-        if now - said > HEARTBEAT:
-            said = now
-            print(f"waiting for {what} ({now - began:.0f} s) ...", file=sys.stderr, flush=True)
+    with watchdog(seconds + GRACE, f"error: {late}"):
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.05)
+            now = time.monotonic()
+            if now - began > seconds:
+                raise UserError(late)
+            if now - said > HEARTBEAT:
+                said = now
+                print(f"waiting for {what} ({now - began:.0f} s) ...", file=sys.stderr, flush=True)
     if "error" in found:
         raise found["error"]
     value: Value = found["value"]
     return value
+
+
+@contextlib.contextmanager
+def watchdog(seconds: float, last_words: str) -> Iterator[None]:
+    """Ends this process, with those words on standard error, if the block lasts longer."""
+    command = [sys.executable, "-I", "-S", "-c", WATCHDOG, str(seconds), last_words]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.communicate()

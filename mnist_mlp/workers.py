@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from mnist_mlp.errors import UserError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,22 +59,3 @@ def checked(workers: tuple[str, ...], index: int, source: str) -> Cluster:
     if not 0 <= index < len(workers):
         raise UserError(f"{source}: expected a place from 0 to {len(workers) - 1}, received {index}")
     return Cluster(workers, index)
-
-
-def check_agreement(gather: Callable[[np.ndarray], np.ndarray], subjects: Mapping[str, str]) -> None:
-    """Compares hashes of the subjects over all workers; `gather` gives each worker's int32 [k] as [workers, k].
-
-    Raises `UserError`, in every worker, for the first subject that is not the same everywhere.
-    """
-    import numpy as np  # --help and refusals need not wait for it
-
-    digests = [hashlib.sha256(text.encode()).digest()[:8] for text in subjects.values()]
-    everywhere = gather(np.frombuffer(b"".join(digests), np.int32))
-    for index, subject in enumerate(subjects):
-        part = everywhere[:, 2 * index : 2 * index + 2]
-        others = np.flatnonzero((part != part[0]).any(1))
-        if len(others):
-            raise UserError(
-                f"--strategy=multiworker: expected the same {subject} in all workers, worker {others[0]} has others "
-                "than the chief; start them with the same flags, data and versions"
-            )

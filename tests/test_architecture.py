@@ -13,7 +13,19 @@ from mnist_mlp.config import PRESETS
 PACKAGE = Path(config.__file__).parent
 
 LAYERS = [  # lowest first; a module imports from its own line only what stands to its left
-    ["errors", "options", "config", "machine", "software", "symptoms", "workers", "devices", "probes", "waiting"],
+    [
+        "errors",
+        "options",
+        "config",
+        "machine",
+        "software",
+        "symptoms",
+        "workers",
+        "devices",
+        "probes",
+        "waiting",
+        "meeting",
+    ],
     ["digits", "sources", "libraries", "data"],
     ["metrics", "models"],
     ["engine", "engine.calls", "engine.fit", "engine.tensorflow", "engine.tensorflow_devices"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import keras
@@ -43,9 +43,6 @@ class Counts:
         return int(self.confusion.sum())
 
 
-Gather = Callable[[np.ndarray], np.ndarray]  # int32 [k] of this worker → [workers, k], what all of them have
-
-
 @dataclasses.dataclass(frozen=True)
 class Attached:
     """The devices that a framework really has for a plan. A batch is shared out over `replicas` of them."""
@@ -55,7 +52,7 @@ class Attached:
     replicas: int = 1
     where: Any = None  # the framework's own: JAX's devices, or a strategy of tf.distribute
     xla: bool | None = None  # True or False where the engine has no choice
-    gather: Gather | None = None  # None: one process
+    workers: int = 1  # processes
     lost: tuple[type[Exception], ...] = ()  # what the framework raises where another worker is gone
 
     @property
@@ -109,7 +106,7 @@ def with_others(attached: Attached) -> Iterator[None]:
 def check_places(engine: Engine) -> None:
     """Raises `UserError` if the weights or the last compiled step are elsewhere than on the devices of the plan."""
     attached = engine.attached
-    here = attached.replicas if attached.gather is None else 1  # of several workers each sees its own, at least
+    here = attached.replicas if attached.workers == 1 else 1  # of several workers each sees its own, at least
     for what, places in (("weights", engine.weights_on), ("compiled step", engine.step_on)):
         if len(places) < here or any(not place.startswith(attached.kind) for place in places):
             raise UserError(

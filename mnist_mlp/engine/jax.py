@@ -94,7 +94,7 @@ class JaxEngine:
 
         data = self.data["train"]
         order = pad_batches(order, self.attached.replicas)
-        by_the_clock = self.attached.gather is None
+        by_the_clock = self.attached.workers == 1
         sums = train_in_calls(order, len(self.orders["train"]), call, by_the_clock=by_the_clock)
         self.write_variables()
         return sums

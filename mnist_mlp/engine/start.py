@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping
 
 import keras
-import numpy as np
 
-from mnist_mlp import workers
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Engine, with_others
@@ -27,14 +24,12 @@ def start(
     batch_size: int,
     *,
     patience: float = 300,
-    same_everywhere: Mapping[str, str] | None = None,
 ) -> Engine:
     """The engine `kind` ("compiled" or "fit") on the planned device, holding the splits.
 
     Model and optimizer come as functions, since an engine decides where they are built. `make_optimizer` gives
     None, and `splits` has no "train", where nothing is trained. `patience` (seconds) is for a TPU and for other
-    workers, `same_everywhere` what they must not differ in, beside the data. Raises `UserError` if the device is not
-    there.
+    workers. Raises `UserError` if the device is not there.
     """
     if keras.backend.backend() != plan.backend:
         raise UserError(
@@ -53,16 +48,6 @@ def start(
     if kind == "fit" and attached.replicas > 1:
         raise UserError(f"--engine=fit: expected one device, received {attached.replicas}; type --replicas=1")
     with with_others(attached):
-        if attached.gather is not None:  # before anything is built: other shapes would make them wait for each other
-            data = {f"{name} images": in_order_hash(split) for name, split in splits.items()}
-            workers.check_agreement(attached.gather, {**(same_everywhere or {}), **data})
         engine_class = FitEngine if kind == "fit" else CompiledEngine
         with attached.where.scope() if plan.backend == "tensorflow" and attached.where else contextlib.nullcontext():
             return engine_class(make_model(), make_optimizer(), splits, batch_size, attached)
-
-
-def in_order_hash(split: Split) -> str:
-    """SHA-256 (hex) of the images and labels as they stand: an order by index means the same only where they do."""
-    digest = hashlib.sha256(np.ascontiguousarray(split.images))
-    digest.update(np.ascontiguousarray(split.labels))
-    return digest.hexdigest()

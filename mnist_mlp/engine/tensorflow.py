@@ -98,7 +98,7 @@ class TensorFlowEngine:
             return losses, int(correct)
 
         order = pad_batches(order, self.attached.replicas)
-        by_the_clock = self.attached.gather is None
+        by_the_clock = self.attached.workers == 1
         return train_in_calls(order, len(self.orders["train"]), call, by_the_clock=by_the_clock)
 
     def evaluate(self, split: str) -> Counts:

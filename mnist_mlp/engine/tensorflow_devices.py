@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 from mnist_mlp.devices import Plan
@@ -50,7 +49,13 @@ def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
                 f"--replicas={plan.replicas}: TensorFlow has already divided the CPU otherwise; start a new process"
             ) from None
     names = [f"CPU:{index}" for index in range(len(parts))]
-    return Attached(device, notes, len(parts), tf.distribute.MirroredStrategy(names, tf.distribute.ReductionToOneDevice()), xla=False)
+    return Attached(
+        device,
+        notes,
+        len(parts),
+        tf.distribute.MirroredStrategy(names, tf.distribute.ReductionToOneDevice()),
+        xla=False,
+    )
 
 
 def on_gpus(plan: Plan) -> Attached:
@@ -107,12 +112,8 @@ def on_workers(plan: Plan, patience: float) -> Attached:
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise UserError(f"--strategy=multiworker: expected {what}, received: {first}; {remedy}") from None
 
-    def gather(values: np.ndarray) -> np.ndarray:
-        mine = strategy.experimental_distribute_values_from_function(lambda _: tf.constant(values[None]))
-        return strategy.gather(mine, axis=0).numpy()
-
     gpus = tf.config.list_logical_devices("GPU")
     replicas = strategy.num_replicas_in_sync
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "") if gpus else processor_name()
     device = f"{'GPU' if gpus else 'CPU'}: {len(plan.workers)} workers, here {name}"
-    return Attached(device, (), replicas, strategy, xla=False, gather=gather, lost=LOST)
+    return Attached(device, (), replicas, strategy, xla=False, workers=len(plan.workers), lost=LOST)

@@ -1,0 +1,172 @@
+"""Several processes: they meet, they train together, and none waits for ever for one that is gone."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import ROOT
+
+from mnist_mlp import waiting
+from mnist_mlp.errors import UserError
+from mnist_mlp.meeting import meet
+
+LAUNCH = [sys.executable, str(ROOT / "scripts/launch_workers.py")]
+
+
+def addresses(count):
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    found = [f"127.0.0.1:{server.getsockname()[1]}" for server in held]
+    for server in held:
+        server.close()
+    return found
+
+
+def meeting(workers, has, patience=5.0, indices=None):
+    """What each worker's `meet` came to, "" or the error; `has` is what each has."""
+    ends = [None] * len(has)
+
+    def one(position, index):
+        try:
+            meet(workers, index, patience, has[position])
+            ends[position] = ""
+        except UserError as error:
+            ends[position] = str(error)
+
+    threads = [
+        threading.Thread(target=one, args=(position, index))
+        for position, index in enumerate(indices or range(len(has)))
+    ]
+    for thread in reversed(threads):  # the chief last
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return ends
+
+
+def test_workers_that_have_the_same_go_on():
+    assert meeting(addresses(3), [{"--batch_size": "32"}] * 3) == ["", "", ""]
+
+
+def test_workers_that_differ_stop_all_of_them():
+    ends = meeting(addresses(3), [{"--batch_size": "32"}, {"--batch_size": "32"}, {"--batch_size": "16"}])
+    assert len(set(ends)) == 1
+    assert "expected the same --batch_size in all workers, worker 2 has another than the chief" in ends[0]
+
+
+def test_two_of_one_index_stop_all_of_them():
+    ends = meeting(addresses(3), [{}] * 3, indices=[0, 1, 1])
+    assert all("two processes have --worker_index=1" in end for end in ends)
+
+
+@pytest.mark.parametrize("index, missing", [(0, "worker 1 (127.0.0.1:"), (1, "the chief, worker 0 (127.0.0.1:")])
+def test_a_worker_does_not_wait_longer_than_its_patience(index, missing):
+    began = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        meet(addresses(2), index, 0.5, {})
+    assert time.monotonic() - began < 3
+    assert missing in str(caught.value) and "did not come within 0.5 seconds" in str(caught.value)
+
+
+def test_a_stranger_at_the_chiefs_address_changes_nothing():
+    workers = addresses(2)
+    host, port = workers[0].split(":")
+    chief = threading.Thread(target=meet, args=(workers, 0, 10, {}))
+    chief.start()
+    for words in (b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b"\xff" * 200_000, b'{"index": "one", "has": []}\n'):
+        for _ in range(50):
+            try:
+                with socket.create_connection((host, int(port)), 1) as stranger:
+                    stranger.sendall(words)
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+            except OSError:
+                break  # it would not hear us out
+    meet(workers, 1, 10, {})
+    chief.join(10)
+    assert not chief.is_alive()
+
+
+def test_the_chief_says_that_its_address_is_taken():
+    with socket.create_server(("", 0)) as taken, pytest.raises(UserError, match="the chief cannot listen on"):
+        meet([f"127.0.0.1:{taken.getsockname()[1]}", "127.0.0.1:1"], 0, 5, {})
+
+
+def test_within_gives_the_value_or_the_error_of_the_call():
+    assert waiting.within(5, "it", "wait", lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        waiting.within(5, "it", "wait", lambda: 1 / 0)
+
+
+def test_within_does_not_wait_for_ever():
+    with pytest.raises(UserError, match="expected a TPU within 0.2 seconds, no answer came; reboot"):
+        waiting.within(0.2, "a TPU", "reboot", lambda: time.sleep(3))
+
+
+def test_a_call_that_lets_no_python_run_is_ended_all_the_same():
+    """TensorFlow waits for its workers with Python's global lock in its hands; so does this call to C."""
+    code = """
+import ctypes
+from mnist_mlp import waiting
+waiting.GRACE = 0.3
+waiting.within(0.3, "a TPU", "reboot", lambda: ctypes.PyDLL(None).sleep(30))
+"""
+    began = time.monotonic()
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert time.monotonic() - began < 10
+    assert found.returncode == -signal.SIGKILL
+    assert found.stderr.strip() == "error: expected a TPU within 0.3 seconds, no answer came; reboot"
+
+
+def test_the_launcher_explains_itself():
+    found = subprocess.run([*LAUNCH, "--help"], capture_output=True, text=True)
+    assert found.returncode == 0 and "usage: python scripts/launch_workers.py N --" in found.stdout
+    for wrong in ([], ["two"], ["0"], ["2", "--epochs", "1"]):
+        found = subprocess.run([*LAUNCH, *wrong], capture_output=True, text=True)
+        assert found.returncode == 2 and "type launch_workers.py 2 -- FLAGS" in found.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_two_workers_train_and_the_chief_reports(backend, tmp_path):
+    run_dir = tmp_path / "run"
+    flags = ["--dataset=digits", "--epochs=2", f"--backend={backend}", f"--run_dir={run_dir}", "--json"]
+    found = subprocess.run([*LAUNCH, "2", "--", *flags], capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    result = json.loads(found.stdout)  # one worker alone has printed
+    assert (result["device"]["replicas"], result["device"]["workers"]) == (2, 2)
+    alone = tmp_path / "alone"
+    train = [sys.executable, "-m", "mnist_mlp.train", "--strategy=cpu", *flags[:2], f"--run_dir={alone}", "--json"]
+    expected = json.loads(subprocess.run(train, capture_output=True, text=True, timeout=120).stdout)
+    assert result["test"]["confusion"] == expected["test"]["confusion"]
+    for row, other in zip(result["epochs"], expected["epochs"], strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-5)
+    assert sorted(os.listdir(run_dir)) == sorted(os.listdir(alone))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_worker_that_dies_ends_the_other(backend, victim, tmp_path):
+    workers = addresses(2)
+    train = [sys.executable, "-u", "-m", "mnist_mlp.train", "--strategy=multiworker", f"--workers={','.join(workers)}"]
+    train += ["--dataset=digits", "--epochs=100000", f"--backend={backend}", f"--run_dir={tmp_path / 'run'}"]
+    processes = [
+        subprocess.Popen([*train, f"--worker_index={i}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for i in range(2)
+    ]
+    while not processes[0].stdout.readline().startswith("epoch "):
+        assert processes[0].poll() is None, processes[0].stderr.read()
+    processes[victim].kill()
+    _, words = processes[1 - victim].communicate(timeout=90)
+    assert processes[1 - victim].returncode == 2, words
+    assert "error: --strategy=multiworker: another worker ended or cannot be reached" in words
+    assert "Traceback" not in words
+    if victim == 1:
+        assert not (tmp_path / "run").exists()  # the chief took it away

@@ -19,6 +19,7 @@ CHATTER = [
     "W0000 00:00:1758131045.2 1 computation_placer.cc:177] computation placer already registered. Please check linkage",
     "E0000 00:00:1795360582.8 2586 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: Failed call to "
     "cuInit: UNKNOWN ERROR (303)",
+    "[Gloo] Rank 1 is connected to 1 peer ranks. Expected number of connected peer ranks is : 1",
 ]
 NEWS = [
     "W0000 00:00:1795361661.265839 19753 util.cc:163] something to look at",
@@ -48,6 +49,11 @@ def test_the_last_words_of_an_abort_come_through():
 
 def test_python_writes_past_the_filter():
     assert say("print('I0000 but mine', file=sys.stderr)").stderr == "I0000 but mine\n"
+
+
+def test_what_c_code_writes_to_standard_output_is_no_part_of_it():
+    done = say("chatter.keep_standard_output(); os.write(1, b'[Gloo] Rank 1 is connected to 1\\nnews\\n'); print('ours')")
+    assert (done.stdout, done.stderr) == ("ours\n", "news\n")
 
 
 def test_who_asks_for_the_messages_gets_them():

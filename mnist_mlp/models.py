@@ -9,17 +9,25 @@ loss from the logits, exact where a probability rounds to 0.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
 from mnist_mlp.errors import UserError
+
+
+def set_conventions() -> None:
+    """float32 and channels last, whatever ~/.keras/keras.json says: it would change the numbers."""
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
 
 
 def dense_stack(
@@ -126,9 +134,31 @@ def build(name: str, *, pixels: str = "unit", precision: str = "float32", seed: 
 
 
 def save(model: keras.Model, file: Path) -> None:
-    """Writes the model as a .keras file."""
+    """Writes the model as a .keras file that older versions of Keras can read too."""
     with without_tensorflow():
         model.save(file)
+    with zipfile.ZipFile(file) as archive:
+        parts = {part: archive.read(part) for part in archive.infolist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for part, content in parts.items():
+            if part.filename == "config.json":
+                content = json.dumps(without_unset(json.loads(content))).encode()
+            archive.writestr(part, content)
+
+
+def without_unset(config: Any) -> Any:
+    """A saved configuration without the settings of initialisers that are None.
+
+    Keras 3.15 writes one for GlorotUniform, input_axes, which 3.13 (Colab's) refuses to read, set or not.
+    """
+    if isinstance(config, list):
+        return [without_unset(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    values = {key: without_unset(value) for key, value in config.items()}
+    if values.get("module") == "keras.initializers":
+        values["config"] = {key: value for key, value in values["config"].items() if value is not None}
+    return values
 
 
 @contextlib.contextmanager
@@ -146,9 +176,11 @@ def without_tensorflow() -> Iterator[None]:
 
 def load(file: Path) -> keras.Model:
     """The model in a .keras file. Raises `UserError` where it is damaged; never runs code from it."""
+    damaged = wrote = ""
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()  # the check sums, which Keras does not look at
+            wrote = json.loads(archive.read("metadata.json"))["keras_version"]
         if damaged:
             raise ValueError(f"{damaged} fails its check sum")
         with without_tensorflow():
@@ -156,8 +188,13 @@ def load(file: Path) -> keras.Model:
     except OSError as error:
         raise UserError(f"{file}: expected the model of a run, received: {error.strerror or error}") from None
     except Exception as error:  # whatever a damaged part makes Keras raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{file} is damaged ({first[:100]}); train again into a new directory") from None
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
+        if not damaged and wrote and wrote != keras.__version__:
+            remedy = f"type pip install keras=={wrote}"
+            raise UserError(
+                f"{file}: Keras {wrote} wrote it, {keras.__version__} cannot read it ({first}); {remedy}"
+            ) from None
+        raise UserError(f"{file} is damaged ({first}); train again into a new directory") from None
     shapes = (getattr(model, "input_shape", None), getattr(model, "output_shape", None))
     if shapes != ((None, 28, 28), (None, 10)) or model.layers[-2].name != "logits":
         raise UserError(f"{file}: expected a network that mnist_mlp.train wrote, received another Keras model")

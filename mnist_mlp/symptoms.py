@@ -249,7 +249,8 @@ def installed_problems(seen: Seen, installed: Mapping[str, str]) -> list[Symptom
         rows.append(of_sentence("libtpu-overwritten", text, "jax#29989"))
     if "tensorflow-datasets" in installed and "importlib_resources" not in installed:
         rows += [row for row in SYMPTOMS if row.name == "importlib-resources-missing"]
-    if slow := [name for name in SLOW if name in installed]:
+    slow = [name for name in SLOW if name in installed and not seen.host]  # Colab and Kaggle bring them
+    if slow:
         meaning = f"Keras imports {' and '.join(slow)} when it starts, which costs a run about a second"
         fix = f"where nothing else needs {'them' if len(slow) > 1 else 'it'}, type pip uninstall -y {' '.join(slow)}"
         rows.append(Symptom("slow-start", (), meaning, fix, "seen by this project", hint=True))

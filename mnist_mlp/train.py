@@ -61,8 +61,7 @@ def train_and_evaluate(
         dataset = dataset or data.load(config)
         train, validation = data.split_validation(dataset.train, config.validation_fraction, config.seed)
         splits = {"train": train, "test": dataset.test} | ({"validation": validation} if validation else {})
-        if plan.workers:
-            meeting.meet(plan.workers, plan.worker_index, config.patience, common(config, splits))
+        meet_other_workers(plan, config, splits)
         laps.end("load")
 
         os.environ.update(plan.environment)
@@ -103,12 +102,15 @@ def train_and_evaluate(
     return result
 
 
-def common(config: Config, splits: dict[str, data.Split]) -> dict[str, str]:
-    """What several workers must have in common: flags, data, versions."""
+def meet_other_workers(plan: devices.Plan, config: Config, splits: dict[str, data.Split]) -> None:
+    """Of several workers: waits for the others, which must have the same flags, data and versions."""
+    if not plan.workers:
+        return
     own = ("data_dir", "data_source", "workers", "worker_index", "patience", "run_dir", "json")
     flags = {f"--{name}": str(value) for name, value in config.to_dict().items() if name not in own}
     images = {f"{name} images": data.in_order_hash(split) for name, split in splits.items()}
-    return {**flags, **images, "versions": str(machine.installed_software())}
+    versions = str(machine.installed_software())
+    meeting.meet(plan.workers, plan.worker_index, config.patience, {**flags, **images, "versions": versions})
 
 
 def silent(text: str) -> None:

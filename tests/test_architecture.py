@@ -29,16 +29,17 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["digits", "sources", "libraries", "data"],
     ["metrics", "models"],
     ["engine", "engine.calls", "engine.fit", "engine.tensorflow", "engine.tensorflow_devices"],
-    ["engine.jax", "engine.jax_devices", "engine.start"],
+    ["engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],
     ["result", "report", "rundir"],
     ["chatter", "command"],
     ["train"],
     ["evaluate"],
     ["predict"],
     ["doctor"],
+    ["tpu_compile"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]
-DRIVERS = {"train", "evaluate", "predict", "doctor"}
+DRIVERS = {"train", "evaluate", "predict", "doctor", "tpu_compile"}
 FRAMEWORKS = {"keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib"}
 MAY_IMPORT = {
     "models": {"keras"},
@@ -49,6 +50,7 @@ MAY_IMPORT = {
     "engine.tensorflow_devices": {"tensorflow"},
     "engine.jax": {"keras", "jax"},
     "engine.jax_devices": {"jax"},
+    "engine.topology": {"keras", "jax"},
     "libraries": {"keras", "tensorflow_datasets"},  # inside functions, see below
 }
 

@@ -52,7 +52,9 @@ def test_python_writes_past_the_filter():
 
 
 def test_what_c_code_writes_to_standard_output_is_no_part_of_it():
-    done = say("chatter.keep_standard_output(); os.write(1, b'[Gloo] Rank 1 is connected to 1\\nnews\\n'); print('ours')")
+    done = say(
+        "chatter.keep_standard_output(); os.write(1, b'[Gloo] Rank 1 is connected to 1\\nnews\\n'); print('ours')"
+    )
     assert (done.stdout, done.stderr) == ("ours\n", "news\n")
 
 

@@ -6,7 +6,7 @@ the batch (loss and gradients) across the devices, so that one device or eight c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,7 @@ class JaxEngine:
         attached: Attached,
     ):
         self.model, self.optimizer, self.batch_size, self.attached = model, optimizer, batch_size, attached
-        self.mesh = Mesh(np.array(attached.where), ("batch",))
+        self.mesh = mesh_of(attached.where)
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
         self.network = to_logits(model)
@@ -48,8 +48,11 @@ class JaxEngine:
         orders = {name: sequential_order(len(s), batch_size) for name, s in splits.items()}
         self.orders = {name: pad_batches(order, attached.replicas) for name, order in orders.items()}
         self.values = self.read_variables()
-        self.train_program = train_program(self.network, optimizer, self.mesh)
-        self.evaluate_program = evaluate_program(self.network, self.mesh)
+        # XLA runs a convolution on a CPU six times slower within a loop.
+        convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+        self.one_by_one = attached.kind == "CPU" and convolutions
+        self.train_program = train_program(self.network, optimizer, self.mesh, one_by_one=self.one_by_one)
+        self.evaluate_program = evaluate_program(self.network, self.mesh, one_by_one=self.one_by_one)
         self.predict_program = jax.jit(partial(probabilities, model))
 
     def put(self, array: np.ndarray) -> jax.Array:
@@ -70,11 +73,13 @@ class JaxEngine:
             variable.assign(np.array(value))
 
     def compile(self) -> None:
+        nothing = (0, int(self.one_by_one))  # one step, on copies, where no call makes fewer
         if "train" in self.data:
-            self.train(self.orders["train"][:0])
+            copies = jax.tree.map(jnp.copy, self.values)
+            self.attest(self.train_program(copies, *self.data["train"], self.orders["train"], *nothing)[1])
         for name in self.data:
             if name != "train":
-                self.attest(self.evaluate_program(self.values, *self.data[name], self.orders[name], 0, 0)[0])
+                self.attest(self.evaluate_program(self.values, *self.data[name], self.orders[name], *nothing)[0])
 
     def attest(self, output: jax.Array) -> None:
         """Raises `UserError` if a program did not run on the devices that it was meant for."""
@@ -85,12 +90,20 @@ class JaxEngine:
     def weights_on(self) -> list[str]:
         return names(self.values["trainable"][-1])
 
+    def calls(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The calls of a program that make the steps `start` to `stop`."""
+        return [(i, i + 1) for i in range(start, stop)] if self.one_by_one else [(start, stop)]
+
     def train(self, order: np.ndarray) -> Sums:
         def call(order: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, int]:
+            losses, correct = np.zeros(len(order), np.float32), 0
             with with_others(self.attached):
-                self.values, losses, correct = self.train_program(self.values, *data, order, start, stop)
-                self.attest(losses)
-                return np.asarray(losses), int(correct)
+                for part in self.calls(start, stop):
+                    self.values, part_losses, hits = self.train_program(self.values, *data, order, *part)
+                    self.attest(part_losses)
+                    losses += np.asarray(part_losses)
+                    correct += int(hits)
+            return losses, correct
 
         data = self.data["train"]
         order = pad_batches(order, self.attached.replicas)
@@ -101,10 +114,14 @@ class JaxEngine:
 
     def evaluate(self, split: str) -> Counts:
         order = self.orders[split]
+        losses, confusion = 0.0, np.zeros((10, 10), np.int64)
         with with_others(self.attached):
-            losses, confusion = self.evaluate_program(self.values, *self.data[split], order, 0, len(order))
-            self.attest(losses)
-            return Counts(np.asarray(confusion, np.int64), float(np.asarray(losses, np.float64).sum()))
+            for part in self.calls(0, len(order)):
+                part_losses, found = self.evaluate_program(self.values, *self.data[split], order, *part)
+                self.attest(part_losses)
+                losses += float(np.asarray(part_losses, np.float64).sum())
+                confusion += np.asarray(found)
+        return Counts(confusion, losses)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return predict_in_batches(
@@ -117,6 +134,11 @@ class JaxEngine:
     def restore(self, state: dict[str, np.ndarray]) -> None:
         write_state(self.model, self.optimizer, state)
         self.values = self.read_variables()
+
+
+def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
+    """The devices in a row, over which each batch is shared out."""
+    return Mesh(np.array(devices), ("batch",))
 
 
 def names(array: jax.Array) -> list[str]:
@@ -147,36 +169,42 @@ def one_program(loop: Callable, mesh: Mesh, **options: Any) -> Callable:
 
 
 def batch_gatherer(mesh: Mesh) -> Callable:
-    """A function that gives the images, float32 [batch, 28, 28], labels, int32 [batch], and weights, float32 [batch],
-    of a step; each device has its share of the batch."""
+    """A function that gives of a step the images, float32 [batch, 28, 28], labels, int32 [batch], and weights, float32
+    [batch], of which each device has its share, and the weight of the whole batch."""
     shared_out = NamedSharding(mesh, PartitionSpec("batch"))
+    whole = NamedSharding(mesh, PartitionSpec())
 
     def gather_batch(images, labels, order, step):
-        row = jax.lax.with_sharding_constraint(order[step], shared_out)
+        row = jax.lax.with_sharding_constraint(order[step], whole)
+        weight_of_all = jnp.sum(row >= 0).astype(jnp.float32)  # counted by each: no word between the devices
+        row = jax.lax.with_sharding_constraint(row, shared_out)
         index = jnp.maximum(row, 0)
-        return images[index].astype(jnp.float32), labels[index].astype(jnp.int32), (row >= 0).astype(jnp.float32)
+        weights = (row >= 0).astype(jnp.float32)
+        return images[index].astype(jnp.float32), labels[index].astype(jnp.int32), weights, weight_of_all
 
     return gather_batch
 
 
-def train_program(network: keras.Model, optimizer: keras.Optimizer | None, mesh: Mesh) -> Callable:
+def train_program(
+    network: keras.Model, optimizer: keras.Optimizer | None, mesh: Mesh, *, one_by_one: bool = False
+) -> Callable:
     """Steps `start` to `stop`: the new values, Σ wᵢlᵢ of each step, float32 [steps], and how many were right."""
     gather_batch = batch_gatherer(mesh)
 
-    def loss(trainable, non_trainable, x, y, weights):
+    def loss(trainable, non_trainable, x, y, weights, weight_of_all):
         logits, non_trainable, penalties = network.stateless_call(
             trainable, non_trainable, x, training=True, return_losses=True
         )
         loss_sum = jnp.sum(weights * cross_entropy(y, logits))
         hits = jnp.sum(weights * (jnp.argmax(logits, -1) == y)).astype(jnp.int32)
-        return loss_sum / jnp.maximum(weights.sum(), 1) + sum(penalties), (non_trainable, loss_sum, hits)
+        return loss_sum / jnp.maximum(weight_of_all, 1) + sum(penalties), (non_trainable, loss_sum, hits)
 
     def loop(values, images, labels, order, start, stop):
         def step(i, carry):
             values, losses, correct = carry
-            x, y, weights = gather_batch(images, labels, order, i)
+            batch = gather_batch(images, labels, order, i)
             (_, (non_trainable, loss_sum, hits)), gradients = jax.value_and_grad(loss, has_aux=True)(
-                values["trainable"], values["non_trainable"], x, y, weights
+                values["trainable"], values["non_trainable"], *batch
             )
             trainable, slots = optimizer.stateless_apply(values["optimizer"], gradients, values["trainable"])
             values = {"trainable": trainable, "non_trainable": non_trainable, "optimizer": slots}
@@ -184,19 +212,20 @@ def train_program(network: keras.Model, optimizer: keras.Optimizer | None, mesh:
 
         # The losses leave step by step: their sum must not depend on how an epoch was cut into calls.
         losses = jnp.zeros(order.shape[0], jnp.float32)
-        return jax.lax.fori_loop(start, stop, step, (values, losses, jnp.int32(0)))
+        carry = (values, losses, jnp.int32(0))
+        return step(start, carry) if one_by_one else jax.lax.fori_loop(start, stop, step, carry)
 
     return one_program(loop, mesh, donate_argnums=0)
 
 
-def evaluate_program(network: keras.Model, mesh: Mesh) -> Callable:
+def evaluate_program(network: keras.Model, mesh: Mesh, *, one_by_one: bool = False) -> Callable:
     """Steps `start` to `stop`: Σ wᵢlᵢ of each step, float32 [steps], and the confusion matrix, int32 [10, 10]."""
     gather_batch = batch_gatherer(mesh)
 
     def loop(values, images, labels, order, start, stop):
         def step(i, carry):
             losses, confusion = carry
-            x, y, weights = gather_batch(images, labels, order, i)
+            x, y, weights, _ = gather_batch(images, labels, order, i)
             logits, _ = network.stateless_call(values["trainable"], values["non_trainable"], x, training=False)
             truth = weights[:, None] * jax.nn.one_hot(y, 10)
             found = truth.T @ jax.nn.one_hot(jnp.argmax(logits, -1), 10)  # zeros and ones: exact in any precision
@@ -204,7 +233,8 @@ def evaluate_program(network: keras.Model, mesh: Mesh) -> Callable:
             return losses.at[i].set(loss_sum), confusion + found.astype(jnp.int32)
 
         losses = jnp.zeros(order.shape[0], jnp.float32)
-        return jax.lax.fori_loop(start, stop, step, (losses, jnp.zeros((10, 10), jnp.int32)))
+        carry = (losses, jnp.zeros((10, 10), jnp.int32))
+        return step(start, carry) if one_by_one else jax.lax.fori_loop(start, stop, step, carry)
 
     return one_program(loop, mesh)
 

@@ -87,4 +87,6 @@ def kind(device: jax.Device) -> str:
 
 
 def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    """What went wrong, without JAX's advice on a variable that our plan sets anew."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first.partition(" (set JAX_PLATFORMS")[0][:300]

@@ -13,6 +13,7 @@ from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Engine, with_others
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.errors import UserError
+from mnist_mlp.models import set_conventions
 
 
 def start(
@@ -35,8 +36,7 @@ def start(
         raise UserError(
             f"expected Keras on {plan.backend}, it already runs on {keras.backend.backend()}; start a new process"
         )
-    keras.config.set_floatx("float32")  # whatever ~/.keras/keras.json says: it would change the numbers
-    keras.config.set_image_data_format("channels_last")
+    set_conventions()
     if plan.backend == "jax":  # the other framework may not be installed, and takes seconds to import
         from mnist_mlp.engine.jax import JaxEngine as CompiledEngine
         from mnist_mlp.engine.jax_devices import attach

@@ -1,0 +1,245 @@
+"""The notebook for Colab: what is committed, and a run from top to bottom in Colab's versions, without a network."""
+
+import ast
+import base64
+import json
+import re
+import shlex
+import shutil
+import subprocess
+
+import pytest
+from conftest import ROOT
+from test_without_tensorflow import WITHOUT_TPU, colab_environment, colab_python
+
+from mnist_mlp import command
+from mnist_mlp.config import PRESETS, Config
+
+FILE = ROOT / "notebooks" / "colab_tpu.ipynb"
+NOTEBOOK = json.loads(FILE.read_text(encoding="utf-8"))
+TEXTS = {cell["id"]: "".join(cell["source"]) for cell in NOTEBOOK["cells"]}
+CODE = {cell["id"]: TEXTS[cell["id"]] for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"}
+STRATEGY = 'STRATEGY = "tpu"'
+
+# Runs a notebook in a kernel of its own Python and writes it with its outputs, also if a cell fails.
+DRIVER = """
+import sys
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+file, output, place = sys.argv[1:]
+notebook = nbformat.read(file, as_version=4)
+nbformat.validate(notebook)
+try:
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": place}}).execute()
+except CellExecutionError:
+    pass
+nbformat.write(notebook, output)
+"""
+LAST = "import sys; print('frameworks in the kernel:', sorted({'jax', 'keras', 'tensorflow'} & set(sys.modules)))"
+
+
+def plain(code):
+    """The code of a cell with `pass` in the place of its commands."""
+    return re.sub(r"^(\s*)!.*$", r"\1pass", code, flags=re.MULTILINE)
+
+
+def commands():
+    """The shell commands of all cells."""
+    return [line for code in CODE.values() for line in re.findall(r"^\s*!(.*)$", code, re.MULTILINE)]
+
+
+def test_it_holds_code_and_no_results():
+    assert (NOTEBOOK["nbformat"], NOTEBOOK["nbformat_minor"]) == (4, 5)
+    assert NOTEBOOK["metadata"] == {
+        "accelerator": "TPU",
+        "colab": {"gpuType": "V5E1", "provenance": []},
+        "kernelspec": {"display_name": "Python 3", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    assert len(TEXTS) == len(NOTEBOOK["cells"])  # the identifiers differ
+    for cell in NOTEBOOK["cells"]:
+        code = {"execution_count": None, "outputs": []} if cell["cell_type"] == "code" else {}
+        assert cell == {
+            "cell_type": cell["cell_type"],
+            "id": cell["id"],
+            "metadata": {},
+            "source": cell["source"],
+            **code,
+        }
+    assert FILE.read_text(encoding="utf-8") == json.dumps(NOTEBOOK, indent=1, ensure_ascii=False) + "\n"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_it_installs_nothing_and_names_no_machine(name):
+    assert not re.search(r"\b(pip|pip3|conda|apt|apt-get|uv)\b", TEXTS[name])
+    assert not re.search(r"""(?:^|[\s"'`(=])(?:/|~/|[A-Za-z]:\\)\w""", TEXTS[name]), "an absolute path"
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_cells_compile_and_import_no_framework(name):
+    """One process owns a TPU: it must not be the notebook's."""
+    tree = ast.parse(plain(CODE[name]))
+    compile(tree, name, "exec")
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module.partition(".")[0])
+    assert imported <= {"json", "matplotlib", "mnist_mlp", "numpy", "os", "pathlib", "sys", "time"}
+
+
+def test_programs_run_on_the_kernels_python_and_the_strategy():
+    programs = [line for line in commands() if "mnist_mlp." in line]
+    names = ("doctor", "train", "evaluate", "predict")
+    assert [re.search(r"mnist_mlp\.(\w+)", line)[1] for line in programs] == [*names]
+    for line in programs:
+        assert line.startswith('"{sys.executable}" -m ') and "--strategy {STRATEGY}" in line
+    assert [code.count("STRATEGY = ") for code in CODE.values() if "STRATEGY = " in code] == [1]
+
+
+def test_flags_to_try_next_exist():
+    flags = re.findall(r"`(--[^`]+)`", TEXTS["reading"])
+    assert len(flags) >= 5
+    for words in flags:
+        command.parse(Config, shlex.split(words), program="train", about="", presets=PRESETS)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """The address of a repository with the files of this working tree, committed or not."""
+    path = tmp_path_factory.mktemp("repository")
+    list_files = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("this is no clone")
+    listed = subprocess.run(list_files, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():  # not yet removed from the index
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, path / name)
+    person = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    for words in (["init", "--quiet"], ["add", "--all"], [*person, "commit", "--quiet", "--message=all"]):
+        subprocess.run(["git", *words], cwd=path, check=True, capture_output=True)
+    return path.as_uri()
+
+
+def execute(place, scratch, *, change=None, **variables):
+    """The outputs of the cells, by name, run in the directory `place`, and of one that is put at the end; `change`
+    replaces one text by another in the one cell where it stands."""
+    notebook = json.loads(json.dumps(NOTEBOOK))
+    if change:
+        (cell,) = (cell for cell in notebook["cells"] if change[0] in "".join(cell["source"]))
+        cell["source"] = "".join(cell["source"]).replace(*change)
+    last = {"id": "last", "metadata": {}, "source": LAST, "execution_count": None, "outputs": []}
+    notebook["cells"].append({"cell_type": "code", **last})
+    before, after = scratch / "before.ipynb", scratch / "after.ipynb"
+    before.write_text(json.dumps(notebook), encoding="utf-8")
+    done = subprocess.run(
+        [colab_python(), "-c", DRIVER, before, after, place],
+        cwd=place,
+        env={**colab_environment(scratch / "home"), **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    cells = json.loads(after.read_text(encoding="utf-8"))["cells"]
+    return {cell["id"]: cell["outputs"] for cell in cells if cell["cell_type"] == "code"}
+
+
+def printed(outputs):
+    return "".join("".join(output.get("text", "")) for output in outputs)
+
+
+def errors(outputs):
+    """The errors of all cells: (cell, traceback)."""
+    return [
+        (name, output["traceback"])
+        for name, found in outputs.items()
+        for output in found
+        if output["output_type"] == "error"
+    ]
+
+
+def pictures(outputs):
+    """The PNG files in the outputs of a cell."""
+    data = [output["data"] for output in outputs if "data" in output]
+    return [base64.b64decode("".join(shown["image/png"])) for shown in data if "image/png" in shown]
+
+
+@pytest.mark.slow
+def test_runs_from_top_to_bottom(repository, tmp_path):
+    place = tmp_path / "content"
+    place.mkdir()
+    cpu = STRATEGY.replace("tpu", "cpu")
+    outputs = execute(place, tmp_path, change=(STRATEGY, cpu), MNIST_MLP_REPOSITORY=repository)
+    assert errors(outputs) == []
+    (run,) = (place / "mnist_mlp" / "runs").iterdir()
+    result = json.loads((run / "result.json").read_text())
+    assert (result["backend"], result["versions"]["keras"], result["dataset"]["name"]) == ("jax", "3.13.2", "digits")
+    assert "verdict  train --strategy=cpu would run on the CPU, jax" in printed(outputs["doctor"])
+    assert "this run uses the embedded digits" in re.sub(r"\s+", " ", printed(outputs["train"]))
+    right = f"{result['test']['correct']} of 360 right = {100 * result['test']['accuracy']:.2f}%"
+    for cell in ("train", "evaluate"):
+        assert right in printed(outputs[cell])
+    assert "asked for cpu, ran on CPU: " in printed(outputs["device"])
+    assert "steps on CPU:0, weights on CPU:0" in printed(outputs["device"])
+    for cell in ("curves", "mistakes"):
+        (picture,) = pictures(outputs[cell])
+        assert picture.startswith(b"\x89PNG") and len(picture) > 20_000
+    assert printed(outputs["last"]) == "frameworks in the kernel: []\n"
+
+
+@pytest.mark.slow
+def test_without_an_address_one_sentence_says_what_to_do(tmp_path):
+    place = tmp_path / "content"
+    place.mkdir()
+    outputs = execute(place, tmp_path)
+    ((cell, said),) = errors(outputs)
+    assert cell == "clone"
+    assert said == ["Fill in REPOSITORY in the settings above (the address that git clone takes), then run all again."]
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_wrong_address_is_said(tmp_path):
+    place = tmp_path / "content"
+    place.mkdir()
+    outputs = execute(place, tmp_path, MNIST_MLP_REPOSITORY=(tmp_path / "nothing").as_uri())
+    ((cell, (said,)),) = errors(outputs)
+    assert cell == "clone" and said.startswith("Expected a clone of mnist_mlp from REPOSITORY = file:")
+
+
+@pytest.mark.slow
+@WITHOUT_TPU
+def test_as_it_is_it_stops_where_there_is_no_tpu(repository, tmp_path):
+    """And inside a clone it takes that clone, without an address."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", repository, clone], check=True, capture_output=True)
+    outputs = execute(clone / "notebooks", tmp_path)
+    assert printed(outputs["clone"]) == f"the code is in {clone}\n"
+    assert "would not run: expected a TPU" in re.sub(r"\s+", " ", printed(outputs["doctor"]))
+    assert "error: --strategy=tpu: expected a TPU" in printed(outputs["train"])
+    ((cell, said),) = errors(outputs)
+    assert cell == "train"
+    assert said == ["Training ended with exit code 2: the lines above say why, and what to do."]
+    assert not (clone / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_run_on_another_device_stops_it(repository, tmp_path):
+    """The check of the device is not an ornament: asked for a TPU, it refuses the result of a CPU."""
+    place = tmp_path / "content"
+    place.mkdir()
+    outputs = execute(
+        place,
+        tmp_path,
+        change=("train --strategy {STRATEGY}", "train --dataset digits --epochs 0 --strategy cpu"),
+        MNIST_MLP_REPOSITORY=repository,
+    )
+    ((cell, (said,)),) = errors(outputs)
+    assert cell == "device" and said.startswith("Expected the run on TPU, received CPU: ")

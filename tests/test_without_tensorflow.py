@@ -1,0 +1,269 @@
+"""No TensorFlow: the package in the versions of a Colab TPU runtime, and here with TensorFlow out of reach."""
+
+import atexit
+import csv
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from mnist_mlp.machine import detect
+
+pytestmark = pytest.mark.slow
+
+# What a Colab TPU runtime has (2026-08), as far as a run needs it; nbclient runs the notebook.
+COLAB = (
+    *("keras==3.13.2", "jax==0.7.2", "jaxlib==0.7.2", "numpy==2.1.3", "tensorflow-datasets==4.9.10"),
+    *("importlib_resources", "absl-py", "pillow", "matplotlib", "ipykernel", "nbclient"),
+)
+WITHOUT_TPU = pytest.mark.skipif(bool(detect().tpu_chips), reason="a TPU is attached")
+
+# Lies on PYTHONPATH as sitecustomize.py: an import of TensorFlow, also one inside `try`, ends the process. Asking
+# whether it is installed is allowed.
+TRAP = """
+import importlib.machinery, os, sys, traceback
+
+class Trap:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            return importlib.machinery.ModuleSpec(name, Trap)
+
+    @staticmethod
+    def create_module(spec):
+        traceback.print_stack(file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(97)
+
+    @staticmethod
+    def exec_module(module):
+        pass
+
+sys.meta_path.insert(0, Trap)
+"""
+IMPORT_ALL = """
+import importlib, json, pkgutil
+import mnist_mlp
+
+missing = {}
+for module in pkgutil.walk_packages(mnist_mlp.__path__, "mnist_mlp."):
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        missing[module.name] = error.name
+print(json.dumps(missing))
+"""
+
+
+def colab_python() -> Path:
+    """The Python of a new environment with Colab's versions, made once for all tests; they are skipped without it."""
+    python, reason = make_colab()
+    if reason:
+        pytest.skip(reason)
+    return python
+
+
+@functools.cache
+def make_colab() -> tuple[Path, str]:
+    """The Python of the environment, and why there is none."""
+    scratch = Path(tempfile.mkdtemp(prefix="mnist_mlp-colab-"))  # 0.9 GB, which tmp_path would keep
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    python = scratch / "bin" / "python"
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return python, "the versions of Colab need Python 3.11 to 3.13"
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--retries=0"]
+    if subprocess.run([*pip, "--dest", scratch, "iniconfig"], capture_output=True).returncode:
+        return python, "no package registry in reach"
+    # Without byte code: the few modules that are imported get theirs then, the many others need none.
+    install = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input", "--no-compile", *COLAB]
+    for command in ([sys.executable, "-m", "venv", scratch], install):
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return python, ""
+
+
+def colab_environment(home: Path) -> dict[str, str]:
+    """The environment variables there: nothing on the network answers, and the caches below `home` are empty."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
+    nowhere = "http://127.0.0.1:9"  # the port of a service that no machine offers: refused at once
+    return {**kept, "HOME": str(home), "LANG": "C.UTF-8", "http_proxy": nowhere, "https_proxy": nowhere}
+
+
+def run(command, environment):
+    """A command in the clone's directory, as on Colab: the package is not installed there."""
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory):
+    """`there(program, *flags)` runs a program of the package in Colab's versions."""
+    python, environment = colab_python(), colab_environment(tmp_path_factory.mktemp("home"))
+    return lambda program, *flags: run([python, "-m", f"mnist_mlp.{program}", *flags], environment)
+
+
+@pytest.fixture(scope="module")
+def here():
+    """The same in this environment, with TensorFlow."""
+
+    def run_here(program, *flags):
+        command = [sys.executable, "-m", f"mnist_mlp.{program}", *flags]
+        return run([*command, "--strategy=cpu", "--backend=tensorflow"], os.environ)
+
+    return run_here
+
+
+@pytest.fixture(scope="module")
+def run_there(there, tmp_path_factory):
+    """The directory of a run by JAX there."""
+    path = tmp_path_factory.mktemp("there") / "run"
+    done = there("train", "--preset=smoke", f"--run_dir={path}")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def run_here(here, tmp_path_factory):
+    """The directory of a run by TensorFlow here."""
+    path = tmp_path_factory.mktemp("here") / "run"
+    done = here("train", "--dataset=digits", "--epochs=3", f"--run_dir={path}")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def result_of(path):
+    return json.loads((path / "result.json").read_text())
+
+
+def evaluated(place, path):
+    """What `evaluate` gives at a place; the counts are those of the training run, or it says so."""
+    done = place("evaluate", f"--run_dir={path}", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "not the counts" not in done.stderr
+    return json.loads(done.stdout)
+
+
+def predicted(place, path, digits):
+    """The confusion matrix of what `predict` gives at a place."""
+    done = place("predict", f"--run_dir={path}")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    confusion = np.zeros((10, 10), int)
+    np.add.at(confusion, (digits.test.labels, [int(row["class"]) for row in rows]), 1)
+    return confusion.tolist()
+
+
+def test_all_but_the_tensorflow_engine_can_be_imported(tmp_path):
+    environment = {**colab_environment(tmp_path), "KERAS_BACKEND": "jax"}
+    done = run([colab_python(), "-c", IMPORT_ALL], environment)
+    assert done.returncode == 0, done.stderr
+    modules = ("mnist_mlp.engine.tensorflow", "mnist_mlp.engine.tensorflow_devices")
+    assert json.loads(done.stdout) == dict.fromkeys(modules, "tensorflow")
+
+
+def test_trains_on_jax_without_a_word(run_there):
+    result = result_of(run_there)
+    assert (result["backend"], result["versions"]["keras"], result["versions"]["jax"]) == ("jax", "3.13.2", "0.7.2")
+    assert "tensorflow" not in result["versions"]
+    assert (result["device"]["requested"], result["device"]["step_on"]) == ("auto", ["CPU:0"])
+    assert result["device"]["notes"] == []
+    assert result["test"]["accuracy"] > 0.9
+
+
+def test_evaluates_and_predicts_its_own_run(there, run_there, digits):
+    confusion = result_of(run_there)["test"]["confusion"]
+    assert evaluated(there, run_there)["test"]["confusion"] == confusion
+    assert predicted(there, run_there, digits) == confusion
+
+
+def test_jax_there_reads_a_run_of_tensorflow(there, run_here, digits):
+    trained = result_of(run_here)
+    assert (trained["backend"], trained["test"]["total"]) == ("tensorflow", 360)
+    result = evaluated(there, run_here)
+    assert (result["backend"], result["versions"]["keras"]) == ("jax", "3.13.2")
+    assert result["test"]["confusion"] == trained["test"]["confusion"]
+    assert result["test"]["loss"] == pytest.approx(trained["test"]["loss"], rel=1e-5)
+    assert predicted(there, run_here, digits) == trained["test"]["confusion"]
+
+
+def test_tensorflow_here_reads_a_run_of_jax(here, run_there, digits):
+    trained = result_of(run_there)
+    result = evaluated(here, run_there)
+    assert result["backend"] == "tensorflow"
+    assert result["test"]["confusion"] == trained["test"]["confusion"]
+    assert result["test"]["loss"] == pytest.approx(trained["test"]["loss"], rel=1e-5)
+    assert predicted(here, run_there, digits) == trained["test"]["confusion"]
+
+
+def test_doctor_says_that_the_cpu_works(there):
+    done = there("doctor", "--strategy=cpu")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verdict  train --strategy=cpu would run on the CPU, jax, 1 replica" in done.stdout
+    assert "probes   jax          ✓ CPU:0" in done.stdout
+    assert "not installed, though a run needs it" not in done.stdout
+
+
+@WITHOUT_TPU
+def test_doctor_says_that_there_is_no_tpu(there):
+    done = there("doctor", "--strategy=tpu")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "verdict  train --strategy=tpu would not run: expected a TPU" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "flag, answer",
+    [
+        pytest.param(
+            "--strategy=tpu",
+            "error: --strategy=tpu: expected a TPU, none is attached to this machine; type --strategy=cpu\n",
+            marks=WITHOUT_TPU,
+        ),
+        ("--backend=tensorflow", "error: TensorFlow is not installed; type pip install 'tensorflow>=2.18'\n"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(there, tmp_path, flag, answer):
+    done = there("train", flag, "--dataset=digits", f"--run_dir={tmp_path / 'run'}")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", answer)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def trapped(tmp_path):
+    """`trapped(*arguments)` runs this Python where an import of TensorFlow ends it with exit code 97."""
+    (tmp_path / "trap").mkdir()
+    (tmp_path / "trap" / "sitecustomize.py").write_text(TRAP)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "trap")}
+    return lambda *arguments: run([sys.executable, *arguments], environment)
+
+
+def test_the_trap_holds(trapped):
+    code = "import importlib.util\nassert importlib.util.find_spec('tensorflow')\n"
+    assert trapped("-c", code).returncode == 0
+    assert trapped("-c", f"{code}try:\n    import tensorflow.nn\nexcept Exception:\n    pass").returncode == 97
+
+
+def test_a_run_on_jax_leaves_an_installed_tensorflow_alone(trapped, tmp_path):
+    """Importing it would cost seconds, and on a machine with a TPU it would take hold of the device."""
+    flags = ("--strategy=cpu", "--backend=jax", f"--run_dir={tmp_path / 'run'}")
+    train = ("--dataset=digits", "--epochs=2", "--validation_fraction=0.1")
+    for program, *more in (("train", *train), ("evaluate",), ("predict",), ("evaluate", "--batch_size=7")):
+        done = trapped("-m", f"mnist_mlp.{program}", *flags, *more)
+        assert done.returncode == 0, f"{program}\n{done.stderr}"
+    result = result_of(tmp_path / "run")
+    assert (result["backend"], result["test"]["total"]) == ("jax", 360)

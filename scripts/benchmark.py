@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measures this project against the lecture's own program, alternately, in one run.
+"""Measures this project against the lecture's own program, or its two backends, alternately, in one run.
 
-usage: scripts/benchmark.py [--runs N] [--epochs E] [--preset default|lecture] [--data_dir DIR]
+usage: scripts/benchmark.py [--against plain|jax] [--runs N] [--epochs E] [--preset default|lecture] [--data_dir DIR]
 
 Both train the 109,386-parameter network at batch 32 and score it on the test images, each as a process of its own.
 "plain" is the lecture's program (Model.fit, data in NumPy arrays, progress off): on raw pixels as on the slide with
---preset lecture, else on x / 255.0 as it is usually written. Without MNIST in --data_dir (default: $MNIST_DATA_DIR)
-both get random images of MNIST's shape.
+--preset lecture, else on x / 255.0 as it is usually written. "jax" is ours on that backend. Without MNIST in
+--data_dir (default: $MNIST_DATA_DIR) both get random images of MNIST's shape.
 Printed: the median, minimum and maximum of n runs, and the ratios pair by pair. `epoch` is a steady one: the
 median of a run's epochs after the first, which compiles.
 """
@@ -67,7 +67,7 @@ from mnist_mlp.train import train_and_evaluate
 with np.load(sys.argv[1]) as data:
     dataset = Dataset("random", sys.argv[1], Split(data["x_train"], data["y_train"]),
                       Split(data["x_test"], data["y_test"]), (), False)
-config = dataclasses.replace(PRESETS[sys.argv[3]], strategy="cpu", epochs=int(sys.argv[2]))
+config = dataclasses.replace(PRESETS[sys.argv[3]], strategy="cpu", backend=sys.argv[5], epochs=int(sys.argv[2]))
 result = train_and_evaluate(config, Path(sys.argv[4]), dataset=dataset, say=lambda text: None)
 print(json.dumps(result.to_dict()))
 """
@@ -75,6 +75,9 @@ print(json.dumps(result.to_dict()))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--against", default="plain", choices=("plain", "jax"), help="what ours on TensorFlow is held to"
+    )
     parser.add_argument("--runs", type=int, default=5, help="pairs of runs")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--preset", default="default", choices=("default", "lecture"))
@@ -82,7 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         npz, name = make_npz(arguments.data_dir, Path(scratch))
-        found: dict[str, list[dict[str, float]]] = {"ours": [], "plain": []}
+        found: dict[str, list[dict[str, float]]] = {"ours": [], arguments.against: []}
         for run in range(arguments.runs):
             # Alternately, and in turn the first, so that a drift of the machine falls on both.
             for program in sorted(found, reverse=bool(run % 2)):
@@ -121,16 +124,20 @@ def commands(npz: Path, arguments: argparse.Namespace, run_dir: Path) -> dict[st
     """The two programs as command lines. Ours is the program that users type where MNIST is there."""
     epochs = str(arguments.epochs)
     preset = arguments.preset
-    ours = [sys.executable, "-m", "mnist_mlp.train", f"--preset={preset}", "--strategy=cpu", "--dataset=mnist"]
-    ours += [f"--data_dir={npz.parent}", f"--epochs={epochs}", f"--run_dir={run_dir}", "--json"]
-    if not arguments.data_dir:
-        ours = [sys.executable, "-c", OURS, str(npz), epochs, preset, str(run_dir)]
-    return {"ours": ours, "plain": [sys.executable, "-c", PLAIN, str(npz), epochs, preset]}
+    programs = {"plain": [sys.executable, "-c", PLAIN, str(npz), epochs, preset]}
+    for program, backend in (("ours", "tensorflow"), ("jax", "jax")):
+        place = f"{run_dir}-{backend}"
+        ours = [sys.executable, "-m", "mnist_mlp.train", f"--preset={preset}", "--strategy=cpu", f"--backend={backend}"]
+        ours += ["--dataset=mnist", f"--data_dir={npz.parent}", f"--epochs={epochs}", f"--run_dir={place}", "--json"]
+        if not arguments.data_dir:
+            ours = [sys.executable, "-c", OURS, str(npz), epochs, preset, place, backend]
+        programs[program] = ours
+    return programs
 
 
 def measure(command: list[str]) -> dict[str, float]:
     """Runs a program and reads what it printed last: seconds of the process and of an epoch, memory, accuracy."""
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}  # ours sets it anew
     began = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     process = time.perf_counter() - began
@@ -157,11 +164,12 @@ def measure(command: list[str]) -> dict[str, float]:
 
 def table(found: dict[str, list[dict[str, float]]], name: str, arguments: argparse.Namespace) -> str:
     """The figures as Markdown."""
+    other = arguments.against
     lines = [
         f"{name}, preset {arguments.preset}, batch 32, {arguments.epochs} epochs, CPU, "
         f"n = {arguments.runs} pairs of processes",
         "",
-        "| figure | ours: median (min–max) | plain: median (min–max) | plain / ours, pair by pair |",
+        f"| figure | ours: median (min–max) | {other}: median (min–max) | {other} / ours, pair by pair |",
         "|---|---|---|---|",
     ]
     for figure, unit, scale in (
@@ -170,7 +178,7 @@ def table(found: dict[str, list[dict[str, float]]], name: str, arguments: argpar
         ("memory", "MB", 1),
         ("accuracy", "%", 100),
     ):
-        ours, plain = ([scale * run[figure] for run in found[program]] for program in ("ours", "plain"))
+        ours, plain = ([scale * run[figure] for run in found[program]] for program in ("ours", other))
         ratio = "–" if unit == "%" else spread([p / o for o, p in zip(ours, plain, strict=True)], "")
         lines.append(f"| {figure} | {spread(ours, unit)} | {spread(plain, unit)} | {ratio} |")
     parts = ", ".join(

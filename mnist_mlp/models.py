@@ -189,10 +189,10 @@ def load(file: Path) -> keras.Model:
         raise UserError(f"{file}: expected the model of a run, received: {error.strerror or error}") from None
     except Exception as error:  # whatever a damaged part makes Keras raise
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
-        if not damaged and wrote and wrote != keras.__version__:
-            remedy = f"type pip install keras=={wrote}"
+        if not damaged and wrote not in ("", keras.__version__):
             raise UserError(
-                f"{file}: Keras {wrote} wrote it, {keras.__version__} cannot read it ({first}); {remedy}"
+                f"{file}: written by Keras {wrote}, Keras {keras.__version__} cannot read it ({first}); "
+                f"type pip install keras=={wrote}"
             ) from None
         raise UserError(f"{file} is damaged ({first}); train again into a new directory") from None
     shapes = (getattr(model, "input_shape", None), getattr(model, "output_shape", None))

@@ -1,5 +1,8 @@
 """The engines against each other and against NumPy."""
 
+import contextlib
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from mnist_mlp import models
 from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import Split, batch_order
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Attached
+from mnist_mlp.engine import Attached, check_places
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.tensorflow import TensorFlowEngine
 from mnist_mlp.engine.tensorflow_devices import attach
@@ -148,6 +151,23 @@ def test_a_program_that_ran_elsewhere_is_refused(digits):
     engine = TensorFlowEngine(models.build("softmax"), None, {"test": digits.test}, 32, Attached("GPU: made up"))
     with pytest.raises(UserError, match="expected the weights on GPU: made up .*, found CPU:0; type --strategy=cpu"):
         engine.compile()
+
+
+@pytest.mark.parametrize(
+    "weights_on, step_on, words",
+    [
+        (["GPU:0", "GPU:1"], ["GPU:0", "GPU:1"], ""),
+        (["GPU:0", "GPU:1"], ["GPU:0", "CPU:0"], "expected the compiled step on GPU: 2 × X .*, found GPU:0, CPU:0"),
+        (["CPU:0", "GPU:1"], ["GPU:0", "GPU:1"], "expected the weights on GPU: 2 × X .*, found CPU:0, GPU:1"),
+        (["GPU:0"], ["GPU:0", "GPU:1"], "expected the weights on GPU: 2 × X .2 replicas., found GPU:0"),
+        (["GPU:0", "GPU:1"], [], "expected the compiled step on GPU: 2 × X .2 replicas., found"),
+    ],
+)
+def test_what_ended_elsewhere_is_an_error(weights_on, step_on, words):
+    attached = Attached("GPU: 2 × X", replicas=2)
+    engine = SimpleNamespace(attached=attached, weights_on=weights_on, step_on=step_on)
+    with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
+        check_places(engine)
 
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)

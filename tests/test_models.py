@@ -1,5 +1,8 @@
 """Parameters, initial weights and what a saved model contains."""
 
+import json
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -126,3 +129,38 @@ def test_bfloat16_keeps_float32_weights_and_logits():
     assert {variable.dtype for variable in model.variables} == {"float32"}
     assert model.get_layer("hidden_1").compute_dtype == "bfloat16"
     assert models.to_logits(model).output.dtype == "float32"
+
+
+def rewritten(file, changed, target):
+    """A copy of a .keras file with some of its parts changed: `changed` maps a name to what becomes of its bytes."""
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(target, "w") as copy:
+        for part in archive.infolist():
+            copy.writestr(part, changed.get(part.filename, lambda content: content)(archive.read(part)))
+    return target
+
+
+def test_a_saved_model_has_no_setting_that_an_older_keras_does_not_know(tmp_path):
+    """Keras 3.15 gives GlorotUniform input_axes=None, which 3.13 refuses."""
+    models.save(models.build("mlp"), tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        assert b"_axes" not in archive.read("config.json")
+    assert models.load(tmp_path / "model.keras").count_params() == 109_386
+
+
+def test_a_model_of_another_keras_is_not_called_damaged(tmp_path):
+    models.save(models.build("softmax"), tmp_path / "model.keras")
+
+    def newer(content):
+        return json.dumps(json.loads(content) | {"keras_version": "99.1"}).encode()
+
+    def stranger(content):
+        return content.replace(b"GlorotUniform", b"GlorotUnheard")
+
+    file = rewritten(
+        tmp_path / "model.keras", {"metadata.json": newer, "config.json": stranger}, tmp_path / "newer.keras"
+    )
+    with pytest.raises(UserError, match=r"written by Keras 99.1, .* cannot read it .*; type pip install keras==99.1"):
+        models.load(file)
+    file = rewritten(tmp_path / "model.keras", {"config.json": stranger}, tmp_path / "damaged.keras")
+    with pytest.raises(UserError, match="is damaged"):
+        models.load(file)

@@ -72,7 +72,7 @@ class Config:
     worker_index: int | None = option(
         None, "place of this process among the workers; 0, the chief, reports and writes", kind=int, low=0, high=9999
     )
-    patience: int = option(300, "seconds to wait for a TPU, or for the other workers", low=1, high=86_400)
+    start_timeout: int = option(300, "seconds to wait for a TPU, and for the other workers", low=1, high=86_400)
     engine: str = option(
         "compiled", "compiled: an epoch is one program; fit: plain Model.fit", choices=("compiled", "fit")
     )
@@ -82,6 +82,8 @@ class Config:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.engine == "fit" and self.strategy == "multiworker":
+            raise UserError("--engine=fit does not go with --strategy=multiworker; type --engine=compiled")
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""

@@ -40,7 +40,7 @@ class Plan:
     """What to run on. `environment` must be set before the framework is imported."""
 
     backend: str  # the Keras backend
-    strategy: str  # "cpu", "gpu", "tpu" or "multiworker"
+    device: str  # "cpu", "gpu" or "tpu"
     requested: str  # what the user asked for
     environment: Mapping[str, str]
     replicas: int | None = 1  # on this machine; None: one on each device that the framework finds
@@ -49,6 +49,11 @@ class Plan:
     workers: tuple[str, ...] = ()
     worker_index: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def strategy(self) -> str:
+        """What the plan is called among the strategies."""
+        return "multiworker" if self.workers else self.device
 
     @property
     def chief(self) -> bool:
@@ -97,13 +102,11 @@ def on_best(request: Request, seen: Seen) -> Plan:
 
 def on_cpu(request: Request, seen: Seen) -> Plan:
     """The CPU, as one device or split into `--replicas` logical ones."""
-    backend = pick_backend(request, seen, tensorflow_problem(seen), jax_problem(seen))
-    chosen = Plan(backend, "cpu", request.strategy, environment(backend, "cpu"), request.replicas or 1)
-    if backend == "tensorflow" and "tensorflow-tpu" in seen.installed:
-        # It looks for a TPU by asking the metadata service, for minutes, and has no XLA for a CPU (tensorflow#88960).
-        without = {**chosen.environment, "TPU_SKIP_MDS_QUERY": "1"}
-        return dataclasses.replace(chosen, environment=without, xla=False)
-    return chosen
+    backend = pick_backend(request, seen, "cpu", tensorflow_problem(seen), jax_problem(seen))
+    replicas = request.replicas or 1
+    return Plan(
+        backend, "cpu", request.strategy, environment(backend, "cpu", seen), replicas, xla=has_xla(backend, seen)
+    )
 
 
 def on_gpu(request: Request, seen: Seen) -> Plan:
@@ -122,11 +125,11 @@ def on_gpu(request: Request, seen: Seen) -> Plan:
         raise UserError(
             f"--replicas={count}: expected at most the {len(visible)} visible GPUs; type --replicas={len(visible)}"
         )
-    backend = pick_backend(request, seen, tensorflow_problem(seen, cuda=True), jax_problem(seen, "cuda12"))
+    backend = pick_backend(request, seen, "gpu", tensorflow_problem(seen, cuda=True), jax_problem(seen, "cuda12"))
     notes: tuple[str, ...] = ()
     if count < len(visible) and request.replicas is None:
         notes = (f"{len(visible)} GPUs are visible, one of them is used; --strategy=mirrored takes them all",)
-    environment_ = environment(backend, "gpu") | {"CUDA_VISIBLE_DEVICES": ",".join(visible[:count])}
+    environment_ = environment(backend, "gpu", seen) | {"CUDA_VISIBLE_DEVICES": ",".join(visible[:count])}
     return Plan(backend, "gpu", request.strategy, environment_, count, notes=notes)
 
 
@@ -141,7 +144,7 @@ def on_tpu(request: Request, seen: Seen) -> Plan:
             "tensorflow",
             "tpu",
             request.strategy,
-            environment("tensorflow", "cpu"),
+            environment("tensorflow", "cpu", seen),
             request.replicas,
             tpu=request.tpu,
         )
@@ -150,11 +153,8 @@ def on_tpu(request: Request, seen: Seen) -> Plan:
     if seen.tpu_holder:
         remedy = "choose Runtime → Restart session" if seen.host == "colab" else f"type kill {seen.tpu_holder}"
         raise UserError(f"{prefix(request)}process {seen.tpu_holder} holds the TPU, which serves one; {remedy}")
-    backend = pick_backend(request, seen, tpu_tensorflow_problem(seen), jax_problem(seen, "tpu"))
-    set_before = environment(backend, "tpu")
-    if backend == "tensorflow":
-        set_before["TF_PLUGGABLE_DEVICE_LIBRARY_PATH"] = seen.libtpu
-    return Plan(backend, "tpu", request.strategy, set_before, request.replicas, tpu="local")
+    backend = pick_backend(request, seen, "tpu", tpu_tensorflow_problem(seen), jax_problem(seen, "tpu"))
+    return Plan(backend, "tpu", request.strategy, environment(backend, "tpu", seen), request.replicas, tpu="local")
 
 
 def no_tpu(seen: Seen) -> str:
@@ -172,34 +172,40 @@ def no_tpu(seen: Seen) -> str:
 
 
 def on_workers(request: Request, seen: Seen) -> Plan:
-    """Several processes, each with all GPUs that it sees, else with its CPU."""
+    """Several processes, each with its TPU (on JAX) or all GPUs that it sees, else with its CPU."""
     if request.replicas is not None:
         raise UserError("--replicas does not go with --strategy=multiworker: each worker is one; leave it out")
     cluster = workers.cluster(request.workers, request.worker_index, seen.tf_config)
-    gpus = visible_gpus(seen)
-    needs = (tensorflow_problem(seen, cuda=bool(gpus)), jax_problem(seen, "cuda12" if gpus else ""))
-    backend = pick_backend(request, seen, *needs)
+    if seen.tpu_chips and request.backend != "tensorflow" and not jax_problem(seen, "tpu"):
+        backend, device = "jax", "tpu"
+    else:
+        device = "gpu" if visible_gpus(seen) else "cpu"
+        cuda = device == "gpu"
+        problems = (tensorflow_problem(seen, cuda=cuda), jax_problem(seen, "cuda12" if cuda else ""))
+        backend = pick_backend(request, seen, device, *problems)
     if backend == "jax" and seen.host:
         # Their variables look like a cluster's, which jax.distributed then searches for minutes (jax#40854).
         raise UserError(
             f"--strategy=multiworker: JAX must not look for other machines on {seen.host.capitalize()}; "
             "type --strategy=auto"
         )
-    set_before = environment(backend, "gpu" if gpus else "cpu")
+    set_before = environment(backend, device, seen)
     if backend == "tensorflow":
         set_before["TF_CONFIG"] = cluster.tf_config()
+    replicas = 1 if device == "cpu" else None
     return Plan(
         backend,
-        "multiworker",
+        device,
         request.strategy,
         set_before,
-        None if gpus else 1,
+        replicas,
+        xla=has_xla(backend, seen),
         workers=cluster.workers,
         worker_index=cluster.index,
     )
 
 
-def pick_backend(request: Request, seen: Seen, tensorflow: str, jax: str) -> str:
+def pick_backend(request: Request, seen: Seen, device: str, tensorflow: str, jax: str) -> str:
     """The backend asked for, or the first that can be used; each problem is "" or what to say. Raises `UserError`."""
     problems = {"tensorflow": tensorflow, "jax": jax}
     for backend in problems if request.backend == "auto" else [request.backend]:
@@ -209,7 +215,7 @@ def pick_backend(request: Request, seen: Seen, tensorflow: str, jax: str) -> str
     if request.backend != "auto":
         raise UserError(f"{flag}{problems[request.backend]}")
     # One remedy: what is there is mended; where nothing is, TensorFlow, but on a TPU JAX, which needs the least.
-    if request.strategy == "tpu":
+    if device == "tpu":
         jax_first = "tensorflow-tpu" not in seen.installed
     else:
         jax_first = NOT_INSTALLED in tensorflow and NOT_INSTALLED not in jax
@@ -222,7 +228,12 @@ def prefix(request: Request) -> str:
     return "" if request.strategy == "auto" else f"--strategy={request.strategy}: "
 
 
-def environment(backend: str, device: str) -> dict[str, str]:
+def has_xla(backend: str, seen: Seen) -> bool:
+    """Whether the backend has its compiler: tensorflow-tpu has none for a CPU (tensorflow#88960)."""
+    return backend == "jax" or "tensorflow-tpu" not in seen.installed
+
+
+def environment(backend: str, device: str, seen: Seen) -> dict[str, str]:
     """What must stand in the environment before the framework is imported."""
     found = {"KERAS_BACKEND": backend}
     if backend == "jax":
@@ -230,11 +241,14 @@ def environment(backend: str, device: str) -> dict[str, str]:
         return found | {"JAX_PLATFORMS": {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}[device]}
     if device == "cpu":
         # -1 hides the GPUs, so that the CPU is what really runs and no GPU memory is taken.
-        return found | {"CUDA_VISIBLE_DEVICES": "-1"}
+        found |= {"CUDA_VISIBLE_DEVICES": "-1"}
+        # tensorflow-tpu looks for a TPU by asking the metadata service, for minutes where there is none.
+        return found | ({"TPU_SKIP_MDS_QUERY": "1"} if "tensorflow-tpu" in seen.installed else {})
     if device == "tpu":  # the recipe of Keras' SparseCore tutorial (2025-09)
         return found | {
             "PJRT_DEVICE": "TPU",
             "NEXT_PLUGGABLE_DEVICE_USE_C_API": "true",
+            "TF_PLUGGABLE_DEVICE_LIBRARY_PATH": seen.libtpu,
             "TF_XLA_FLAGS": "--tf_mlir_enable_mlir_bridge=true "
             "--tf_mlir_enable_convert_control_to_data_outputs_pass=true "
             "--tf_mlir_enable_merge_control_flow_pass=true",

@@ -1,7 +1,8 @@
 """Says what is attached, what is installed, what each --strategy would do here and why, and what is known to go wrong.
 
 It asks the frameworks that a run would take, each in a process of its own, for at most 15 seconds. Exit code: 0 if
-`train` with the same flags would work, else 2. --explain takes an error message and says what it means.
+nothing was found that stops `train` with the same flags (other workers, and a TPU elsewhere, are not asked), else 2.
+--explain takes an error message and says what it means.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ def strategy_section(plan: Plan | UserError, seen: Seen) -> dict[str, Any]:
     """A plan, or why there is none, as JSON values."""
     if isinstance(plan, UserError):
         return {"accepted": False, "refusal": str(plan)}
-    return {"accepted": True, "device": probes.device_of(plan, seen), **dataclasses.asdict(plan)}
+    return {"accepted": True, "strategy": plan.strategy, **dataclasses.asdict(plan)}
 
 
 def probe_section(answer: probes.Answer) -> dict[str, Any]:

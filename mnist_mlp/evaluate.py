@@ -31,7 +31,7 @@ class Options:
     backend: str = option_of(Config, "backend")
     replicas: int | None = option_of(Config, "replicas")
     tpu: str = option_of(Config, "tpu")
-    patience: int = option_of(Config, "patience")
+    start_timeout: int = option_of(Config, "start_timeout")
     json: bool = option_of(Config, "json")
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
         lambda: None,
         splits,
         batch_size,
-        patience=options.patience,
+        start_timeout=options.start_timeout,
     )
     engine.compile()
     laps.end("compile")

@@ -42,7 +42,7 @@ class Options:
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
     tpu: str = option_of(Config, "tpu")
-    patience: int = option_of(Config, "patience")
+    start_timeout: int = option_of(Config, "start_timeout")
 
     def __post_init__(self) -> None:
         check(self)
@@ -102,7 +102,7 @@ def predict(options: Options) -> tuple[str, np.ndarray]:
         lambda: None,
         {},
         options.batch_size,
-        patience=options.patience,
+        start_timeout=options.start_timeout,
     )
     probabilities = engine.predict(images)
     if not np.isfinite(probabilities).all():

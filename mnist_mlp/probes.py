@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-from mnist_mlp.devices import Plan, visible_gpus
+from mnist_mlp.devices import Plan
 from mnist_mlp.errors import UserError
 from mnist_mlp.machine import Seen
 
@@ -124,17 +124,10 @@ def questions(plans: Mapping[str, Plan | UserError], asked: str, seen: Seen) -> 
         plan = plans[strategy]
         if isinstance(plan, UserError) or plan.tpu not in ("", "local") or plan.backend in found:
             continue
-        device = device_of(plan, seen)
-        count = (plan.replicas or 1) if device != "cpu" else 1  # the parts of a CPU come about later
-        found[plan.backend] = Question(plan.backend, device, plan.environment, count, plan.xla, bool(seen.tpu_chips))
+        count = (plan.replicas or 1) if plan.device != "cpu" else 1  # the parts of a CPU come about later
+        xla = plan.xla and plan.device != "tpu"  # which TensorFlow's strategy for TPUs calls itself
+        found[plan.backend] = Question(plan.backend, plan.device, plan.environment, count, xla, bool(seen.tpu_chips))
     return found
-
-
-def device_of(plan: Plan, seen: Seen) -> str:
-    """The kind of device that a plan computes on: "cpu", "gpu" or "tpu"."""
-    if plan.strategy == "multiworker":
-        return "gpu" if visible_gpus(seen) else "cpu"
-    return plan.strategy
 
 
 def ask(questions: Mapping[str, Question], seconds: float = SECONDS) -> dict[str, Answer]:
@@ -208,8 +201,9 @@ def answer(question: Question, child: Child, deadline: float, seconds: float) ->
         if line.startswith(MARK):
             return judge(question, json.loads(line.removeprefix(MARK)), printed)
     if late:
-        patience = ", which a TPU may need at its first start: train waits --patience seconds"
-        error = f"{question.backend} did not answer within {seconds:g} s{patience if question.device == 'tpu' else ''}"
+        error = f"{question.backend} did not answer within {seconds:g} s"
+        if question.device == "tpu":
+            error += ", which a TPU may need at its first start: train waits --start_timeout seconds"
     else:
         error = f"{question.backend} {last_words(child.process.returncode, printed)}"
     return Answer(error, question.device, printed=printed)

@@ -40,7 +40,9 @@ class Result:
     learning_rate: float
     epochs: list[dict[str, Any]]  # epoch, loss, accuracy, seconds, and validation_* where images were kept for it
     test: dict[str, Any]  # correct, total, accuracy, interval, loss, confusion, per_class
-    device: dict[str, Any]  # requested, strategy, actual, weights_on, step_on, replicas, workers, xla, notes
+    device: dict[
+        str, Any
+    ]  # requested, strategy, actual, weights_on, step_on, replicas, workers, worker_index, xla, notes
     precision: str
     backend: str
     engine: str
@@ -124,6 +126,7 @@ def device_block(plan: Plan, engine: Engine) -> dict[str, Any]:
         "step_on": engine.step_on,
         "replicas": attached.replicas,
         "workers": max(1, len(plan.workers)),
+        "worker_index": plan.worker_index,
         "xla": engine.xla,
         "notes": list(attached.notes),
     }

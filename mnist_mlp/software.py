@@ -37,10 +37,14 @@ def tpu_tensorflow_problem(seen: Seen) -> str:
     if not version:
         what = f"{wheels[0]} {seen.installed[wheels[0]]} is built without TPUs" if wheels else "it is not installed"
         return f"TensorFlow: {what}; type {TPU_ENVIRONMENT}"
-    libtpu = seen.installed.get("libtpu", "none")
-    fitting = TPU_PAIRS.get(version, libtpu)
-    if libtpu != fitting or not seen.libtpu:
-        return f"tensorflow-tpu {version} needs libtpu {fitting}, found {libtpu}; type pip install libtpu==0.0.10"
+    libtpu, fitting = seen.installed.get("libtpu", ""), TPU_PAIRS.get(version, "")
+    if not libtpu or (fitting and libtpu != fitting):
+        needed, found = f"libtpu {fitting}".rstrip(), libtpu or "none"
+        remedy = f"libtpu=={fitting}" if fitting else f"tensorflow-tpu=={version}"  # which brings its own
+        return f"tensorflow-tpu {version} needs {needed}, found {found}; type pip install {remedy}"
+    if not seen.libtpu:
+        remedy = f"pip install --force-reinstall libtpu=={libtpu}"
+        return f"libtpu {libtpu} is installed without its file libtpu.so; type {remedy}"
     return version_problem(seen, "TensorFlow", "tensorflow-tpu", TPU_ENVIRONMENT)
 
 
@@ -54,10 +58,9 @@ def jax_problem(seen: Seen, extra: str = "") -> str:
         return f"JAX {seen.installed['jax']} is installed without CUDA; type {remedy}"
     if extra == "tpu" and "libtpu" not in seen.installed:
         return f"JAX {seen.installed['jax']} is installed without libtpu; type {remedy}"
-    if extra == "tpu" and "tensorflow-tpu" in seen.installed:  # jax#29989
-        return (
-            f"tensorflow-tpu has put its own libtpu in JAX's place; type pip uninstall -y tensorflow-tpu, then {remedy}"
-        )
+    tensorflows = TPU_PAIRS.get(seen.installed.get("tensorflow-tpu", ""))
+    if extra == "tpu" and seen.installed["libtpu"] == tensorflows:  # jax#29989
+        return f"libtpu {tensorflows} is that of tensorflow-tpu, JAX needs another; type {remedy}"
     return ""
 
 

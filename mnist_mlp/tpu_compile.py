@@ -1,5 +1,5 @@
 """Compiles what `train` would run on a TPU with the real TPU compiler (libtpu), on a machine without one, and checks
-that its chips would share the work rightly: none talks on its own, several sum their gradients and move nothing larger.
+that its chips would share the work rightly: one communicates with none, several sum their gradients and no more.
 
 Nothing is run on a TPU: what compiles may still be slow there, or fail. The flags are those of `train`; of its backends
 and engines this is always JAX, compiled. Bytes are those on one core. FLOPs are XLA's own count for one core in one

@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     stream = sys.stderr if config.json else sys.stdout
     run_dir = path_of("run_dir", config.run_dir) if config.run_dir else rundir.default_path(config)
     result = train_and_evaluate(config, run_dir, say=lambda text: print(text, file=stream, flush=True))
-    if config.json and devices.plan(config).chief:
+    if config.json and result.device["worker_index"] == 0:
         print(json.dumps(result.to_dict(), allow_nan=False))
 
 
@@ -49,9 +49,8 @@ def train_and_evaluate(
 ) -> Result:
     """One whole run: what `python -m mnist_mlp.train` does.
 
-    `run_dir` must be new or empty; if the run fails, nothing is left in it. `dataset` replaces what the config
-    names with images of your own. `say` gets the report, piece by piece. Raises `UserError`.
-
+    `run_dir` must be new or empty; if the run fails, nothing is left in it (unless it is killed). `dataset` replaces
+    what the config names with images of your own. `say` gets the report, piece by piece. Raises `UserError`.
     Of several workers only the chief reports and writes `run_dir`; all return the result.
     """
     laps = Laps()
@@ -77,7 +76,7 @@ def train_and_evaluate(
             partial(models.make_optimizer, config.optimizer, config.learning_rate),
             splits,
             config.batch_size,
-            patience=config.patience,
+            start_timeout=config.start_timeout,
         )
         result = result_before_training(config, plan, dataset, splits, engine)
         del dataset, train, validation, splits  # the engine has them
@@ -106,11 +105,11 @@ def meet_other_workers(plan: devices.Plan, config: Config, splits: dict[str, dat
     """Of several workers: waits for the others, which must have the same flags, data and versions."""
     if not plan.workers:
         return
-    own = ("data_dir", "data_source", "workers", "worker_index", "patience", "run_dir", "json")
+    own = ("data_dir", "data_source", "workers", "worker_index", "start_timeout", "run_dir", "json")
     flags = {f"--{name}": str(value) for name, value in config.to_dict().items() if name not in own}
     images = {f"{name} images": data.in_order_hash(split) for name, split in splits.items()}
-    versions = str(machine.installed_software())
-    meeting.meet(plan.workers, plan.worker_index, config.patience, {**flags, **images, "versions": versions})
+    decided = {"backend": plan.backend, "device": plan.device, "versions": str(machine.installed_software())}
+    meeting.meet(plan.workers, plan.worker_index, config.start_timeout, {**flags, **images, **decided})
 
 
 def silent(text: str) -> None:

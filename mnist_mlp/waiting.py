@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -22,7 +23,8 @@ WATCHDOG = """
 import os, select, sys
 if not select.select([0], [], [], float(sys.argv[1]))[0]:
     print(sys.argv[2], file=sys.stderr, flush=True)
-    os.kill(os.getppid(), 9)
+    if os.getppid() == int(sys.argv[3]):
+        os.kill(int(sys.argv[3]), 9)
 """
 
 
@@ -62,7 +64,7 @@ def within(seconds: float, what: str, remedy: str, call: Callable[[], Value]) ->
 @contextlib.contextmanager
 def watchdog(seconds: float, last_words: str) -> Iterator[None]:
     """Ends this process, with those words on standard error, if the block lasts longer."""
-    command = [sys.executable, "-I", "-S", "-c", WATCHDOG, str(seconds), last_words]
+    command = [sys.executable, "-I", "-S", "-c", WATCHDOG, str(seconds), last_words, str(os.getpid())]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield

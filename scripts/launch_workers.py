@@ -29,9 +29,10 @@ def main(arguments: Sequence[str]) -> int:
     count, *flags = arguments or [""]
     if not count.isdecimal() or not 0 < int(count) <= 64 or (flags and flags[0] != "--"):
         return complain(f"expected N -- FLAGS, received {' '.join(arguments)!r}; type launch_workers.py 2 -- FLAGS")
-    workers = start(free_addresses(int(count)), flags[1:])
+    workers: list[subprocess.Popen[bytes]] = []
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda received, frame: pass_on(received, workers))
+    start(free_addresses(int(count)), flags[1:], workers)
     return wait_for(workers)
 
 
@@ -49,10 +50,9 @@ def free_addresses(count: int) -> list[str]:
     return addresses
 
 
-def start(addresses: Sequence[str], flags: Sequence[str]) -> list[subprocess.Popen[bytes]]:
-    """A process for each address. All but the first write through a thread that numbers their lines."""
+def start(addresses: Sequence[str], flags: Sequence[str], workers: list[subprocess.Popen[bytes]]) -> None:
+    """Adds a process for each address. All but the first write through a thread that numbers their lines."""
     train = [sys.executable, "-m", "mnist_mlp.train", "--strategy=multiworker", f"--workers={','.join(addresses)}"]
-    workers = []
     for index in range(len(addresses)):
         output = subprocess.PIPE if index else None
         worker = subprocess.Popen(
@@ -65,7 +65,6 @@ def start(addresses: Sequence[str], flags: Sequence[str]) -> list[subprocess.Pop
         if worker.stdout is not None:
             threading.Thread(target=number_lines, args=(index, worker.stdout), daemon=True).start()
         workers.append(worker)
-    return workers
 
 
 def number_lines(index: int, lines: IO[bytes]) -> None:

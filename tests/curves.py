@@ -55,5 +55,8 @@ for count, plan in plans.items():
     found[f"{count}/seen"] = [s.seen for s in sums]
     found[f"{count}/confusion"] = engine.evaluate("test").confusion
     found[f"{count}/placed"] = np.array([len(engine.step_on), len(set(engine.weights_on))])
+    weights = [variable.value for variable in engine.model.trainable_variables]
+    copies = [[np.asarray(part) for part in getattr(weight, "values", (weight,))] for weight in weights]
+    found[f"{count}/apart"] = max(np.abs(part - parts[0]).max() for parts in copies for part in parts)
     found |= {f"{count}/state/{name}": value for name, value in engine.state().items()}
 np.savez(file, **found)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sys
 
 import pytest
 
@@ -35,6 +36,20 @@ MACHINES = {
     "Kaggle TPU, newer libtpu": Seen(
         host="kaggle", tpu_chips=8, tpu_kind="v5e", installed=TPU_TF | {"libtpu": "0.0.21"}, libtpu=LIBTPU
     ),
+    "Kaggle TPU, both with JAX's libtpu": Seen(
+        host="kaggle",
+        tpu_chips=8,
+        tpu_kind="v5e",
+        installed=COLAB_TPU_SET | {"tensorflow-tpu": "2.19.1"},
+        libtpu=LIBTPU,
+    ),
+    "TPU VM, both with TensorFlow's libtpu": Seen(
+        tpu_chips=4, tpu_kind="v4", installed=JAX | TPU_TF | {"tensorflow-tpu": "2.19.1"}, libtpu=LIBTPU
+    ),
+    "TPU VM without libtpu": Seen(
+        tpu_chips=4, tpu_kind="v4", installed={"tensorflow-tpu": "2.20.0", "keras": "3.15.1"}
+    ),
+    "TPU VM without libtpu.so": Seen(tpu_chips=4, tpu_kind="v4", installed=TPU_TF),
     "TPU VM with tensorflow-tpu": Seen(tpu_chips=4, tpu_kind="v4", installed=TPU_TF, libtpu=LIBTPU),
     "TPU VM with plain TensorFlow": Seen(tpu_chips=4, tpu_kind="v4", installed=TF),
     "TPU VM with plain TensorFlow and JAX": Seen(tpu_chips=4, tpu_kind="v4", installed=TF | JAX),
@@ -51,6 +66,7 @@ MACHINES = {
     "old Keras": Seen(installed=TF | {"keras": "2.15.0"}),
     "legacy Colab TPU": Seen(host="colab", colab_tpu_addr="10.0.0.2:8470", installed=TF),
     "chip held": Seen(tpu_chips=1, tpu_kind="v5e", tpu_holder=4711, installed=JAX | {"libtpu": "0.0.52"}),
+    "chip free, JAX": Seen(tpu_chips=4, tpu_kind="v5e", installed=TF | JAX | {"libtpu": "0.0.52"}),
     "Colab chip held": Seen(host="colab", tpu_chips=1, tpu_kind="v5e", tpu_holder=99, installed=COLAB_TPU_SET),
 }
 
@@ -99,6 +115,8 @@ MET = [  # machine, request → backend, strategy, replicas
     ("Kaggle TPU", "tpu", "jax", "tpu", None),
     ("Kaggle TPU", "tpu replicas=4", "jax", "tpu", 4),
     ("Kaggle TPU, newer libtpu", "auto", "tensorflow", "cpu", 1),
+    ("Kaggle TPU, both with JAX's libtpu", "tpu", "jax", "tpu", None),
+    ("TPU VM, both with TensorFlow's libtpu", "tpu", "tensorflow", "tpu", None),
     ("TPU VM with tensorflow-tpu", "auto", "tensorflow", "tpu", None),
     ("TPU VM with tensorflow-tpu", "tpu", "tensorflow", "tpu", None),
     ("TPU VM with plain TensorFlow", "auto", "tensorflow", "cpu", 1),
@@ -111,6 +129,7 @@ MET = [  # machine, request → backend, strategy, replicas
     ("laptop", "multiworker workers=a:1,b:1 worker_index=1", "tensorflow", "multiworker", 1),
     ("TensorFlow missing", "multiworker workers=a:1,b:1 worker_index=0", "jax", "multiworker", 1),
     ("four GPUs", "multiworker workers=a:1,b:1 worker_index=0", "tensorflow", "multiworker", None),
+    ("chip free, JAX", "multiworker workers=a:1,b:1 worker_index=0", "jax", "multiworker", None),
 ]
 
 
@@ -188,6 +207,23 @@ REFUSED = [  # machine, request → the whole refusal
         "tpu",
         "--strategy=tpu: JAX is not installed, and tensorflow-tpu 2.19.1 needs libtpu 0.0.10, found 0.0.21; "
         "type pip install libtpu==0.0.10",
+    ),
+    (
+        "TPU VM without libtpu",
+        "tpu",
+        "--strategy=tpu: JAX is not installed, and tensorflow-tpu 2.20.0 needs libtpu, found none; "
+        "type pip install tensorflow-tpu==2.20.0",
+    ),
+    (
+        "TPU VM without libtpu.so",
+        "tpu",
+        "--strategy=tpu: JAX is not installed, and libtpu 0.0.10 is installed without its file libtpu.so; "
+        "type pip install --force-reinstall libtpu==0.0.10",
+    ),
+    (
+        "TPU VM, both with TensorFlow's libtpu",
+        "tpu backend=jax",
+        "--strategy=tpu: libtpu 0.0.10 is that of tensorflow-tpu, JAX needs another; type pip install -U 'jax[tpu]'",
     ),
     (
         "TPU VM with plain TensorFlow",
@@ -298,6 +334,8 @@ def test_auto_says_why_a_device_that_is_there_is_not_used():
     assert notes("four GPUs") == ("4 GPUs are visible, one of them is used; --strategy=mirrored takes them all",)
     (gpu,) = notes("GPU without CUDA libraries")
     assert gpu.startswith("a GPU is attached but not used: ") and gpu.endswith("'tensorflow[and-cuda]>=2.18'")
+    (tpu,) = notes("TPU VM with plain TensorFlow")
+    assert tpu.endswith("JAX is not installed; type pip install -U 'jax[tpu]'")  # the remedy of --strategy=tpu
     (tpu,) = notes("chip held")
     assert tpu == "a TPU is attached but not used: process 4711 holds the TPU, which serves one; type kill 4711"
 
@@ -316,12 +354,17 @@ def test_the_environment_that_each_plan_sets():
     assert (recipe["PJRT_DEVICE"], recipe["TF_PLUGGABLE_DEVICE_LIBRARY_PATH"]) == ("TPU", LIBTPU)
     wheel = choose(Request("cpu"), MACHINES["TPU wheel without a TPU"])
     assert wheel.environment["TPU_SKIP_MDS_QUERY"] == "1" and not wheel.xla
+    wheel = environment("TPU wheel without a TPU", "multiworker workers=a:1,b:2 worker_index=1")
+    assert wheel["TPU_SKIP_MDS_QUERY"] == "1"
     worker = environment("laptop", "multiworker workers=a:1,b:2 worker_index=1")
     assert json.loads(worker["TF_CONFIG"])["task"] == {"type": "worker", "index": 1}
 
 
-def test_detect_reads_gpus_from_device_files(tmp_path):
-    assert detect(tmp_path, {}) == Seen(installed=detect().installed, libtpu=detect().libtpu)
+def test_detect_reads_gpus_from_device_files(tmp_path, monkeypatch):
+    found = detect(tmp_path, {})
+    assert found == Seen(installed=found.installed, libtpu=found.libtpu)
+    monkeypatch.setattr(sys, "path", [])  # nor the CUDA libraries of this machine
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
         (tmp_path / "dev").mkdir(exist_ok=True)
         (tmp_path / "dev" / name).touch()

@@ -30,7 +30,7 @@ MACHINES = {
     "chip held": Seen(tpu_chips=1, tpu_kind="v5e", tpu_holder=4711, installed=JAX, libtpu="/site/libtpu.so"),
     "both wheels": Seen(installed=TF | TPU_TF, libtpu="/site/libtpu.so"),
     "newer libtpu": Seen(tpu_chips=4, tpu_kind="v4", installed=TPU_TF | {"libtpu": "0.0.21"}, libtpu="/site/libtpu.so"),
-    "TPU wheel and JAX": Seen(installed=TPU_TF | JAX, libtpu="/site/libtpu.so"),
+    "TPU wheel and JAX": Seen(installed=JAX | TPU_TF, libtpu="/site/libtpu.so"),
 }
 
 
@@ -496,7 +496,7 @@ def test_a_framework_that_hangs_is_ended_with_its_children(stand_ins, tmp_path):
     assert answer.error == "jax did not answer within 0.5 s" and "TPU metadata" in answer.printed
     pids = (tmp_path / "pids").read_text().split()
     assert len(pids) == 2 and gone(pids)
-    assert "train waits --patience seconds" in ask_jax("tpu", seconds=0.1).error
+    assert "train waits --start_timeout seconds" in ask_jax("tpu", seconds=0.1).error
 
 
 def test_ctrl_c_leaves_no_process_behind(stand_ins, tmp_path):

@@ -107,7 +107,9 @@ def test_dropout_on_jax_does_not_depend_on_the_replicas(curves):
 @pytest.mark.slow
 def test_dropout_on_tensorflow_replicas_learns_and_keeps_the_replicas_equal(curves):
     """Each replica draws for its own share: other numbers than on one device, but one network."""
-    losses = curves("tensorflow", "mlp_dropout", RAGGED, 32, 200, (2,))["2/losses"]
+    found = curves("tensorflow", "mlp_dropout", RAGGED, 32, 200, (2,))
+    assert found["2/apart"] == 0
+    losses = found["2/losses"]
     assert losses[-10:].mean() < 0.5 * losses[:10].mean()
 
 

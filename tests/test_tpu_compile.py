@@ -134,7 +134,7 @@ def test_the_numbers_of_images_are_those_of_the_data(digits, mnist):
         ({}, "expected libtpu, the compiler of TPUs, it is not installed; type pip install -e '.[tpu]'"),
         ({"libtpu": "0.0.52", "keras": "3.15.1"}, "expected JAX, it is not installed; type pip install -e '.[tpu]'"),
         (COMPILER | {"jax": "0.5.3"}, "expected JAX 0.6 or newer, found 0.5.3; type pip install"),
-        (COMPILER | {"tensorflow-tpu": "2.19.1"}, "tensorflow-tpu has put its own libtpu in JAX's place"),
+        (COMPILER | {"tensorflow-tpu": "2.19.1", "libtpu": "0.0.10"}, "libtpu 0.0.10 is that of tensorflow-tpu"),
     ],
 )
 def test_without_a_compiler_no_process_is_started(monkeypatch, installed, words):

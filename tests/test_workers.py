@@ -27,13 +27,13 @@ def addresses(count):
     return found
 
 
-def meeting(workers, has, patience=5.0, indices=None):
+def meeting(workers, has, start_timeout=5.0, indices=None):
     """What each worker's `meet` came to, "" or the error; `has` is what each has."""
     ends = [None] * len(has)
 
     def one(position, index):
         try:
-            meet(workers, index, patience, has[position])
+            meet(workers, index, start_timeout, has[position])
             ends[position] = ""
         except UserError as error:
             ends[position] = str(error)
@@ -78,7 +78,7 @@ def test_a_stranger_at_the_chiefs_address_changes_nothing():
     host, port = workers[0].split(":")
     chief = threading.Thread(target=meet, args=(workers, 0, 10, {}))
     chief.start()
-    for words in (b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b"\xff" * 200_000, b'{"index": "one", "has": []}\n'):
+    for words in (b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b"\xff" * 200_000, b'{"index": "one", "has": []}\n', b""):
         for _ in range(50):
             try:
                 with socket.create_connection((host, int(port)), 1) as stranger:
@@ -91,6 +91,71 @@ def test_a_stranger_at_the_chiefs_address_changes_nothing():
     meet(workers, 1, 10, {})
     chief.join(10)
     assert not chief.is_alive()
+
+
+def test_a_stranger_that_says_little_and_slowly_does_not_hold_the_chief(monkeypatch):
+    monkeypatch.setattr("mnist_mlp.meeting.MESSAGE", 0.5)
+    workers = addresses(2)
+    ends = []
+    chief = threading.Thread(target=lambda: ends.append(meeting_of_one(workers, 0, 1.0)))
+    began = time.monotonic()
+    chief.start()
+    time.sleep(0.3)
+    host, port = workers[0].split(":")
+    with socket.create_connection((host, int(port)), 1) as stranger:
+        while chief.is_alive() and time.monotonic() - began < 10:
+            try:
+                stranger.sendall(b"x")
+            except OSError:
+                break
+            time.sleep(0.1)
+        chief.join(10)
+    assert time.monotonic() - began < 4 and "did not come within 1 seconds" in ends[0]
+
+
+def meeting_of_one(workers, index, start_timeout):
+    try:
+        meet(workers, index, start_timeout, {})
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def test_a_worker_that_was_started_again_is_no_second_one():
+    workers = addresses(3)
+    ends = {}
+    threads = {
+        index: threading.Thread(target=lambda i=index: ends.update({i: meeting_of_one(workers, i, 10)}))
+        for index in (0, 1, 2)
+    }
+    threads[0].start()
+    host, port = workers[0].split(":")
+    hello = {"index": 1, "has": {"list of workers": ",".join(workers)}}
+    time.sleep(0.3)
+    with socket.create_connection((host, int(port)), 1) as first_life:
+        first_life.sendall(json.dumps(hello).encode() + b"\n")
+        time.sleep(0.5)
+    for index in (1, 2):
+        threads[index].start()
+    for thread in threads.values():
+        thread.join(15)
+    assert ends == {0: "", 1: "", 2: ""}
+
+
+def test_all_that_came_hear_whom_the_chief_missed():
+    ends = meeting(addresses(3), [{}, {}], start_timeout=1.0, indices=[0, 1])
+    assert len(set(ends)) == 1 and "worker 2 (127.0.0.1:" in ends[0] and "within 1 seconds" in ends[0]
+
+
+def test_workers_meet_over_ipv6():
+    try:
+        held = [socket.create_server(("::1", 0), family=socket.AF_INET6) for _ in range(2)]
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    workers = [f"[::1]:{server.getsockname()[1]}" for server in held]
+    for server in held:
+        server.close()
+    assert meeting(workers, [{}, {}]) == ["", ""]
 
 
 def test_the_chief_says_that_its_address_is_taken():

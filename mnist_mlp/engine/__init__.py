@@ -68,8 +68,8 @@ class Engine(Protocol):
     attached: Attached
     backend: str
     xla: bool
-    weights_on: list[str]  # the devices that hold the weights, and that ran the last compiled step,
-    step_on: list[str]  # both as the framework names them when asked afterwards
+    weights_on: list[str]  # the devices that hold the weights, read back from the framework: ["GPU:0"]
+    step_on: list[str]  # those that the last compiled step ended on, read back likewise; [] where it is not known
 
     def compile(self) -> None:
         """Makes ready what `train` and `evaluate` run; changes no weight."""
@@ -90,6 +90,11 @@ class Engine(Protocol):
         """The inverse of `state`."""
 
 
+LOST = (
+    "(?i)aborted|unhealthy|peer|gloo|socket closed|unavailable|timed out|deadline|coordination"  # said of a lost worker
+)
+
+
 @contextlib.contextmanager
 def with_others(attached: Attached) -> Iterator[None]:
     """Turns what a framework raises where another worker is gone into `UserError`."""
@@ -97,7 +102,9 @@ def with_others(attached: Attached) -> Iterator[None]:
         yield
     except attached.lost as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        told = next((line for line in lines if re.search("aborted|unhealthy|peer|Gloo|closed", line)), lines[0])
+        told = next((line for line in lines if re.search(LOST, line)), None)
+        if told is None:  # out of memory, say: of this worker alone
+            raise
         raise UserError(
             f"--strategy=multiworker: another worker ended or cannot be reached ({told[:200]}); start all of them again"
         ) from None
@@ -111,7 +118,7 @@ def check_places(engine: Engine) -> None:
         if len(places) < here or any(not place.startswith(attached.kind) for place in places):
             raise UserError(
                 f"expected the {what} on {attached.device} ({attached.replicas} replicas), found {', '.join(places)}; "
-                "type --strategy=cpu"
+                "type python -m mnist_mlp.doctor"
             )
 
 

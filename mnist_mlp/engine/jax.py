@@ -88,7 +88,7 @@ class JaxEngine:
 
     @property
     def weights_on(self) -> list[str]:
-        return names(self.values["trainable"][-1])
+        return sorted({name for value in self.values["trainable"] for name in names(value)})
 
     def calls(self, start: int, stop: int) -> list[tuple[int, int]]:
         """The calls of a program that make the steps `start` to `stop`."""
@@ -124,9 +124,12 @@ class JaxEngine:
         return Counts(confusion, losses)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        return predict_in_batches(
-            images, self.batch_size, lambda batch: np.asarray(self.predict_program(self.values, self.put(batch)))
-        )
+        def call(batch: np.ndarray) -> np.ndarray:
+            found = self.predict_program(self.values, self.put(batch))
+            self.attest(found)
+            return np.asarray(found)
+
+        return predict_in_batches(images, self.batch_size, call)
 
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)
@@ -143,7 +146,12 @@ def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
 
 def names(array: jax.Array) -> list[str]:
     """The devices that hold an array: "TPU:0"."""
-    return sorted(f"{d.platform.upper()}:{d.id}" for d in array.devices())
+    return sorted(f"{kind(d)}:{d.id}" for d in array.devices())
+
+
+def kind(device: jax.Device) -> str:
+    """ "CPU", "GPU" or "TPU"."""
+    return {"cuda": "GPU", "rocm": "GPU"}.get(device.platform, device.platform.upper())
 
 
 def variables_of(network: keras.Model, optimizer: keras.Optimizer | None) -> Values:
@@ -176,7 +184,7 @@ def batch_gatherer(mesh: Mesh) -> Callable:
 
     def gather_batch(images, labels, order, step):
         row = jax.lax.with_sharding_constraint(order[step], whole)
-        weight_of_all = jnp.sum(row >= 0).astype(jnp.float32)  # counted by each: no word between the devices
+        weight_of_all = jnp.sum(row >= 0).astype(jnp.float32)  # counted by each, without a collective
         row = jax.lax.with_sharding_constraint(row, shared_out)
         index = jnp.maximum(row, 0)
         weights = (row >= 0).astype(jnp.float32)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+from typing import Any
 
 import jax
 
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Attached
+from mnist_mlp.engine.jax import kind
 from mnist_mlp.errors import UserError
 from mnist_mlp.machine import processor_name
 from mnist_mlp.waiting import within
@@ -15,22 +18,22 @@ from mnist_mlp.waiting import within
 HEARTBEAT_TIMEOUT = 30  # seconds; a worker that is silent for longer is taken for dead, and JAX ends the others
 
 
-def attach(plan: Plan, patience: float) -> Attached:
+def attach(plan: Plan, start_timeout: float) -> Attached:
     """The devices that JAX really has for the plan.
 
     Where a GPU or TPU does not come up, "auto" takes the CPU with a note; one that was asked for raises `UserError`.
-    `patience` is in seconds, for a TPU and for other workers.
+    `start_timeout` is in seconds, for a TPU and for other workers.
     """
-    if plan.strategy == "multiworker":
-        return on_workers(plan, patience)
-    if plan.strategy == "cpu":
+    if plan.workers:
+        return on_workers(plan, start_timeout)
+    if plan.device == "cpu":
         return on_cpu(plan)
     flag = f"--strategy={plan.requested}"
     remedy = f"type python -m mnist_mlp.doctor {flag}"
     try:
-        devices = within(patience, f"the {plan.strategy.upper()}", remedy, jax.devices)
+        devices = within(start_timeout, f"the {plan.device.upper()}", remedy, jax.devices)
     except RuntimeError as error:
-        problem = f"JAX {jax.__version__} has no {plan.strategy.upper()}: {first_line(error)}"
+        problem = f"JAX {jax.__version__} has no {plan.device.upper()}: {first_line(error)}"
         if plan.requested != "auto":
             raise UserError(f"{flag}: {problem}; {remedy}") from None
         jax.config.update("jax_platforms", "cpu")
@@ -54,23 +57,21 @@ def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
     return Attached(f"CPU: {processor_name()}", notes, count, devices[:count])
 
 
-def on_workers(plan: Plan, patience: float) -> Attached:
+def on_workers(plan: Plan, start_timeout: float) -> Attached:
     """The devices of all workers; returns when all of them are there."""
-    remedy = "start the same command on each with its own --worker_index, or give --patience=SECONDS"
+    remedy = "start the same command on each with its own --worker_index, or give --start_timeout=SECONDS"
     what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
 
+    options: dict[str, Any] = {"initialization_timeout": int(start_timeout)}
+    if "heartbeat_timeout_seconds" in inspect.signature(jax.distributed.initialize).parameters:  # JAX 0.6 waits 100 s
+        options["heartbeat_timeout_seconds"] = HEARTBEAT_TIMEOUT
+
     def initialise() -> list[jax.Device]:
-        jax.distributed.initialize(
-            plan.workers[0],
-            len(plan.workers),
-            plan.worker_index,
-            initialization_timeout=int(patience),
-            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
-        )
+        jax.distributed.initialize(plan.workers[0], len(plan.workers), plan.worker_index, **options)
         return jax.devices()
 
     try:
-        devices = within(patience, what, remedy, initialise)
+        devices = within(start_timeout, what, remedy, initialise)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"--strategy=multiworker: expected {what}, received: {first_line(error)}; {remedy}") from None
     here = jax.local_devices()[0]
@@ -79,11 +80,6 @@ def on_workers(plan: Plan, patience: float) -> Attached:
 
     lost = (jax.errors.JaxRuntimeError,)
     return Attached(device, (), len(devices), devices, workers=len(plan.workers), lost=lost)
-
-
-def kind(device: jax.Device) -> str:
-    """ "CPU", "GPU" or "TPU"."""
-    return {"cuda": "GPU", "rocm": "GPU"}.get(device.platform, device.platform.upper())
 
 
 def first_line(error: Exception) -> str:

@@ -24,12 +24,12 @@ def start(
     splits: Mapping[str, Split],
     batch_size: int,
     *,
-    patience: float = 300,
+    start_timeout: float = 300,
 ) -> Engine:
     """The engine `kind` ("compiled" or "fit") on the planned device, holding the splits.
 
     Model and optimizer come as functions, since an engine decides where they are built. `make_optimizer` gives
-    None, and `splits` has no "train", where nothing is trained. `patience` (seconds) is for a TPU and for other
+    None, and `splits` has no "train", where nothing is trained. `start_timeout` (seconds) is for a TPU and for other
     workers. Raises `UserError` if the device is not there.
     """
     if keras.backend.backend() != plan.backend:
@@ -43,7 +43,7 @@ def start(
     else:
         from mnist_mlp.engine.tensorflow import TensorFlowEngine as CompiledEngine
         from mnist_mlp.engine.tensorflow_devices import attach
-    attached = attach(plan, patience)
+    attached = attach(plan, start_timeout)
     attached = dataclasses.replace(attached, notes=(*plan.notes, *attached.notes))
     if kind == "fit" and attached.replicas > 1:
         raise UserError(f"--engine=fit: expected one device, received {attached.replicas}; type --replicas=1")

@@ -1,7 +1,7 @@
 """The TensorFlow engine: the data lives on the devices as uint8, and an epoch is one compiled loop.
 
 On one device the loop is one XLA program. Under tf.distribute each replica computes its share of every batch, and the
-loop stands outside `strategy.run`, since the optimizer's meeting of the replicas is refused inside control flow.
+loop stands outside `strategy.run`: Keras' optimizer makes a merge call, which is refused inside control flow.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class TensorFlowEngine:
         train_step = training_step(self.network, optimizer, attached.replicas)
         self.train_program = one_program(compiled, self.strategy, train_step)
         self.evaluate_program = one_program(compiled, self.strategy, evaluation_step(self.network), (10, 10))
-        self.predict_program = tf.function(model, jit_compile=compiled, autograph=False)
+        everywhere = model if self.strategy is None else lambda batch: self.strategy.run(model, args=(batch,))
+        self.predict_program = tf.function(everywhere, jit_compile=compiled, autograph=False)
 
     def put(self, array: np.ndarray) -> Any:
         """The array, whole, on each replica's device."""
@@ -72,7 +73,7 @@ class TensorFlowEngine:
                 self.run(self.evaluate_program, name, self.orders[name], 0, 0)
 
     def run(self, program: Callable, split: str, order: np.ndarray, start: int, stop: int) -> tuple[Any, Any]:
-        """Calls a program over a split, and attests where it ran."""
+        """Calls a program over a split, and reads back where it ran."""
         with with_others(self.attached):
             losses, found, last = program(*self.data[split], order, start, stop)
             self.attest(last)
@@ -89,8 +90,8 @@ class TensorFlowEngine:
 
     @property
     def weights_on(self) -> list[str]:
-        weights = self.model.trainable_variables[-1].value
-        return [short(part.device) for part in getattr(weights, "values", (weights,))]
+        weights = [variable.value for variable in self.model.trainable_variables]
+        return sorted({short(part.device) for weight in weights for part in getattr(weight, "values", (weight,))})
 
     def train(self, order: np.ndarray) -> Sums:
         def call(order: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, int]:
@@ -107,7 +108,13 @@ class TensorFlowEngine:
         return Counts(confusion.astype(np.int64), float(losses.astype(np.float64).sum()))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        return predict_in_batches(images, self.batch_size, lambda batch: self.predict_program(batch).numpy())
+        def call(batch: np.ndarray) -> np.ndarray:
+            found = self.predict_program(tf.constant(batch))
+            self.attest(found)
+            parts = (found,) if self.strategy is None else self.strategy.experimental_local_results(found)
+            return parts[0].numpy()
+
+        return predict_in_batches(images, self.batch_size, call)
 
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -12,24 +13,26 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.machine import processor_name
 from mnist_mlp.waiting import within
 
-LOST = (  # what a collective raises when a worker is gone
+LOST = (  # what a collective raises when a worker is gone, among other things
     *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),
     *(tf.errors.DeadlineExceededError, tf.errors.InternalError, tf.errors.FailedPreconditionError),
 )
-BFLOAT16_PASSES = "TensorFlow multiplies float32 matrices on a TPU in passes of bfloat16"
+FLOAT32_ON_TPU = "TensorFlow rounds the factors of float32 matrix products on a TPU to bfloat16"
+CUDA_REMEDY = "type pip install 'tensorflow[and-cuda]'"
 
 
-def attach(plan: Plan, patience: float) -> Attached:
+def attach(plan: Plan, start_timeout: float) -> Attached:
     """The devices that TensorFlow really has for the plan.
 
     Where the machine has a GPU that TensorFlow cannot use, "auto" takes the CPU with a note; a GPU that was asked
-    for raises `UserError`. In silence it happens never. `patience` is in seconds, for a TPU and for other workers.
+    for raises `UserError`. In silence it happens never. `start_timeout` is in seconds, for a TPU and for other workers.
     """
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # on GPUs, too, float32 means float32
     attachers: dict[str, Callable[[], Attached]] = {
         "cpu": lambda: on_cpu(plan),
         "gpu": lambda: on_gpus(plan),
-        "tpu": lambda: on_tpu(plan, patience),
-        "multiworker": lambda: on_workers(plan, patience),
+        "tpu": lambda: on_tpu(plan, start_timeout),
+        "multiworker": lambda: on_workers(plan, start_timeout),
     }
     return attachers[plan.strategy]()
 
@@ -60,7 +63,6 @@ def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
 
 def on_gpus(plan: Plan) -> Attached:
     """One GPU without a scope, which would cost it XLA; several in a MirroredStrategy."""
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 means float32
     gpus = tf.config.list_physical_devices("GPU")
     count = plan.replicas or 1
     if len(gpus) < count:
@@ -79,40 +81,50 @@ def on_gpus(plan: Plan) -> Attached:
     return Attached(f"GPU: {count} × {name}", (), count, tf.distribute.MirroredStrategy(names), xla=False)
 
 
-def on_tpu(plan: Plan, patience: float) -> Attached:
-    """All cores of a TPU, or `--replicas` of them. A process may do this once: twice would lose all variables."""
+def without_gpu(usable: str) -> str:
+    return f"TensorFlow {tf.__version__} can use {usable} (the CUDA libraries are missing or do not fit the driver)"
 
-    def initialise() -> tf.distribute.Strategy:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=plan.tpu)
-        tf.config.experimental_connect_to_cluster(resolver)  # does nothing for "local"
-        topology = tf.tpu.experimental.initialize_tpu_system(resolver)
-        cores = topology.num_tasks * topology.num_tpus_per_task
-        if plan.replicas and plan.replicas > cores:
-            raise UserError(f"--replicas={plan.replicas}: the TPU has {cores} cores; type --replicas={cores}")
-        assignment = tf.tpu.experimental.DeviceAssignment.build(topology, num_replicas=plan.replicas or cores)
-        return tf.distribute.TPUStrategy(resolver, experimental_device_assignment=assignment)
 
+@functools.cache  # a process may do this once: a second time would lose all variables
+def tpu_strategy(tpu: str, replicas: int | None) -> tf.distribute.Strategy:
+    """The strategy for all cores of a TPU, or so many of them."""
+    if tpu_strategy.cache_info().currsize:
+        raise UserError("the TPU is already set up otherwise in this process; start a new one")
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
+    tf.config.experimental_connect_to_cluster(resolver)  # does nothing for "local"
+    topology = tf.tpu.experimental.initialize_tpu_system(resolver)
+    cores = topology.num_tasks * topology.num_tpus_per_task
+    if replicas and replicas > cores:
+        raise UserError(f"--replicas={replicas}: the TPU has {cores} cores; type --replicas={cores}")
+    assignment = tf.tpu.experimental.DeviceAssignment.build(topology, num_replicas=replicas or cores)
+    return tf.distribute.TPUStrategy(resolver, experimental_device_assignment=assignment)
+
+
+def on_tpu(plan: Plan, start_timeout: float) -> Attached:
+    """All cores of a TPU, or `--replicas` of them."""
     remedy = "type python -m mnist_mlp.doctor --strategy=tpu"
     try:
-        strategy = within(patience, f"the TPU {plan.tpu!r}", remedy, initialise)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        strategy = within(start_timeout, f"the TPU {plan.tpu!r}", remedy, lambda: tpu_strategy(plan.tpu, plan.replicas))
+    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise UserError(f"--strategy=tpu: the TPU {plan.tpu!r} did not come up: {first}; {remedy}") from None
     replicas = strategy.num_replicas_in_sync
-    return Attached(f"TPU: {replicas} cores", (BFLOAT16_PASSES,), replicas, strategy, xla=True)
+    return Attached(f"TPU: {replicas} cores", (FLOAT32_ON_TPU,), replicas, strategy, xla=True)
 
 
-def on_workers(plan: Plan, patience: float) -> Attached:
+def on_workers(plan: Plan, start_timeout: float) -> Attached:
     """The devices of all workers; returns when all of them are there."""
-    remedy = "start the same command on each with its own --worker_index, or give --patience=SECONDS"
+    remedy = "start the same command on each with its own --worker_index, or give --start_timeout=SECONDS"
     what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
     try:
-        strategy = within(patience, what, remedy, tf.distribute.MultiWorkerMirroredStrategy)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        strategy = within(start_timeout, what, remedy, tf.distribute.MultiWorkerMirroredStrategy)
+    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise UserError(f"--strategy=multiworker: expected {what}, received: {first}; {remedy}") from None
 
     gpus = tf.config.list_logical_devices("GPU")
+    if plan.device == "gpu" and not gpus:
+        raise UserError(f"--strategy=multiworker: {without_gpu('none of the GPUs of this machine')}; {CUDA_REMEDY}")
     replicas = strategy.num_replicas_in_sync
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "") if gpus else processor_name()
     device = f"{'GPU' if gpus else 'CPU'}: {len(plan.workers)} workers, here {name}"

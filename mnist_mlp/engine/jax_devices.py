@@ -32,7 +32,7 @@ def attach(plan: Plan, start_timeout: float) -> Attached:
     remedy = f"type python -m mnist_mlp.doctor {flag}"
     try:
         devices = within(start_timeout, f"the {plan.device.upper()}", remedy, jax.devices)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # it asserts, too, that a platform has come up
         problem = f"JAX {jax.__version__} has no {plan.device.upper()}: {first_line(error)}"
         if plan.requested != "auto":
             raise UserError(f"{flag}: {problem}; {remedy}") from None
@@ -84,5 +84,5 @@ def on_workers(plan: Plan, start_timeout: float) -> Attached:
 
 def first_line(error: Exception) -> str:
     """What went wrong, without JAX's advice on a variable that our plan sets anew."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    first = (str(error).strip() or "no such platform came up").splitlines()[0]
     return first.partition(" (set JAX_PLATFORMS")[0][:300]

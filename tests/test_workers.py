@@ -230,8 +230,11 @@ def test_a_worker_that_dies_ends_the_other(backend, victim, tmp_path):
         assert processes[0].poll() is None, processes[0].stderr.read()
     processes[victim].kill()
     _, words = processes[1 - victim].communicate(timeout=90)
-    assert processes[1 - victim].returncode == 2, words
-    assert "error: --strategy=multiworker: another worker ended or cannot be reached" in words
+    if processes[1 - victim].returncode == -signal.SIGABRT:  # JAX itself was faster than its error reached us
+        assert (backend, victim) == ("jax", 0) and "This most likely indicates that another task died" in words
+    else:
+        assert processes[1 - victim].returncode == 2, words
+        assert "error: --strategy=multiworker: another worker ended or cannot be reached" in words
     assert "Traceback" not in words
     if victim == 1:
         assert not (tmp_path / "run").exists()  # the chief took it away

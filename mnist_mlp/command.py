@@ -24,6 +24,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.options import expected, nearest
 
 Options = TypeVar("Options")
+REMINDER = 2.0  # seconds after which an interrupt that has not ended the program is raised again
 
 
 def parse(
@@ -122,8 +123,13 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         if received and time.monotonic() - since < 1:
             return  # pressed twice: the first one is being answered
         received, since = signum, time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, REMINDER, REMINDER)
         raise KeyboardInterrupt
 
+    def remind(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt  # once more: Python drops what is raised within a callback of its garbage collector
+
+    signal.signal(signal.SIGALRM, remind)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) != signal.SIG_IGN:  # ignored where the shell said so, as under nohup
             signal.signal(signum, interrupt)
@@ -135,6 +141,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         sys.stdout.flush()
         end(0)
     except BaseException as error:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         if received:  # also where C code, interrupted in an import, turned KeyboardInterrupt into something else
             kept = f"; {error}" if isinstance(error, KeyboardInterrupt) and str(error) else ""
             end(128 + received, f"{'interrupted' if received == signal.SIGINT else 'terminated'}{kept}")

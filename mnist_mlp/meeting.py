@@ -36,6 +36,8 @@ def meet(workers: Sequence[str], index: int, timeout: float, has: Mapping[str, s
     """
     deadline = Deadline(timeout)
     hello = {"index": index, "has": {"list of workers": ",".join(workers), **has}}
+    if index:
+        listen(workers[index]).close()  # where the framework will listen, it can
     answer = hear_chief(workers[0], hello, deadline) if index else as_chief(workers, hello, deadline)
     if answer != GO:
         raise UserError(f"--strategy=multiworker: {answer}")
@@ -140,7 +142,7 @@ def hear_chief(address: str, hello: dict[str, Any], deadline: Deadline) -> str:
 
 
 def listen(address: str) -> socket.socket:
-    """A socket on the chief's own address, or on all of its interfaces where that name is another machine's view."""
+    """A socket on an address of this machine, or on all of its interfaces where that name is another machine's view."""
     host, port = split(address)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -152,7 +154,7 @@ def listen(address: str) -> socket.socket:
         with contextlib.suppress(OSError):
             return socket.create_server(("", port), family=family)
         raise UserError(
-            f"--strategy=multiworker: the chief cannot listen on {address} ({error.strerror or error}); "
+            f"--strategy=multiworker: cannot listen on {address} ({error.strerror or error}); "
             "name a free port of this machine"
         ) from None
 

@@ -81,7 +81,7 @@ def claim(path: Path, config: Config, ours: list[Path]) -> None:
 
 def discard(ours: list[Path]) -> None:
     """Removes files and then directories, the last made first; what holds something else is left alone."""
-    deaf = {signal.SIGINT, signal.SIGTERM}  # a second Ctrl-C must not leave half of it
+    deaf = {signal.SIGINT, signal.SIGTERM, signal.SIGALRM}  # a second Ctrl-C must not leave half of it
     before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
     for path in reversed(ours):
         with contextlib.suppress(OSError):

@@ -26,7 +26,7 @@ def cluster(workers: str, index: int | None, tf_config: str) -> Cluster:
     if workers:
         if index is None:
             raise UserError("--workers: expected the place of this process among them; type --worker_index=0 or higher")
-        return checked(tuple(workers.split(",")), index, "--workers")
+        return checked(tuple(address.strip() for address in workers.split(",")), index, "--workers")
     if index is not None:
         raise UserError("--worker_index: expected the addresses of all workers; type --workers=HOST:PORT,HOST:PORT")
     if not tf_config:
@@ -38,10 +38,13 @@ def cluster(workers: str, index: int | None, tf_config: str) -> Cluster:
         found = json.loads(tf_config)
         jobs, task = found["cluster"], found["task"]
         addresses = [*jobs.get("chief", []), *jobs["worker"]]
-        place = int(task["index"]) + (len(jobs.get("chief", [])) if task["type"] == "worker" else 0)
+        chiefs, index = len(jobs.get("chief", [])), int(task["index"])
+        place = index + (chiefs if task["type"] == "worker" else 0)
         if set(jobs) - {"chief", "worker"} or task["type"] not in ("chief", "worker"):
             raise ValueError("only the jobs chief and worker train together")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not 0 <= index < len(jobs[task["type"]]):
+            raise ValueError(f"its cluster has no {task['type']} {index}")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(
             'TF_CONFIG: expected {"cluster": {"worker": ["HOST:PORT", …]}, "task": {"type": "worker", "index": 0}}, '
             f"received {tf_config[:80]!r} ({error})"
@@ -52,7 +55,8 @@ def cluster(workers: str, index: int | None, tf_config: str) -> Cluster:
 def checked(workers: tuple[str, ...], index: int, source: str) -> Cluster:
     for address in workers:
         host, _, port = address.rpartition(":")
-        if not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        named = re.fullmatch(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?|\[[0-9a-fA-F:.%\w]+\]", host)
+        if not named or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
             raise UserError(f"{source}: expected addresses as HOST:PORT, received {address!r}")
     if len(set(workers)) < len(workers):
         raise UserError(f"{source}: expected an address of its own for each worker, received one twice")

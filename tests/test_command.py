@@ -1,6 +1,8 @@
 """Flags: what is accepted, what each mistake is answered."""
 
 import dataclasses
+import subprocess
+import sys
 import time
 
 import pytest
@@ -109,3 +111,29 @@ def test_help_is_printed_at_once(capsys):
         parse("--epochs=3", "--help")
     assert caught.value.code == 0 and time.perf_counter() - began < 0.1
     assert capsys.readouterr().out.startswith("About.\n\nusage: python -m mnist_mlp.train")
+
+
+def test_an_interrupt_that_python_drops_is_raised_again():
+    """What is raised within a callback of the garbage collector goes nowhere; JAX has one."""
+    code = """
+import gc, os, signal, time
+from mnist_mlp import command
+command.REMINDER = 0.2
+
+def main(argv):
+    def callback(phase, info):
+        if phase == "start":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+    gc.disable()
+    gc.callbacks.append(callback)
+    gc.collect()
+    gc.callbacks.clear()
+    time.sleep(5)
+    print("went on")
+
+command.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 143 and "went on" not in done.stdout, done.stderr
+    assert done.stderr.endswith("terminated\n")

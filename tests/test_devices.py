@@ -413,17 +413,26 @@ def test_detect_knows_its_host(environ, host, chips, tmp_path):
     [
         ("", "--workers=HOST:PORT,HOST:PORT --worker_index=0"),
         ("{", "TF_CONFIG: expected"),
-        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "a place from 0 to 0, received 1"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "its cluster has no worker 1"),
         ('{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}', "HOST:PORT, received 'a'"),
         ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}', "chief and worker"),
         ('{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}', "received one twice"),
         ("[]", "TF_CONFIG: expected"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1e999}}', "TF_CONFIG: expected"),
+        ('{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": -1}}', "no worker -1"),
+        ('{"cluster": {"worker": ["a..b:1"]}, "task": {"type": "worker", "index": 0}}', "HOST:PORT, received 'a..b:1'"),
+        ('{"cluster": {"worker": ["http://a:1"]}, "task": {"type": "worker", "index": 0}}', "received 'http://a:1'"),
     ],
 )
 def test_bad_clusters_are_refused(tf_config, words):
     with pytest.raises(UserError) as caught:
         choose(Request("multiworker"), dataclasses.replace(MACHINES["laptop"], tf_config=tf_config))
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_spaces_between_addresses_are_no_part_of_them():
+    found = choose(Request("multiworker", workers="a-1.b:1, [::1]:2", worker_index=0), MACHINES["laptop"])
+    assert found.workers == ("a-1.b:1", "[::1]:2")
 
 
 def test_a_chief_stands_before_the_workers():

@@ -164,3 +164,8 @@ def test_a_model_of_another_keras_is_not_called_damaged(tmp_path):
     file = rewritten(tmp_path / "model.keras", {"config.json": stranger}, tmp_path / "damaged.keras")
     with pytest.raises(UserError, match="is damaged"):
         models.load(file)
+
+
+def test_an_optimizer_that_computes_something_else_on_this_backend_is_refused():
+    with pytest.raises(UserError, match="--optimizer=schedulefreeadamw: Keras reads .*; type --backend=jax"):
+        models.make_optimizer("schedulefreeadamw", None)

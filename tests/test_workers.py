@@ -64,6 +64,13 @@ def test_two_of_one_index_stop_all_of_them():
     assert all("two processes have --worker_index=1" in end for end in ends)
 
 
+def test_a_worker_whose_own_address_is_taken_says_so_before_it_meets():
+    with socket.create_server(("", 0)) as taken:
+        workers = [*addresses(1), f"127.0.0.1:{taken.getsockname()[1]}"]
+        with pytest.raises(UserError, match=f"cannot listen on {workers[1]}"):
+            meet(workers, 1, 5, {})
+
+
 @pytest.mark.parametrize("index, missing", [(0, "worker 1 (127.0.0.1:"), (1, "the chief, worker 0 (127.0.0.1:")])
 def test_a_worker_does_not_wait_longer_than_its_patience(index, missing):
     began = time.monotonic()
@@ -159,7 +166,7 @@ def test_workers_meet_over_ipv6():
 
 
 def test_the_chief_says_that_its_address_is_taken():
-    with socket.create_server(("", 0)) as taken, pytest.raises(UserError, match="the chief cannot listen on"):
+    with socket.create_server(("", 0)) as taken, pytest.raises(UserError, match="cannot listen on"):
         meet([f"127.0.0.1:{taken.getsockname()[1]}", "127.0.0.1:1"], 0, 5, {})
 
 
@@ -215,19 +222,37 @@ def test_two_workers_train_and_the_chief_reports(backend, tmp_path):
     assert sorted(os.listdir(run_dir)) == sorted(os.listdir(alone))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_a_worker_that_dies_ends_the_other(backend, victim, tmp_path):
+def training(backend, run_dir):
+    """Two workers in the midst of training."""
     workers = addresses(2)
     train = [sys.executable, "-u", "-m", "mnist_mlp.train", "--strategy=multiworker", f"--workers={','.join(workers)}"]
-    train += ["--dataset=digits", "--epochs=100000", f"--backend={backend}", f"--run_dir={tmp_path / 'run'}"]
+    train += ["--dataset=digits", "--epochs=100000", f"--backend={backend}", f"--run_dir={run_dir}"]
     processes = [
         subprocess.Popen([*train, f"--worker_index={i}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for i in range(2)
     ]
     while not processes[0].stdout.readline().startswith("epoch "):
         assert processes[0].poll() is None, processes[0].stderr.read()
+    return processes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_sigterm_ends_a_worker(backend, tmp_path):
+    """Between workers both frameworks catch SIGTERM themselves."""
+    processes = training(backend, tmp_path / "run")
+    processes[0].terminate()
+    _, words = processes[0].communicate(timeout=30)
+    assert processes[0].returncode == 143 and words.endswith("terminated; nothing was kept\n"), words
+    assert not (tmp_path / "run").exists()
+    processes[1].communicate(timeout=90)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_worker_that_dies_ends_the_other(backend, victim, tmp_path):
+    processes = training(backend, tmp_path / "run")
     processes[victim].kill()
     _, words = processes[1 - victim].communicate(timeout=90)
     if processes[1 - victim].returncode == -signal.SIGABRT:  # JAX itself was faster than its error reached us

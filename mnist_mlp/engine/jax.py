@@ -28,7 +28,6 @@ class JaxEngine:
     """See `Engine` for the contract. `optimizer` may be None where nothing is trained."""
 
     backend = "jax"
-    xla = True
     step_on: list[str] = []
 
     def __init__(
@@ -41,6 +40,7 @@ class JaxEngine:
     ):
         self.model, self.optimizer, self.batch_size, self.attached = model, optimizer, batch_size, attached
         self.mesh = mesh_of(attached.where)
+        self.xla = not jax.config.jax_disable_jit
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
         self.network = to_logits(model)

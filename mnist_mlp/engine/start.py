@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import signal
+import threading
 from collections.abc import Callable, Mapping
 
 import keras
@@ -44,6 +46,7 @@ def start(
         from mnist_mlp.engine.tensorflow import TensorFlowEngine as CompiledEngine
         from mnist_mlp.engine.tensorflow_devices import attach
     attached = attach(plan, start_timeout)
+    take_signals_back()
     attached = dataclasses.replace(attached, notes=(*plan.notes, *attached.notes))
     if kind == "fit" and attached.replicas > 1:
         raise UserError(f"--engine=fit: expected one device, received {attached.replicas}; type --replicas=1")
@@ -51,3 +54,12 @@ def start(
         engine_class = FitEngine if kind == "fit" else CompiledEngine
         with attached.where.scope() if plan.backend == "tensorflow" and attached.where else contextlib.nullcontext():
             return engine_class(make_model(), make_optimizer(), splits, batch_size, attached)
+
+
+def take_signals_back() -> None:
+    """Puts Python's handlers back in place: between workers TensorFlow and JAX catch SIGTERM themselves, and go on."""
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            handler = signal.getsignal(signum)
+            if handler is not None:  # not one that Python does not know of
+                signal.signal(signum, handler)

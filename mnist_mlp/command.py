@@ -24,7 +24,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.options import expected, nearest
 
 Options = TypeVar("Options")
-REMINDER = 2.0  # seconds after which an interrupt that has not ended the program is raised again
+REMINDER = 1.0  # seconds after which an interrupt that has not ended the program is raised again
 
 
 def parse(
@@ -123,11 +123,13 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         if received and time.monotonic() - since < 1:
             return  # pressed twice: the first one is being answered
         received, since = signum, time.monotonic()
+        # Python drops, with a traceback, what is raised within a callback of its garbage collector (JAX has one).
+        sys.unraisablehook = lambda dropped: None
         signal.setitimer(signal.ITIMER_REAL, REMINDER, REMINDER)
         raise KeyboardInterrupt
 
     def remind(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt  # once more: Python drops what is raised within a callback of its garbage collector
+        raise KeyboardInterrupt
 
     signal.signal(signal.SIGALRM, remind)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -136,4 +136,4 @@ command.run(main)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert done.returncode == 143 and "went on" not in done.stdout, done.stderr
-    assert done.stderr.endswith("terminated\n")
+    assert done.stderr == "terminated\n"

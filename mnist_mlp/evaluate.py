@@ -18,6 +18,7 @@ from mnist_mlp import command, data, devices, report, rundir
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
+from mnist_mlp.waiting import undisturbed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +59,9 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
     laps.end("load")
 
     os.environ.update(plan.environment)
-    from mnist_mlp import models
-    from mnist_mlp.engine.start import start
+    with undisturbed():
+        from mnist_mlp import models
+        from mnist_mlp.engine.start import start
 
     laps.end("import")
 

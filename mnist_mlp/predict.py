@@ -22,6 +22,7 @@ from mnist_mlp import command, data, devices, rundir, sources
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option, option_of, path_of
+from mnist_mlp.waiting import undisturbed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +92,9 @@ def predict(options: Options) -> tuple[str, np.ndarray]:
         images = getattr(data.load(rundir.data_of_run(config, trained, options.data_dir)), name).images
 
     os.environ.update(plan.environment)
-    from mnist_mlp import models
-    from mnist_mlp.engine.start import start
+    with undisturbed():
+        from mnist_mlp import models
+        from mnist_mlp.engine.start import start
 
     model_file = path / "model.keras"
     engine = start(

@@ -26,6 +26,7 @@ from mnist_mlp import command, data, devices, machine, meeting, report, rundir
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, scores, versions
+from mnist_mlp.waiting import undisturbed
 
 if TYPE_CHECKING:
     from mnist_mlp.engine import Engine
@@ -64,9 +65,9 @@ def train_and_evaluate(
         laps.end("load")
 
         os.environ.update(plan.environment)
-        from mnist_mlp import models  # frameworks: after the environment, and after what can fail early
-        from mnist_mlp.engine.start import start
-
+        with undisturbed():  # frameworks: after the environment, and after what can fail early
+            from mnist_mlp import models
+            from mnist_mlp.engine.start import start
         laps.end("import")
 
         engine = start(

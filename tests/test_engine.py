@@ -55,7 +55,9 @@ def test_numpy_agrees_in_loss_and_gradients(kind, name, l2, digits):
         assert distance([(b - a) / 0.5 for a, b in zip(after, before, strict=True)], gradients) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp_l2", "softmax", "cnn"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "softmax", *(pytest.param(n, marks=pytest.mark.slow) for n in ("mlp_l2", "cnn"))]
+)
 def test_compiled_agrees_with_fit_after_100_steps(name, digits):
     """Three epochs of 45 steps, each with a ragged last batch."""
     ends = {}

@@ -44,6 +44,7 @@ def meeting(workers, has, start_timeout=5.0, indices=None):
     ]
     for thread in reversed(threads):  # the chief last
         thread.start()
+        time.sleep(0.1)  # two of one index try their address one after the other
     for thread in threads:
         thread.join(30)
     return ends

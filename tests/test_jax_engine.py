@@ -5,7 +5,10 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from mnist_mlp.data import batch_order
 
 BEGIN = """
 import json
@@ -121,3 +124,29 @@ print(json.dumps(found))
     found = run(code)
     assert len(found) > 8
     assert found == {name: [True, True] for name in found}
+
+
+@pytest.mark.slow
+def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
+    from mnist_mlp import models
+    from mnist_mlp.engine import Attached
+    from mnist_mlp.engine.tensorflow import TensorFlowEngine
+
+    order = batch_order(0, 0, len(digits.train), 32)
+    optimizer = models.make_optimizer("adam", None)
+    engine = TensorFlowEngine(models.build("mlp"), optimizer, {"train": digits.train}, 32, Attached("CPU"))
+    engine.train(order[:20])
+    np.savez(tmp_path / "state.npz", **engine.state())
+    expected = engine.train(order[20:])
+    code = f"""
+split = load(Config(dataset="digits")).train
+optimizer = models.make_optimizer("adam", None)
+attached = Attached("CPU", where=jax.devices())
+engine = JaxEngine(models.build("mlp", seed=9), optimizer, {{"train": split}}, 32, attached)
+engine.restore(dict(np.load({str(tmp_path / "state.npz")!r})))
+sums = engine.train(batch_order(0, 0, len(split), 32)[20:])
+print(json.dumps([sums.loss_sum, sums.correct, int(optimizer.iterations)]))
+"""
+    loss_sum, correct, iterations = run(code)
+    assert (loss_sum, correct) == (pytest.approx(expected.loss_sum, rel=1e-5), expected.correct)
+    assert iterations == len(order)

@@ -1,23 +1,24 @@
 """Reads images and labels out of files: IDX (plain or gzip), NumPy's .npy and .npz.
 
 Whatever the bytes are, the answer is an array or one UserError that names the file. A header is compared
-with the size of its file before anything is allocated on its word, and pickled objects are never loaded.
+with the size of its file before anything is read on its word, what is read grows with the bytes that are really
+there, and pickled objects are never loaded.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import math
 import struct
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_mlp.archives import MAX_BYTES, STORED, as_array, names_in, open_archive, read_npy, read_up_to, reading, times
 from mnist_mlp.errors import UserError
 
 Arrays = dict[str, NDArray[np.uint8]]  # with the keys of SHAPES, as in Keras' mnist.npz
@@ -34,7 +35,6 @@ IDX_NAMES = {
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
-MAX_BYTES = 2**30  # of one array: 1.3 million images; a file that unpacks to more is refused unread
 DEFLATE_LIMIT = 1032  # deflate, as in gzip, shrinks nothing by more than this factor
 
 
@@ -74,8 +74,8 @@ def read_idx(path: Path, expected: Sequence[int | None]) -> NDArray[np.uint8]:
 
     expected: the shape it must have, None for a length that is free. The array is read-only.
     """
-    wanted = f"an IDX file of {_times(expected)} bytes"
-    with _reading(path, wanted), path.open("rb") as file:
+    wanted = f"an IDX file of {times(expected)} bytes"
+    with reading(path, wanted), path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         possible = path.stat().st_size * (DEFLATE_LIMIT if packed else 1)
@@ -85,36 +85,52 @@ def read_idx(path: Path, expected: Sequence[int | None]) -> NDArray[np.uint8]:
             raise UserError(f"{path}: expected {wanted}, received a file that begins with {magic!r}")
         shape = struct.unpack(f">{len(expected)}I", stream.read(4 * len(expected)))
         if any(want not in (None, got) for want, got in zip(expected, shape, strict=True)):
-            raise UserError(f"{path}: expected {wanted}, received a header that says {_times(shape)}")
+            raise UserError(f"{path}: expected {wanted}, received a header that says {times(shape)}")
         size = math.prod(shape)
         if size > min(possible, MAX_BYTES):
             raise UserError(
-                f"{path}: expected {wanted}, received a header that says {_times(shape)} "
+                f"{path}: expected {wanted}, received a header that says {times(shape)} "
                 f"in a file of {path.stat().st_size} bytes"
             )
-        body = stream.read(size + 1)  # one byte more: reaches the end, where gzip checks its CRC
+        body = read_up_to(stream, size + 1)  # one byte more: reaches the end, where gzip checks its CRC
         if len(body) != size:
             amount = "more than that" if len(body) > size else f"only {len(body)} of them"
             raise UserError(f"{path}: expected {wanted}, {size} after the header, received {amount}")
-    return np.frombuffer(body, np.uint8).reshape(shape)
+    return as_array(body, np.dtype(np.uint8), shape)
 
 
 def read_npz(path: Path) -> Arrays:
     """Keras' mnist.npz: x_train, y_train, x_test, y_test, all uint8; NotFound if there is no such file."""
     if not path.exists():
         raise NotFound(f"no {path.name} in {path.parent}")
-    arrays = {}
-    with _reading(path, f"an .npz file with {', '.join(SHAPES)}"), zipfile.ZipFile(path) as archive:
-        for key, shape in SHAPES.items():
-            array = _read_member(archive, key, path)
-            if array.shape != shape or array.dtype != np.uint8:
-                raise UserError(
-                    f"{path}: expected {key} as uint8 {_times(shape)}, received {array.dtype} {_times(array.shape)}"
-                )
-            arrays[key] = array
+    with (
+        reading(path, f"an .npz file with {', '.join(SHAPES)}"),
+        path.open("rb") as file,
+        open_archive(file) as archive,
+    ):
+        arrays = {key: _read_member(archive, key, path, shape) for key, shape in SHAPES.items()}
     for key in ("y_train", "y_test"):
         check_labels(arrays[key], path)
     return arrays
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an .npz file that np.savez wrote, {name: array}; they are read-only, and numbers of any kind.
+
+    A name may hold slashes. Compressed members are refused, so what is read is no larger than the file, and that no
+    larger than MAX_BYTES. Every check sum is checked.
+    """
+    with reading(path, "an .npz file as np.savez writes it"), path.open("rb") as file, open_archive(file) as archive:
+        size, members = path.stat().st_size, archive.infolist()
+        if size > MAX_BYTES:
+            raise UserError(f"{path}: expected an .npz file of at most {MAX_BYTES} bytes, received {size}")
+        if any(member.compress_type != STORED for member in members):
+            raise ValueError("its arrays are compressed")
+        if sum(member.file_size for member in members) > size:  # members that share their bytes, or that lie
+            raise ValueError("its arrays claim to be larger than the file")
+        if odd := [member.filename for member in members if not member.filename.endswith(".npy")]:
+            raise ValueError(f"{odd[0][:60]!r} is not an array")
+        return {member.filename[:-4]: _read_member(archive, member.filename[:-4], path) for member in members}
 
 
 def check_labels(labels: NDArray[Any], where: object) -> None:
@@ -143,13 +159,13 @@ def read_images(path: str | Path) -> NDArray[np.uint8]:
 def _read_array(path: Path) -> NDArray[Any]:
     """What the file holds, in its own shape and type; its first bytes, not its name, tell its kind."""
     wanted = "images as .npy, .npz or IDX"
-    with _reading(path, wanted), path.open("rb") as file:
+    with reading(path, wanted), path.open("rb") as file:
         start = file.read(4)
         file.seek(0)
         if start == b"\x93NUM":
-            return _read_npy(file, path.stat().st_size, str(path))
+            return read_npy(file, path.stat().st_size, str(path))
         if start == b"PK\x03\x04":
-            with zipfile.ZipFile(file) as archive:
+            with open_archive(file) as archive:
                 return _read_member(archive, _image_key(archive, path), path)
         if start[:2] in (b"\0\0", b"\x1f\x8b"):
             return read_idx(path, (None, 28, 28))
@@ -191,55 +207,15 @@ def _image_key(archive: zipfile.ZipFile, path: Path) -> str:
     for key in ("images", "x_test", *keys[: len(keys) == 1]):
         if key in keys:
             return key
-    raise UserError(f"{path}: expected one array, or one called images or x_test, received {', '.join(keys) or 'none'}")
+    raise UserError(f"{path}: expected one array, or one called images or x_test, received {names_in(keys)}")
 
 
-def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> NDArray[Any]:
-    """One array of an .npz file. Reading a member to its end makes zipfile check its CRC."""
+def _read_member(
+    archive: zipfile.ZipFile, key: str, path: Path, expected: tuple[int, ...] | None = None
+) -> NDArray[Any]:
+    """One array of an .npz file, uint8 of the shape `expected` if that is given."""
     if f"{key}.npy" not in archive.namelist():
-        raise UserError(f"{path}: expected an array {key}, received {', '.join(archive.namelist()) or 'none'}")
+        raise UserError(f"{path}: expected an array {key}, received {names_in(archive.namelist())}")
     with archive.open(f"{key}.npy") as stream:
-        return _read_npy(stream, archive.getinfo(f"{key}.npy").file_size, f"{path} ({key})")
-
-
-def _read_npy(stream: IO[bytes], size: int, where: str) -> NDArray[Any]:
-    """One array in NumPy's format, `size` bytes with its header."""
-    # np.load would allocate what the header says, whatever the file's size.
-    version = np.lib.format.read_magic(stream)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }[version]
-    shape, fortran, dtype = read_header(stream)
-    if dtype.hasobject:
-        raise UserError(f"{where}: expected numbers, received pickled Python objects, which are never loaded")
-    length = math.prod(shape) * dtype.itemsize
-    if length != size - stream.tell() or length > MAX_BYTES:
-        raise UserError(
-            f"{where}: expected {length} bytes for {dtype} {_times(shape)} (at most {MAX_BYTES}), "
-            f"received {size - stream.tell()}"
-        )
-    return np.frombuffer(stream.read(length), dtype).reshape(shape, order="F" if fortran else "C")
-
-
-@contextlib.contextmanager
-def _reading(path: Path, wanted: str) -> Iterator[None]:
-    """Turns whatever goes wrong while a file is read into one UserError that names the file."""
-    try:
-        if not path.is_file():  # also keeps us from waiting on a named pipe
-            special = "a special file" if path.exists() else "no such file"
-            what = "a directory" if path.is_dir() else special
-            raise UserError(f"{path}: expected {wanted}, received {what}")
-        yield
-    except UserError:
-        raise
-    except PermissionError as error:
-        raise UserError(f"{path}: expected {wanted}, received a file that may not be read") from error
-    except Exception as error:  # parsers fail in many ways on damaged bytes; each is the file's fault
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: expected {wanted}, received a damaged file ({reason})") from error
-
-
-def _times(shape: Sequence[int | None]) -> str:
-    """A shape for the reader: 60000×28×28."""
-    return "×".join("n" if length is None else str(length) for length in shape) or "one number"
+        where = str(path) if expected else f"{path} ({names_in([key])})"
+        return read_npy(stream, archive.getinfo(f"{key}.npy").file_size, where, key, expected)

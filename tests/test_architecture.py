@@ -26,7 +26,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "waiting",
         "meeting",
     ],
-    ["digits", "sources", "libraries", "data"],
+    ["archives", "digits", "sources", "libraries", "data"],
     ["metrics", "models"],
     ["engine", "engine.calls", "engine.fit", "engine.tensorflow", "engine.tensorflow_devices"],
     ["engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],

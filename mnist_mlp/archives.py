@@ -1,0 +1,124 @@
+"""Zip archives and NumPy's arrays in files that may hold anything.
+
+Nothing is read on the word of a header alone: it is compared with the size of the file first, and what is read grows
+with the bytes that are really there. Pickled objects are never loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_mlp.errors import UserError
+
+MAX_BYTES = 2**30  # of one array: 1.3 million images; a file that unpacks to more is refused unread
+MAX_DIRECTORY = 2**20  # of an archive's list of members: thousands; Python needs ten times that to hold it
+STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED  # bzip2 and LZMA unpack whole blocks, of any size
+
+
+@contextlib.contextmanager
+def reading(path: Path, wanted: str) -> Iterator[None]:
+    """Turns whatever goes wrong while a file is read into one UserError that names the file."""
+    try:
+        if not path.is_file():  # also keeps us from waiting on a named pipe
+            special = "a special file" if path.exists() else "no such file"
+            what = "a directory" if path.is_dir() else special
+            raise UserError(f"{path}: expected {wanted}, received {what}")
+        yield
+    except UserError:
+        raise
+    except PermissionError as error:
+        raise UserError(f"{path}: expected {wanted}, received a file that may not be read") from error
+    except Exception as error:  # parsers fail in many ways on damaged bytes; each is the file's fault
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: expected {wanted}, received a damaged file ({reason})") from error
+
+
+def times(shape: Sequence[int | None]) -> str:
+    """A shape for the reader: 60000×28×28."""
+    return "×".join("n" if length is None else str(length) for length in shape)[:100] or "one number"
+
+
+def names_in(names: Sequence[str]) -> str:
+    """The first of a file's own names, for the reader: on one line, whatever is in them."""
+    text = ", ".join(names[:10])[:200] + ", …" * (len(names) > 10)
+    return (text if text.isprintable() else ascii(text)) or "none"
+
+
+def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
+    """The zip archive in an open file, as zipfile writes it: its directory of members is small, no two have one name.
+
+    Raises ValueError or zipfile's errors for anything else, encrypted members and rare ways to pack among it.
+    """
+    file.seek(max(0, file.seek(0, 2) - 42))
+    end = file.read()
+    # No comment behind the record of the end, and none of the longer records for archives above 4 GB before it:
+    # then zipfile reads this record and no other, and allocates by its word.
+    if end[-22:-18] != b"PK\5\6" or end[-2:] != b"\0\0" or end[:4] == b"PK\6\7":
+        raise ValueError("it does not end as a zip archive does")
+    if int.from_bytes(end[-10:-6], "little") > MAX_DIRECTORY:
+        raise ValueError("it claims too many members")
+    archive = zipfile.ZipFile(file)
+    names = archive.namelist()
+    if len(set(names)) < len(names):
+        raise ValueError("two of its members have one name")
+    for member in archive.infolist():
+        if member.flag_bits & 0x41:  # encrypted, in either way
+            raise ValueError("it is encrypted")
+        if member.compress_type not in (STORED, DEFLATED):
+            raise ValueError(f"it is packed in an unusual way, {member.compress_type}")
+    return archive
+
+
+def read_npy(
+    stream: IO[bytes], size: int, where: str, key: str = "", expected: tuple[int, ...] | None = None
+) -> NDArray[Any]:
+    """One array in NumPy's format, `size` bytes with its header; uint8 of the shape `expected` if that is given."""
+    # np.load would allocate what the header says, whatever the file's size.
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):  # the header of a later one may be 4 GB long, and NumPy reads it before it looks at that
+        raise UserError(f"{where}: expected NumPy's format 1.0, received {version[0]}.{version[1]}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's parser, on what stands in a damaged header
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject:
+        raise UserError(f"{where}: expected numbers, received pickled Python objects, which are never loaded")
+    if expected and (shape != expected or dtype != np.uint8):
+        raise UserError(f"{where}: expected {key} as uint8 {times(expected)}, received {dtype} {times(shape)}")
+    if dtype.kind not in "biufc":
+        raise UserError(f"{where}: expected numbers, received {str(dtype)[:60]}")
+    length = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or length != size - stream.tell() or length > MAX_BYTES:
+        raise UserError(
+            f"{where}: expected {length} bytes for {dtype} {times(shape)} (at most {MAX_BYTES}), "
+            f"received {size - stream.tell()}"
+        )
+    body = read_up_to(stream, length)  # to the end of a member, where zipfile checks its CRC
+    if len(body) != length:
+        raise UserError(f"{where}: expected {length} bytes after the header, received {len(body)}")
+    return as_array(body, dtype, shape, "F" if fortran else "C")
+
+
+def read_up_to(stream: IO[bytes], size: int) -> bytearray:
+    """At most `size` bytes, piece by piece: one read(size) would allocate them all, whether they are there or not."""
+    body = bytearray()
+    while piece := stream.read(min(size - len(body), 2**20)):
+        body += piece
+    return body
+
+
+def as_array(
+    body: bytearray, dtype: np.dtype[Any], shape: Sequence[int], order: Literal["C", "F"] = "C"
+) -> NDArray[Any]:
+    """Those bytes as an array that is read-only."""
+    array = np.frombuffer(body, dtype).reshape(shape, order=order)
+    array.flags.writeable = False
+    return array

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from mnist_mlp import model_file
 from mnist_mlp.errors import UserError
 
 
@@ -176,25 +177,14 @@ def without_tensorflow() -> Iterator[None]:
 
 def load(file: Path) -> keras.Model:
     """The model in a .keras file. Raises `UserError` where it is damaged; never runs code from it."""
-    damaged = wrote = ""
+    wrote = model_file.check(file, keras.__version__)
     try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()  # the check sums, which Keras does not look at
-            wrote = json.loads(archive.read("metadata.json"))["keras_version"]
-        if damaged:
-            raise ValueError(f"{damaged} fails its check sum")
         with without_tensorflow():
             model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except OSError as error:
         raise UserError(f"{file}: expected the model of a run, received: {error.strerror or error}") from None
-    except Exception as error:  # whatever a damaged part makes Keras raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
-        if not damaged and wrote not in ("", keras.__version__):
-            raise UserError(
-                f"{file}: written by Keras {wrote}, Keras {keras.__version__} cannot read it ({first}); "
-                f"type pip install keras=={wrote}"
-            ) from None
-        raise UserError(f"{file} is damaged ({first}); train again into a new directory") from None
+    except Exception as error:  # whatever a part that does not fit makes Keras raise
+        raise model_file.unreadable(file, error, wrote, keras.__version__) from None
     shapes = (getattr(model, "input_shape", None), getattr(model, "output_shape", None))
     if shapes != ((None, 28, 28), (None, 10)) or model.layers[-2].name != "logits":
         raise UserError(f"{file}: expected a network that mnist_mlp.train wrote, received another Keras model")

@@ -1,0 +1,189 @@
+"""Looks at a .keras file before Keras does: nothing in it may run, nor take more memory than the file has bytes.
+
+A .keras file is a zip archive of metadata.json, config.json (objects to build, by the names of their classes) and
+model.weights.h5. The safe mode of Keras has let code through in several versions, and Keras allocates what
+config.json and the headers in the HDF5 file claim. Here only that gets through of which our own networks consist.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mnist_mlp.archives import MAX_BYTES, STORED, names_in, open_archive, read_up_to
+from mnist_mlp.errors import UserError
+
+MEMBERS = {"metadata.json": 2**20, "config.json": 2**20, "model.weights.h5": MAX_BYTES}  # at most so many bytes
+CLASSES: dict[str | None, set[str]] = {  # what Keras 3.10 to 3.15 write of all our networks, by module
+    "keras": {"DTypePolicy"},
+    "keras.initializers": {"GlorotUniform", "Zeros"},
+    "keras.layers": {
+        *("InputLayer", "Rescaling", "Flatten", "Dense", "Dropout", "Reshape", "Conv2D", "MaxPooling2D", "Softmax"),
+    },
+    "keras.regularizers": {"L2"},
+    "keras.src.models.functional": {"Functional"},
+    None: {"__keras_tensor__"},  # an edge of the network: only a shape and a type
+}
+CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "function", "__lambda__"}
+
+
+def check(path: Path, installed: str) -> str:
+    """The version of Keras that wrote the model in a .keras file which Keras `installed` may now load.
+
+    Raises `UserError` where the file is damaged, or holds anything that no network of this package has.
+    """
+    wrote = ""
+    try:
+        if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
+            raise UserError(f"{path}: expected the model of a run, received: not a file")
+        parts = _parts(path)
+        wrote = _version(json.loads(parts["metadata.json"]))
+        config, weights = json.loads(parts["config.json"]), parts["model.weights.h5"]
+        for value in _objects(config):
+            _check_class(value, path, wrote, installed)
+        if sum(map(_weights, _objects(config))) * 4 > len(weights):  # four bytes a weight, in every precision
+            raise ValueError("config.json claims more weights than there are in the file")
+        _check_hdf5(weights)
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path}: expected the model of a run, received: {error.strerror or error}") from None
+    except Exception as error:  # parsers fail in many ways on damaged bytes; each is the file's fault
+        raise unreadable(path, error, installed, installed) from None
+    return wrote
+
+
+def unreadable(path: Path, error: Exception, wrote: str, installed: str) -> UserError:
+    """What to tell the user of a file that Keras `wrote` and Keras `installed` fails on."""
+    reason = names_in((str(error).strip() or type(error).__name__).splitlines()[:1])[:100]
+    if wrote == installed:
+        return UserError(f"{path} is damaged ({reason}); train again into a new directory")
+    return UserError(
+        f"{path}: written by Keras {wrote}, Keras {installed} cannot read it ({reason}); "
+        f"type pip install keras=={wrote}"
+    )
+
+
+def _parts(path: Path) -> dict[str, bytearray]:
+    """The members of the archive, with their check sums checked: they lie in it unpacked, so it bounds their size."""
+    with path.open("rb") as file, open_archive(file) as archive:
+        if sorted(archive.namelist()) != sorted(MEMBERS):
+            raise ValueError(f"it should hold {', '.join(MEMBERS)}, not {names_in(archive.namelist())}")
+        size, parts = path.stat().st_size, {}
+        for member in archive.infolist():
+            if member.compress_type != STORED or member.file_size > min(size, MEMBERS[member.filename]):
+                raise ValueError(f"{member.filename} is packed, or claims {member.file_size} bytes")
+            with archive.open(member) as stream:
+                parts[member.filename] = read_up_to(stream, member.file_size)
+            if len(parts[member.filename]) != member.file_size:
+                raise ValueError(f"{member.filename} is cut off")
+    return parts
+
+
+def _version(metadata: Any) -> str:
+    """The version of Keras in metadata.json. It becomes a part of a command that we tell the user to type."""
+    version = metadata["keras_version"]
+    if not re.fullmatch(r"\d[\w.+]{0,40}", version, re.ASCII):
+        raise ValueError("metadata.json has no version of Keras")
+    return str(version)
+
+
+def _objects(config: Any) -> Iterator[dict[str, Any]]:
+    """Every dictionary that Keras may take for an object, wherever in config.json it stands."""
+    stack = [config]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            if not {"class_name", "module", "registered_name"}.isdisjoint(value):
+                yield value
+            stack += value.values()
+        elif isinstance(value, list):
+            stack += value
+
+
+def _check_class(value: dict[str, Any], path: Path, wrote: str, installed: str) -> None:
+    """Raises UserError unless the object is one of CLASSES."""
+    module, name, registered = (value.get(key) for key in ("module", "class_name", "registered_name"))
+    if not isinstance(name, str) or not isinstance(module, str | None):
+        raise ValueError("config.json has an object without a class")
+    if name in CLASSES.get(module, ()) and registered in (None, name):
+        return
+    shown = names_in([name])[:60]
+    if name in CODE or str(module or "keras").split(".")[0] != "keras" or registered not in (None, name):
+        kind = "function" if name == "function" else f"{shown} layer" if name in CODE else f"{shown} object"
+        raise UserError(
+            f"{path}: holds a {kind}: code, which is never run from a file; "
+            "type the --run_dir of a run that you trained with mnist_mlp.train"
+        )
+    if wrote != installed:
+        raise unreadable(path, ValueError(f"it holds {shown}"), wrote, installed)
+    raise UserError(f"{path}: expected a network that mnist_mlp.train wrote, received another Keras model ({shown})")
+
+
+def _weights(value: dict[str, Any]) -> int:
+    """How many weights Keras makes for an object: it allocates them before it looks into the HDF5 file."""
+    if value["class_name"] not in ("Dense", "Conv2D"):
+        return 0
+    settings = value["config"]
+    if settings.get("lora_rank") or settings.get("quantization_config"):  # more weights, and of other types
+        raise ValueError("config.json has weights of an unknown kind")
+    channels = value["build_config"]["input_shape"][-1]  # Keras builds the layer by this
+    units, window = (settings["units"], []) if value["class_name"] == "Dense" else _filters(settings)
+    lengths = [units, channels, *window]
+    if not all(isinstance(length, int) and length > 0 for length in lengths):
+        raise ValueError("config.json has a layer without a size")
+    return math.prod(lengths) + (units if settings["use_bias"] else 0)
+
+
+def _filters(settings: dict[str, Any]) -> tuple[Any, list[Any]]:
+    window = settings["kernel_size"]
+    return settings["filters"], window if isinstance(window, list) else [window, window]
+
+
+def _check_hdf5(content: bytearray) -> None:
+    """Raises ValueError unless the HDF5 file consists of groups and of plain arrays that are there as a whole."""
+    import h5py  # comes with Keras
+
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            groups, seen, size = [file], {h5py.h5o.get_info(file.id).addr}, 0
+            while groups:
+                group = groups.pop()
+                for name in group:
+                    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                        raise ValueError("a link leads out of it")
+                    value = group[name]
+                    address = h5py.h5o.get_info(value.id).addr
+                    if address in seen:
+                        raise ValueError("two of its names lead to one place")
+                    seen.add(address)
+                    if isinstance(value, h5py.Group):
+                        groups.append(value)
+                    else:
+                        size += _size_of_array(value)
+                    if size > len(content):
+                        raise ValueError("its arrays claim to be larger than the file")
+    except Exception as error:  # of many kinds, where the file is damaged
+        raise ValueError(f"model.weights.h5: {error}") from None
+
+
+def _size_of_array(value: Any) -> int:
+    """Bytes of an array in an HDF5 file; ValueError for one that is not just there, in one piece."""
+    import h5py
+
+    if not isinstance(value, h5py.Dataset):
+        raise ValueError("it holds a type, no array")
+    plan = value.id.get_create_plist()
+    if plan.get_external_count() or plan.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
+        raise ValueError("an array of it lies elsewhere, or in pieces")
+    if value.dtype.kind not in "fiu" or len(value.attrs):
+        raise ValueError("an array of it is not of plain numbers")
+    size = math.prod(value.shape) * value.dtype.itemsize
+    if size != value.id.get_storage_size():  # what is not stored is filled in, at any length
+        raise ValueError(f"an array of it claims {size} bytes and has {value.id.get_storage_size()}")
+    return size

@@ -1,7 +1,7 @@
 """What every `python -m mnist_mlp.NAME` shares: flags from a dataclass, help, and errors in one line.
 
-Exit codes: 0 done, 1 a bug (with traceback), 2 something for the user to mend, 130 interrupted (Ctrl-C), 143 and 129
-ended by SIGTERM or SIGHUP, 141 the reader of the output went away.
+Exit codes: 0 done, 1 a bug (with traceback), 2 something for the user to mend, 3 training diverged, 75 stopped by
+Ctrl-C, SIGTERM or SIGHUP with everything saved; 130, 143, 129 ended at once by them, 141 nobody reads the output.
 """
 
 from __future__ import annotations
@@ -40,13 +40,21 @@ def parse(
     Values not given come from `presets[--preset]`, or else from the defaults. `--help` prints and exits.
     Raises `UserError` for an unknown flag, a value that does not fit, or a word that is no flag.
     """
-    fields = {field.name: field for field in dataclasses.fields(declared)}  # type: ignore[arg-type]
+    given = given_flags(declared, argv, program=program, about=about)
+    return with_preset(presets, given) if presets else declared(**given)
+
+
+def given_flags(declared: type[Any], argv: Sequence[str], *, program: str, about: str) -> dict[str, Any]:
+    """The options that stand on the command line, with their values; as `parse`."""
+    fields = {field.name: field for field in dataclasses.fields(declared)}
     if {"--help", "-help", "-h", "--helpfull"} & set(argv):
         print(help_text(list(fields.values()), program, about), flush=True)
         raise SystemExit(0)
-    given = {name: convert(fields[name], text) for name, text in read_flags(fields, argv).items()}
-    if not presets:
-        return declared(**given)
+    return {name: convert(fields[name], text) for name, text in read_flags(fields, argv).items()}
+
+
+def with_preset(presets: Mapping[str, Options], given: Mapping[str, Any]) -> Options:
+    """The preset that is given, or the default one, with the other values that are given."""
     name = given.get("preset", "default")
     if name not in presets:
         raise UserError(
@@ -150,7 +158,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         if isinstance(error, SystemExit):
             end(error.code)
         if isinstance(error, UserError):
-            end(2, f"error: {error}")
+            end(error.exit_code, f"{error.prefix}{error}")
         if isinstance(error, BrokenPipeError):  # the reader has seen enough, as in `… | head`
             end(141)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:

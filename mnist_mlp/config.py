@@ -7,6 +7,7 @@ check at construction. No framework is imported here: a wrong flag must be answe
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,11 @@ OPTIMIZERS = (  # by their Keras names
 STRATEGIES = ("auto", "cpu", "gpu", "tpu", "mirrored", "multiworker")
 ONE_PROCESS = tuple(name for name in STRATEGIES if name != "multiworker")
 BACKENDS = ("auto", "tensorflow", "jax")
+FREE = (  # may change when a run is resumed; every other option decides what is computed
+    *("dataset", "data_dir", "data_source", "epochs", "strategy", "backend", "replicas", "tpu", "workers"),
+    *("worker_index", "start_timeout", "checkpoint_every", "keep", "resume", "early_stopping", "csv", "tensorboard"),
+    *("run_dir", "json"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +83,18 @@ class Config:
         "compiled", "compiled: an epoch is one program; fit: plain Model.fit", choices=("compiled", "fit")
     )
     precision: str = option("float32", "arithmetic of the layers", choices=("float32", "bfloat16"))
+    checkpoint_every: str = option("1", "epochs between checkpoints, or steps: 500steps; 0: only at the end or a stop")
+    keep: int = option(3, "how many checkpoints are kept, the newest ones", low=1, high=1_000_000)
+    resume: bool = option(False, "go on with the run in --run_dir, if one is there; its flags need not be given again")
+    early_stopping: int | None = option(
+        None,
+        "stop after so many epochs without a lower validation loss (training loss where no images are kept for it)",
+        kind=int,
+        low=1,
+        high=1_000_000,
+    )
+    csv: bool = option(False, "also write history.csv, by Keras' CSVLogger")
+    tensorboard: bool = option(False, "also write the history for TensorBoard, into the folder tensorboard")
     run_dir: str = option("", "where the run is written; not given: a new directory below runs/")
     json: bool = option(False, "print the result as one JSON object; the rest goes to standard error")
 
@@ -84,6 +102,19 @@ class Config:
         check(self)
         if self.engine == "fit" and self.strategy == "multiworker":
             raise UserError("--engine=fit does not go with --strategy=multiworker; type --engine=compiled")
+        self.steps_between_checkpoints(1)  # refuses what it cannot read
+        if self.engine == "fit" and "step" in self.checkpoint_every:
+            raise UserError("--engine=fit trains whole epochs: expected --checkpoint_every in epochs; type a number")
+
+    def steps_between_checkpoints(self, steps_per_epoch: int) -> int:
+        """What `checkpoint_every` says, in steps; 0: none on the way."""
+        said = re.fullmatch(r"(\d{1,9}) ?(?:epochs?|(steps?))?", self.checkpoint_every)
+        if said is None:
+            raise UserError(
+                "--checkpoint_every: expected a number of epochs, such as 1, or of steps, such as 500steps; "
+                f"received {self.checkpoint_every!r}"
+            )
+        return int(said[1]) * (1 if said[2] else steps_per_epoch)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -97,6 +128,12 @@ class Config:
             if name not in names:
                 raise UserError(f"unknown option {name!r}{nearest(name, names)}")
         return cls(**values)
+
+
+def differing(one: Config, other: Config) -> list[str]:
+    """The names of the options that decide what is computed and are not the same in both."""
+    values = other.to_dict()
+    return [name for name, value in one.to_dict().items() if name not in FREE and value != values[name]]
 
 
 PRESETS: dict[str, Config] = {

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from mnist_mlp import command, data, devices, report, rundir
+from mnist_mlp import command, data, devices, finished, report
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
@@ -54,8 +54,8 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
     """
     laps = Laps()
     plan = devices.plan(options)
-    path, config, trained = rundir.read_run(options.run_dir)
-    dataset = dataset or data.load(rundir.data_of_run(config, trained, options.data_dir))
+    path, config, trained = finished.read_run(options.run_dir)
+    dataset = dataset or data.load(finished.data_of_run(config, trained, options.data_dir))
     laps.end("load")
 
     os.environ.update(plan.environment)

@@ -7,6 +7,7 @@ the chief compares and lets all go on, or none. The address is free again before
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import math
@@ -23,24 +24,30 @@ HEARTBEAT = 10.0  # seconds between signs of life
 ATTEMPT = 0.2  # seconds of one look for the others
 MESSAGE = 5.0  # seconds that a message may take to come, all of it
 LAST_CALL = 2.0  # seconds for the rest to come and hear why it will not be
-LONGEST = 100_000  # bytes of a message; a longer one is none of ours
+LONGEST = 100_000  # bytes of a worker's message; a longer one is none of ours
+ANSWER = 2**30  # bytes of the chief's, which may carry what it hands out
+HANDING_OUT = 60.0  # seconds that it may take
 GO = "go"
 SAME_COMMAND = "start the same command on each with its own --worker_index, or give it a longer --start_timeout"
 
 
-def meet(workers: Sequence[str], index: int, timeout: float, has: Mapping[str, str]) -> None:
+def meet(workers: Sequence[str], index: int, timeout: float, has: Mapping[str, str], *, hand_out: bytes = b"") -> bytes:
     """Returns when all workers (addresses HOST:PORT, the chief's first) are there and have the same.
 
-    `has` says what must not differ: a name for the user, and a text. Raises `UserError` in all of them where something
-    differs, or where they are not complete after `timeout` seconds.
+    `has` says what must not differ: a name for the user, and a text. All get the bytes that the chief hands out. Raises
+    `UserError` in all of them where something differs, or where they are not complete after `timeout` seconds.
     """
     deadline = Deadline(timeout)
     hello = {"index": index, "has": {"list of workers": ",".join(workers), **has}}
     if index:
         listen(workers[index]).close()  # where the framework will listen, it can
-    answer = hear_chief(workers[0], hello, deadline) if index else as_chief(workers, hello, deadline)
+    if index:
+        answer, handed_out = hear_chief(workers[0], hello, deadline)
+    else:
+        answer, handed_out = as_chief(workers, hello, deadline, hand_out), hand_out
     if answer != GO:
         raise UserError(f"--strategy=multiworker: {answer}")
+    return handed_out
 
 
 class Deadline:
@@ -60,8 +67,8 @@ class Deadline:
         return ""
 
 
-def as_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline) -> str:
-    """Waits for the others, compares, and gives all the same answer."""
+def as_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline, hand_out: bytes) -> str:
+    """Waits for the others, compares, and gives all the same answer, with what there is to hand out."""
     came: dict[int, socket.socket] = {}
     answer, until = GO, math.inf
     with contextlib.ExitStack() as stack:
@@ -81,9 +88,11 @@ def as_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline) 
                 verdict = greet(connection, hello, came, range(1, len(workers)))
                 if verdict != GO:
                     answer, until = verdict, min(until, time.monotonic() + LAST_CALL)
+        handed_out = base64.b64encode(hand_out).decode()
         for connection in came.values():
             with contextlib.suppress(OSError):  # it is gone already: the framework will say so
-                send(connection, answer)
+                connection.settimeout(HANDING_OUT)
+                send(connection, {"answer": answer, "handed_out": handed_out})
     return answer
 
 
@@ -110,7 +119,7 @@ def greet(connection: socket.socket, mine: dict[str, Any], came: dict[int, socke
         return GO
     if came.get(place) is not connection:
         with contextlib.suppress(OSError):
-            send(connection, answer)
+            send(connection, {"answer": answer, "handed_out": ""})
     return answer
 
 
@@ -127,18 +136,22 @@ def is_there(connection: socket.socket) -> bool:
         connection.setblocking(True)
 
 
-def hear_chief(address: str, hello: dict[str, Any], deadline: Deadline) -> str:
-    """Tells the chief what this worker has; the chief's answer, once all have come."""
+def hear_chief(address: str, hello: dict[str, Any], deadline: Deadline) -> tuple[str, bytes]:
+    """Tells the chief what this worker has; the chief's answer, once all have come, and what it hands out."""
     whom = f"the chief, worker 0 ({address})"
     while not (late := deadline.passed(whom)):
-        with contextlib.suppress(OSError, ValueError), socket.create_connection(split(address), MESSAGE) as connection:
+        with (
+            contextlib.suppress(OSError, ValueError, KeyError, TypeError),
+            socket.create_connection(split(address), MESSAGE) as connection,
+        ):
             send(connection, hello)
             while not (late := deadline.passed(f"the answer of {whom}", more=LAST_CALL)):
                 if select.select([connection], [], [], ATTEMPT)[0]:
-                    return str(receive(connection, MESSAGE))
-            return late
+                    heard = receive(connection, HANDING_OUT, ANSWER)
+                    return str(heard["answer"]), base64.b64decode(heard["handed_out"])
+            return late, b""
         time.sleep(ATTEMPT)  # the chief is not there yet
-    return late
+    return late, b""
 
 
 def listen(address: str) -> socket.socket:
@@ -168,15 +181,15 @@ def send(connection: socket.socket, message: Any) -> None:
     connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-def receive(connection: socket.socket, seconds: float) -> Any:
+def receive(connection: socket.socket, seconds: float, longest: int = LONGEST) -> Any:
     """One message. Raises ValueError for what is none, ConnectionError at the end, TimeoutError."""
     until = time.monotonic() + seconds
-    received = b""
+    received = bytearray()
     while not received.endswith(b"\n"):
         connection.settimeout(max(0.01, until - time.monotonic()))
         part = connection.recv(65536)
         received += part
-        if not part or len(received) > LONGEST:
+        if not part or len(received) > longest:
             raise ConnectionError("the other side ended")
         if time.monotonic() > until:
             raise TimeoutError

@@ -135,7 +135,7 @@ def build(name: str, *, pixels: str = "unit", precision: str = "float32", seed: 
 
 
 def save(model: keras.Model, file: Path) -> None:
-    """Writes the model as a .keras file that older versions of Keras can read too."""
+    """Writes the model as a .keras file that older versions of Keras can read too, and the same bytes each time."""
     with without_tensorflow():
         model.save(file)
     with zipfile.ZipFile(file) as archive:
@@ -143,22 +143,27 @@ def save(model: keras.Model, file: Path) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         for part, content in parts.items():
             if part.filename == "config.json":
-                content = json.dumps(without_unset(json.loads(content))).encode()
+                content = json.dumps(portable(json.loads(content), shared={})).encode()
+            if part.filename == "metadata.json":  # without the date
+                content = json.dumps({"keras_version": keras.__version__}).encode()
             archive.writestr(part, content)
 
 
-def without_unset(config: Any) -> Any:
-    """A saved configuration without the settings of initialisers that are None.
+def portable(config: Any, shared: dict[int, int]) -> Any:
+    """A saved configuration without the settings of initialisers that are None; shared objects count from 1.
 
-    Keras 3.15 writes one for GlorotUniform, input_axes, which 3.13 (Colab's) refuses to read, set or not.
+    Keras 3.15 writes such a setting for GlorotUniform, input_axes, which 3.13 (Colab's) refuses to read, set or not; and
+    it numbers shared objects by their addresses.
     """
     if isinstance(config, list):
-        return [without_unset(value) for value in config]
+        return [portable(value, shared) for value in config]
     if not isinstance(config, dict):
         return config
-    values = {key: without_unset(value) for key, value in config.items()}
+    values = {key: portable(value, shared) for key, value in config.items()}
     if values.get("module") == "keras.initializers":
         values["config"] = {key: value for key, value in values["config"].items() if value is not None}
+    if "shared_object_id" in values:
+        values["shared_object_id"] = shared.setdefault(values["shared_object_id"], len(shared) + 1)
     return values
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import command, data, devices, rundir, sources
+from mnist_mlp import atomic, command, data, devices, finished, rundir, sources
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option, option_of, path_of
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
         sys.stdout.write(written)
         return
     if output.is_file() or not output.exists():
-        rundir.write_text(output, written)
+        atomic.write_text(output, written)
     else:
         output.write_text(written, encoding="utf-8")  # a device or a pipe: not to be replaced by a file
     print(f"{len(probabilities):,} predictions in {options.output}", file=sys.stderr)
@@ -83,13 +83,13 @@ def output_file(options: Options) -> Path:
 def predict(options: Options) -> tuple[str, np.ndarray]:
     """What the images are called, and their probabilities, float32 [n, 10]. Raises `UserError`."""
     plan = devices.plan(options)
-    path, config, trained = rundir.read_run(options.run_dir)
+    path, config, trained = finished.read_run(options.run_dir)
     if options.input:
         file = path_of("input", options.input)
         name, images = file.name, sources.read_images(file)
     else:
         name = options.split or "test"
-        images = getattr(data.load(rundir.data_of_run(config, trained, options.data_dir)), name).images
+        images = getattr(data.load(finished.data_of_run(config, trained, options.data_dir)), name).images
 
     os.environ.update(plan.environment)
     with undisturbed():

@@ -52,9 +52,26 @@ def opening(result: Result) -> str:
         f"         {'parameters':<12} {'':>9} {result.parameters:>9,}",
         f"steps    {division(data['train_examples'], batch, steps)} per epoch of training, "
         f"{division(data['test_examples'], batch, result.evaluation_steps)} of evaluation",
+        *continuations(result),
         "",
     ]
     return "\n".join(lines)
+
+
+def continuations(result: Result) -> list[str]:
+    """A line for each time that the run was resumed, and what must not be overlooked of it."""
+    lines = []
+    for once in result.resumed:
+        at = f"{once['step']:,} of {once['of']:,} steps"
+        lines.append(
+            f"resumed  at {at}" if once["step"] else "resumed  at the beginning: there was no whole checkpoint"
+        )
+        lines += remarks([f"passed over: {reason}" for reason in once["passed_over"]])
+        changed = [key for key, value in once["now"].items() if once["before"].get(key, value) != value]
+        if changed:
+            what = ", ".join(f"{key} {once['now'][key]} (before: {once['before'][key]})" for key in changed)
+            lines += remarks([f"now on {what}: the same to float32's last digits, not to the bit"])
+    return lines
 
 
 def division(examples: int, batch: int, steps: int) -> str:

@@ -48,9 +48,10 @@ class Result:
     engine: str
     seed: int
     preset: str
+    resumed: list[dict[str, Any]]  # step, before, now (backend, device, replicas, keras), passed_over: each time
     model_sha256: str  # of model.keras
     versions: dict[str, str]
-    seconds: dict[str, float]  # import, load, compile (and build), train, evaluate, save, total
+    seconds: dict[str, float]  # import, load, compile (and build), train, evaluate, save, total; of the last process
     peak_memory_mb: float
 
     @classmethod
@@ -129,6 +130,17 @@ def device_block(plan: Plan, engine: Engine) -> dict[str, Any]:
         "worker_index": plan.worker_index,
         "xla": engine.xla,
         "notes": list(attached.notes),
+    }
+
+
+def ran_on(engine: Engine) -> dict[str, Any]:
+    """What computes, in short: where it is the same before and after a stop, so is every bit."""
+    attached = engine.attached
+    return {
+        "backend": engine.backend,
+        "device": attached.device,
+        "replicas": attached.replicas,
+        "keras": sys.modules["keras"].__version__,
     }
 
 

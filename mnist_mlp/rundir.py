@@ -1,158 +1,236 @@
-"""The run directory: config.json, history.jsonl, model.keras and result.json, each written whole or not at all.
+"""The run directory: config.json, history.jsonl, checkpoints, model.keras, result.json, and who may write them.
 
-A file is written under a temporary name, synced and renamed. A run that fails or is interrupted leaves nothing.
+A run that fails before its first checkpoint leaves nothing behind; after it, the run can be resumed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import os
+import shlex
+import shutil
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.config import Config
-from mnist_mlp.errors import UserError
-from mnist_mlp.options import path_of
-from mnist_mlp.result import Result
+import numpy as np
 
-FILES = ("config.json", "history.jsonl", "model.keras", "result.json")
+from mnist_mlp import checkpoint as checkpoints
+from mnist_mlp import lock
+from mnist_mlp.atomic import TEMPORARY, cannot_write, sweep, write_file, write_json
+from mnist_mlp.checkpoint import Checkpoint
+from mnist_mlp.config import Config, differing
+from mnist_mlp.errors import Diverged, UserError
+from mnist_mlp.finished import read_config
+from mnist_mlp.options import path_of
+
+FILES = ("config.json", "history.jsonl", "history.csv", "model.keras", "result.json")  # that a run writes
+FOLDERS = (checkpoints.DIRECTORY, "tensorboard")
 
 
 def default_path(config: Config) -> Path:
     """runs/DATE-TIME-MODEL-PROCESS below the working directory; the process's number tells parallel runs apart."""
-    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}-{os.getpid()}"
+    path = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}-{os.getpid()}"
+    return path if not path.exists() else Path(f"{path}-{time.monotonic_ns()}")  # the clock was set back
+
+
+@dataclasses.dataclass
+class Run:
+    """An open run directory."""
+
+    path: Path
+    config: Config
+    found: Checkpoint | None = None  # the checkpoint to go on from
+    passed_over: tuple[str, ...] = ()  # newer ones, and why they cannot be used
+    chief: bool = True  # whether this process writes
+    saved: bool = False  # whether it has
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint, then removes those that are too many: the newest are kept."""
+        if not self.chief:
+            return
+        directory = self.path / checkpoints.DIRECTORY
+        try:
+            directory.mkdir(exist_ok=True)
+        except OSError as error:
+            raise cannot_write(directory, error) from None
+        arrays: Any = checkpoint.to_arrays()
+        file = directory / checkpoints.NAME.format(checkpoint.total_steps)
+        write_file(file, lambda temporary: np.savez(temporary, **arrays))
+        self.saved = True
+        older = [file for steps, file in checkpoints.files(self.path).items() if steps <= checkpoint.total_steps]
+        for file in older[self.config.keep :]:
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 @contextlib.contextmanager
-def new_run(path: Path, config: Config) -> Iterator[Path]:
-    """Makes the directory of a run with its config.json, and takes both away again if the run does not finish.
+def opened(path: Path, config: Config) -> Iterator[Run]:
+    """The directory of a run, made or (with `resume`) found, which nobody else writes within the block.
 
-    Raises `UserError` where the path holds something already, or cannot be written.
+    If the block fails before there is a checkpoint, what was made is taken away again. Raises `UserError` where the
+    path holds something already, cannot be written, or holds a run with other options.
     """
-    ours: list[Path] = []
+    made: list[Path] = []
     try:
-        claim(path, config, ours)
-        yield path
-    except BaseException as error:
-        discard(ours)
-        if isinstance(error, KeyboardInterrupt):
-            error.args = ("nothing was kept",)
+        make(path, made)
+        look(path, config.resume)
+        with held(path):
+            is_new = look(path, config.resume)  # once more: another process may just have written here
+            with taken_away(path) if is_new else contextlib.nullcontext():
+                run = Run(path, config) if is_new else find(path, config)
+                write_config(path, config)
+                with telling_how_to_go_on(run):
+                    yield run
+    except BaseException:
+        for directory in reversed(made):
+            with contextlib.suppress(OSError):  # something is in it
+                directory.rmdir()
         raise
 
 
 @contextlib.contextmanager
-def thrown_away() -> Iterator[Path]:
-    """A directory for a worker that is not the chief: it does what the chief does, and nothing of it is kept."""
+def taken_away(path: Path) -> Iterator[None]:
+    """Removes what the run wrote if the block fails before there is a checkpoint."""
+    try:
+        yield
+    except BaseException as error:
+        if not checkpoints.files(path):
+            if isinstance(error, KeyboardInterrupt):
+                error.args = ("nothing was kept",)
+            discard(path)
+        raise
+
+
+@contextlib.contextmanager
+def thrown_away(config: Config) -> Iterator[Run]:
+    """A run of a worker that is not the chief: it does what the chief does, and nothing of it is kept."""
     with tempfile.TemporaryDirectory() as path:
-        yield Path(path)
+        yield Run(Path(path), config, chief=False)
 
 
-def claim(path: Path, config: Config, ours: list[Path]) -> None:
-    """Makes the directory and its config.json; appends to `ours` what is the run's own to remove."""
+def make(path: Path, made: list[Path]) -> None:
+    """Makes the directory; appends to `made` what was not there before."""
     try:
         for directory in reversed((path, *path.parents)):
             if not directory.is_dir():
                 directory.mkdir(exist_ok=True)  # a run beside this one may just have made it
-                ours.append(directory)
-        held = sorted(entry.name for entry in path.iterdir())
-        if not held:
-            values = config.to_dict()
-            values["data_dir"] = values["data_dir"] and os.path.abspath(path_of("data_dir", values["data_dir"]))
-            with open(path / "config.json", "x", encoding="utf-8") as file:  # of two runs, one gets it
-                ours += [path / name for name in FILES]
-                file.write(json.dumps(values, indent=1) + "\n")
+                made.append(directory)
     except FileExistsError:
-        held = ["config.json"] if path.is_dir() else [path.name]
+        raise UserError(f"--run_dir={path}: expected a directory, it is none; name another one") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--run_dir={path}: expected a directory that can be written, received: {reason}") from None
-    if held:
-        run = "a run" if (path / "result.json").exists() else "a run that did not finish"
-        what = run if "config.json" in held else repr(held[0]) if path.is_dir() else "no directory"
-        raise UserError(f"--run_dir={path}: expected a new or empty directory, it holds {what}; name another one")
+        raise unusable(path, error) from None
 
 
-def discard(ours: list[Path]) -> None:
-    """Removes files and then directories, the last made first; what holds something else is left alone."""
+def look(path: Path, resume: bool) -> bool:
+    """Whether the directory is new to runs. Raises `UserError` where it holds what a run must not touch."""
+    flag = f"--run_dir={path}"
+    try:
+        there = {entry.name for entry in path.iterdir() if not entry.name.startswith(TEMPORARY)} - {lock.NAME}
+    except OSError as error:
+        raise unusable(path, error) from None
+    is_run = bool(there & {"config.json", checkpoints.DIRECTORY})
+    if not there or (is_run and resume):
+        return not there
+    if not is_run:
+        what = repr(sorted(there)[0])
+        raise UserError(f"{flag}: expected a new or empty directory, it holds {what}; name another one")
+    if "result.json" in there:
+        hint = "name another one, or go on with it: --resume --epochs=MORE"
+        raise UserError(f"{flag}: expected a new or empty directory, it holds a run; {hint}")
+    hint = "go on with it by --resume, or name another one"
+    raise UserError(f"{flag}: expected a new or empty directory, it holds a run that did not finish; {hint}")
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Holds the lock; what a killed process had half written is removed."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock.held(path))
+        except OSError as error:
+            raise unusable(path, error) from None
+        for directory in (path, path / checkpoints.DIRECTORY):
+            sweep(directory)
+        yield
+
+
+def unusable(path: Path, error: Exception) -> UserError:
+    reason = getattr(error, "strerror", None) or error
+    return UserError(f"--run_dir={path}: expected a directory that can be written, received: {reason}")
+
+
+def find(path: Path, config: Config) -> Run:
+    """The run that is to be resumed with that config. Raises `UserError` for options that would change it."""
+    begun = begun_with(path)
+    if begun is None:  # killed before it had a config
+        return Run(path, config)
+    if changed := differing(config, begun):
+        wants = ", ".join(f"--{name}={getattr(begun, name)}" for name in changed)
+        given = ", ".join(f"--{name}={getattr(config, name)}" for name in changed)
+        raise UserError(f"{given}: the run in {path} was begun with {wants}; leave it out, or name another --run_dir")
+    found, passed_over = checkpoints.newest(path, begun)
+    if found and config.epochs < (done := found.progress.epoch + (found.progress.step > 0)):
+        raise UserError(f"--epochs={config.epochs}: the run in {path} has begun {done}; type --epochs={done} or more")
+    return Run(path, config, found, tuple(passed_over))
+
+
+def begun_with(path: Path) -> Config | None:
+    """The config of the run in a directory, from config.json or else from its newest whole checkpoint; None if there is
+    no run. Raises `UserError` where both are damaged."""
+    if not (path / "config.json").exists() and not checkpoints.files(path):
+        return None
+    try:
+        return read_config(path)
+    except UserError as error:
+        found, _ = checkpoints.newest(path)
+        if found is None:
+            raise UserError(f"{error}, and there is no whole checkpoint; begin again in another --run_dir") from None
+        return found.config
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Writes config.json: the options of the run, from wherever its next process starts."""
+    values = {**config.to_dict(), "resume": False}
+    values["data_dir"] = values["data_dir"] and os.path.abspath(path_of("data_dir", values["data_dir"]))
+    write_json(path / "config.json", values)
+
+
+@contextlib.contextmanager
+def telling_how_to_go_on(run: Run) -> Iterator[None]:
+    """Adds to what ends the block where the run stands and how to go on with it."""
+    try:
+        yield
+    except (KeyboardInterrupt, UserError) as error:
+        kept = next(iter(checkpoints.files(run.path).values()), None)
+        if isinstance(error, Diverged):
+            last = f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet, nothing was kept"
+            error.args = (f"{error}; {last}",)
+        elif kept and (run.saved or isinstance(error, KeyboardInterrupt)):
+            before = f"{error}; " if str(error) else ""
+            error.args = (f"{before}go on with: {how_to_go_on(run)}",)
+        raise
+
+
+def how_to_go_on(run: Run) -> str:
+    """The command that goes on with a run."""
+    if run.config.strategy == "multiworker":
+        return "the same command and --resume on each worker"
+    python = "python" if shutil.which("python") == sys.executable else shlex.quote(sys.executable)
+    program = os.environ.get("MNIST_MLP_TRAIN") or f"{python} -m mnist_mlp.train"  # as scripts/train was called
+    return f"{program} {shlex.quote(f'--run_dir={run.path}')} --resume"
+
+
+def discard(path: Path) -> None:
+    """Removes what a run writes; what else is in the directory stays."""
     deaf = {signal.SIGINT, signal.SIGTERM, signal.SIGALRM}  # a second Ctrl-C must not leave half of it
     before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
-    for path in reversed(ours):
+    for entry in (path / name for name in (*FILES, *FOLDERS)):
         with contextlib.suppress(OSError):
-            path.rmdir() if path.is_dir() else path.unlink()
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a temporary path beside `path`, syncs what it wrote, and gives it its name."""
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")  # keeps the suffix: Keras looks at it
-    try:
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path} could not be written: {reason}; free space, or name another place") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON value; its numbers must be finite, since JSON has no NaN."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
-
-
-def write_history(path: Path, epochs: list[dict[str, Any]]) -> None:
-    """Writes history.jsonl: one JSON object an epoch."""
-    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in epochs))
-
-
-def read_run(run_dir: str) -> tuple[Path, Config, Result]:
-    """The directory of a finished run, its config and its result. Raises `UserError` if there is none."""
-    if not run_dir:
-        raise UserError("expected the directory of a run; type --run_dir=DIR (train prints it at its end)")
-    path, flag = path_of("run_dir", run_dir), f"--run_dir={run_dir}"
-    try:
-        missing = [name for name in FILES if name != "history.jsonl" and not (path / name).is_file()]
-        if missing:
-            raise UserError(f"{flag}: expected the directory of a finished run, found no {missing[0]} in it")
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        result = Result.from_dict(json.loads((path / "result.json").read_text(encoding="utf-8")))
-        if digest(path / "model.keras") != result.model_sha256:
-            raise UserError(f"{flag}: model.keras is damaged, or of another run; train again into a new directory")
-    except OSError as error:
-        raise UserError(f"{flag}: expected the directory of a run, received: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{flag}: config.json or result.json is damaged; train again into a new directory") from None
-    try:
-        return path, Config.from_dict(config), result
-    except (UserError, TypeError, AttributeError) as error:
-        raise UserError(f"{flag}: config.json was damaged or written by another version: {error}") from None
-
-
-def data_of_run(config: Config, result: Result, data_dir: str = "") -> Config:
-    """The config with the data set that the run really had ("auto" decided), and another place for it if given."""
-    name = result.dataset["name"]
-    if name not in ("mnist", "fashion_mnist", "digits"):
-        raise UserError(f"the run had images of its own ({name!r}); type predict --input=FILE, or evaluate in Python")
-    if data_dir or name == "digits":
-        return dataclasses.replace(config, dataset=name, data_dir=data_dir, data_source="auto")
-    source = "auto" if config.data_source == "download" else config.data_source  # it lies in the cache now
-    return dataclasses.replace(config, dataset=name, data_source=source)

@@ -12,28 +12,37 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
 
 import dataclasses
+import importlib.util
+import io
 import json
 import math
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import command, data, devices, machine, meeting, report, rundir
+import numpy as np
+
+from mnist_mlp import atomic, checkpoint, command, data, devices, machine, meeting, report, rundir
+from mnist_mlp.checkpoint import Checkpoint, Progress
 from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
-from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, scores, versions
+from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, ran_on, scores, versions
 from mnist_mlp.waiting import undisturbed
 
 if TYPE_CHECKING:
+    import keras
+
     from mnist_mlp.engine import Engine
+
+PLACE = ("backend", "replicas", "tpu", "workers", "worker_index", "start_timeout")  # options that go with --strategy
 
 
 def main(argv: Sequence[str]) -> None:
-    config = command.parse(Config, argv, program="train", about=__doc__, presets=PRESETS)
+    config = config_of(command.given_flags(Config, argv, program="train", about=__doc__ or ""))
     stream = sys.stderr if config.json else sys.stdout
     run_dir = path_of("run_dir", config.run_dir) if config.run_dir else rundir.default_path(config)
     result = train_and_evaluate(config, run_dir, say=lambda text: print(text, file=stream, flush=True))
@@ -41,27 +50,42 @@ def main(argv: Sequence[str]) -> None:
         print(json.dumps(result.to_dict(), allow_nan=False))
 
 
+def config_of(given: Mapping[str, Any]) -> Config:
+    """The config that the flags on the command line make. What they leave out comes from the preset, or from the run
+    that is to be resumed; one that goes on elsewhere (`--strategy`) takes nothing of its old place along."""
+    if given.get("resume") and not given.get("run_dir"):
+        raise UserError("--resume: expected the run to go on with, received none; type --run_dir=DIR --resume")
+    begun = rundir.begun_with(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
+    if begun is None:
+        return command.with_preset(PRESETS, given)
+    if "strategy" in given:
+        begun = dataclasses.replace(begun, **{name: getattr(Config, name) for name in PLACE})
+    return dataclasses.replace(begun, **given)
+
+
 def train_and_evaluate(
     config: Config,
     run_dir: Path,
     *,
     dataset: data.Dataset | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Callable[[str], None] = print,
 ) -> Result:
-    """One whole run: what `python -m mnist_mlp.train` does.
+    """One whole run, or with `config.resume` the rest of one: what `python -m mnist_mlp.train` does.
 
-    `run_dir` must be new or empty; if the run fails, nothing is left in it (unless it is killed). `dataset` replaces
-    what the config names with images of your own. `say` gets the report, piece by piece. Raises `UserError`.
-    Of several workers only the chief reports and writes `run_dir`; all return the result.
+    `run_dir` must be new or empty, or hold the run to resume. `dataset` replaces what the config names with images of
+    your own; `callbacks` are called at the beginnings and ends of epochs. `say` gets the report, piece by piece. Of
+    several workers only the chief reports and writes `run_dir`; all return the result. Raises `UserError`.
     """
     laps = Laps()
     plan = devices.plan(config)
     tell = say if plan.chief else silent
-    with rundir.new_run(run_dir, config) if plan.chief else rundir.thrown_away() as place:
+    with rundir.opened(run_dir, config) if plan.chief else rundir.thrown_away(config) as run:
+        check_packages(config)
         dataset = dataset or data.load(config)
-        train, validation = data.split_validation(dataset.train, config.validation_fraction, config.seed)
-        splits = {"train": train, "test": dataset.test} | ({"validation": validation} if validation else {})
-        meet_other_workers(plan, config, splits)
+        splits, hashes = split(dataset, config), data_hashes(dataset)
+        meet_other_workers(plan, run, hashes)
+        check_data(run, hashes)
         laps.end("load")
 
         os.environ.update(plan.environment)
@@ -70,47 +94,81 @@ def train_and_evaluate(
             from mnist_mlp.engine.start import start
         laps.end("import")
 
-        engine = start(
-            plan,
-            config.engine,
-            partial(models.build, config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
-            partial(models.make_optimizer, config.optimizer, config.learning_rate),
-            splits,
-            config.batch_size,
-            start_timeout=config.start_timeout,
+        make_model = partial(
+            models.build, config.model, pixels=config.pixels, precision=config.precision, seed=config.seed
         )
-        result = result_before_training(config, plan, dataset, splits, engine)
-        del dataset, train, validation, splits  # the engine has them
+        make_optimizer = partial(models.make_optimizer, config.optimizer, config.learning_rate)
+        timeout = config.start_timeout
+        engine = start(
+            plan, config.engine, make_model, make_optimizer, splits, config.batch_size, start_timeout=timeout
+        )
+        result = result_before_training(plan, dataset, splits, engine, run)
+        del dataset, splits  # the engine has them
         tell(report.opening(result))
         engine.compile()
         laps.end("compile")
 
-        epochs = run_epochs(engine, config, result.dataset, place / "history.jsonl", tell)
+        epochs = train(engine, run, result, hashes, callbacks, tell)
         laps.end("train")
 
         test = scores(engine.evaluate("test"))
         laps.end("evaluate")
 
-        rundir.write_file(place / "model.keras", partial(models.save, engine.model))
-        model_sha256 = rundir.digest(place / "model.keras")
+        atomic.write_file(run.path / "model.keras", partial(models.save, engine.model))
+        model_sha256 = atomic.digest(run.path / "model.keras")
         laps.end("save")
 
         ends = {"device": device_block(plan, engine), "test": test, "model_sha256": model_sha256, **laps.measured()}
         result = dataclasses.replace(result, epochs=epochs, **ends)
-        rundir.write_json(place / "result.json", result.to_dict())
+        atomic.write_json(run.path / "result.json", result.to_dict())
     tell(report.closing(result, str(run_dir)))
     return result
 
 
-def meet_other_workers(plan: devices.Plan, config: Config, splits: dict[str, data.Split]) -> None:
-    """Of several workers: waits for the others, which must have the same flags, data and versions."""
+def check_packages(config: Config) -> None:
+    """Raises `UserError` where a flag needs what is not installed."""
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise UserError("--tensorboard: expected the package tensorboard, it is not here; type pip install tensorboard")
+
+
+def split(dataset: data.Dataset, config: Config) -> dict[str, data.Split]:
+    """What the engine gets: train, test, and validation if images are kept for it."""
+    train, validation = data.split_validation(dataset.train, config.validation_fraction, config.seed)
+    return {"train": train, "test": dataset.test} | ({"validation": validation} if validation else {})
+
+
+def data_hashes(dataset: data.Dataset) -> dict[str, str]:
+    """What must be the same data for all workers, and when a run is resumed, image by image."""
+    splits = {"training": dataset.train, "test": dataset.test}
+    return {"name": dataset.name, **{f"{name} images": data.in_order_hash(part) for name, part in splits.items()}}
+
+
+def meet_other_workers(plan: devices.Plan, run: rundir.Run, hashes: Mapping[str, str]) -> None:
+    """Of several workers: waits for the others, which must have the same flags, data and versions; they get the
+    checkpoint from which the chief goes on."""
     if not plan.workers:
         return
     own = ("data_dir", "data_source", "workers", "worker_index", "start_timeout", "run_dir", "json")
-    flags = {f"--{name}": str(value) for name, value in config.to_dict().items() if name not in own}
-    images = {f"{name} images": data.in_order_hash(split) for name, split in splits.items()}
+    flags = {f"--{name}": str(value) for name, value in run.config.to_dict().items() if name not in own}
     decided = {"backend": plan.backend, "device": plan.device, "versions": str(machine.installed_software())}
-    meeting.meet(plan.workers, plan.worker_index, config.start_timeout, {**flags, **images, **decided})
+    packed = io.BytesIO()
+    if run.found:
+        np.savez(packed, **run.found.to_arrays())
+    has, timeout = {**flags, **hashes, **decided}, run.config.start_timeout
+    handed_out = meeting.meet(plan.workers, plan.worker_index, timeout, has, hand_out=packed.getvalue())
+    if handed_out and not plan.chief:
+        file = run.path / "handed-out.npz"
+        file.write_bytes(handed_out)
+        run.found = checkpoint.read(file)
+
+
+def check_data(run: rundir.Run, hashes: Mapping[str, str]) -> None:
+    """Raises `UserError` where a run would go on with other images, or the same in another order."""
+    if run.found and (other := [name for name, value in hashes.items() if run.found.data.get(name) != value]):
+        raise UserError(
+            f"--resume: expected the {run.found.data['name']} images that the run in {run.path} was begun with, "
+            f"received {hashes['name']} with another {', '.join(other)}; name their place with --data_dir=DIR"
+        )
 
 
 def silent(text: str) -> None:
@@ -118,11 +176,13 @@ def silent(text: str) -> None:
 
 
 def result_before_training(
-    config: Config, plan: devices.Plan, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine
+    plan: devices.Plan, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine, run: rundir.Run
 ) -> Result:
     """The result as far as it is known before training."""
+    config = run.config
     sizes = {name: len(split) for name, split in splits.items()}
     learning_rate = float(engine.optimizer.learning_rate.numpy())
+    steps_per_epoch = math.ceil(sizes["train"] / config.batch_size)
     return Result(
         model=config.model,
         pixels=config.pixels,
@@ -130,7 +190,7 @@ def result_before_training(
         layers=layer_rows(engine.model),
         dataset=dataset_block(dataset, sizes["train"], sizes.get("validation", 0)),
         batch_size=config.batch_size,
-        steps_per_epoch=math.ceil(sizes["train"] / config.batch_size),
+        steps_per_epoch=steps_per_epoch,
         evaluation_steps=math.ceil(sizes["test"] / config.batch_size),
         optimizer=config.optimizer,
         learning_rate=float(f"{learning_rate:.7g}"),  # float32: 0.001, not 0.0010000000474974513
@@ -142,6 +202,7 @@ def result_before_training(
         engine=config.engine,
         seed=config.seed,
         preset=config.preset,
+        resumed=resumptions(run, engine, config.epochs * steps_per_epoch),
         model_sha256="",
         versions=versions(engine.backend),
         seconds={},
@@ -149,35 +210,49 @@ def result_before_training(
     )
 
 
-def run_epochs(
-    engine: Engine, config: Config, sizes: dict[str, Any], history: Path, tell: Callable[[str], None]
+def resumptions(run: rundir.Run, engine: Engine, steps: int) -> list[dict[str, Any]]:
+    """The `resumed` part of a result: each time that the run, of so many steps, was gone on with."""
+    found = run.found
+    if not found and not run.passed_over:
+        return []
+    before = {**found.ran_on} if found else {}
+    at = {"step": found.total_steps if found else 0, "of": steps}
+    now = {**at, "before": before, "now": ran_on(engine), "passed_over": list(run.passed_over)}
+    return [*(found.resumed if found else []), now]
+
+
+def train(
+    engine: Engine,
+    run: rundir.Run,
+    result: Result,
+    hashes: Mapping[str, str],
+    callbacks: Sequence[keras.callbacks.Callback],
+    tell: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Trains; the rows of the history, which is written and told after each epoch."""
-    epochs: list[dict[str, Any]] = []
-    rundir.write_history(history, epochs)
-    for epoch in range(config.epochs):
-        epochs.append(run_epoch(engine, config, epoch, sizes))
-        rundir.write_history(history, finite(epochs))
-        tell(report.epoch_line(epochs[-1], config.epochs))
-    return epochs
+    """Trains what is left to train; the rows of the history, which is written and told after each epoch."""
+    from mnist_mlp.callbacks import Callbacks
+    from mnist_mlp.training import Training
 
+    progress, config, place = Progress(), run.config, ran_on(engine)
+    if run.found:
+        engine.restore(run.found.state)
+        progress = run.found.progress
 
-def run_epoch(engine: Engine, config: Config, epoch: int, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Trains one epoch; its row of the history. The seconds are those of training alone."""
-    began = time.perf_counter()
-    order = data.batch_order(config.seed, epoch, sizes["train_examples"], config.batch_size)
-    sums = engine.train(order)
-    row = {
-        "epoch": epoch + 1,
-        "loss": sums.loss_sum / sums.seen,
-        "accuracy": sums.correct / sums.seen,
-        "seconds": time.perf_counter() - began,
-    }
-    if sizes["validation_examples"]:
-        counts = engine.evaluate("validation")
-        row["validation_loss"] = counts.loss_sum / counts.total
-        row["validation_accuracy"] = counts.correct / counts.total
-    return row
+    def save(progress: Progress, steps: int) -> None:
+        run.save(Checkpoint(progress, steps, engine.state(), config, hashes, place, result.resumed))
+
+    def write(history: list[dict[str, Any]]) -> None:
+        atomic.write_json_lines(run.path / "history.jsonl", finite(history))
+
+    def add_row(history: list[dict[str, Any]]) -> None:
+        write(history)
+        tell(report.epoch_line(history[-1], config.epochs))
+
+    write(progress.history)
+    driven = Callbacks(config, engine, run.path, progress.history, callbacks)
+    training = Training(engine, config, progress, result.dataset["train_examples"], driven, save, add_row)
+    training.run()
+    return training.progress.history
 
 
 if __name__ == "__main__":

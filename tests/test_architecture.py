@@ -29,7 +29,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "atomic",
         "lock",
     ],
-    ["archives", "digits", "sources", "libraries", "data"],
+    ["archives", "digits", "sources", "libraries", "data", "checkpoint"],
     ["metrics", "model_file", "models"],
     ["engine", "engine.calls", "engine.fit", "engine.tensorflow", "engine.tensorflow_devices"],
     ["engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],

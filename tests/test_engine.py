@@ -12,7 +12,7 @@ from mnist_mlp import models
 from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import Split, batch_order
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Attached, check_places
+from mnist_mlp.engine import Attached, calls, check_places
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.tensorflow import TensorFlowEngine
 from mnist_mlp.engine.tensorflow_devices import attach
@@ -85,18 +85,35 @@ def test_compiled_without_xla_is_fit_to_the_last_bit(name, digits):
         np.testing.assert_array_equal(ends[0][key], ends[1][key], err_msg=key)
 
 
-def test_the_cut_into_calls_changes_nothing(digits, monkeypatch):
-    from mnist_mlp.engine import calls
-
+def test_the_cut_into_calls_changes_nothing(digits):
     order = batch_order(0, 0, len(digits.train), 8)
     found = []
-    for seconds in (10.0, 0.0):  # one call after the first, then a call for each step
-        monkeypatch.setattr(calls, "SECONDS_PER_CALL", seconds)
-        engine = start("compiled", models.build("mlp"), digits.train, 8)
-        found.append((engine.train(order), engine.state()))
-    assert found[0][0] == found[1][0]
-    for key, value in found[0][1].items():
-        np.testing.assert_array_equal(value, found[1][1][key])
+    for cuts in ([0, len(order)], [0, 1, 2, 70, 71, 150, len(order)]):
+        engine = start("compiled", models.build("mlp_dropout"), digits.train, 8)
+        parts = [engine.train(order, *cut) for cut in zip(cuts, cuts[1:])]
+        losses = np.concatenate([part.losses for part in parts])
+        found.append((losses, sum(part.correct for part in parts), sum(part.seen for part in parts), engine.state()))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][1:3] == found[1][1:3] and found[0][2] == len(digits.train)
+    for key, value in found[0][3].items():
+        np.testing.assert_array_equal(value, found[1][3][key])
+
+
+def test_a_call_lasts_about_a_second():
+    pace = calls.Pace()
+    made = []
+    for start_at, stop in calls.pieces(1000, pace):
+        made.append(stop - start_at)
+        pace.took = lambda steps, seconds: setattr(pace, "steps", 300)
+    assert made == [8, 300, 300, 300, 92]
+    pace = calls.Pace()
+    pace.took(8, 0.001)
+    assert pace.steps == 8 * calls.GROWTH
+    pace.took(1600, 0.5)
+    assert pace.steps == 3200
+    pace.took(10, 30.0)
+    assert pace.steps == 1
+    assert list(calls.pieces(1000, None)) == [(0, 1000)]
 
 
 @pytest.mark.parametrize("kind", ENGINES)

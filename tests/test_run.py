@@ -17,6 +17,7 @@ import pytest
 from mnist_mlp import data, evaluate, models, predict, rundir
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.finished import read_run
 from mnist_mlp.train import train_and_evaluate
 
 RELIED_ON = (
@@ -56,6 +57,10 @@ def refused(done, *words):
         assert word in done.stderr
 
 
+def copy_run(path, to):
+    shutil.copytree(path, to, dirs_exist_ok=True)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run on the digits, in a process of its own: (directory, its standard output and error)."""
@@ -85,10 +90,14 @@ def test_json_has_the_keys_that_tools_rely_on(finished):
 
 def test_the_run_directory_holds_the_run(finished):
     path, done = finished
-    assert sorted(p.name for p in path.iterdir()) == ["config.json", "history.jsonl", "model.keras", "result.json"]
+    names = ["checkpoints", "config.json", "history.jsonl", "model.keras", "result.json"]
+    assert sorted(p.name for p in path.iterdir()) == names
+    assert sorted(p.name for p in (path / "checkpoints").iterdir()) == [
+        f"step-{steps:09}.npz" for steps in (360, 405, 450)
+    ]
     history = [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()]
     assert history == json.loads(done.stdout)["epochs"] and len(history) == 10
-    _, config, result = rundir.read_run(str(path))
+    _, config, result = read_run(str(path))
     assert config == Config(**{**PRESETS["smoke"].to_dict(), "json": True, "run_dir": str(path)})
     assert result.to_dict() == json.loads(done.stdout)
 
@@ -125,8 +134,7 @@ def test_evaluate_gives_the_same_counts_again(finished, batch_size):
 
 
 def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
-    for entry in finished[0].iterdir():
-        (tmp_path / entry.name).write_bytes(entry.read_bytes())
+    copy_run(finished[0], tmp_path)
     result = json.loads((tmp_path / "result.json").read_text())
     result["test"]["confusion"][0][0] += 1
     (tmp_path / "result.json").write_text(json.dumps(result))
@@ -136,8 +144,7 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
 
 
 def test_the_model_of_another_run_is_refused(finished, tmp_path):
-    for entry in finished[0].iterdir():
-        (tmp_path / entry.name).write_bytes(entry.read_bytes())
+    copy_run(finished[0], tmp_path)
     models.build("mlp", seed=5).save(tmp_path / "model.keras")
     refused(program("evaluate", f"--run_dir={tmp_path}"), "model.keras is damaged, or of another run")
 
@@ -204,18 +211,6 @@ def test_no_epochs_means_the_initial_network(tmp_path):
     assert result.epochs == [] and result.test["loss"] == pytest.approx(np.log(10), rel=1e-6)
 
 
-@pytest.mark.slow
-def test_a_network_that_diverged_is_told_and_never_predicts(tmp_path):
-    said = []
-    config = Config(dataset="digits", learning_rate=1e30, epochs=1, strategy="cpu")
-    result = train_and_evaluate(config, tmp_path / "run", say=said.append)
-    assert "training diverged" in said[-1]
-    assert result.to_dict()["epochs"][0]["loss"] is None
-    json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=pytest.fail)
-    with pytest.raises(UserError, match="received nan"):
-        predict.predict(predict.Options(run_dir=str(tmp_path / "run"), strategy="cpu"))
-
-
 def test_images_of_your_own(tmp_path):
     rng = np.random.default_rng(0)
     split = data.Split(rng.integers(0, 256, (50, 28, 28), np.uint8), rng.integers(0, 10, 50, np.uint8))
@@ -233,16 +228,16 @@ def test_images_of_your_own(tmp_path):
 
 def test_a_directory_that_holds_a_run_is_left_alone(finished):
     path, _ = finished
-    before = {p.name: p.read_bytes() for p in path.iterdir()}
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
     refused(program("train", "--dataset=digits", f"--run_dir={path}"), "it holds a run; name another one")
-    assert before == {p.name: p.read_bytes() for p in path.iterdir()}
+    assert before == {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
 def test_directories_that_cannot_be_a_run(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
-    for path, words in {"file": "no directory", "file/run": "no directory", "full": "it holds 'thesis.tex'"}.items():
+    for path, words in {"file": "it is none", "file/run": "it is none", "full": "it holds 'thesis.tex'"}.items():
         refused(program("train", "--dataset=digits", f"--run_dir={tmp_path / path}"), words)
 
 
@@ -254,25 +249,23 @@ def test_a_directory_that_is_not_writable(tmp_path):
 
 def test_a_failed_run_takes_away_only_what_it_made(tmp_path):
     config = Config(dataset="digits")
-    with pytest.raises(ZeroDivisionError), rundir.new_run(tmp_path / "a" / "b", config):
+    with pytest.raises(ZeroDivisionError), rundir.opened(tmp_path / "a" / "b", config):
         (tmp_path / "a" / "b" / "thesis.tex").touch()
         (tmp_path / "a" / "neighbour").mkdir()
         raise ZeroDivisionError
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
         "a", "a/b", "a/b/thesis.tex", "a/neighbour"
     ]  # fmt: skip
-    with pytest.raises(ZeroDivisionError), rundir.new_run(tmp_path / "gone", config):
+    with pytest.raises(ZeroDivisionError), rundir.opened(tmp_path / "gone", config):
         shutil.rmtree(tmp_path / "gone")
         raise ZeroDivisionError
 
 
 def test_of_two_runs_into_one_directory_one_goes_on(tmp_path):
-    with rundir.new_run(tmp_path / "run", Config()):
-        with (
-            pytest.raises(UserError, match="holds a run that did not finish"),
-            rundir.new_run(tmp_path / "run", Config()),
-        ):
-            pytest.fail("two runs in one directory")
+    with rundir.opened(tmp_path / "run", Config()):
+        for resume, words in ((False, "holds a run that did not finish"), (True, f"process {os.getpid()} on .* is")):
+            with pytest.raises(UserError, match=words), rundir.opened(tmp_path / "run", Config(resume=resume)):
+                pytest.fail("two runs in one directory")
         assert (tmp_path / "run" / "config.json").exists()
 
 
@@ -327,8 +320,7 @@ def test_what_is_no_run(name, tmp_path):
 )
 def test_a_damaged_run(finished, tmp_path, file, content):
     path, _ = finished
-    for entry in path.iterdir():
-        (tmp_path / entry.name).write_bytes(entry.read_bytes())
+    copy_run(path, tmp_path)
     (tmp_path / file).write_bytes(content)
     refused(program("evaluate", f"--run_dir={tmp_path}"), "damaged")
 
@@ -338,8 +330,7 @@ def test_a_damaged_run(finished, tmp_path, file, content):
 )
 def test_a_result_that_no_run_wrote(finished, tmp_path, key, value):
     path, _ = finished
-    for entry in path.iterdir():
-        (tmp_path / entry.name).write_bytes(entry.read_bytes())
+    copy_run(path, tmp_path)
     result = json.loads((path / "result.json").read_text())
     (tmp_path / "result.json").write_text(json.dumps(result | {key: value}))
     refused(program("evaluate", f"--run_dir={tmp_path}"), "result.json is damaged")
@@ -414,21 +405,14 @@ def test_answers_come_without_a_framework_and_at_once(argv, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-LATER = [pytest.param(seconds, marks=pytest.mark.slow) for seconds in (0.1, 0.5, 1.0, 1.7)]
-
-
-@pytest.mark.parametrize("after", ["epoch", *LATER])
-def test_interrupt(after, tmp_path):
-    """Ctrl-C after the first epoch, or so many seconds after the start: one line, code 130, nothing left."""
+@pytest.mark.slow
+@pytest.mark.parametrize("after", (0.1, 0.5, 1.0, 1.7))
+def test_interrupt_before_training(after, tmp_path):
+    """Ctrl-C so many seconds after the start, while there is nothing to lose: one line, code 130, nothing left."""
     command = [sys.executable, "-m", "mnist_mlp.train", "--dataset=digits", "--epochs=100000"]
-    command.append(f"--run_dir={tmp_path}/run")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if after == "epoch":
-        while not process.stdout.readline().startswith("epoch"):
-            pass
-    else:
-        wait_for(tmp_path / "run")
-        time.sleep(after)
+    process = subprocess.Popen([*command, f"--run_dir={tmp_path}/run"], stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "run")
+    time.sleep(after)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said

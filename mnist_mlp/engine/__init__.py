@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -22,9 +22,13 @@ from mnist_mlp.errors import UserError
 class Sums:
     """What training saw: the network scored on each example in the step that learned from it, before the update."""
 
-    loss_sum: float  # Σ cross-entropy over the examples, in nats, without penalties
+    losses: np.ndarray  # float64 [steps], Σ cross-entropy over the examples of a step, in nats, without penalties
     correct: int
     seen: int
+
+    @property
+    def loss_sum(self) -> float:
+        return float(self.losses.sum())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +74,13 @@ class Engine(Protocol):
     xla: bool
     weights_on: list[str]  # the devices that hold the weights, read back from the framework: ["GPU:0"]
     step_on: list[str]  # those that the last compiled step ended on, read back likewise; [] where it is not known
+    whole_epochs: bool  # whether `train` takes whole orders alone, and its `losses` are then one sum
 
     def compile(self) -> None:
         """Makes ready what `train` and `evaluate` run; changes no weight."""
 
-    def train(self, order: np.ndarray) -> Sums:
-        """Runs those steps on the training images."""
+    def train(self, order: np.ndarray, start: int = 0, stop: int | None = None) -> Sums:
+        """Runs those steps of the order on the training images, in one call: nothing is heard until it ends."""
 
     def evaluate(self, split: str) -> Counts:
         """Scores a split ("test" or "validation"), every example once, for any batch size."""
@@ -86,8 +91,11 @@ class Engine(Protocol):
     def state(self) -> dict[str, np.ndarray]:
         """Everything needed to go on, by name: weights, optimizer, random state, counters."""
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """The inverse of `state`."""
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """The inverse of `state`. Raises `UserError` for the state of another model."""
+
+    def mean_over_workers(self, values: Sequence[float]) -> list[float]:
+        """The mean of each number over all worker processes, which must all call this: how they decide together."""
 
 
 LOST = (
@@ -135,7 +143,20 @@ def read_state(model: keras.Model, optimizer: keras.Optimizer | None) -> dict[st
     return {name: keras.ops.convert_to_numpy(v) for name, v in named_variables(model, optimizer).items()}
 
 
-def write_state(model: keras.Model, optimizer: keras.Optimizer | None, state: dict[str, np.ndarray]) -> None:
-    """The inverse of `read_state`."""
-    for name, variable in named_variables(model, optimizer).items():
+def write_state(model: keras.Model, optimizer: keras.Optimizer | None, state: Mapping[str, np.ndarray]) -> None:
+    """The inverse of `read_state`. Raises `UserError` for a state of other variables."""
+    variables = named_variables(model, optimizer)
+    strangers = sorted(state.keys() ^ variables.keys())
+    strangers += [name for name, v in variables.items() if name in state and kind_of(state[name]) != kind_of(v)]
+    if strangers:
+        raise UserError(
+            f"expected a checkpoint of this model, received one with another {strangers[0]} "
+            f"(Keras {keras.__version__} is here; was it another one that wrote it?)"
+        )
+    for name, variable in variables.items():
         variable.assign(state[name])
+
+
+def kind_of(values: np.ndarray | keras.Variable) -> tuple[tuple[int, ...], bool]:
+    """Shape, and whether they are floats; which integers a counter has is each backend's affair."""
+    return tuple(values.shape), "float" in str(values.dtype)

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from mnist_mlp.data import sequential_order
-from mnist_mlp.engine import Sums
 
-SECONDS_PER_CALL = 1.0  # a longer epoch is cut into calls of about this length, so that Ctrl-C is heard
-STEPS_OF_FIRST_CALL = 64
-STEPS_OF_WORKERS = 512  # where several processes must make the same calls, whatever their clocks say
+SECONDS_PER_CALL = 1.0  # so that Ctrl-C is heard: Python hears it between two calls
+STEPS_OF_FIRST_CALL = 8  # before it is known how long a step takes
+GROWTH = 200  # from one call to the next, at most
+
+
+class Pace:
+    """How many steps the next call should make to last about `SECONDS_PER_CALL`."""
+
+    def __init__(self) -> None:
+        self.steps = STEPS_OF_FIRST_CALL
+
+    def took(self, steps: int, seconds: float) -> None:
+        """So many steps took so long."""
+        self.steps = int(max(1, min(steps * SECONDS_PER_CALL / max(seconds, 1e-9), steps * GROWTH)))
+
+
+def pieces(steps: int, pace: Pace | None) -> Iterator[tuple[int, int]]:
+    """The (start, stop) of calls that make so many steps, each while it is worked on; without a pace all in one."""
+    start = 0
+    while start < steps:
+        stop = min(steps, start + pace.steps) if pace else steps
+        began = time.perf_counter()
+        yield start, stop
+        if pace:
+            pace.took(stop - start, time.perf_counter() - began)
+        start = stop
 
 
 def pad_batches(order: np.ndarray, replicas: int) -> np.ndarray:
@@ -20,31 +42,9 @@ def pad_batches(order: np.ndarray, replicas: int) -> np.ndarray:
     return np.pad(order, ((0, 0), (0, -order.shape[1] % replicas)), constant_values=-1)
 
 
-def train_in_calls(
-    order: np.ndarray,
-    capacity: int,
-    call: Callable[[np.ndarray, int, int], tuple[np.ndarray, int]],
-    *,
-    by_the_clock: bool = True,
-) -> Sums:
-    """Trains on all steps of an order; `call(order, start, stop)` gives Σ wᵢlᵢ of each step and how many were right.
-
-    The order is brought to `capacity` steps, one shape, so that it compiles once. An empty one is one empty call.
-    """
-    padded = np.full((max(capacity, len(order)), order.shape[1]), -1, np.int32)
-    padded[: len(order)] = order
-    losses, correct = np.zeros(len(order)), 0
-    start, stop = 0, min(len(order), STEPS_OF_FIRST_CALL)
-    while True:
-        began = time.perf_counter()
-        step_losses, hits = call(padded, start, stop)
-        losses[start:stop] = step_losses[start:stop]
-        correct += hits
-        if stop == len(order):
-            return Sums(float(losses.sum()), correct, int((order >= 0).sum()))
-        rate = (stop - start) / (time.perf_counter() - began)
-        steps = max(1, int(rate * SECONDS_PER_CALL)) if by_the_clock else STEPS_OF_WORKERS
-        start, stop = stop, min(len(order), stop + steps)
+def pad_steps(order: np.ndarray, steps: int) -> np.ndarray:
+    """The order with at least so many steps: one shape, so that its program is compiled once."""
+    return np.pad(order, ((0, max(0, steps - len(order))), (0, 0)), constant_values=-1)
 
 
 def predict_in_batches(images: np.ndarray, batch_size: int, call: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from mnist_mlp.models import to_logits
 class FitEngine:
     """See `Engine` for the contract. `optimizer` may be None where nothing is trained."""
 
+    whole_epochs = True  # fit tells the mean of an epoch's losses, not each
     step_on: list[str] = []  # fit does not tell
 
     def __init__(
@@ -49,7 +50,8 @@ class FitEngine:
     def compile(self) -> None:
         """Nothing: `fit` compiles in its first epoch."""
 
-    def train(self, order: np.ndarray) -> Sums:
+    def train(self, order: np.ndarray, start: int = 0, stop: int | None = None) -> Sums:
+        order = order[start:stop]
         used = order[order >= 0]
         if (order.ravel()[: len(used)] < 0).any():  # fit cuts the batches anew
             raise ValueError("Expected padding at the end of the order alone. Received some before its end.")
@@ -63,7 +65,7 @@ class FitEngine:
             verbose=0,
         ).history
         seen = len(used)
-        return Sums(history["cross_entropy"][0] * seen, round(history["accuracy"][0] * seen), seen)
+        return Sums(np.array([history["cross_entropy"][0] * seen]), round(history["accuracy"][0] * seen), seen)
 
     def evaluate(self, split: str) -> Counts:
         images, labels = self.splits[split].images, self.splits[split].labels
@@ -78,5 +80,8 @@ class FitEngine:
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         write_state(self.model, self.optimizer, state)
+
+    def mean_over_workers(self, values: Sequence[float]) -> list[float]:
+        return list(values)

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mnist_mlp.data import Split, sequential_order
 from mnist_mlp.engine import Attached, Counts, Sums, check_places, read_state, with_others, write_state
-from mnist_mlp.engine.calls import pad_batches, predict_in_batches, train_in_calls
+from mnist_mlp.engine.calls import Pace, pad_batches, pad_steps, pieces, predict_in_batches
 from mnist_mlp.models import to_logits
 
 Values = dict[str, list[Any]]  # trainable, non_trainable, optimizer
@@ -28,6 +28,7 @@ class JaxEngine:
     """See `Engine` for the contract. `optimizer` may be None where nothing is trained."""
 
     backend = "jax"
+    whole_epochs = False
     step_on: list[str] = []
 
     def __init__(
@@ -40,6 +41,7 @@ class JaxEngine:
     ):
         self.model, self.optimizer, self.batch_size, self.attached = model, optimizer, batch_size, attached
         self.mesh = mesh_of(attached.where)
+        self.pace = Pace() if attached.workers == 1 else None  # workers must make the same calls, whatever their clocks
         self.xla = not jax.config.jax_disable_jit
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
@@ -94,34 +96,30 @@ class JaxEngine:
         """The calls of a program that make the steps `start` to `stop`."""
         return [(i, i + 1) for i in range(start, stop)] if self.one_by_one else [(start, stop)]
 
-    def train(self, order: np.ndarray) -> Sums:
-        def call(order: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, int]:
-            losses, correct = np.zeros(len(order), np.float32), 0
-            with with_others(self.attached):
-                for part in self.calls(start, stop):
-                    self.values, part_losses, hits = self.train_program(self.values, *data, order, *part)
-                    self.attest(part_losses)
-                    losses += np.asarray(part_losses)
-                    correct += int(hits)
-            return losses, correct
-
-        data = self.data["train"]
-        order = pad_batches(order, self.attached.replicas)
-        by_the_clock = self.attached.workers == 1
-        sums = train_in_calls(order, len(self.orders["train"]), call, by_the_clock=by_the_clock)
+    def train(self, order: np.ndarray, start: int = 0, stop: int | None = None) -> Sums:
+        stop = len(order) if stop is None else stop
+        padded = pad_steps(pad_batches(order, self.attached.replicas), len(self.orders["train"]))
+        losses, correct = np.zeros(len(padded)), 0
+        with with_others(self.attached):
+            for part in self.calls(start, stop):
+                self.values, part_losses, hits = self.train_program(self.values, *self.data["train"], padded, *part)
+                self.attest(part_losses)
+                losses += np.asarray(part_losses)  # 0 for the steps of other calls
+                correct += int(hits)
         self.write_variables()
-        return sums
+        return Sums(losses[start:stop], correct, int((order[start:stop] >= 0).sum()))
 
     def evaluate(self, split: str) -> Counts:
         order = self.orders[split]
-        losses, confusion = 0.0, np.zeros((10, 10), np.int64)
+        losses, confusion = np.zeros(len(order)), np.zeros((10, 10), np.int64)
         with with_others(self.attached):
-            for part in self.calls(0, len(order)):
-                part_losses, found = self.evaluate_program(self.values, *self.data[split], order, *part)
-                self.attest(part_losses)
-                losses += float(np.asarray(part_losses, np.float64).sum())
-                confusion += np.asarray(found)
-        return Counts(confusion, losses)
+            for start, stop in pieces(len(order), self.pace):
+                for part in self.calls(start, stop):
+                    part_losses, found = self.evaluate_program(self.values, *self.data[split], order, *part)
+                    self.attest(part_losses)
+                    losses += np.asarray(part_losses)  # 0 for the steps of other calls
+                    confusion += np.asarray(found)
+        return Counts(confusion, float(losses.sum()))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         def call(batch: np.ndarray) -> np.ndarray:
@@ -134,9 +132,17 @@ class JaxEngine:
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         write_state(self.model, self.optimizer, state)
         self.values = self.read_variables()
+
+    def mean_over_workers(self, values: Sequence[float]) -> list[float]:
+        if self.attached.workers == 1:
+            return list(values)
+        from jax.experimental import multihost_utils
+
+        with with_others(self.attached):
+            return multihost_utils.process_allgather(np.array(values, np.float32)).mean(0).tolist()
 
 
 def mesh_of(devices: Sequence[jax.Device]) -> Mesh:

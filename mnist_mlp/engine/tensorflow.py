@@ -6,7 +6,7 @@ loop stands outside `strategy.run`: Keras' optimizer makes a merge call, which i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from mnist_mlp.data import Split, sequential_order
 from mnist_mlp.engine import Attached, Counts, Sums, check_places, read_state, with_others, write_state
-from mnist_mlp.engine.calls import pad_batches, predict_in_batches, train_in_calls
+from mnist_mlp.engine.calls import Pace, pad_batches, pad_steps, pieces, predict_in_batches
 from mnist_mlp.models import to_logits
 
 
@@ -26,6 +26,7 @@ class TensorFlowEngine:
     """
 
     backend = "tensorflow"
+    whole_epochs = False
     step_on: list[str] = []
 
     def __init__(
@@ -38,6 +39,7 @@ class TensorFlowEngine:
     ):
         self.model, self.optimizer, self.batch_size, self.attached = model, optimizer, batch_size, attached
         self.strategy = attached.where
+        self.pace = Pace() if attached.workers == 1 else None  # workers must make the same calls, whatever their clocks
         self.network = to_logits(model)
         self.xla = xla_pays(model, optimizer) if attached.xla is None else attached.xla
         if optimizer is not None:
@@ -51,6 +53,7 @@ class TensorFlowEngine:
         self.evaluate_program = one_program(compiled, self.strategy, evaluation_step(self.network), (10, 10))
         everywhere = model if self.strategy is None else lambda batch: self.strategy.run(model, args=(batch,))
         self.predict_program = tf.function(everywhere, jit_compile=compiled, autograph=False)
+        self.mean_program = tf.function(self.mean_over_replicas, autograph=False)
 
     def put(self, array: np.ndarray) -> Any:
         """The array, whole, on each replica's device."""
@@ -93,19 +96,20 @@ class TensorFlowEngine:
         weights = [variable.value for variable in self.model.trainable_variables]
         return sorted({short(part.device) for weight in weights for part in getattr(weight, "values", (weight,))})
 
-    def train(self, order: np.ndarray) -> Sums:
-        def call(order: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, int]:
-            losses, correct = self.run(self.train_program, "train", order, start, stop)
-            return losses, int(correct)
-
-        order = pad_batches(order, self.attached.replicas)
-        by_the_clock = self.attached.workers == 1
-        return train_in_calls(order, len(self.orders["train"]), call, by_the_clock=by_the_clock)
+    def train(self, order: np.ndarray, start: int = 0, stop: int | None = None) -> Sums:
+        stop = len(order) if stop is None else stop
+        padded = pad_steps(pad_batches(order, self.attached.replicas), len(self.orders["train"]))
+        losses, correct = self.run(self.train_program, "train", padded, start, stop)
+        return Sums(losses[start:stop].astype(np.float64), int(correct), int((order[start:stop] >= 0).sum()))
 
     def evaluate(self, split: str) -> Counts:
         order = self.orders[split]
-        losses, confusion = self.run(self.evaluate_program, split, order, 0, len(order))
-        return Counts(confusion.astype(np.int64), float(losses.astype(np.float64).sum()))
+        losses, confusion = np.zeros(len(order)), np.zeros((10, 10), np.int64)
+        for start, stop in pieces(len(order), self.pace):
+            part_losses, found = self.run(self.evaluate_program, split, order, start, stop)
+            losses[start:stop] = part_losses[start:stop]
+            confusion += found
+        return Counts(confusion, float(losses.sum()))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         def call(batch: np.ndarray) -> np.ndarray:
@@ -116,11 +120,20 @@ class TensorFlowEngine:
 
         return predict_in_batches(images, self.batch_size, call)
 
+    def mean_over_replicas(self, values: tf.Tensor) -> tf.Tensor:
+        return self.strategy.reduce("MEAN", self.strategy.run(lambda x: x + 0.0, args=(values,)), axis=None)
+
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         write_state(self.model, self.optimizer, state)
+
+    def mean_over_workers(self, values: Sequence[float]) -> list[float]:
+        if self.attached.workers == 1:
+            return list(values)
+        with with_others(self.attached):
+            return self.mean_program(tf.constant(values, tf.float32)).numpy().tolist()
 
 
 def short(device: str) -> str:

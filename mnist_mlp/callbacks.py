@@ -1,0 +1,131 @@
+"""Keras callbacks at the beginnings and ends of epochs, on every engine: those of the flags, and the user's own."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from mnist_mlp.config import Config
+from mnist_mlp.engine import Engine
+
+Row = dict[str, Any]  # of the history
+
+
+class Callbacks:
+    """All callbacks of a run. `history`: the epochs that an earlier process has trained.
+
+    Those of the flags are told of these epochs again, so that a run that is resumed stops early, or writes its files,
+    as if it had never ended. Your own see the epochs that this process trains.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        run_dir: Path,
+        history: Sequence[Row],
+        own: Sequence[keras.callbacks.Callback],
+    ):
+        self.engine = engine
+        flagged = of_flags(config, run_dir)
+        self.list: keras.callbacks.CallbackList | None = None
+        if not flagged and not own:
+            return
+        model = as_callbacks_expect(engine)
+        self.list = keras.callbacks.CallbackList([*flagged, *own], model=model, epochs=config.epochs, verbose=0)
+        self.list.on_train_begin()
+        for row in history:
+            for callback in flagged:
+                callback.on_epoch_end(row["epoch"] - 1, logs(row))
+
+    @property
+    def stop(self) -> bool:
+        """Whether one of them wants the training to end."""
+        return self.list is not None and bool(self.list.model.stop_training)
+
+    def epoch_begins(self, epoch: int) -> None:
+        if self.list is not None:
+            self.list.on_epoch_begin(epoch)
+            self.take_over()
+
+    def epoch_ends(self, row: Row) -> None:
+        if self.list is not None:
+            self.list.on_epoch_end(row["epoch"] - 1, logs(row))
+            self.take_over()
+
+    def take_over(self) -> None:
+        """Gives the device what a callback has assigned to a variable, such as a learning rate."""
+        self.engine.restore(self.engine.state())
+
+    def end(self) -> None:
+        if self.list is not None:
+            self.list.on_train_end()
+
+
+def logs(row: Row) -> dict[str, float]:
+    """A row of the history under the names that Keras gives to its figures."""
+    names = {
+        "loss": "loss",
+        "accuracy": "accuracy",
+        "validation_loss": "val_loss",
+        "validation_accuracy": "val_accuracy",
+    }
+    return {name: row[key] for key, name in names.items() if key in row}
+
+
+def of_flags(config: Config, run_dir: Path) -> list[keras.callbacks.Callback]:
+    """The callbacks that the flags ask for."""
+    found: list[keras.callbacks.Callback] = []
+    if config.early_stopping:
+        monitor = "val_loss" if config.validation_fraction else "loss"
+        found.append(keras.callbacks.EarlyStopping(monitor, patience=config.early_stopping, mode="min"))
+    if config.csv:
+        found.append(keras.callbacks.CSVLogger(str(run_dir / "history.csv")))
+    if config.tensorboard:
+        found.append(Scalars(run_dir / "tensorboard"))
+    return found
+
+
+def as_callbacks_expect(engine: Engine) -> keras.Model:
+    """A model of the same variables that has the optimizer, as after `compile`: callbacks look for it there."""
+    strategy = engine.attached.where
+    with strategy.scope() if hasattr(strategy, "scope") else contextlib.nullcontext():
+        model = keras.Model(engine.model.input, engine.model.output, name=engine.model.name)
+        model.compile(engine.optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class Scalars(keras.callbacks.Callback):
+    """What keras.callbacks.TensorBoard writes of each epoch; that one needs TensorFlow, this one TensorBoard alone."""
+
+    def __init__(self, directory: Path):
+        super().__init__()
+        self.directory = directory
+        self.writers: dict[str, Any] = {}
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)  # what an earlier process wrote comes again
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        for name, value in (logs or {}).items():
+            part, figure = ("validation", name[4:]) if name.startswith("val_") else ("train", name)
+            self.writer(part).add_scalar(f"epoch_{figure}", value, epoch)
+        for writer in self.writers.values():
+            writer.flush()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        for writer in self.writers.values():
+            writer.close()
+
+    def writer(self, part: str) -> Any:
+        """TensorBoard's writer of a folder: one for each curve in a chart."""
+        if part not in self.writers:
+            from tensorboard.summary import Writer
+
+            self.writers[part] = Writer(str(self.directory / part))
+        return self.writers[part]

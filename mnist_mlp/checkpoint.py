@@ -1,0 +1,159 @@
+"""Checkpoints: all that a run needs to go on, in one .npz file that every backend, and NumPy alone, can read.
+
+`np.load(file)` shows the variables by name, "losses" (of the steps of an epoch that is under way), and "about": JSON
+with the rest. A file is taken only if it is whole: a SHA-256 over all that is read from it stands in it too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_mlp.config import Config, differing
+from mnist_mlp.errors import UserError
+from mnist_mlp.sources import read_arrays
+
+FORMAT = 1
+DIRECTORY = "checkpoints"
+NAME = "step-{:09d}.npz"  # steps since the start of the run: their order needs no clock
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a run has come. `losses`: Σ wᵢlᵢ of each step that is done in the epoch under way, float64 [step]."""
+
+    epoch: int = 0  # epochs that are done
+    step: int = 0  # steps that are done in the epoch under way, as are the next four
+    losses: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
+    correct: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # a row for each epoch that is done
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Steps since the start of the run."""
+        return self.epoch * steps_per_epoch + self.step
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What stands in a file."""
+
+    progress: Progress
+    total_steps: int  # since the start of the run
+    state: Mapping[str, np.ndarray]  # of the engine
+    config: Config
+    data: Mapping[str, str]  # the name of the data set and hashes of its splits
+    ran_on: Mapping[str, Any]  # backend, device, replicas, and versions
+    resumed: list[dict[str, Any]]  # as in a result
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All of it as arrays."""
+        progress = dataclasses.asdict(self.progress)
+        arrays = {"losses": progress.pop("losses"), **self.state}
+        about = {
+            "format": FORMAT,
+            "progress": progress,
+            "total_steps": self.total_steps,
+            "config": self.config.to_dict(),
+            "data": dict(self.data),
+            "ran_on": dict(self.ran_on),
+            "resumed": self.resumed,
+        }
+        about["sha256"] = digest(about, arrays)
+        return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Checkpoint:
+        """The inverse of `to_arrays`. Raises ValueError, KeyError or TypeError for what is no whole checkpoint."""
+        state = dict(arrays)
+        about = json.loads(state.pop("about").tobytes())
+        if digest({key: about[key] for key in about if key != "sha256"}, state) != about["sha256"]:
+            raise ValueError("its content does not have its checksum")
+        if about["format"] != FORMAT:
+            raise ValueError(f"format {about['format']}, expected {FORMAT}")
+        progress = Progress(losses=state.pop("losses"), **about["progress"])
+        found = cls(
+            progress,
+            about["total_steps"],
+            state,
+            Config.from_dict(about["config"]),
+            about["data"],
+            about["ran_on"],
+            about["resumed"],
+        )
+        found.check()
+        return found
+
+    def check(self) -> None:
+        """Raises ValueError, KeyError or TypeError for what no run could have written under a right checksum."""
+        progress = self.progress
+        counts = (progress.epoch, progress.step, progress.correct, progress.seen, self.total_steps)
+        kinds = [(list, progress.history), (list, self.resumed), (dict, self.data), (dict, self.ran_on)]
+        if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
+            raise ValueError("counts that are none")
+        if not all(isinstance(value, kind) for kind, value in kinds) or not isinstance(progress.seconds, float):
+            raise TypeError("parts of another kind")
+        if progress.losses.shape != (progress.step,) or progress.losses.dtype != np.float64:
+            raise TypeError("losses of another kind")
+        if [row["epoch"] for row in progress.history] != list(range(1, progress.epoch + 1)):
+            raise ValueError("a history of other epochs")
+        for row in (*progress.history, *self.resumed):
+            if not isinstance(row, dict):
+                raise TypeError("parts of another kind")
+
+
+def digest(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 (hex) over the JSON value and over name, type, shape and bytes of each array."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        found.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        found.update(array.data)
+    return found.hexdigest()
+
+
+def read(file: Path) -> Checkpoint:
+    """The checkpoint in a file. Raises `UserError` where it is damaged or none."""
+    try:
+        return Checkpoint.from_arrays(read_arrays(file))
+    except UserError as error:
+        raise UserError(f"{file.name} is damaged ({error})") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise UserError(f"{file.name} is damaged ({reason})") from None
+
+
+def files(run_dir: Path) -> dict[int, Path]:
+    """The checkpoints of a run by their steps, the newest first, whole or not."""
+    found = {}
+    for file in (run_dir / DIRECTORY).glob("step-*.npz"):
+        if name := re.fullmatch(r"step-(\d{9,18})\.npz", file.name):
+            found[int(name[1])] = file
+    return dict(sorted(found.items(), reverse=True))
+
+
+def newest(run_dir: Path, begun: Config | None = None) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint of a run that can be used, and why each newer one cannot.
+
+    `begun`: the options of the run; a checkpoint with other ones belongs elsewhere.
+    """
+    reasons = []
+    for file in files(run_dir).values():
+        try:
+            found = read(file)
+        except UserError as error:
+            reasons.append(str(error))
+            continue
+        others = differing(found.config, begun) if begun else []
+        if not others:
+            return found, reasons
+        reasons.append(f"{file.name} is of another run (another --{', --'.join(others)})")
+    return None, reasons

@@ -1,0 +1,139 @@
+"""Training from where a run stands to its last epoch: calls of an engine, and what happens between two of them.
+
+A call lasts about a second, so that Ctrl-C and SIGTERM are heard. Between two calls a run can be saved and stopped; how
+it is cut into calls changes no number.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from mnist_mlp import data
+from mnist_mlp.callbacks import Callbacks
+from mnist_mlp.checkpoint import Progress
+from mnist_mlp.config import Config
+from mnist_mlp.engine import Engine, Sums
+from mnist_mlp.engine.calls import Pace
+from mnist_mlp.errors import Diverged, Stopped
+from mnist_mlp.interruption import Request, requests
+
+
+class Training:
+    """The training of one run. `progress` and the engine's variables are its state."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: Config,
+        progress: Progress,
+        examples: int,
+        callbacks: Callbacks,
+        save: Callable[[Progress, int], None],
+        tell: Callable[[list[dict[str, Any]]], None],
+    ):
+        """`save(progress, steps)` writes a checkpoint, so many steps since the start of the run; `tell(history)` is
+        called when a row was added."""
+        self.engine, self.config, self.progress, self.examples = engine, config, progress, examples
+        self.callbacks, self.save, self.tell = callbacks, save, tell
+        self.steps_per_epoch = math.ceil(examples / config.batch_size)
+        self.every = config.steps_between_checkpoints(self.steps_per_epoch)
+        self.pace = Pace()
+        self.stop_early = callbacks.stop
+        self.saved: int | None = None  # at which step
+
+    @property
+    def done(self) -> int:
+        """Steps since the start of the run."""
+        return self.progress.total_steps(self.steps_per_epoch)
+
+    def run(self) -> None:
+        """Trains to the end of the last epoch, or of the one after which a callback stops it, and saves.
+
+        Raises `Stopped`, with everything saved, where Ctrl-C, SIGTERM or another worker asked for it, and `Diverged`
+        where the loss or a weight is no longer finite.
+        """
+        with requests() as request:
+            while self.progress.epoch < self.config.epochs and not self.stop_early:
+                self.train_epoch(request)
+            if self.saved != self.done:
+                self.save(self.progress, self.done)
+        self.callbacks.end()
+
+    def train_epoch(self, request: Request) -> None:
+        """What is left of the epoch under way."""
+        order = data.batch_order(self.config.seed, self.progress.epoch, self.examples, self.config.batch_size)
+        if self.progress.step == 0:
+            self.callbacks.epoch_begins(self.progress.epoch)
+        while self.progress.step < len(order):
+            self.call(order)
+            if self.progress.step < len(order):
+                self.pause(request)
+        self.end_epoch()
+        self.pause(request)
+
+    def call(self, order: np.ndarray) -> None:
+        """Some steps of the order: as many as last about a second, but not beyond the next checkpoint."""
+        progress, first, last = self.progress, self.progress.step, len(order)
+        if not self.engine.whole_epochs:
+            to_checkpoint = self.every - self.done % self.every if self.every else last
+            last = min(last, first + self.pace.steps, first + to_checkpoint)
+        began = time.perf_counter()
+        sums = self.engine.train(order, first, last)
+        seconds = time.perf_counter() - began
+        self.check(sums, last - first)
+        progress.step, progress.losses = last, np.concatenate([progress.losses, sums.losses])
+        progress.correct, progress.seen = progress.correct + sums.correct, progress.seen + sums.seen
+        progress.seconds += seconds
+        self.pace.took(last - first, seconds)
+
+    def check(self, sums: Sums, steps: int) -> None:
+        """Raises `Diverged` if a loss of the last call, of so many steps, or a weight after it is not finite."""
+        begin, (bad,) = self.done, np.nonzero(~np.isfinite(sums.losses))
+        weights = self.engine.model.trainable_variables
+        broken = [w.path for w in weights if not np.isfinite(keras.ops.convert_to_numpy(w)).all()]
+        if not len(bad) and not broken:
+            return
+        between, what = (begin, begin + steps), f"the weights {', '.join(broken)} are no longer finite numbers"
+        if len(bad):
+            what = f"the loss is {sums.losses[bad[0]]:g}"
+            if not self.engine.whole_epochs:
+                between = (begin + int(bad[0]), begin + int(bad[0]) + 1)
+        rate = float(keras.ops.convert_to_numpy(self.engine.optimizer.learning_rate))
+        raise Diverged(
+            f"training diverged between steps {between[0]:,} and {between[1]:,} (epoch {self.progress.epoch + 1}, "
+            f"--learning_rate={rate:g}): {what}; type a smaller --learning_rate, in a new run"
+        )
+
+    def end_epoch(self) -> None:
+        """The epoch's row in the history; the progress goes over to the next one."""
+        done = self.progress
+        row = {
+            "epoch": done.epoch + 1,
+            "loss": float(done.losses.sum()) / done.seen,
+            "accuracy": done.correct / done.seen,
+            "seconds": done.seconds,
+        }
+        if self.config.validation_fraction:
+            counts = self.engine.evaluate("validation")
+            row["validation_loss"] = counts.loss_sum / counts.total
+            row["validation_accuracy"] = counts.correct / counts.total
+        self.progress = Progress(epoch=done.epoch + 1, history=[*done.history, row])
+        self.tell(self.progress.history)
+        self.callbacks.epoch_ends(row)
+
+    def pause(self, request: Request) -> None:
+        """Between two calls: saves where that is due, stops where that was asked for."""
+        said = [bool(request), self.callbacks.stop, self.pace.steps]
+        asked, early, steps = self.engine.mean_over_workers(said)  # what one wants all do, and make the same calls
+        self.stop_early, self.pace.steps = early > 0, int(steps)
+        if asked or (self.every and self.done % self.every == 0):
+            self.save(self.progress, self.done)
+            self.saved = self.done
+        if asked:
+            raise Stopped(f"{request.word} after step {self.done:,} of {self.config.epochs * self.steps_per_epoch:,}")

@@ -38,8 +38,18 @@ def reading(path: Path, wanted: str) -> Iterator[None]:
     except PermissionError as error:
         raise UserError(f"{path}: expected {wanted}, received a file that may not be read") from error
     except Exception as error:  # parsers fail in many ways on damaged bytes; each is the file's fault
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: expected {wanted}, received a damaged file ({reason})") from error
+        raise UserError(f"{path}: expected {wanted}, received a damaged file ({reason_of(error)})") from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an exception says, as a part of our own line: parsers put thousands of bytes of a file into theirs."""
+    return shown(" ".join(str(error).split()), 150) or type(error).__name__
+
+
+def shown(text: str, length: int) -> str:
+    """Words out of a file, for the reader: on one line, no longer than that, and nothing that steers a terminal."""
+    text = text if len(text) <= length else text[:length] + "…"
+    return text if text.isprintable() else ascii(text)
 
 
 def times(shape: Sequence[int | None]) -> str:
@@ -48,9 +58,8 @@ def times(shape: Sequence[int | None]) -> str:
 
 
 def names_in(names: Sequence[str]) -> str:
-    """The first of a file's own names, for the reader: on one line, whatever is in them."""
-    text = ", ".join(names[:10])[:200] + ", …" * (len(names) > 10)
-    return (text if text.isprintable() else ascii(text)) or "none"
+    """The first of the names in a file, for the reader."""
+    return shown(", ".join(names[:10]) + ", …" * (len(names) > 10), 150) or "none"
 
 
 def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
@@ -58,6 +67,9 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
 
     Raises ValueError or zipfile's errors for anything else, encrypted members and rare ways to pack among it.
     """
+    file.seek(0)
+    if file.read(4) not in (b"PK\3\4", b"PK\5\6"):  # zipfile passes over anything that stands before an archive
+        raise ValueError("it does not begin as a zip archive does")
     file.seek(max(0, file.seek(0, 2) - 42))
     end = file.read()
     # No comment behind the record of the end, and none of the longer records for archives above 4 GB before it:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.archives import MAX_BYTES, STORED, names_in, open_archive, read_up_to
+from mnist_mlp.archives import MAX_BYTES, STORED, names_in, open_archive, read_up_to, reason_of, shown
 from mnist_mlp.errors import UserError
 
 MEMBERS = {"metadata.json": 2**20, "config.json": 2**20, "model.weights.h5": MAX_BYTES}  # at most so many bytes
@@ -60,7 +60,7 @@ def check(path: Path, installed: str) -> str:
 
 def unreadable(path: Path, error: Exception, wrote: str, installed: str) -> UserError:
     """What to tell the user of a file that Keras `wrote` and Keras `installed` fails on."""
-    reason = names_in((str(error).strip() or type(error).__name__).splitlines()[:1])[:100]
+    reason = reason_of(error)
     if wrote == installed:
         return UserError(f"{path} is damaged ({reason}); train again into a new directory")
     return UserError(
@@ -113,16 +113,16 @@ def _check_class(value: dict[str, Any], path: Path, wrote: str, installed: str) 
         raise ValueError("config.json has an object without a class")
     if name in CLASSES.get(module, ()) and registered in (None, name):
         return
-    shown = names_in([name])[:60]
+    named = shown(name, 60)
     if name in CODE or str(module or "keras").split(".")[0] != "keras" or registered not in (None, name):
-        kind = "function" if name == "function" else f"{shown} layer" if name in CODE else f"{shown} object"
+        kind = "function" if name == "function" else f"{named} layer" if name in CODE else f"{named} object"
         raise UserError(
             f"{path}: holds a {kind}: code, which is never run from a file; "
             "type the --run_dir of a run that you trained with mnist_mlp.train"
         )
     if wrote != installed:
-        raise unreadable(path, ValueError(f"it holds {shown}"), wrote, installed)
-    raise UserError(f"{path}: expected a network that mnist_mlp.train wrote, received another Keras model ({shown})")
+        raise unreadable(path, ValueError(f"it holds {named}"), wrote, installed)
+    raise UserError(f"{path}: expected a network that mnist_mlp.train wrote, received another Keras model ({named})")
 
 
 def _weights(value: dict[str, Any]) -> int:

@@ -1,0 +1,191 @@
+"""Whatever the bytes of a file are: an answer or one UserError, and no memory on a header's word."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import fuzz
+import pytest
+
+import mnist_mlp
+from mnist_mlp.errors import UserError
+
+PACKAGE = Path(mnist_mlp.__file__).parent
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+def test_whole_files_are_taken(target, tmp_path):
+    """Else every input would be refused for one and the same reason, and nothing be tried."""
+    seeds, read = fuzz.TARGETS[target]
+    for seed in seeds:
+        (tmp_path / "file.keras").write_bytes(seed.content())
+        read(tmp_path / "file.keras")
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+def test_damaged_files(target):
+    tally = fuzz.with_hypothesis(target, 100)
+    assert tally.inputs == 100
+    assert tally.taken > 0 and len(tally.refusals) >= 5
+    assert tally.slowest < 5
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_damaged_files():
+    done = subprocess.run([sys.executable, fuzz.__file__], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    counts = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) inputs", done.stdout)]
+    assert len(counts) == len(fuzz.TARGETS) and sum(counts) > 99_000
+
+
+def test_a_failure_names_the_input_and_the_program_makes_it_again(monkeypatch, tmp_path):
+    def careless(path):
+        if len(path.read_bytes()) < 50:
+            raise KeyError("x_train")
+
+    monkeypatch.setitem(fuzz.TARGETS, "idx", (fuzz.TARGETS["idx"][0], careless))
+    with pytest.raises(
+        fuzz.Failure, match="idx: KeyError: 'x_train'; type python tests/fuzz.py idx --program"
+    ) as raised:
+        fuzz.with_hypothesis("idx", 100)
+    program = bytes.fromhex(str(raised.value).split()[-1])
+    with pytest.raises(fuzz.Failure):
+        fuzz.feed(fuzz.Tally("idx"), program, tmp_path / "file")
+
+
+@pytest.mark.parametrize("words", ["two\nlines", "x" * 2000, ""])
+def test_a_refusal_is_one_short_line(monkeypatch, tmp_path, words):
+    def wordy(path):
+        raise UserError(words)
+
+    monkeypatch.setitem(fuzz.TARGETS, "idx", (fuzz.TARGETS["idx"][0], wordy))
+    with pytest.raises(fuzz.Failure, match="not one short line"):
+        fuzz.feed(fuzz.Tally("idx"), b"", tmp_path / "file")
+
+
+def test_an_engine_that_is_not_installed_is_one_line():
+    code = (
+        "import importlib.util, sys; sys.argv = ['fuzz.py', 'idx', '--engine=atheris']; import fuzz;"
+        "importlib.util.find_spec = lambda name: None; sys.exit(fuzz.main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(fuzz.__file__).parent, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "atheris is not installed; type pip install atheris\n"
+
+
+# Each file claims 10 GB or more and has a few hundred bytes, or 20 MB where it is packed. It is read in a process whose
+# memory cannot grow by more than 300 MB.
+CLAIMS = {
+    "IDX": ("sources.read_images", "idx_claim()", "in a file of"),
+    "IDX in gzip": ("sources.read_images", "gzip.compress(idx_claim() + bytes(20_000_000))", "in a file of"),
+    "npy": ("sources.read_images", "npy_claim()", "received 0"),
+    "npy with a long header": (
+        "sources.read_images",
+        "b'\\x93NUMPY\\x02\\x00' + (2**32 - 1).to_bytes(4, 'little') + bytes(99)",
+        "format 1.0, received 2.0",
+    ),
+    "npz": ("sources.read_images", "zipped({'images.npy': npy_claim()})", "received 0"),
+    "npz of MNIST": ("sources.read_npz", "zipped({'x_train.npy': npy_claim()})", "received uint8"),
+    "npz of MNIST, packed 1:1000": (
+        "sources.read_npz",
+        "zipped({'x_train.npy': npy_claim() + bytes(20_000_000)}, zipfile.ZIP_DEFLATED)",
+        "received uint8",
+    ),
+    "npz of many": ("sources.read_arrays", "zipped({'a/kernel.npy': npy_claim()})", "received 0"),
+    "npz whose member claims it": ("sources.read_arrays", "longer_member('a.npy')", "larger than the file"),
+    "npz whose directory claims it": ("sources.read_arrays", "longer_directory()", "too many members"),
+    "Keras' weights": ("check", "longer_member('model.weights.h5')", "claims 4294967294 bytes"),
+    "an HDF5 array": ("check", "model(claim=(10**10,))", "claims 10000000000 bytes"),
+    "an HDF5 array in pieces": ("check", "model(claim=(10**10,), chunks=(1000,))", "in pieces"),
+    "Keras' layers": ("check", "model(units=10**7)", "more weights than there are in the file"),
+}
+PROGRAM = """
+import contextlib, gzip, io, json, resource, struct, sys, zipfile
+import fuzz, h5py
+from pathlib import Path
+from mnist_mlp import model_file, sources
+from mnist_mlp.errors import UserError
+
+def idx_claim():
+    return bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**24, 28, 28)
+
+def npy_claim():
+    text = b"{'descr': '|u1', 'fortran_order': False, 'shape': (13000000, 28, 28), }\\n"
+    return b"\\x93NUMPY\\x01\\x00" + struct.pack("<H", len(text)) + text
+
+def zipped(parts, packing=0):
+    return fuzz.zipped(parts, packing).content()
+
+def longer_member(name):  # its sizes in the directory are those of a file of 4 GB
+    parts = fuzz.model_seed().parts if name.endswith("h5") else {"a.npy": npy_claim()}
+    content = zipped(parts)
+    at = content.rindex(b"PK\\1\\2")
+    return content[: at + 20] + struct.pack("<2I", 2**32 - 2, 2**32 - 2) + content[at + 28 :]
+
+def longer_directory():
+    content = zipped({"a.npy": npy_claim()})
+    return content[:-10] + struct.pack("<I", 2**32 - 2) + content[-6:]
+
+def model(claim=None, units=2, **options):
+    parts = fuzz.model_seed().parts
+    stream = io.BytesIO(parts["model.weights.h5"])
+    if claim:
+        with h5py.File(stream, "a") as file:
+            file.create_dataset("layers/dense/vars/2", claim, "u1", **options)
+    config = parts["config.json"].replace(b'"units": 2', b'"units": %d' % units)
+    return zipped(parts | {"config.json": config, "model.weights.h5": stream.getvalue()})
+
+def check(path):
+    return model_file.check(path, "3.15.1")
+
+cases = eval(sys.stdin.read())
+for read, content, _ in cases.values():  # whole files first, for what is allocated once
+    with contextlib.suppress(UserError):
+        eval(read)(Path(__file__))
+files = {case: eval(content) for case, (_, content, _) in cases.items()}
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)
+for case, content in files.items():
+    Path("file.keras").write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        eval(cases[case][0])(Path("file.keras"))
+    except UserError as error:
+        print(json.dumps([case, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, str(error)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    """{case: (KB by which the peak of memory grew, message)} of the CLAIMS."""
+    directory = tmp_path_factory.mktemp("claims")
+    (directory / "program.py").write_text(PROGRAM)
+    paths = {"PYTHONPATH": f"{Path(fuzz.__file__).parent}:{PACKAGE.parent}"}
+    done = subprocess.run(
+        [sys.executable, "program.py"], input=repr(CLAIMS), capture_output=True, text=True, cwd=directory, env=paths
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {case: words for case, *words in map(json.loads, done.stdout.splitlines())}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+@pytest.mark.parametrize("case", CLAIMS)
+def test_ten_gigabytes_are_refused_before_they_are_allocated(refusals, case):
+    grown, message = refusals[case]
+    assert CLAIMS[case][-1] in message
+    assert grown < 20_000
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: file.name)
+def test_nothing_in_the_package_loads_pickles_or_code(file):
+    """np.load and Keras' safe mode refuse both unless told otherwise; multiprocessing pickles what it sends."""
+    told = r"allow_pickle\s*=\s*(?!False)|safe_mode\s*=\s*(?!True)|unsafe_deserialization|format\.read_array\("
+    imported = r"(?:import|from)\s+(?:c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|multiprocessing)\b"
+    text = file.read_text()
+    assert not re.findall(rf"{told}|{imported}", text)
+    for call in re.findall(r"load_model\([^)]*\)", text):
+        assert "safe_mode=True" in call and "compile=False" in call

@@ -6,13 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mnist_mlp.errors import UserError
 
 TEMPORARY = ".writing-"  # how a name begins that is not yet the file's own
+LARGEST = 2**26  # bytes of a JSON file; far more than any run writes
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -49,9 +50,24 @@ def write_text(path: Path, text: str) -> None:
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON value; its numbers must be finite, since JSON has no NaN."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a JSON object with its checksum; its numbers must be finite, since JSON has no NaN."""
+    write_text(path, json.dumps({**values, "sha256": checksum(values)}, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that `write_json` wrote. Raises ValueError or RecursionError where it is not that, and OSError."""
+    if path.stat().st_size > LARGEST:
+        raise ValueError("too large")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict) or values.pop("sha256", "") != checksum(values):
+        raise ValueError("its content does not have its checksum")
+    return values
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of a JSON object, however it is laid out: one digit that changes would be a wrong number."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:

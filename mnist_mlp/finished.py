@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
-from mnist_mlp.atomic import digest
+from mnist_mlp.atomic import digest, read_json
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Result
 
 FILES = ("config.json", "model.keras", "result.json")  # what every finished run has
-LARGEST = 2**26  # bytes of a JSON file; far more than any run writes
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what reading a damaged one raises
 
 
@@ -49,16 +46,6 @@ def read_config(path: Path) -> Config:
         raise UserError(f"{flag}: config.json is damaged") from None
     except UserError as error:
         raise UserError(f"{flag}: config.json was damaged or written by another version: {error}") from None
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises ValueError or RecursionError where there is none, and OSError."""
-    if file.stat().st_size > LARGEST:
-        raise ValueError("too large")
-    values = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(values, dict):
-        raise ValueError("no object")
-    return values
 
 
 def data_of_run(config: Config, result: Result, data_dir: str = "") -> Config:

@@ -146,6 +146,7 @@ def save(model: keras.Model, file: Path) -> None:
                 content = json.dumps(portable(json.loads(content), shared={})).encode()
             if part.filename == "metadata.json":  # without the date
                 content = json.dumps({"keras_version": keras.__version__}).encode()
+            part.date_time = (1980, 1, 1, 0, 0, 0)
             archive.writestr(part, content)
 
 

@@ -10,6 +10,10 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the same numbers on every machine
 
 
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=50, help="moments at which test_kills.py kills a run, in all")
+
+
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The directory with MNIST's IDX files."""

@@ -44,11 +44,12 @@ def check(path: Path, installed: str) -> str:
         parts = _parts(path)
         wrote = _version(json.loads(parts["metadata.json"]))
         config, weights = json.loads(parts["config.json"]), parts["model.weights.h5"]
+        if config["class_name"] != "Functional":
+            raise ValueError("config.json is not that of a network")
         for value in _objects(config):
             _check_class(value, path, wrote, installed)
-        if sum(map(_weights, _objects(config))) * 4 > len(weights):  # four bytes a weight, in every precision
+        if sum(map(_weights, _objects(config))) * 4 > _size_of_hdf5(weights):  # float32 in every precision
             raise ValueError("config.json claims more weights than there are in the file")
-        _check_hdf5(weights)
     except UserError:
         raise
     except OSError as error:
@@ -135,7 +136,7 @@ def _weights(value: dict[str, Any]) -> int:
     channels = value["build_config"]["input_shape"][-1]  # Keras builds the layer by this
     units, window = (settings["units"], []) if value["class_name"] == "Dense" else _filters(settings)
     lengths = [units, channels, *window]
-    if not all(isinstance(length, int) and length > 0 for length in lengths):
+    if not all(type(length) is int and length > 0 for length in lengths):
         raise ValueError("config.json has a layer without a size")
     return math.prod(lengths) + (units if settings["use_bias"] else 0)
 
@@ -145,8 +146,8 @@ def _filters(settings: dict[str, Any]) -> tuple[Any, list[Any]]:
     return settings["filters"], window if isinstance(window, list) else [window, window]
 
 
-def _check_hdf5(content: bytearray) -> None:
-    """Raises ValueError unless the HDF5 file consists of groups and of plain arrays that are there as a whole."""
+def _size_of_hdf5(content: bytearray) -> int:
+    """Bytes of the arrays in an HDF5 file. ValueError unless it holds but groups, and arrays that are there whole."""
     import h5py  # comes with Keras
 
     try:
@@ -170,6 +171,7 @@ def _check_hdf5(content: bytearray) -> None:
                         raise ValueError("its arrays claim to be larger than the file")
     except Exception as error:  # of many kinds, where the file is damaged
         raise ValueError(f"model.weights.h5: {error}") from None
+    return size
 
 
 def _size_of_array(value: Any) -> int:

@@ -1,13 +1,15 @@
 """Parameters, initial weights and what a saved model contains."""
 
+import io
 import json
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
-from mnist_mlp import config, models
+from mnist_mlp import config, model_file, models
 from mnist_mlp.errors import UserError
 from mnist_mlp.result import layer_rows
 
@@ -169,3 +171,208 @@ def test_a_model_of_another_keras_is_not_called_damaged(tmp_path):
 def test_an_optimizer_that_computes_something_else_on_this_backend_is_refused():
     with pytest.raises(UserError, match="--optimizer=schedulefreeadamw: Keras reads .*; type --backend=jax"):
         models.make_optimizer("schedulefreeadamw", None)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A saved `softmax`."""
+    file = tmp_path_factory.mktemp("saved") / "model.keras"
+    models.save(models.build("softmax"), file)
+    return file
+
+
+def in_config(change):
+    """A change of config.json for `rewritten`: `change` is given the layers' list."""
+
+    def changed(content):
+        values = json.loads(content)
+        change(values["config"]["layers"])
+        return json.dumps(values).encode()
+
+    return {"config.json": changed}
+
+
+def in_weights(change):
+    """A change of model.weights.h5 for `rewritten`: `change` is given the open file."""
+
+    def changed(content):
+        stream = io.BytesIO(content)
+        with h5py.File(stream, "a") as file:
+            change(file)
+        return stream.getvalue()
+
+    return {"model.weights.h5": changed}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("pixels", ["unit", "raw"])
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_model_of_ours_may_be_loaded(name, pixels, precision, tmp_path):
+    """Also as Keras alone would write it."""
+    model = models.build(name, pixels=pixels, precision=precision)
+    model.save(tmp_path / "theirs.keras")
+    models.save(model, tmp_path / "ours.keras")
+    for file in ("theirs.keras", "ours.keras"):
+        assert model_file.check(tmp_path / file, keras.__version__) == keras.__version__
+
+
+@pytest.mark.parametrize("name", ["mlp_dropout", "mlp_l2", "cnn"])
+def test_a_model_is_loaded_as_it_was_saved(name, tmp_path):
+    model = models.build(name, precision="bfloat16")
+    models.save(model, tmp_path / "model.keras")
+    weights = models.load(tmp_path / "model.keras").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+
+
+def with_lambda(layer):
+    """A network of the right shapes in which Keras itself has put code."""
+    image = keras.Input((28, 28))
+    logits = keras.layers.Dense(10, name="logits")(layer(keras.layers.Flatten()(image)))
+    return keras.Model(image, keras.layers.Softmax()(logits))
+
+
+@pytest.mark.parametrize("function", [lambda x: x * 2, keras.ops.relu])
+def test_a_lambda_layer_is_refused(function, tmp_path):
+    with_lambda(keras.layers.Lambda(function, output_shape=(784,))).save(tmp_path / "model.keras")
+    with pytest.raises(
+        UserError, match="holds a Lambda layer: code, which is never run from a file; type the --run_dir of a run"
+    ):
+        models.load(tmp_path / "model.keras")
+
+
+@keras.saving.register_keras_serializable("elsewhere")
+class Registered(keras.layers.Layer):
+    def call(self, x):
+        raise AssertionError("it was run")
+
+
+EVIL = {
+    "a function": ({"module": "builtins", "class_name": "function", "config": "print"}, "holds a function: code"),
+    "a lambda": ({"class_name": "__lambda__", "config": {"value": "4wA="}}, "holds a __lambda__ layer: code"),
+    "a module": ({"module": "os", "class_name": "system", "config": {}}, "holds a system object: code"),
+    "a module of Keras": ({"module": "keras.utils", "class_name": "get_file", "config": {}}, "Keras model .get_file"),
+    "no module": ({"class_name": "Lambda", "config": {}}, "holds a Lambda layer: code"),
+    "another name": (
+        {"module": "keras.layers", "class_name": "Dense", "registered_name": "elsewhere>Registered", "config": {}},
+        "holds a Dense object: code",
+    ),
+    "an old layer": ({"class_name": "Dense", "config": {}}, "another Keras model .Dense"),
+    "a class that is a list": ({"module": "keras.layers", "class_name": ["Dense"], "config": {}}, "without a class"),
+    "a registered class": ({"registered_name": "elsewhere>Registered", "config": {}}, "without a class"),
+}
+
+
+@pytest.mark.parametrize(
+    "where", ["activation", "kernel_initializer", "bias_constraint", "name", "new", "inbound_nodes"]
+)
+@pytest.mark.parametrize("kind", EVIL)
+def test_code_is_refused_wherever_it_stands(kind, where, saved, tmp_path):
+    value, reason = EVIL[kind]
+
+    def change(layers):
+        (layers[-2] if where == "inbound_nodes" else layers[-2]["config"])[where] = [{"args": [value]}]
+
+    with pytest.raises(UserError, match=reason) as raised:
+        models.load(rewritten(saved, in_config(change), tmp_path / "model.keras"))
+    assert "\n" not in str(raised.value) and "pip install" not in str(raised.value)
+
+
+def test_a_model_of_layers_that_we_do_not_use_is_another_model(tmp_path):
+    with_lambda(keras.layers.LayerNormalization()).save(tmp_path / "model.keras")
+    with pytest.raises(UserError, match=r"another Keras model \(LayerNormalization\)"):
+        models.load(tmp_path / "model.keras")
+
+
+def huge(**settings):
+    def change(layers):
+        layers[-2]["config"] |= settings
+
+    return in_config(change)
+
+
+def fewer_channels(layers):
+    layers[-2]["build_config"] = {"input_shape": [None, 10**9]}
+
+
+def unbuilt(layers):
+    del layers[-2]["build_config"]
+
+
+def external_storage(file):
+    file.create_dataset("other", (10,), "f4", external=[("/etc/passwd", 0, 40)])
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((10,), "f4")
+    layout[:] = h5py.VirtualSource("/etc/passwd", "x", (10,))
+    file.create_virtual_dataset("other", layout)
+
+
+def link(value):
+    return in_weights(lambda file: file.__setitem__("layers/other", value))
+
+
+def array(*shape, **options):
+    return in_weights(lambda file: file.create_dataset("layers/other", shape, **options))
+
+
+DAMAGED = {
+    "an external link": (link(h5py.ExternalLink("/etc/passwd", "/")), "a link leads out of it"),
+    "a soft link": (link(h5py.SoftLink("/layers/dense")), "a link leads out of it"),
+    "a circle": (in_weights(lambda file: file.__setitem__("layers/other", file["/"])), "lead to one place"),
+    "the same array twice": (
+        in_weights(lambda file: file.__setitem__("layers/other", file["layers/dense/vars/0"])),
+        "lead to one place",
+    ),
+    "external storage": (in_weights(external_storage), "lies elsewhere, or in pieces"),
+    "virtual storage": (in_weights(virtual), "lies elsewhere, or in pieces"),
+    "compressed": (array(100, dtype="f4", chunks=(10,), compression="gzip"), "lies elsewhere, or in pieces"),
+    "nothing stored": (array(10**10, dtype="u1"), "claims 10000000000 bytes and has 0"),
+    "words": (array(3, dtype=h5py.string_dtype()), "not of plain numbers"),
+    "a type": (in_weights(lambda file: file.__setitem__("layers/other", np.dtype("f4"))), "a type, no array"),
+    "no HDF5": ({"model.weights.h5": lambda content: b"x" * len(content)}, "model.weights.h5: .*signature"),
+    "10 million units": (huge(units=10**7), "claims more weights than there are in the file"),
+    "units that are no number": (huge(units=True), "a layer without a size"),
+    "negative units": (huge(units=-1), "a layer without a size"),
+    "1 billion channels": (in_config(fewer_channels), "claims more weights than there are in the file"),
+    "channels that are not said": (in_config(unbuilt), "build_config"),
+    "weights of another kind": (huge(lora_rank=10**9), "weights of an unknown kind"),
+    "no network": ({"config.json": lambda content: b'{"class_name": "Zeros"}'}, "not that of a network"),
+    "a version that is a command": (
+        {"metadata.json": lambda content: b'{"keras_version": "3.1; rm -rf ~"}'},
+        "has no version of Keras",
+    ),
+    "2 MB of JSON": ({"config.json": lambda content: content + b" " * 2**21}, "config.json is packed, or claims"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_what_no_file_of_ours_has_is_refused(case, saved, tmp_path):
+    changed, reason = DAMAGED[case]
+    with pytest.raises(UserError, match=rf"is damaged \(.*{reason}.*\); train again into a new directory"):
+        models.load(rewritten(saved, changed, tmp_path / "model.keras"))
+
+
+@pytest.mark.parametrize(
+    "packing, name, reason",
+    [
+        (zipfile.ZIP_STORED, "assets/x", "it should hold"),
+        (zipfile.ZIP_STORED, "../x", "it should hold"),
+        (zipfile.ZIP_DEFLATED, None, "is packed"),
+        (zipfile.ZIP_BZIP2, None, "packed in an unusual way"),
+    ],
+)
+def test_an_archive_of_another_kind(packing, name, reason, saved, tmp_path):
+    with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(tmp_path / "model.keras", "w", packing) as copy:
+        for part in archive.namelist():
+            copy.writestr(part, archive.read(part))
+        if name:
+            copy.writestr(name, b"")
+    with pytest.raises(UserError, match=rf"is damaged \(.*{reason}"):
+        models.load(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("path, reason", [(".", "not a file"), ("absent.keras", "No such file")])
+def test_no_model_file(path, reason, tmp_path):
+    with pytest.raises(UserError, match=rf"expected the model of a run, received: {reason}"):
+        models.load(tmp_path / path)

@@ -12,7 +12,7 @@ import pytest
 
 from mnist_mlp import sources
 from mnist_mlp.errors import UserError
-from mnist_mlp.sources import read_idx, read_images, read_npz
+from mnist_mlp.sources import read_arrays, read_idx, read_images, read_npz
 
 IMAGES = np.arange(5 * 28 * 28).reshape(5, 28, 28).astype(np.uint8)
 
@@ -39,12 +39,29 @@ def header(shape, dtype="|u1"):
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
 
 
-def zipped(**members):
+def zipped(packing=zipfile.ZIP_DEFLATED, **members):
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(stream, "w", packing) as archive:
         for name, content in members.items():
             archive.writestr(f"{name}.npy", content)
     return stream.getvalue()
+
+
+def twice(content):
+    """An archive of members called images and imagez, both now called images."""
+    return content.replace(b"imagez", b"images")
+
+
+def encrypted(content):
+    """An archive whose first member says that it is encrypted."""
+    at = content.rindex(b"PK\1\2")
+    return flipped(content, at + 8)
+
+
+def newer(content, version):
+    """The same .npy file in NumPy's format 2.0 or 3.0."""
+    length = content[8:10] + bytes(2)
+    return content[:6] + bytes([version, 0]) + length + content[10:]
 
 
 def flipped(content, at):
@@ -114,9 +131,20 @@ REFUSED = {
     "npz with a flipped bit": (flipped(npz(images=IMAGES), 400), "CRC"),
     "npz cut": (npz(images=IMAGES)[:-30], "damaged"),
     "npz of a terabyte": (zipped(images=header((2**12, 2**28))), "received 0"),
+    "npz with two arrays of one name": (twice(npz(images=IMAGES, imagez=IMAGES[:1])), "one name"),
+    "npz encrypted": (encrypted(npz(images=IMAGES)), "encrypted"),
+    "npz packed by bzip2": (zipped(zipfile.ZIP_BZIP2, images=npy(IMAGES)), "packed in an unusual way, 12"),
+    "npz packed by LZMA": (zipped(zipfile.ZIP_LZMA, images=npy(IMAGES)), "packed in an unusual way, 14"),
+    "npz with a tail": (npz(images=IMAGES) + b"x", "does not end as a zip archive"),
+    "npz of odd names": (npz(**{"a\n\x1b[31m": IMAGES, "b" * 999: IMAGES}), "received 'a\\n\\x1b[31m, bbb"),
+    "npz of names beyond number": (npz(**{f"a{i}": 0 for i in range(99)}), "a9, …"),
+    "npy of format 2": (newer(npy(IMAGES), 2), "expected NumPy's format 1.0, received 2.0"),
+    "npy of format 3": (newer(npy(IMAGES), 3), "expected NumPy's format 1.0, received 3.0"),
+    "npy of two negative lengths": (header((-1, -784)) + bytes(784), "received 784"),
+    "records": (npy(np.zeros(3, [("a", int)])), "expected numbers"),
     "npz empty": (npz(), "begins with"),
     "npz of other names": (npz(a=IMAGES, b=IMAGES), "received a, b"),
-    "words": (npy(np.array(["seven"] * 784).reshape(1, 784)), "received <U5"),
+    "words": (npy(np.array(["seven"] * 784).reshape(1, 784)), "expected numbers, received <U5"),
     "bool": (npy(IMAGES > 3), "received bool"),
     "NaN": (npy(np.full((28, 28), np.nan)), "NaN"),
     "infinity": (npy(np.full((28, 28), np.inf)), "infinity"),
@@ -221,3 +249,86 @@ def test_bad_npz_of_mnist(write, changed, reason):
 def test_npz_without_an_array(write):
     with pytest.raises(UserError, match="expected an array x_train, received images.npy"):
         read_npz(write(npz(images=IMAGES)))
+
+
+def test_an_archive_behind_something_else(write):
+    """zipfile reads it, NumPy does not."""
+    arrays = {key: np.zeros(shape, np.uint8) for key, shape in sources.SHAPES.items()}
+    with pytest.raises(UserError, match="does not begin as a zip archive does"):
+        read_npz(write(b"#!" + npz(True, **arrays)))
+
+
+def test_a_header_that_python_warns_of_is_refused_without_a_warning(write, recwarn):
+    content = npy(IMAGES).replace(b"'shape': (5", b"'sh\\pe': (")
+    with pytest.raises(UserError, match="damaged"):
+        read_images(write(content))
+    assert not len(recwarn)
+
+
+ARRAYS = {
+    "model/hidden_1/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)),
+    "big-endian": np.arange(3, dtype=">i2"),
+    "half": np.float16([1, np.nan]),
+    "complex": np.complex64([1j]),
+    "yes": np.array([True, False]),
+    "step": np.uint64(2**63),
+    "nothing": np.zeros((0, 3)),
+}
+
+
+@pytest.mark.parametrize("arrays", [ARRAYS, {}])
+def test_arrays_are_those_that_savez_wrote(write, arrays):
+    read = read_arrays(write(npz(**arrays)))
+    assert list(read) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array)
+        assert (read[name].dtype, read[name].shape) == (array.dtype, array.shape)
+        assert not read[name].flags.writeable
+
+
+def shared(count):
+    """An archive of `count` arrays of 100 kB, all of them the bytes of the first."""
+    content = npz(a=np.zeros(100_000, np.uint8))
+    start = content.rindex(b"PK\1\2")
+    entry, end = content[start:-22], content[-22:]
+    entries = [entry.replace(b"a.npy", b"%c.npy" % (97 + i)) for i in range(count)]
+    counts = struct.pack("<HHI", count, count, count * len(entry))
+    return content[:start] + b"".join(entries) + end[:8] + counts + end[16:]
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (npz(True, a=IMAGES), "compressed"),
+        (shared(9), "claim to be larger than the file"),
+        (twice(npz(images=IMAGES, imagez=IMAGES[:1])), "one name"),
+        (encrypted(npz(a=IMAGES)), "encrypted"),
+        (flipped(npz(a=IMAGES), 400), "CRC"),
+        (npz(a=IMAGES)[:-1], "does not end as a zip archive"),
+        (npz(a=np.array([{}])), "never loaded"),
+        (npz(a=np.array(["x"])), "expected numbers"),
+        (zipped(zipfile.ZIP_STORED, a=npy(IMAGES) + b"x"), "received 3921"),
+        (zipped(zipfile.ZIP_STORED, a=header((10**10,))), "received 0"),
+        (npz(a=IMAGES).replace(b"a.npy", b"a.txt"), "'a.txt' is not an array"),
+        (idx(IMAGES), "does not begin as a zip archive"),
+        (b"", "does not begin as a zip archive"),
+    ],
+)
+def test_arrays_that_savez_did_not_write(write, content, reason):
+    with pytest.raises(UserError, match=reason) as raised:
+        read_arrays(write(content))
+    assert str(raised.value).startswith(str(write(b""))) and "\n" not in str(raised.value)
+
+
+def test_arrays_of_more_than_a_gigabyte(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_BYTES", 1000)
+    np.savez(tmp_path / "file.npz", a=IMAGES)
+    with pytest.raises(UserError, match="at most 1000 bytes, received"):
+        read_arrays(tmp_path / "file.npz")
+
+
+def test_members_beyond_number(write):
+    """Python takes ten times the directory's bytes to hold it."""
+    with pytest.raises(UserError, match="too many members"):
+        read_arrays(write(zipped(zipfile.ZIP_STORED, **{f"{i:0200}": b"" for i in range(6000)})))

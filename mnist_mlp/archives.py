@@ -65,7 +65,7 @@ def names_in(names: Sequence[str]) -> str:
 def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
     """The zip archive in an open file, as zipfile writes it: its directory of members is small, no two have one name.
 
-    Raises ValueError or zipfile's errors for anything else, encrypted members and rare ways to pack among it.
+    Raises ValueError or zipfile's errors for anything else, rare ways to pack among it.
     """
     file.seek(0)
     if file.read(4) not in (b"PK\3\4", b"PK\5\6"):  # zipfile passes over anything that stands before an archive
@@ -83,8 +83,6 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
     if len(set(names)) < len(names):
         raise ValueError("two of its members have one name")
     for member in archive.infolist():
-        if member.flag_bits & 0x41:  # encrypted, in either way
-            raise ValueError("it is encrypted")
         if member.compress_type not in (STORED, DEFLATED):
             raise ValueError(f"it is packed in an unusual way, {member.compress_type}")
     return archive

@@ -77,8 +77,10 @@ def _parts(path: Path) -> dict[str, bytearray]:
             raise ValueError(f"it should hold {', '.join(MEMBERS)}, not {names_in(archive.namelist())}")
         size, parts = path.stat().st_size, {}
         for member in archive.infolist():
-            if member.compress_type != STORED or member.file_size > min(size, MEMBERS[member.filename]):
-                raise ValueError(f"{member.filename} is packed, or claims {member.file_size} bytes")
+            if member.compress_type != STORED:
+                raise ValueError(f"{member.filename} is packed")
+            if member.file_size > min(size, MEMBERS[member.filename]):
+                raise ValueError(f"{member.filename} claims {member.file_size} bytes")
             with archive.open(member) as stream:
                 parts[member.filename] = read_up_to(stream, member.file_size)
             if len(parts[member.filename]) != member.file_size:

@@ -82,6 +82,11 @@ def test_an_engine_that_is_not_installed_is_one_line():
 CLAIMS = {
     "IDX": ("sources.read_images", "idx_claim()", "in a file of"),
     "IDX in gzip": ("sources.read_images", "gzip.compress(idx_claim() + bytes(20_000_000))", "in a file of"),
+    "IDX in gzip, as much as a user's images may have": (
+        "sources.read_images",
+        "gzip.compress(idx_claim(1_300_000) + random.Random(0).randbytes(1_000_000))",
+        "received only 1000000 of them",
+    ),
     "npy": ("sources.read_images", "npy_claim()", "received 0"),
     "npy with a long header": (
         "sources.read_images",
@@ -104,14 +109,14 @@ CLAIMS = {
     "Keras' layers": ("check", "model(units=10**7)", "more weights than there are in the file"),
 }
 PROGRAM = """
-import contextlib, gzip, io, json, resource, struct, sys, zipfile
+import contextlib, gzip, io, json, random, resource, struct, sys, zipfile
 import fuzz, h5py
 from pathlib import Path
 from mnist_mlp import model_file, sources
 from mnist_mlp.errors import UserError
 
-def idx_claim():
-    return bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**24, 28, 28)
+def idx_claim(count=2**24):
+    return bytes([0, 0, 8, 3]) + struct.pack(">3I", count, 28, 28)
 
 def npy_claim():
     text = b"{'descr': '|u1', 'fortran_order': False, 'shape': (13000000, 28, 28), }\\n"

@@ -316,6 +316,20 @@ def array(*shape, **options):
     return in_weights(lambda file: file.create_dataset("layers/other", shape, **options))
 
 
+def overlapping(content):
+    """An HDF5 file with four arrays more, which all have one place in it."""
+    stream, numbers = io.BytesIO(content), {}
+    with h5py.File(stream, "a") as file:
+        first = file.create_dataset("a", data=np.ones(200_000, "u1")).id.get_offset()
+        for length in (12_345, 12_347, 12_349):
+            numbers[length] = 200_000
+            numbers[file.create_dataset(str(length), data=np.ones(length, "u1")).id.get_offset()] = first
+    content = stream.getvalue()
+    for number, changed in numbers.items():
+        content = content.replace(number.to_bytes(8, "little"), changed.to_bytes(8, "little"))
+    return content
+
+
 DAMAGED = {
     "an external link": (link(h5py.ExternalLink("/etc/passwd", "/")), "a link leads out of it"),
     "a soft link": (link(h5py.SoftLink("/layers/dense")), "a link leads out of it"),
@@ -328,7 +342,12 @@ DAMAGED = {
     "virtual storage": (in_weights(virtual), "lies elsewhere, or in pieces"),
     "compressed": (array(100, dtype="f4", chunks=(10,), compression="gzip"), "lies elsewhere, or in pieces"),
     "nothing stored": (array(10**10, dtype="u1"), "claims 10000000000 bytes and has 0"),
+    "arrays that share their bytes": ({"model.weights.h5": overlapping}, "larger than the file"),
     "words": (array(3, dtype=h5py.string_dtype()), "not of plain numbers"),
+    "numbers that Keras would take for others": (
+        in_weights(lambda file: file["layers/dense/vars/0"].attrs.__setitem__("dtype", "bfloat16")),
+        "not of plain numbers",
+    ),
     "a type": (in_weights(lambda file: file.__setitem__("layers/other", np.dtype("f4"))), "a type, no array"),
     "no HDF5": ({"model.weights.h5": lambda content: b"x" * len(content)}, "model.weights.h5: .*signature"),
     "10 million units": (huge(units=10**7), "claims more weights than there are in the file"),

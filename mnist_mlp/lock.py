@@ -1,4 +1,4 @@
-"""One process at a time writes a run directory: a lock that the kernel releases when its owner dies, however that is."""
+"""One process at a time writes a run directory: the kernel releases its lock when it ends, however it ends."""
 
 from __future__ import annotations
 

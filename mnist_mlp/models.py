@@ -153,8 +153,8 @@ def save(model: keras.Model, file: Path) -> None:
 def portable(config: Any, shared: dict[int, int]) -> Any:
     """A saved configuration without the settings of initialisers that are None; shared objects count from 1.
 
-    Keras 3.15 writes such a setting for GlorotUniform, input_axes, which 3.13 (Colab's) refuses to read, set or not; and
-    it numbers shared objects by their addresses.
+    Keras 3.15 writes such a setting for GlorotUniform, input_axes, which 3.13 (Colab's) refuses to read, set or not;
+    and it numbers shared objects by their addresses.
     """
     if isinstance(config, list):
         return [portable(value, shared) for value in config]

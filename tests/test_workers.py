@@ -1,7 +1,9 @@
 """Several processes: they meet, they train together, and none waits for ever for one that is gone."""
 
+import functools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ import time
 import pytest
 from conftest import ROOT
 
-from mnist_mlp import waiting
+from mnist_mlp import checkpoint, waiting
 from mnist_mlp.errors import UserError
 from mnist_mlp.meeting import meet
 
@@ -186,7 +188,7 @@ def test_a_call_that_lets_no_python_run_is_ended_all_the_same():
     """TensorFlow waits for its workers with Python's global lock in its hands; so does this call to C."""
     code = """
 import ctypes
-from mnist_mlp import waiting
+from mnist_mlp import checkpoint, waiting
 waiting.GRACE = 0.3
 waiting.within(0.3, "a TPU", "reboot", lambda: ctypes.PyDLL(None).sleep(30))
 """
@@ -223,37 +225,68 @@ def test_two_workers_train_and_the_chief_reports(backend, tmp_path):
     assert sorted(os.listdir(run_dir)) == sorted(os.listdir(alone))
 
 
-def training(backend, run_dir):
-    """Two workers in the midst of training."""
+EPOCHS = 40  # enough not to be over before the kill
+
+
+def start_two(backend, run_dir, epochs):
+    """Two workers that train with dropout, whose random state must be gone on with too."""
     workers = addresses(2)
     train = [sys.executable, "-u", "-m", "mnist_mlp.train", "--strategy=multiworker", f"--workers={','.join(workers)}"]
-    train += ["--dataset=digits", "--epochs=100000", f"--backend={backend}", f"--run_dir={run_dir}"]
-    processes = [
+    train += ["--dataset=digits", "--model=mlp_dropout", "--batch_size=256", f"--epochs={epochs}"]
+    train += [f"--backend={backend}", f"--run_dir={run_dir}", "--resume"]
+    return [
         subprocess.Popen([*train, f"--worker_index={i}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for i in range(2)
     ]
-    while not processes[0].stdout.readline().startswith("epoch "):
+
+
+def until_epoch(processes, epoch):
+    """The workers, once the chief has trained so many epochs."""
+    while not re.match(rf"epoch +{epoch}/", processes[0].stdout.readline()):
         assert processes[0].poll() is None, processes[0].stderr.read()
     return processes
 
 
+def left_by(run_dir):
+    """What a run came to, but for times."""
+    result = json.loads((run_dir / "result.json").read_text())
+    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in result["epochs"]]
+    return result["model_sha256"], result["test"], rows, len(result["resumed"])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_sigterm_ends_a_worker(backend, tmp_path):
+@pytest.mark.parametrize("backend, asked", [("tensorflow", 1), ("jax", 0)])
+def test_workers_stop_together_when_one_is_asked_to(backend, asked, tmp_path):
     """Between workers both frameworks catch SIGTERM themselves."""
-    processes = training(backend, tmp_path / "run")
-    processes[0].terminate()
-    _, words = processes[0].communicate(timeout=30)
-    assert processes[0].returncode == 143 and words.endswith("terminated; nothing was kept\n"), words
-    assert not (tmp_path / "run").exists()
-    processes[1].communicate(timeout=90)
+    processes = until_epoch(start_two(backend, tmp_path / "run", 100_000), 1)
+    processes[asked].terminate()
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [75, 75], said
+    step = checkpoint.newest(tmp_path / "run")[0].total_steps
+    for index, words in enumerate(said):
+        assert f"{'terminated' if index == asked else 'stopped'} after step {step:,} of 600,000" in words
+    assert said[0].endswith("go on with: the same command and --resume on each worker\n")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A function that gives what two workers on a backend come to if nothing disturbs them."""
+
+    @functools.cache
+    def of(backend):
+        path = tmp_path_factory.mktemp(backend) / "run"
+        ends = [process.communicate(timeout=90) for process in start_two(backend, path, EPOCHS)]
+        assert "test " in ends[0][0], ends
+        return left_by(path)
+
+    return of
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_a_worker_that_dies_ends_the_other(backend, victim, tmp_path):
-    processes = training(backend, tmp_path / "run")
+def test_a_worker_that_dies_ends_the_other_and_both_go_on_to_the_same_bits(backend, victim, tmp_path, undisturbed):
+    processes = until_epoch(start_two(backend, tmp_path / "run", EPOCHS), 3)
     processes[victim].kill()
     _, words = processes[1 - victim].communicate(timeout=90)
     if processes[1 - victim].returncode == -signal.SIGABRT:  # JAX itself was faster than its error reached us
@@ -263,4 +296,24 @@ def test_a_worker_that_dies_ends_the_other(backend, victim, tmp_path):
         assert "error: --strategy=multiworker: another worker ended or cannot be reached" in words
     assert "Traceback" not in words
     if victim == 1:
-        assert not (tmp_path / "run").exists()  # the chief took it away
+        assert words.endswith("go on with: the same command and --resume on each worker\n")
+    ends = [process.communicate(timeout=90) for process in start_two(backend, tmp_path / "run", EPOCHS)]
+    assert "resumed  at " in ends[0][0], ends
+    *found, resumed = left_by(tmp_path / "run")
+    *expected, never = undisturbed(backend)
+    assert found == expected and (resumed, never) == (1, 0)
+
+
+def test_the_chief_hands_out_what_it_has():
+    workers, handed = addresses(2), {}
+    has = {"--batch_size": "32"}
+    packed = os.urandom(3_000_000)
+    threads = [
+        threading.Thread(target=lambda i=i: handed.update({i: meet(workers, i, 10, has, hand_out=packed * (not i))}))
+        for i in (0, 1)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert handed == {0: packed, 1: packed}

@@ -106,7 +106,7 @@ class JaxEngine:
                 self.attest(part_losses)
                 losses += np.asarray(part_losses)  # 0 for the steps of other calls
                 correct += int(hits)
-        self.write_variables()
+            self.write_variables()
         return Sums(losses[start:stop], correct, int((order[start:stop] >= 0).sum()))
 
     def evaluate(self, split: str) -> Counts:

@@ -78,7 +78,7 @@ def on_workers(plan: Plan, start_timeout: float) -> Attached:
     name = processor_name() if kind(here) == "CPU" else here.device_kind
     device = f"{kind(here)}: {len(plan.workers)} workers, here {name}"
 
-    lost = (jax.errors.JaxRuntimeError,)
+    lost = (jax.errors.JaxRuntimeError, ValueError)  # the latter where a call was only about to be made
     return Attached(device, (), len(devices), devices, workers=len(plan.workers), lost=lost)
 
 

@@ -1,0 +1,416 @@
+"""Runs that stop and go on, as a user has them: signals, other devices, callbacks, full disks, odd paths."""
+
+import csv
+import dataclasses
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from mnist_mlp import checkpoint, interruption, rundir, training
+from mnist_mlp.config import Config
+from mnist_mlp.errors import Diverged, Stopped, UserError
+from mnist_mlp.train import train_and_evaluate
+
+TRAIN = [sys.executable, "-m", "mnist_mlp.train"]
+SMALL = Config(
+    dataset="digits", model="mlp_dropout", epochs=2, batch_size=64, strategy="cpu", checkpoint_every="9steps"
+)
+
+
+def quiet(text):
+    """For `say`."""
+
+
+def run(config, path, **more):
+    return train_and_evaluate(config, path, say=quiet, **more)
+
+
+def again(config, **changes):
+    return dataclasses.replace(config, resume=True, **changes)
+
+
+def without_times(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def stop_after(monkeypatch, calls, signum=signal.SIGTERM):
+    """Lets that signal come during a call of the engine, the last of so many."""
+    made = []
+    call = training.Training.call
+
+    def counted(self, order):
+        made.append(1)
+        if len(made) == calls:
+            signal.raise_signal(signum)
+        call(self, order)
+
+    monkeypatch.setattr(training.Training, "call", counted)
+
+
+def stopped_and_resumed(config, path, monkeypatch, calls=3, **changes):
+    """A run that is stopped in its first epoch, and its rest."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, calls)
+        with pytest.raises(Stopped, match="terminated after step") as caught:
+            run(config, path)
+    assert f"--run_dir={path} --resume" in str(caught.value) and not (path / "result.json").exists()
+    return run(again(config, **changes), path)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run that nothing disturbs: (its directory, its result)."""
+    path = tmp_path_factory.mktemp("straight") / "run"
+    return path, run(SMALL, path)
+
+
+def test_stopped_and_resumed_to_the_same_bits(straight, tmp_path, monkeypatch):
+    result = stopped_and_resumed(SMALL, tmp_path / "run", monkeypatch)
+    assert result.model_sha256 == straight[1].model_sha256 and result.test == straight[1].test
+    assert without_times(result.epochs) == without_times(straight[1].epochs)
+    assert [once["step"] for once in result.resumed] == [17 + 1] and straight[1].resumed == []
+    assert result.resumed[0]["before"] == result.resumed[0]["now"] and result.resumed[0]["of"] == 46
+
+
+def test_a_run_that_is_done_can_be_given_more_epochs(straight, tmp_path):
+    path = tmp_path / "run"
+    run(dataclasses.replace(SMALL, epochs=1), path)
+    result = run(again(SMALL), path)
+    assert result.model_sha256 == straight[1].model_sha256 and result.test == straight[1].test
+    once_more = run(again(SMALL), path)  # nothing is left to train
+    assert once_more.model_sha256 == straight[1].model_sha256 and len(once_more.resumed) == 2
+    assert without_times(once_more.epochs) == without_times(straight[1].epochs)
+
+
+def test_with_resume_a_run_may_also_begin(straight, tmp_path):
+    assert run(again(SMALL), tmp_path / "new").model_sha256 == straight[1].model_sha256
+
+
+def test_fit_is_resumed_at_the_end_of_an_epoch(tmp_path, monkeypatch):
+    config = dataclasses.replace(SMALL, engine="fit", checkpoint_every="1")
+    expected = run(config, tmp_path / "straight")
+    result = stopped_and_resumed(config, tmp_path / "run", monkeypatch, calls=1)
+    assert result.model_sha256 == expected.model_sha256 and [once["step"] for once in result.resumed] == [23]
+    assert without_times(result.epochs) == without_times(expected.epochs)
+
+
+@pytest.mark.slow
+def test_on_more_replicas_the_result_says_so(straight, tmp_path, monkeypatch):
+    config = dataclasses.replace(SMALL, model="mlp")
+    result = run(dataclasses.replace(config, epochs=1), tmp_path / "run")
+    code = (
+        "from mnist_mlp import chatter; chatter.silence()\n"
+        "import dataclasses, pathlib, sys; from mnist_mlp import train\n"
+        "train.main(sys.argv[1:])"
+    )
+    flags = [f"--run_dir={tmp_path / 'run'}", "--resume", "--strategy=cpu", "--replicas=2", "--epochs=2"]
+    done = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "now on replicas 2 (before: 1)" in done.stdout
+    expected = run(config, tmp_path / "straight")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["epochs"][1]["loss"] == pytest.approx(expected.epochs[1]["loss"], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first, then", [("tensorflow", "jax"), ("jax", "tensorflow")])
+def test_on_the_other_backend_it_goes_on_to_the_same_numbers(first, then, tmp_path):
+    flags = ["--dataset=digits", "--model=mlp", "--optimizer=adam", "--strategy=cpu", "--batch_size=64"]
+    losses = {}
+    for name, backends in {"crossed": (first, then), "straight": (first, first)}.items():
+        path = tmp_path / name
+        for epochs, backend in zip((1, 2), backends, strict=True):
+            more = [f"--run_dir={path}", "--resume", f"--epochs={epochs}", f"--backend={backend}"]
+            done = subprocess.run([*TRAIN, *flags, *more], capture_output=True, text=True, timeout=100)
+            assert done.returncode == 0, done.stderr
+        assert ("now on backend" in done.stdout) == (name == "crossed"), done.stdout
+        result = json.loads((path / "result.json").read_text())
+        losses[name] = [row["loss"] for row in result["epochs"]] + [result["test"]["loss"]]
+    assert result["resumed"][0]["before"]["backend"] == first
+    assert losses["crossed"][0] == losses["straight"][0]
+    np.testing.assert_allclose(losses["crossed"], losses["straight"], rtol=1e-3)
+
+
+def test_other_images_are_refused(tmp_path, digits):
+    run(dataclasses.replace(SMALL, epochs=1), tmp_path / "run", dataset=digits)
+    turned = dataclasses.replace(digits, train=dataclasses.replace(digits.train, labels=digits.train.labels[::-1]))
+    with pytest.raises(UserError, match="received digits with another training images; name their place"):
+        run(again(SMALL), tmp_path / "run", dataset=turned)
+    assert run(again(SMALL), tmp_path / "run", dataset=digits).epochs[1]["epoch"] == 2
+
+
+# ---- signals ----
+
+
+@pytest.mark.parametrize(
+    "backend, signum",
+    [
+        ("tensorflow", signal.SIGINT),
+        pytest.param("tensorflow", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("jax", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("jax", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_stops_in_good_order_and_says_how_to_go_on(backend, signum, tmp_path):
+    path = tmp_path / "a run"
+    flags = ["--dataset=digits", "--epochs=100000", f"--backend={backend}", "--strategy=cpu", f"--run_dir={path}"]
+    process = subprocess.Popen([*TRAIN, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not process.stdout.readline().startswith("epoch"):
+        pass
+    began = time.monotonic()
+    process.send_signal(signum)
+    process.send_signal(signum)  # at once once more, as `timeout` does: the same request
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75 and time.monotonic() - began < 5
+    word = "interrupted" if signum == signal.SIGINT else "terminated"
+    assert said.startswith(f"{word} after step ") and said.count("\n") == 1
+    found, _ = checkpoint.newest(path)
+    assert f"after step {found.total_steps:,} of 4,500,000; go on with: " in said
+    command = shlex.split(said.partition("go on with: ")[2])
+    done = subprocess.run(
+        [*command, f"--epochs={found.progress.epoch + 1}"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and f"resumed  at {found.total_steps:,} of " in done.stdout, done.stderr
+
+
+def test_a_second_signal_stops_at_once_and_what_was_saved_stays(tmp_path):
+    code = """
+import os, signal, sys, threading, time
+from mnist_mlp import chatter; chatter.silence()
+from mnist_mlp import command, train, training
+call = training.Training.call
+def slow(self, order):  # as on a slow device; two signals meanwhile
+    if self.done == 18:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.9, os.kill, (os.getpid(), signal.SIGINT)).start()
+        time.sleep(30)
+    call(self, order)
+training.Training.call = slow
+command.run(train.main)
+"""
+    flags = ["--dataset=digits", "--batch_size=64", "--checkpoint_every=9steps", f"--run_dir={tmp_path / 'run'}"]
+    done = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith("interrupted; go on with: ") and done.stderr.count("\n") == 1
+    assert checkpoint.newest(tmp_path / "run")[0].total_steps == 18
+
+
+def test_a_first_signal_is_noted_and_a_later_one_is_passed_on(monkeypatch):
+    monkeypatch.setattr(interruption, "AGAIN", 0.05)
+    with interruption.requests() as request:
+        assert not request
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert request and request.word == "interrupted"
+        time.sleep(0.1)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_in_a_thread_a_run_hears_no_signals_and_needs_none(tmp_path):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(run(dataclasses.replace(SMALL, epochs=1), tmp_path / "run")))
+    thread.start()
+    thread.join(60)
+    assert found[0].test["total"] == 360
+
+
+# ---- numbers that are no longer finite ----
+
+
+@pytest.mark.parametrize("engine", ["compiled", "fit"])
+def test_a_run_that_diverges_is_stopped(engine, tmp_path):
+    config = dataclasses.replace(SMALL, model="mlp", learning_rate=1e30, engine=engine, checkpoint_every="0")
+    with pytest.raises(Diverged) as caught:
+        run(config, tmp_path / "run")
+    said = str(caught.value)
+    assert caught.value.exit_code == 3 and "(epoch 1, --learning_rate=1e+30): the loss is " in said
+    assert "diverged between steps " + ("0 and 23 " if engine == "fit" else "1 and 2 ") in said
+    assert "there is no checkpoint yet, nothing was kept" in said and list(tmp_path.iterdir()) == []
+
+
+def test_the_last_good_checkpoint_is_named(tmp_path):
+    class Explode(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                kernel = self.model.get_layer("hidden_1").kernel
+                kernel.assign(np.where(np.arange(128) == 5, np.nan, np.array(kernel)))
+
+    with pytest.raises(Diverged) as caught:
+        run(dataclasses.replace(SMALL, checkpoint_every="1"), tmp_path / "run", callbacks=[Explode()])
+    said = str(caught.value)
+    assert "between steps 23 and 24 (epoch 2, --learning_rate=0.001): the loss is nan" in said
+    assert said.endswith(f"the last good checkpoint is {tmp_path}/run/checkpoints/step-000000023.npz")
+    assert checkpoint.newest(tmp_path / "run")[0].total_steps == 23
+
+
+def test_weights_are_looked_at_too(tmp_path, monkeypatch):
+    """An infinite weight behind a ReLU that is shut does not show in the loss."""
+    from mnist_mlp.engine.tensorflow import TensorFlowEngine
+
+    train = TensorFlowEngine.train
+
+    def break_one(self, order, start=0, stop=None):
+        sums = train(self, order, start, stop)
+        if start == 9:
+            bias = self.model.get_layer("hidden_1").bias
+            bias.assign(np.where(np.arange(128) == 5, -np.inf, np.array(bias)))
+        return sums
+
+    monkeypatch.setattr(TensorFlowEngine, "train", break_one)
+    with pytest.raises(Diverged, match=r"between steps 9 and 18 .* the weights hidden_1/bias are no longer finite"):
+        run(SMALL, tmp_path / "run")
+    assert checkpoint.newest(tmp_path / "run")[0].total_steps == 9
+
+
+# ---- callbacks ----
+
+
+def test_early_stopping_stops_and_a_resumed_run_at_the_same_epoch(tmp_path, monkeypatch):
+    config = dataclasses.replace(SMALL, model="mlp_zeros", epochs=9, early_stopping=2, csv=True, learning_rate=1e-30)
+    expected = run(config, tmp_path / "straight")
+    assert len(expected.epochs) == 3  # no epoch is better than the first; two of patience
+    result = stopped_and_resumed(config, tmp_path / "run", monkeypatch, calls=8)
+    assert result.resumed and without_times(result.epochs) == without_times(expected.epochs)
+    assert (tmp_path / "run" / "history.csv").read_text() == (tmp_path / "straight" / "history.csv").read_text()
+    assert len(run(again(config, early_stopping=3), tmp_path / "run").epochs) == 4
+    with open(tmp_path / "run" / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"] and float(rows[0]["loss"]) == expected.epochs[0][
+        "loss"
+    ]
+
+
+def test_early_stopping_looks_at_the_validation_images(tmp_path):
+    config = dataclasses.replace(SMALL, epochs=30, early_stopping=1, validation_fraction=0.2, learning_rate=0.01)
+    result = run(config, tmp_path / "run")
+    losses = [row["validation_loss"] for row in result.epochs]
+    assert len(losses) < 30 and losses[-1] >= min(losses[:-1])
+    assert all(later < earlier for earlier, later in zip(losses[:-2], losses[1:-1], strict=True))
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
+def test_callbacks_of_your_own_reach_the_device(backend, tmp_path):
+    """A schedule that stops learning after an epoch; what a callback sees, and what it assigns."""
+    code = f"""
+from mnist_mlp import chatter; chatter.silence()
+import json, pathlib, sys
+from mnist_mlp.config import Config
+from mnist_mlp.train import train_and_evaluate
+import os; os.environ["KERAS_BACKEND"] = {backend!r}
+import keras
+seen = []
+class Watch(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None): seen.append(["begin", self.params["epochs"]])
+    def on_epoch_end(self, epoch, logs=None):
+        seen.append([epoch, sorted(logs), float(self.model.optimizer.learning_rate)])
+    def on_train_end(self, logs=None): seen.append(["end"])
+schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate if epoch == 0 else 0.0)
+config = Config(dataset="digits", epochs=3, batch_size=64, strategy="cpu", backend={backend!r})
+result = train_and_evaluate(config, pathlib.Path(sys.argv[1]), callbacks=[schedule, Watch()], say=lambda text: None)
+print(json.dumps([seen, [row["loss"] for row in result.epochs]]))
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True, timeout=100)
+    seen, losses = json.loads(done.stdout)
+    names = ["accuracy", "learning_rate", "loss"]
+    assert seen[0] == ["begin", 3] and seen[-1] == ["end"]
+    assert [row[:2] for row in seen[1:-1]] == [[epoch, names] for epoch in range(3)]
+    assert [row[2] for row in seen[1:-1]] == [pytest.approx(0.001), 0, 0]
+    assert losses[0] > losses[1] == pytest.approx(losses[2], rel=1e-6)  # the same weights in another order
+
+
+def test_scalars_for_tensorboard(tmp_path):
+    event_file_loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    config = dataclasses.replace(SMALL, epochs=1, tensorboard=True, validation_fraction=0.1)
+    run(config, tmp_path / "run")
+    result = run(again(config, epochs=2), tmp_path / "run")
+    found = {}
+    for file in sorted((tmp_path / "run" / "tensorboard").rglob("events*")):
+        for event in event_file_loader.EventFileLoader(str(file)).Load():
+            for value in event.summary.value:
+                found.setdefault((file.parent.name, value.tag), []).append((event.step, value.tensor.float_val[0]))
+    assert set(found) == {(part, f"epoch_{name}") for part in ("train", "validation") for name in ("loss", "accuracy")}
+    for (part, tag), points in found.items():
+        key = tag.removeprefix("epoch_") if part == "train" else tag.replace("epoch", "validation")
+        assert points == [(epoch, pytest.approx(result.epochs[epoch][key])) for epoch in (0, 1)]
+
+
+# ---- a disk that is full, a directory that is read-only ----
+
+
+def limited(size, *flags):
+    """A run where no file may be larger than that: it stands for a full disk."""
+    code = (
+        "import resource, signal, sys, runpy; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
+        "runpy.run_module('mnist_mlp.train', run_name='__main__', alter_sys=True)"
+    )
+    return subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_loses_no_checkpoint(tmp_path):
+    path = tmp_path / "run"
+    run(dataclasses.replace(SMALL, epochs=1), path)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file() and file.name != "config.json"}
+    done = limited(100_000, f"--run_dir={path}", "--resume", "--epochs=2")
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "step-000000027.npz could not be written: File too large; free space" in done.stderr
+    assert before == {file: file.read_bytes() for file in before}
+    assert run(again(SMALL), path).epochs[1]["epoch"] == 2
+
+
+@pytest.mark.slow
+def test_a_directory_that_becomes_read_only(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    run(dataclasses.replace(SMALL, epochs=1), path)
+    if os.geteuid() == 0:  # whom no permission stops: a file system that is read-only does
+
+        def refuse(*arguments, **more):
+            raise OSError(30, "Read-only file system", str(path))
+
+        monkeypatch.setattr(os, "open", refuse)
+    else:
+        path.chmod(0o500)
+    with pytest.raises(UserError, match="expected a directory that can be written, received: (Read-only|Permission)"):
+        run(again(SMALL), path)
+
+
+# ---- paths ----
+
+
+@pytest.mark.parametrize("name", ["with spaces", "Zahlen-Größe-数字", "-leading-dash", "a/b/../c", "link/run"])
+def test_odd_paths(name, tmp_path, monkeypatch):
+    """Relative ones, with a umask that leaves nothing to others."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o077)
+    try:
+        config = dataclasses.replace(SMALL, model="softmax", epochs=1)
+        path = rundir.Path(name)
+        run(config, path)
+        assert len(run(again(config, epochs=2), path).epochs) == 2
+    finally:
+        os.umask(before)
+    assert {p.stat().st_mode & 0o077 for p in path.rglob("*")} == {0}
+    how = rundir.how_to_go_on(rundir.Run(path, config))
+    assert shlex.split(how)[-2:] == [f"--run_dir={path}", "--resume"]
+
+
+def test_the_command_to_go_on_is_the_one_that_was_typed(monkeypatch):
+    monkeypatch.setenv("MNIST_MLP_TRAIN", "scripts/train")
+    assert rundir.how_to_go_on(rundir.Run(rundir.Path("a b"), Config())) == "scripts/train '--run_dir=a b' --resume"
+    assert "MNIST_MLP_TRAIN" in (ROOT / "scripts" / "train").read_text()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.options import check, nearest, option
+from mnist_mlp.options import check, nearest, option, shown
 
 MODELS = (
     *("softmax", "mlp", "wide", "deep", "mlp_sigmoid", "mlp_tanh"),
@@ -112,7 +112,7 @@ class Config:
         if said is None:
             raise UserError(
                 "--checkpoint_every: expected a number of epochs, such as 1, or of steps, such as 500steps; "
-                f"received {self.checkpoint_every!r}"
+                f"received {shown(self.checkpoint_every)}"
             )
         return int(said[1]) * (1 if said[2] else steps_per_epoch)
 
@@ -126,7 +126,7 @@ class Config:
         names = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in names:
-                raise UserError(f"unknown option {name!r}{nearest(name, names)}")
+                raise UserError(f"unknown option {shown(name)}{nearest(name, names)}")
         return cls(**values)
 
 

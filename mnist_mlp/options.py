@@ -55,13 +55,13 @@ def check(options: Any) -> None:
             value = float(value)
             object.__setattr__(options, field.name, value)  # 1 and 1.0 are the same option
         if type(value) is not kind:
-            raise UserError(f"--{field.name}: expected {expected(field)}, received {value!r}")
+            raise UserError(f"--{field.name}: expected {expected(field)}, received {shown(value)}")
         if choices and value not in choices:
             raise UserError(
-                f"--{field.name}: expected one of {', '.join(choices)}; received {value!r}{nearest(value, choices)}"
+                f"--{field.name}: expected one of {', '.join(choices)}; received {shown(value)}{nearest(value, choices)}"
             )
         if kind in (int, float) and not in_range(value, *field.metadata["range"]):
-            raise UserError(f"--{field.name}: expected {expected(field)}, received {value}")
+            raise UserError(f"--{field.name}: expected {expected(field)}, received {shown(value)}")
 
 
 def path_of(flag: str, text: str) -> Path:
@@ -70,6 +70,12 @@ def path_of(flag: str, text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise UserError(f"--{flag}: expected a path, received {text!r}, whose user is not known here") from None
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a message: in quotes if it is text, and not longer than a line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def in_range(value: float, low: float, high: float) -> bool:

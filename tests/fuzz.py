@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 import typing
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -36,7 +37,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import archives, atomic, config, finished, model_file, options, result, sources
+from mnist_mlp import archives, atomic, checkpoint, config, finished, model_file, options, result, sources
 from mnist_mlp.errors import UserError
 
 Parts = dict[str, bytes]
@@ -258,6 +259,13 @@ def read_run(path: Path) -> None:
     finished.data_of_run(read, done)
 
 
+def read_checkpoint(path: Path) -> None:
+    """A checkpoint. Oracle: what was taken is written and read to the same bytes again."""
+    arrays = checkpoint.read(path).to_arrays()
+    again = checkpoint.Checkpoint.from_arrays(arrays).to_arrays()
+    assert arrays.keys() == again.keys() and all(same(array, again[name]) for name, array in arrays.items())
+
+
 def check_model(path: Path) -> None:
     """A .keras file, before Keras reads it."""
     assert re.fullmatch(r"\d[\w.+]*", model_file.check(path, "3.15.1"))
@@ -290,6 +298,31 @@ def with_checksum(content: bytes) -> bytes:
         return json.dumps({**values, "sha256": atomic.checksum(values)}).encode()
     except (ValueError, TypeError, RecursionError):
         return content
+
+
+def checkpoint_seed() -> Seed:
+    """A checkpoint in the midst of the second epoch; its digest is made good after edits of what it covers."""
+    row = {"epoch": 1, "loss": 0.5, "accuracy": 0.75, "seconds": 1.25}
+    progress = checkpoint.Progress(1, 2, np.array([1.5, 2.5]), 3, 4, 0.5, [row])
+    arguments = (5, CHECKPOINT, config.Config(), {"name": "digits"}, {"backend": "jax"}, [{"step": 3}])
+    arrays = checkpoint.Checkpoint(progress, *arguments).to_arrays()
+    parts = {f"{name}.npy": npy(array) for name, array in arrays.items()} | {"about.json": arrays["about"].tobytes()}
+    del parts["about.npy"]
+
+    def pack(parts: Parts) -> bytes:
+        about = parts.get("about.json", b"")
+        try:
+            warnings.simplefilter("ignore")  # NumPy's words about lengths that cannot be
+            named = {name.removesuffix(".npy"): parts[name] for name in parts if name != "about.json"}
+            found = {name: np.load(io.BytesIO(content), allow_pickle=False) for name, content in named.items()}
+            values = {key: value for key, value in json.loads(about).items() if key != "sha256"}
+            about = json.dumps({**values, "sha256": checkpoint.digest(values, found)}).encode()
+        except Exception:  # edits that no digest can be made for
+            pass
+        members = {name: content for name, content in parts.items() if name != "about.json"}
+        return zipped({**members, "about.npy": npy(np.frombuffer(about, np.uint8))}).content()
+
+    return Seed(parts, pack)
 
 
 def model_seed() -> Seed:
@@ -343,6 +376,7 @@ TARGETS: dict[str, tuple[list[Seed], Callable[[Path], None]]] = {
     "arrays": ([npz(CHECKPOINT)], read_arrays),
     "config": ([Seed({".json": json.dumps(config.Config().to_dict()).encode()}, lambda p: p[".json"])], read_config),
     "run": ([run_seed()], read_run),
+    "checkpoint": ([checkpoint_seed()], read_checkpoint),
     "model": ([model_seed()], check_model),
 }
 

@@ -58,7 +58,8 @@ def check(options: Any) -> None:
             raise UserError(f"--{field.name}: expected {expected(field)}, received {shown(value)}")
         if choices and value not in choices:
             raise UserError(
-                f"--{field.name}: expected one of {', '.join(choices)}; received {shown(value)}{nearest(value, choices)}"
+                f"--{field.name}: expected one of {', '.join(choices)}; "
+                f"received {shown(value)}{nearest(value, choices)}"
             )
         if kind in (int, float) and not in_range(value, *field.metadata["range"]):
             raise UserError(f"--{field.name}: expected {expected(field)}, received {shown(value)}")

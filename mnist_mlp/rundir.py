@@ -28,6 +28,7 @@ from mnist_mlp.config import Config, differing
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.finished import read_config
 from mnist_mlp.options import path_of
+from mnist_mlp.waiting import undisturbed
 
 FILES = ("config.json", "history.jsonl", "history.csv", "model.keras", "result.json")  # that a run writes
 FOLDERS = (checkpoints.DIRECTORY, "tensorboard")
@@ -76,22 +77,18 @@ def opened(path: Path, config: Config) -> Iterator[Run]:
     If the block fails before there is a checkpoint, what was made is taken away again. Raises `UserError` where the
     path holds something already, cannot be written, or holds a run with other options.
     """
-    made: list[Path] = []
-    try:
-        make(path, made)
-        look(path, config.resume)
-        with held(path):
+    with contextlib.ExitStack() as stack:
+        with undisturbed():  # a signal waits until it is known what is to be taken away again
+            stack.enter_context(directories(path))
+            look(path, config.resume)
+            stack.enter_context(held(path))
             is_new = look(path, config.resume)  # once more: another process may just have written here
-            with taken_away(path) if is_new else contextlib.nullcontext():
-                run = Run(path, config) if is_new else find(path, config)
-                write_config(path, config)
-                with telling_how_to_go_on(run):
-                    yield run
-    except BaseException:
-        for directory in reversed(made):
-            with contextlib.suppress(OSError):  # something is in it
-                directory.rmdir()
-        raise
+            if is_new:
+                stack.enter_context(taken_away(path))
+            run = Run(path, config) if is_new else find(path, config)
+            write_config(path, config)
+        with telling_how_to_go_on(run):
+            yield run
 
 
 @contextlib.contextmanager
@@ -114,17 +111,26 @@ def thrown_away(config: Config) -> Iterator[Run]:
         yield Run(Path(path), config, chief=False)
 
 
-def make(path: Path, made: list[Path]) -> None:
-    """Makes the directory; appends to `made` what was not there before."""
+@contextlib.contextmanager
+def directories(path: Path) -> Iterator[None]:
+    """Makes the directory; if the block fails, it and those above it that were made too are removed where empty."""
+    made: list[Path] = []
     try:
-        for directory in reversed((path, *path.parents)):
-            if not directory.is_dir():
-                directory.mkdir(exist_ok=True)  # a run beside this one may just have made it
-                made.append(directory)
-    except FileExistsError:
-        raise UserError(f"--run_dir={path}: expected a directory, it is none; name another one") from None
-    except (OSError, ValueError) as error:
-        raise unusable(path, error) from None
+        try:
+            for directory in reversed((path, *path.parents)):
+                if not directory.is_dir():
+                    directory.mkdir(exist_ok=True)  # a run beside this one may just have made it
+                    made.append(directory)
+        except FileExistsError:
+            raise UserError(f"--run_dir={path}: expected a directory, it is none; name another one") from None
+        except (OSError, ValueError) as error:
+            raise unusable(path, error) from None
+        yield
+    except BaseException:
+        for directory in reversed(made):
+            with contextlib.suppress(OSError):  # something is in it
+                directory.rmdir()
+        raise
 
 
 def look(path: Path, resume: bool) -> bool:

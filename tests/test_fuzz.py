@@ -26,9 +26,9 @@ def test_whole_files_are_taken(target, tmp_path):
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)
 def test_damaged_files(target):
-    tally = fuzz.with_hypothesis(target, 100)
-    assert tally.inputs == 100
-    assert tally.taken > 0 and len(tally.refusals) >= 5
+    tally = fuzz.with_hypothesis(target, 60)
+    assert tally.inputs == 60
+    assert len(tally.refusals) >= 5
     assert tally.slowest < 5
 
 
@@ -38,6 +38,7 @@ def test_a_hundred_thousand_damaged_files():
     assert done.returncode == 0, done.stderr[-3000:]
     counts = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) inputs", done.stdout)]
     assert len(counts) == len(fuzz.TARGETS) and sum(counts) > 99_000
+    assert all(int(count.replace(",", "")) > 100 for count in re.findall(r"([\d,]+) taken", done.stdout))
 
 
 def test_a_failure_names_the_input_and_the_program_makes_it_again(monkeypatch, tmp_path):

@@ -82,6 +82,7 @@ def test_stopped_and_resumed_to_the_same_bits(straight, tmp_path, monkeypatch):
     assert result.resumed[0]["before"] == result.resumed[0]["now"] and result.resumed[0]["of"] == 46
 
 
+@pytest.mark.slow
 def test_a_run_that_is_done_can_be_given_more_epochs(straight, tmp_path):
     path = tmp_path / "run"
     run(dataclasses.replace(SMALL, epochs=1), path)
@@ -92,10 +93,12 @@ def test_a_run_that_is_done_can_be_given_more_epochs(straight, tmp_path):
     assert without_times(once_more.epochs) == without_times(straight[1].epochs)
 
 
+@pytest.mark.slow
 def test_with_resume_a_run_may_also_begin(straight, tmp_path):
     assert run(again(SMALL), tmp_path / "new").model_sha256 == straight[1].model_sha256
 
 
+@pytest.mark.slow
 def test_fit_is_resumed_at_the_end_of_an_epoch(tmp_path, monkeypatch):
     config = dataclasses.replace(SMALL, engine="fit", checkpoint_every="1")
     expected = run(config, tmp_path / "straight")
@@ -141,6 +144,7 @@ def test_on_the_other_backend_it_goes_on_to_the_same_numbers(first, then, tmp_pa
     np.testing.assert_allclose(losses["crossed"], losses["straight"], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_other_images_are_refused(tmp_path, digits):
     run(dataclasses.replace(SMALL, epochs=1), tmp_path / "run", dataset=digits)
     turned = dataclasses.replace(digits, train=dataclasses.replace(digits.train, labels=digits.train.labels[::-1]))
@@ -183,6 +187,7 @@ def test_a_signal_stops_in_good_order_and_says_how_to_go_on(backend, signum, tmp
     assert done.returncode == 0 and f"resumed  at {found.total_steps:,} of " in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_signal_stops_at_once_and_what_was_saved_stays(tmp_path):
     code = """
 import os, signal, sys, threading, time
@@ -219,6 +224,7 @@ def test_a_first_signal_is_noted_and_a_later_one_is_passed_on(monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_in_a_thread_a_run_hears_no_signals_and_needs_none(tmp_path):
     found = []
     thread = threading.Thread(target=lambda: found.append(run(dataclasses.replace(SMALL, epochs=1), tmp_path / "run")))
@@ -278,6 +284,7 @@ def test_weights_are_looked_at_too(tmp_path, monkeypatch):
 # ---- callbacks ----
 
 
+@pytest.mark.slow
 def test_early_stopping_stops_and_a_resumed_run_at_the_same_epoch(tmp_path, monkeypatch):
     config = dataclasses.replace(SMALL, model="mlp_zeros", epochs=9, early_stopping=2, csv=True, learning_rate=1e-30)
     expected = run(config, tmp_path / "straight")
@@ -293,6 +300,7 @@ def test_early_stopping_stops_and_a_resumed_run_at_the_same_epoch(tmp_path, monk
     ]
 
 
+@pytest.mark.slow
 def test_early_stopping_looks_at_the_validation_images(tmp_path):
     config = dataclasses.replace(SMALL, epochs=30, early_stopping=1, validation_fraction=0.2, learning_rate=0.01)
     result = run(config, tmp_path / "run")
@@ -301,7 +309,8 @@ def test_early_stopping_looks_at_the_validation_images(tmp_path):
     assert all(later < earlier for earlier, later in zip(losses[:-2], losses[1:-1], strict=True))
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_callbacks_of_your_own_reach_the_device(backend, tmp_path):
     """A schedule that stops learning after an epoch; what a callback sees, and what it assigns."""
     code = f"""
@@ -331,6 +340,7 @@ print(json.dumps([seen, [row["loss"] for row in result.epochs]]))
     assert losses[0] > losses[1] == pytest.approx(losses[2], rel=1e-6)  # the same weights in another order
 
 
+@pytest.mark.slow
 def test_scalars_for_tensorboard(tmp_path):
     event_file_loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
     config = dataclasses.replace(SMALL, epochs=1, tensorboard=True, validation_fraction=0.1)
@@ -391,7 +401,12 @@ def test_a_directory_that_becomes_read_only(tmp_path, monkeypatch):
 # ---- paths ----
 
 
-@pytest.mark.parametrize("name", ["with spaces", "Zahlen-Größe-数字", "-leading-dash", "a/b/../c", "link/run"])
+SLOW_PATHS = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("with spaces", "Zahlen-数字", "a/b/../c", "link/run")
+]
+
+
+@pytest.mark.parametrize("name", ["-leading-dash", *SLOW_PATHS])
 def test_odd_paths(name, tmp_path, monkeypatch):
     """Relative ones, with a umask that leaves nothing to others."""
     (tmp_path / "elsewhere").mkdir()

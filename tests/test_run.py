@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from mnist_mlp import data, evaluate, models, predict, rundir
+from mnist_mlp import atomic, data, evaluate, models, predict, rundir
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.finished import read_run
@@ -76,7 +76,7 @@ def test_json_has_the_keys_that_tools_rely_on(finished):
     assert done.stdout.count("\n") == 1
     for key in RELIED_ON:
         assert look_up(result, key) is not None, key
-    assert result == json.loads((path / "result.json").read_text())
+    assert result == atomic.read_json(path / "result.json")
     assert result["steps_per_epoch"] == 45 and result["evaluation_steps"] == 12  # 1437/32, 360/32
     assert np.sum(result["test"]["confusion"]) == result["test"]["total"] == 360
     assert result["test"]["correct"] == np.trace(result["test"]["confusion"])
@@ -135,9 +135,9 @@ def test_evaluate_gives_the_same_counts_again(finished, batch_size):
 
 def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
     copy_run(finished[0], tmp_path)
-    result = json.loads((tmp_path / "result.json").read_text())
+    result = atomic.read_json(tmp_path / "result.json")
     result["test"]["confusion"][0][0] += 1
-    (tmp_path / "result.json").write_text(json.dumps(result))
+    atomic.write_json(tmp_path / "result.json", result)
     said = []
     evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=said.append)
     assert "not the counts of the training run" in said[-1]
@@ -186,6 +186,7 @@ def test_predict_agrees_with_the_counts_in_both_formats(finished, tmp_path, digi
     np.testing.assert_allclose([o["p"] for o in objects], probabilities[:2], rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_one_seed_one_result(tmp_path):
     config = Config(preset="smoke", dataset="digits", model="mlp_dropout", epochs=2, strategy="cpu")
     results = [train_and_evaluate(config, tmp_path / name, say=quiet) for name in ("a", "b")]
@@ -309,20 +310,24 @@ def test_what_is_no_run(name, tmp_path):
     [
         ("config.json", b'{"model": "mlp"'),
         ("config.json", b"[]"),
-        ("config.json", b'{"modle": "mlp"}'),
-        ("config.json", b'{"batch_size": -5}'),
+        ("config.json", {"modle": "mlp"}),
+        ("config.json", {"batch_size": -5}),
         ("config.json", b"\xff\xfe\x00"),
         ("result.json", b""),
-        ("result.json", b"{}"),
-        ("result.json", b'{"model": 3}'),
+        ("result.json", {}),
+        ("result.json", {"model": 3}),
         ("result.json", b"[" * 100_000),
     ],
 )
 def test_a_damaged_run(finished, tmp_path, file, content):
     path, _ = finished
     copy_run(path, tmp_path)
-    (tmp_path / file).write_bytes(content)
-    refused(program("evaluate", f"--run_dir={tmp_path}"), "damaged")
+    if isinstance(content, dict):
+        atomic.write_json(tmp_path / file, content)  # with its checksum
+    else:
+        (tmp_path / file).write_bytes(content)
+    hint = "unknown option 'modle'; did you mean 'model'?" if content == {"modle": "mlp"} else "damaged"
+    refused(program("evaluate", f"--run_dir={tmp_path}"), hint)
 
 
 @pytest.mark.parametrize(
@@ -331,8 +336,7 @@ def test_a_damaged_run(finished, tmp_path, file, content):
 def test_a_result_that_no_run_wrote(finished, tmp_path, key, value):
     path, _ = finished
     copy_run(path, tmp_path)
-    result = json.loads((path / "result.json").read_text())
-    (tmp_path / "result.json").write_text(json.dumps(result | {key: value}))
+    atomic.write_json(tmp_path / "result.json", atomic.read_json(path / "result.json") | {key: value})
     refused(program("evaluate", f"--run_dir={tmp_path}"), "result.json is damaged")
 
 
@@ -420,7 +424,9 @@ def test_interrupt_before_training(after, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", ["dataclasses", "absl.flags", "numpy", "keras", "tensorflow"])
+@pytest.mark.parametrize(
+    "module", ["dataclasses", "absl.flags", "numpy", "keras", pytest.param("tensorflow", marks=pytest.mark.slow)]
+)
 def test_interrupt_while_python_imports(module, tmp_path):
     """Ctrl-C just when a module's import begins: no traceback, nothing left."""
     code = f"""

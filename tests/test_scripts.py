@@ -294,7 +294,7 @@ def test_test_runs_every_step_and_passes_options_on(project):
     assert steps == ["ruff check", "ruff format", "mypy", "pytest", "1 passed"]
     *_, check, form, types, tests = project.calls()
     assert (check, form, types) == ("ruff check", "ruff format --check", "mypy ")
-    assert tests == "pytest -k a or b -m not slow"
+    assert tests == "pytest -n auto --maxprocesses=4 --dist=loadgroup -k a or b -m not slow"
 
 
 @pytest.mark.parametrize("tool", ["ruff", "mypy"])

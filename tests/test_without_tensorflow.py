@@ -17,7 +17,7 @@ from conftest import ROOT
 
 from mnist_mlp.machine import detect
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("colab")]  # one environment for all of them
 
 # What a Colab TPU runtime has (2026-08), as far as a run needs it; nbclient runs the notebook.
 COLAB = (

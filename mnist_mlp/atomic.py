@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 from mnist_mlp.errors import UserError
 
 TEMPORARY = ".writing-"  # how a name begins that is not yet the file's own
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what reading a damaged file raises
 LARGEST = 2**26  # bytes of a JSON file; far more than any run writes
 
 
@@ -57,9 +59,13 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object that `write_json` wrote. Raises ValueError or RecursionError where it is not that, and OSError."""
-    if path.stat().st_size > LARGEST:
+    if not path.is_file():  # also keeps us from waiting on a named pipe
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    with open(path, "rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
         raise ValueError("too large")
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = json.loads(content.decode("utf-8"))
     if not isinstance(values, dict) or values.pop("sha256", "") != checksum(values):
         raise ValueError("its content does not have its checksum")
     return values

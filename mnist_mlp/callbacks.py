@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Callbacks:
         run_dir: Path,
         history: Sequence[Row],
         own: Sequence[keras.callbacks.Callback],
+        *,
+        resumed: bool,
     ):
         self.engine = engine
         flagged = of_flags(config, run_dir)
@@ -38,7 +40,8 @@ class Callbacks:
             return
         model = as_callbacks_expect(engine)
         self.list = keras.callbacks.CallbackList([*flagged, *own], model=model, epochs=config.epochs, verbose=0)
-        self.list.on_train_begin()
+        with self.assigning(again=resumed):
+            self.list.on_train_begin()
         for row in history:
             for callback in flagged:
                 callback.on_epoch_end(row["epoch"] - 1, logs(row))
@@ -48,19 +51,24 @@ class Callbacks:
         """Whether one of them wants the training to end."""
         return self.list is not None and bool(self.list.model.stop_training)
 
-    def epoch_begins(self, epoch: int) -> None:
+    def epoch_begins(self, epoch: int, *, under_way: bool) -> None:
+        """`under_way`: an earlier process has begun the epoch."""
         if self.list is not None:
-            self.list.on_epoch_begin(epoch)
-            self.take_over()
+            with self.assigning(again=under_way):
+                self.list.on_epoch_begin(epoch)
 
     def epoch_ends(self, row: Row) -> None:
         if self.list is not None:
-            self.list.on_epoch_end(row["epoch"] - 1, logs(row))
-            self.take_over()
+            with self.assigning(again=False):
+                self.list.on_epoch_end(row["epoch"] - 1, logs(row))
 
-    def take_over(self) -> None:
-        """Gives the device what a callback has assigned to a variable, such as a learning rate."""
-        self.engine.restore(self.engine.state())
+    @contextlib.contextmanager
+    def assigning(self, *, again: bool) -> Iterator[None]:
+        """Gives the device what callbacks assign to variables, such as a learning rate. What they assign again after a
+        stop is undone: the checkpoint has it already, and what came after it."""
+        before = self.engine.state()
+        yield
+        self.engine.restore(before if again else self.engine.state())
 
     def end(self) -> None:
         if self.list is not None:

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from mnist_mlp.archives import reason_of
+from mnist_mlp.atomic import DAMAGED
 from mnist_mlp.config import Config, differing
 from mnist_mlp.errors import UserError
 from mnist_mlp.sources import read_arrays
@@ -51,7 +53,7 @@ class Checkpoint:
     state: Mapping[str, np.ndarray]  # of the engine
     config: Config
     data: Mapping[str, str]  # the name of the data set and hashes of its splits
-    ran_on: Mapping[str, Any]  # backend, device, replicas, and versions
+    ran_on: Mapping[str, Any]  # backend, device, replicas, xla, and versions
     resumed: list[dict[str, Any]]  # as in a result
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -67,7 +69,7 @@ class Checkpoint:
             "ran_on": dict(self.ran_on),
             "resumed": self.resumed,
         }
-        about["sha256"] = digest(about, arrays)
+        about["sha256"] = checksum(about, arrays)
         return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays}
 
     @classmethod
@@ -75,16 +77,16 @@ class Checkpoint:
         """The inverse of `to_arrays`. Raises ValueError, KeyError or TypeError for what is no whole checkpoint."""
         state = dict(arrays)
         about = json.loads(state.pop("about").tobytes())
-        if digest({key: about[key] for key in about if key != "sha256"}, state) != about["sha256"]:
+        if checksum({key: about[key] for key in about if key != "sha256"}, state) != about["sha256"]:
             raise ValueError("its content does not have its checksum")
-        if about["format"] != FORMAT:
-            raise ValueError(f"format {about['format']}, expected {FORMAT}")
+        if type(about["format"]) is not int or about["format"] != FORMAT:
+            raise UserError(f"it was written by another version of mnist_mlp (format {about['format']!r:.20})")
         progress = Progress(losses=state.pop("losses"), **about["progress"])
         found = cls(
             progress,
             about["total_steps"],
             state,
-            Config.from_dict(about["config"]),
+            stored_config(about["config"]),
             about["data"],
             about["ran_on"],
             about["resumed"],
@@ -103,14 +105,22 @@ class Checkpoint:
             raise TypeError("parts of another kind")
         if progress.losses.shape != (progress.step,) or progress.losses.dtype != np.float64:
             raise TypeError("losses of another kind")
-        if [row["epoch"] for row in progress.history] != list(range(1, progress.epoch + 1)):
+        if len(progress.history) != progress.epoch or any(r["epoch"] != i + 1 for i, r in enumerate(progress.history)):
             raise ValueError("a history of other epochs")
         for row in (*progress.history, *self.resumed):
             if not isinstance(row, dict):
                 raise TypeError("parts of another kind")
 
 
-def digest(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+def stored_config(values: Mapping[str, Any]) -> Config:
+    """The config in a checkpoint. Raises ValueError for one that this version could not have written."""
+    try:
+        return Config.from_dict(values)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+def checksum(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 (hex) over the JSON value and over name, type, shape and bytes of each array."""
     found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(arrays):
@@ -120,15 +130,30 @@ def digest(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     return found.hexdigest()
 
 
+class Damaged(UserError):
+    """A file that is no whole checkpoint."""
+
+
 def read(file: Path) -> Checkpoint:
-    """The checkpoint in a file. Raises `UserError` where it is damaged or none."""
+    """The checkpoint in a file. Raises `Damaged` where it is not whole, and `UserError` where it cannot be read now, or
+    by this version: then nothing is wrong with the file."""
     try:
-        return Checkpoint.from_arrays(read_arrays(file))
+        if not file.is_file():
+            raise Damaged(f"{file.name} is damaged (it is no file)")
+        with open(file, "rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{file}: expected to read it, received: {error.strerror}") from None
+    try:
+        arrays = read_arrays(file)
     except UserError as error:
-        raise UserError(f"{file.name} is damaged ({error})") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise UserError(f"{file.name} is damaged ({reason})") from None
+        raise Damaged(f"{file.name} is damaged ({str(error).removeprefix(f'{file}: ')})") from None
+    try:
+        return Checkpoint.from_arrays(arrays)
+    except DAMAGED as error:
+        raise Damaged(f"{file.name} is damaged ({reason_of(error)})") from None
+    except UserError as error:
+        raise UserError(f"{file}: {error}; use that version, or begin again in another --run_dir") from None
 
 
 def files(run_dir: Path) -> dict[int, Path]:
@@ -140,20 +165,20 @@ def files(run_dir: Path) -> dict[int, Path]:
     return dict(sorted(found.items(), reverse=True))
 
 
-def newest(run_dir: Path, begun: Config | None = None) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint of a run that can be used, and why each newer one cannot.
+def newest(run_dir: Path, begun: Config | None = None) -> tuple[Checkpoint | None, Path | None, dict[str, str]]:
+    """The newest checkpoint of a run that can be used, its file, and why newer files cannot, {name: reason}.
 
     `begun`: the options of the run; a checkpoint with other ones belongs elsewhere.
     """
-    reasons = []
+    passed_over: dict[str, str] = {}
     for file in files(run_dir).values():
         try:
             found = read(file)
-        except UserError as error:
-            reasons.append(str(error))
+        except Damaged as error:
+            passed_over[file.name] = str(error)
             continue
         others = differing(found.config, begun) if begun else []
         if not others:
-            return found, reasons
-        reasons.append(f"{file.name} is of another run (another --{', --'.join(others)})")
-    return None, reasons
+            return found, file, passed_over
+        passed_over[file.name] = f"{file.name} is of another run (another --{', --'.join(others)})"
+    return None, None, passed_over

@@ -17,10 +17,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from absl import flags
+try:
+    from absl import flags
+except ModuleNotFoundError:
+    raise SystemExit(
+        f"error: {sys.executable} does not have what mnist_mlp needs; type scripts/train, or pip install -e ."
+    ) from None
 
 from mnist_mlp import chatter
-from mnist_mlp.errors import UserError
+from mnist_mlp.errors import Stopped, UserError
 from mnist_mlp.options import expected, nearest
 
 Options = TypeVar("Options")
@@ -152,6 +157,8 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         end(0)
     except BaseException as error:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        if isinstance(error, Stopped):
+            end(error.exit_code, str(error))
         if received:  # also where C code, interrupted in an import, turned KeyboardInterrupt into something else
             kept = f"; {error}" if isinstance(error, KeyboardInterrupt) and str(error) else ""
             end(128 + received, f"{'interrupted' if received == signal.SIGINT else 'terminated'}{kept}")

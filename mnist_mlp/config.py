@@ -88,7 +88,8 @@ class Config:
     resume: bool = option(False, "go on with the run in --run_dir, if one is there; its flags need not be given again")
     early_stopping: int | None = option(
         None,
-        "stop after so many epochs without a lower validation loss (training loss where no images are kept for it)",
+        "stop after so many epochs without a lower validation loss (training loss where no images are kept for it); "
+        "the last weights stay",
         kind=int,
         low=1,
         high=1_000_000,

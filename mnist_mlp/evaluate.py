@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 
 from mnist_mlp import command, data, devices, finished, report
 from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
-from mnist_mlp.waiting import undisturbed
 
 
 @dataclasses.dataclass(frozen=True)

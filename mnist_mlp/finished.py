@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from mnist_mlp.atomic import digest, read_json
+from mnist_mlp.atomic import DAMAGED, digest, read_json
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Result
 
 FILES = ("config.json", "model.keras", "result.json")  # what every finished run has
-DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what reading a damaged one raises
 
 
 def read_run(run_dir: str) -> tuple[Path, Config, Result]:

@@ -1,13 +1,18 @@
-"""Ctrl-C and SIGTERM while a run trains: the first asks it to stop where it can go on later, the second ends it."""
+"""Ctrl-C and SIGTERM where they must not end the program there and then.
+
+While a run trains, the first asks it to stop where it can go on later, and the second ends it. Where something must not
+be left half done, they wait. (A mask of signals would not do: it holds for one thread, and NumPy's take them too.)
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -39,31 +44,52 @@ def requests() -> Iterator[Request]:
     Outside the main thread, where Python has no signals, nothing is ever noted. What is ignored stays ignored.
     """
     request = Request()
-    before: dict[signal.Signals, Any] = {}
 
     def note(signum: int, frame: object) -> None:
         now = time.monotonic()
         if not request:
             request.signal, request.since = signal.Signals(signum), now
-            if os.isatty(2):
-                os.write(
-                    2, b"\nstopping within seconds; once more stops at once\n"
-                )  # print might be interrupted itself
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # the terminal may be what has gone
+                terminal = sys.stderr.fileno()
+                if os.isatty(terminal):
+                    os.write(terminal, b"\nstopping within seconds; once more stops at once\n")
         elif now - request.since > AGAIN:
-            restore()
+            put_back(before)
             signal.raise_signal(signum)
 
-    def restore() -> None:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-
-    if threading.current_thread() is threading.main_thread():
-        for signum in SIGNALS:
-            handler = signal.getsignal(signum)
-            if handler not in (signal.SIG_IGN, None):  # None: not one that Python knows how to put back
-                before[signum] = handler
-                signal.signal(signum, note)
+    before = handle(SIGNALS, note)
     try:
         yield request
     finally:
-        restore()
+        put_back(before)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Lets signals wait until the end of the block: while frameworks are imported, say, what is raised within the start
+    of their C++ parts is fatal."""
+    came: list[int] = []
+    before = handle((*SIGNALS, signal.SIGALRM), lambda signum, frame: came.append(signum))
+    try:
+        yield
+    finally:
+        put_back(before)
+        if came:
+            signal.raise_signal(came[0])
+
+
+def handle(signals: Sequence[signal.Signals], handler: Callable[[int, Any], None]) -> dict[signal.Signals, Any]:
+    """Sets a handler, but not for what is ignored, nor outside the main thread; the handlers that were there."""
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for signum in signals:
+            there = signal.getsignal(signum)
+            if there not in (signal.SIG_IGN, None):  # None: not one that Python knows how to put back
+                before[signum] = there
+                signal.signal(signum, handler)
+    return before
+
+
+def put_back(handlers: Mapping[signal.Signals, Any]) -> None:
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)

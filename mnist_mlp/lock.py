@@ -7,13 +7,14 @@ import errno
 import fcntl
 import os
 import re
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_mlp.errors import UserError
 
-NAME = "lock"  # the file holds the owner: "4711 on host"
+NAME = ".mnist_mlp.lock"  # the file holds the owner: "4711 on host"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of file systems that have none
 
 
@@ -24,7 +25,7 @@ def held(directory: Path) -> Iterator[None]:
     descriptor = acquire(file)
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        os.pwrite(descriptor, f"{ourselves()}\n".encode(), 0)
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -32,21 +33,27 @@ def held(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def ourselves() -> str:
+    return f"{os.getpid()} on {socket.gethostname()}"
+
+
 def acquire(file: Path) -> int:
     """The descriptor of the file, which is ours alone until it is closed."""
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-            os.close(descriptor)
             if error.errno in NO_LOCKS and not lives(owner):
-                return os.open(file, os.O_RDWR)
-            who = f"process {owner}" if owner else "another process"
+                return descriptor
+            os.close(descriptor)
+            if error.errno not in (*NO_LOCKS, errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            who = f"process {owner}" if owner.isprintable() and owner else "another process"
             raise UserError(
-                f"--run_dir={file.parent}: expected a run that no process is writing, {who} is; "
-                "wait for its end, or name another directory"
+                f"--run_dir={file.parent}: expected a run that no process is writing, {who} is; wait for its end (or, "
+                f"if it is gone, type rm {shlex.quote(str(file))}), or name another directory"
             ) from None
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), os.stat(file)):
@@ -55,9 +62,10 @@ def acquire(file: Path) -> int:
 
 
 def lives(owner: str) -> bool:
-    """Whether the process "PID on HOST" is there, as far as can be seen from here."""
+    """Whether the process "PID on HOST" is there, as far as can be seen from here. One of our own number is not: in a
+    container that was started again, numbers come again."""
     found = re.fullmatch(r"(\d{1,9}) on (.+)", owner)
-    if found is None:
+    if found is None or owner == ourselves():
         return False
     if found[2] != socket.gethostname():
         return True

@@ -42,7 +42,7 @@ def meet(workers: Sequence[str], index: int, timeout: float, has: Mapping[str, s
     if index:
         listen(workers[index]).close()  # where the framework will listen, it can
     if index:
-        answer, handed_out = hear_chief(workers[0], hello, deadline)
+        answer, handed_out = hear_chief(workers, hello, deadline)
     else:
         answer, handed_out = as_chief(workers, hello, deadline, hand_out), hand_out
     if answer != GO:
@@ -88,7 +88,7 @@ def as_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline, 
                 verdict = greet(connection, hello, came, range(1, len(workers)))
                 if verdict != GO:
                     answer, until = verdict, min(until, time.monotonic() + LAST_CALL)
-        handed_out = base64.b64encode(hand_out).decode()
+        handed_out = base64.b64encode(hand_out).decode() if answer == GO else ""
         for connection in came.values():
             with contextlib.suppress(OSError):  # it is gone already: the framework will say so
                 connection.settimeout(HANDING_OUT)
@@ -136,8 +136,9 @@ def is_there(connection: socket.socket) -> bool:
         connection.setblocking(True)
 
 
-def hear_chief(address: str, hello: dict[str, Any], deadline: Deadline) -> tuple[str, bytes]:
+def hear_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline) -> tuple[str, bytes]:
     """Tells the chief what this worker has; the chief's answer, once all have come, and what it hands out."""
+    address, patience = workers[0], LAST_CALL + ATTEMPT * len(workers)  # it answers one after the other
     whom = f"the chief, worker 0 ({address})"
     while not (late := deadline.passed(whom)):
         with (
@@ -145,7 +146,7 @@ def hear_chief(address: str, hello: dict[str, Any], deadline: Deadline) -> tuple
             socket.create_connection(split(address), MESSAGE) as connection,
         ):
             send(connection, hello)
-            while not (late := deadline.passed(f"the answer of {whom}", more=LAST_CALL)):
+            while not (late := deadline.passed(f"the answer of {whom}", more=patience)):
                 if select.select([connection], [], [], ATTEMPT)[0]:
                     heard = receive(connection, HANDING_OUT, ANSWER)
                     return str(heard["answer"]), base64.b64decode(heard["handed_out"])

@@ -21,8 +21,8 @@ import numpy as np
 from mnist_mlp import atomic, command, data, devices, finished, rundir, sources
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of, path_of
-from mnist_mlp.waiting import undisturbed
 
 
 @dataclasses.dataclass(frozen=True)

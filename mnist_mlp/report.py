@@ -6,6 +6,7 @@ import math
 import textwrap
 from typing import Any
 
+from mnist_mlp.archives import shown
 from mnist_mlp.result import Result
 
 
@@ -63,14 +64,14 @@ def continuations(result: Result) -> list[str]:
     lines = []
     for once in result.resumed:
         at = f"{once['step']:,} of {once['of']:,} steps"
-        lines.append(
-            f"resumed  at {at}" if once["step"] else "resumed  at the beginning: there was no whole checkpoint"
-        )
+        lines.append(f"resumed  at {at}" if once["before"] else "resumed  at the beginning: no checkpoint was whole")
         lines += remarks([f"passed over: {reason}" for reason in once["passed_over"]])
         changed = [key for key, value in once["now"].items() if once["before"].get(key, value) != value]
         if changed:
-            what = ", ".join(f"{key} {once['now'][key]} (before: {once['before'][key]})" for key in changed)
-            lines += remarks([f"now on {what}: the same to float32's last digits, not to the bit"])
+            what = ", ".join(
+                f"{key} {once['now'][key]} (before: {shown(str(once['before'][key]), 80)})" for key in changed
+            )
+            lines += remarks([f"now on {what}: equal up to rounding (with dropout: other random bits), not to the bit"])
     return lines
 
 

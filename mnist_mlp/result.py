@@ -48,7 +48,7 @@ class Result:
     engine: str
     seed: int
     preset: str
-    resumed: list[dict[str, Any]]  # step, before, now (backend, device, replicas, keras), passed_over: each time
+    resumed: list[dict[str, Any]]  # each time: step, of, before and now (backend, device, versions, …), passed_over
     model_sha256: str  # of model.keras
     versions: dict[str, str]
     seconds: dict[str, float]  # import, load, compile (and build), train, evaluate, save, total; of the last process
@@ -134,13 +134,14 @@ def device_block(plan: Plan, engine: Engine) -> dict[str, Any]:
 
 
 def ran_on(engine: Engine) -> dict[str, Any]:
-    """What computes, in short: where it is the same before and after a stop, so is every bit."""
+    """What computes: where it is the same before and after a stop, so is every bit."""
     attached = engine.attached
     return {
         "backend": engine.backend,
         "device": attached.device,
         "replicas": attached.replicas,
-        "keras": sys.modules["keras"].__version__,
+        "xla": engine.xla,
+        **versions(engine.backend),
     }
 
 

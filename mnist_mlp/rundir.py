@@ -10,7 +10,6 @@ import dataclasses
 import os
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -25,10 +24,10 @@ from mnist_mlp import lock
 from mnist_mlp.atomic import TEMPORARY, cannot_write, sweep, write_file, write_json
 from mnist_mlp.checkpoint import Checkpoint
 from mnist_mlp.config import Config, differing
-from mnist_mlp.errors import Diverged, UserError
+from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.finished import read_config
+from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import path_of
-from mnist_mlp.waiting import undisturbed
 
 FILES = ("config.json", "history.jsonl", "history.csv", "model.keras", "result.json")  # that a run writes
 FOLDERS = (checkpoints.DIRECTORY, "tensorboard")
@@ -47,9 +46,16 @@ class Run:
     path: Path
     config: Config
     found: Checkpoint | None = None  # the checkpoint to go on from
-    passed_over: tuple[str, ...] = ()  # newer ones, and why they cannot be used
+    passed_over: dict[str, str] = dataclasses.field(default_factory=dict)  # newer ones, and why they cannot be used
+    last: Path | None = None  # the newest checkpoint that is whole
     chief: bool = True  # whether this process writes
-    saved: bool = False  # whether it has
+    unsaved: bool = False  # whether there may be steps that no checkpoint has
+    again: str = ""  # how to go on, where no command does it
+
+    def write_config(self) -> None:
+        """Writes config.json: the options of the run, from wherever its next process starts."""
+        if self.chief:
+            write_json(self.path / "config.json", self.config.to_dict())
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint, then removes those that are too many: the newest are kept."""
@@ -63,8 +69,10 @@ class Run:
         arrays: Any = checkpoint.to_arrays()
         file = directory / checkpoints.NAME.format(checkpoint.total_steps)
         write_file(file, lambda temporary: np.savez(temporary, **arrays))
-        self.saved = True
-        older = [file for steps, file in checkpoints.files(self.path).items() if steps <= checkpoint.total_steps]
+        self.last = file
+        self.passed_over.pop(file.name, None)
+        files = checkpoints.files(self.path)
+        older = [f for n, f in files.items() if n <= checkpoint.total_steps and f.name not in self.passed_over]
         for file in older[self.config.keep :]:
             with contextlib.suppress(OSError):
                 file.unlink()
@@ -77,16 +85,18 @@ def opened(path: Path, config: Config) -> Iterator[Run]:
     If the block fails before there is a checkpoint, what was made is taken away again. Raises `UserError` where the
     path holds something already, cannot be written, or holds a run with other options.
     """
+    resume, config = config.resume, as_stored(config)
     with contextlib.ExitStack() as stack:
         with undisturbed():  # a signal waits until it is known what is to be taken away again
             stack.enter_context(directories(path))
-            look(path, config.resume)
-            stack.enter_context(held(path))
-            is_new = look(path, config.resume)  # once more: another process may just have written here
-            if is_new:
+            look(path, resume)
+            stack.enter_context(locked_and_swept(path))
+            if look(path, resume):  # once more: another process may just have written here
                 stack.enter_context(taken_away(path))
-            run = Run(path, config) if is_new else find(path, config)
-            write_config(path, config)
+                run = Run(path, config)
+                run.write_config()
+            else:
+                run = find(path, config)
         with telling_how_to_go_on(run):
             yield run
 
@@ -108,7 +118,7 @@ def taken_away(path: Path) -> Iterator[None]:
 def thrown_away(config: Config) -> Iterator[Run]:
     """A run of a worker that is not the chief: it does what the chief does, and nothing of it is kept."""
     with tempfile.TemporaryDirectory() as path:
-        yield Run(Path(path), config, chief=False)
+        yield Run(Path(path), as_stored(config), chief=False)
 
 
 @contextlib.contextmanager
@@ -154,7 +164,7 @@ def look(path: Path, resume: bool) -> bool:
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
+def locked_and_swept(path: Path) -> Iterator[None]:
     """Holds the lock; what a killed process had half written is removed."""
     with contextlib.ExitStack() as stack:
         try:
@@ -177,13 +187,16 @@ def find(path: Path, config: Config) -> Run:
     if begun is None:  # killed before it had a config
         return Run(path, config)
     if changed := differing(config, begun):
-        wants = ", ".join(f"--{name}={getattr(begun, name)}" for name in changed)
-        given = ", ".join(f"--{name}={getattr(config, name)}" for name in changed)
+        given, wants = (", ".join(as_flag(name, getattr(c, name)) for name in changed) for c in (config, begun))
         raise UserError(f"{given}: the run in {path} was begun with {wants}; leave it out, or name another --run_dir")
-    found, passed_over = checkpoints.newest(path, begun)
+    found, file, passed_over = checkpoints.newest(path, begun)
     if found and config.epochs < (done := found.progress.epoch + (found.progress.step > 0)):
         raise UserError(f"--epochs={config.epochs}: the run in {path} has begun {done}; type --epochs={done} or more")
-    return Run(path, config, found, tuple(passed_over))
+    return Run(path, config, found, passed_over, file)
+
+
+def as_flag(name: str, value: object) -> str:
+    return f"--{name}={value}" if value is not None else f"no --{name}"
 
 
 def begun_with(path: Path) -> Config | None:
@@ -194,49 +207,54 @@ def begun_with(path: Path) -> Config | None:
     try:
         return read_config(path)
     except UserError as error:
-        found, _ = checkpoints.newest(path)
+        found, _, _ = checkpoints.newest(path)
         if found is None:
             raise UserError(f"{error}, and there is no whole checkpoint; begin again in another --run_dir") from None
         return found.config
 
 
-def write_config(path: Path, config: Config) -> None:
-    """Writes config.json: the options of the run, from wherever its next process starts."""
-    values = {**config.to_dict(), "resume": False}
-    values["data_dir"] = values["data_dir"] and os.path.abspath(path_of("data_dir", values["data_dir"]))
-    write_json(path / "config.json", values)
+def as_stored(config: Config) -> Config:
+    """The config as it must be for the next process of the run, wherever that starts."""
+    data_dir = config.data_dir and os.path.abspath(path_of("data_dir", config.data_dir))
+    return dataclasses.replace(config, data_dir=data_dir, resume=False)
 
 
 @contextlib.contextmanager
 def telling_how_to_go_on(run: Run) -> Iterator[None]:
     """Adds to what ends the block where the run stands and how to go on with it."""
+    before = run.last
     try:
         yield
-    except (KeyboardInterrupt, UserError) as error:
-        kept = next(iter(checkpoints.files(run.path).values()), None)
-        if isinstance(error, Diverged):
-            last = f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet, nothing was kept"
-            error.args = (f"{error}; {last}",)
-        elif kept and (run.saved or isinstance(error, KeyboardInterrupt)):
-            before = f"{error}; " if str(error) else ""
-            error.args = (f"{before}go on with: {how_to_go_on(run)}",)
+    except Diverged as error:
+        last = f"the last good checkpoint is {run.last}" if run.last else "there is no checkpoint, nothing was kept"
+        raise Diverged(f"{error}; {last}") from None
+    except KeyboardInterrupt as error:
+        if run.last and not run.unsaved:
+            raise Stopped(f"stopped; go on with: {how_to_go_on(run)}") from None
+        if run.last:
+            error.args = (f"go on with: {how_to_go_on(run)}",)
+        raise
+    except UserError as error:
+        if run.last != before:  # something was trained
+            error.args = (f"{error}; go on with: {how_to_go_on(run)}",)
         raise
 
 
 def how_to_go_on(run: Run) -> str:
-    """The command that goes on with a run."""
+    """What to type to go on with a run."""
+    if run.again:
+        return run.again
     if run.config.strategy == "multiworker":
         return "the same command and --resume on each worker"
     python = "python" if shutil.which("python") == sys.executable else shlex.quote(sys.executable)
-    program = os.environ.get("MNIST_MLP_TRAIN") or f"{python} -m mnist_mlp.train"  # as scripts/train was called
+    script = os.environ.get("MNIST_MLP_TRAIN")  # as scripts/train was called
+    program = shlex.quote(script) if script else f"{python} -m mnist_mlp.train"
     return f"{program} {shlex.quote(f'--run_dir={run.path}')} --resume"
 
 
 def discard(path: Path) -> None:
     """Removes what a run writes; what else is in the directory stays."""
-    deaf = {signal.SIGINT, signal.SIGTERM, signal.SIGALRM}  # a second Ctrl-C must not leave half of it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
-    for entry in (path / name for name in (*FILES, *FOLDERS)):
-        with contextlib.suppress(OSError):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with undisturbed():  # a second Ctrl-C must not leave half of it
+        for entry in (path / name for name in (*FILES, *FOLDERS)):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -12,6 +12,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
 
 import dataclasses
+import errno
 import importlib.util
 import io
 import json
@@ -29,9 +30,9 @@ from mnist_mlp import atomic, checkpoint, command, data, devices, machine, meeti
 from mnist_mlp.checkpoint import Checkpoint, Progress
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, ran_on, scores, versions
-from mnist_mlp.waiting import undisturbed
 
 if TYPE_CHECKING:
     import keras
@@ -45,7 +46,15 @@ def main(argv: Sequence[str]) -> None:
     config = config_of(command.given_flags(Config, argv, program="train", about=__doc__ or ""))
     stream = sys.stderr if config.json else sys.stdout
     run_dir = path_of("run_dir", config.run_dir) if config.run_dir else rundir.default_path(config)
-    result = train_and_evaluate(config, run_dir, say=lambda text: print(text, file=stream, flush=True))
+
+    def say(text: str) -> None:
+        try:
+            print(text, file=stream, flush=True)
+        except OSError as error:
+            if error.errno != errno.EIO:  # the terminal was closed: SIGHUP says so too
+                raise
+
+    result = train_and_evaluate(config, run_dir, say=say)
     if config.json and result.device["worker_index"] == 0:
         print(json.dumps(result.to_dict(), allow_nan=False))
 
@@ -81,6 +90,8 @@ def train_and_evaluate(
     plan = devices.plan(config)
     tell = say if plan.chief else silent
     with rundir.opened(run_dir, config) if plan.chief else rundir.thrown_away(config) as run:
+        if callbacks or dataset:
+            run.again = "train_and_evaluate, with resume=True and the same callbacks and images"
         check_packages(config)
         dataset = dataset or data.load(config)
         splits, hashes = split(dataset, config), data_hashes(dataset)
@@ -111,17 +122,25 @@ def train_and_evaluate(
         epochs = train(engine, run, result, hashes, callbacks, tell)
         laps.end("train")
 
-        test = scores(engine.evaluate("test"))
-        laps.end("evaluate")
-
-        atomic.write_file(run.path / "model.keras", partial(models.save, engine.model))
-        model_sha256 = atomic.digest(run.path / "model.keras")
-        laps.end("save")
-
-        ends = {"device": device_block(plan, engine), "test": test, "model_sha256": model_sha256, **laps.measured()}
-        result = dataclasses.replace(result, epochs=epochs, **ends)
-        atomic.write_json(run.path / "result.json", result.to_dict())
+        result = finish(engine, plan, run, dataclasses.replace(result, epochs=epochs), laps)
     tell(report.closing(result, str(run_dir)))
+    return result
+
+
+def finish(engine: Engine, plan: devices.Plan, run: rundir.Run, result: Result, laps: Laps) -> Result:
+    """Scores the test images, once, and writes the model and the result."""
+    from mnist_mlp import models
+
+    test = scores(engine.evaluate("test"))
+    laps.end("evaluate")
+
+    atomic.write_file(run.path / "model.keras", partial(models.save, engine.model))
+    model_sha256 = atomic.digest(run.path / "model.keras")
+    laps.end("save")
+
+    ends = {"device": device_block(plan, engine), "test": test, "model_sha256": model_sha256, **laps.measured()}
+    result = dataclasses.replace(result, **ends)
+    atomic.write_json(run.path / "result.json", result.to_dict())
     return result
 
 
@@ -149,6 +168,7 @@ def meet_other_workers(plan: devices.Plan, run: rundir.Run, hashes: Mapping[str,
     if not plan.workers:
         return
     own = ("data_dir", "data_source", "workers", "worker_index", "start_timeout", "run_dir", "json")
+    own += ("keep", "csv", "tensorboard")
     flags = {f"--{name}": str(value) for name, value in run.config.to_dict().items() if name not in own}
     decided = {"backend": plan.backend, "device": plan.device, "versions": str(machine.installed_software())}
     packed = io.BytesIO()
@@ -167,7 +187,7 @@ def check_data(run: rundir.Run, hashes: Mapping[str, str]) -> None:
     if run.found and (other := [name for name, value in hashes.items() if run.found.data.get(name) != value]):
         raise UserError(
             f"--resume: expected the {run.found.data['name']} images that the run in {run.path} was begun with, "
-            f"received {hashes['name']} with another {', '.join(other)}; name their place with --data_dir=DIR"
+            f"received {hashes['name']} whose {' and '.join(other)} differ; name their place with --data_dir=DIR"
         )
 
 
@@ -217,7 +237,7 @@ def resumptions(run: rundir.Run, engine: Engine, steps: int) -> list[dict[str, A
         return []
     before = {**found.ran_on} if found else {}
     at = {"step": found.total_steps if found else 0, "of": steps}
-    now = {**at, "before": before, "now": ran_on(engine), "passed_over": list(run.passed_over)}
+    now = {**at, "before": before, "now": ran_on(engine), "passed_over": list(run.passed_over.values())}
     return [*(found.resumed if found else []), now]
 
 
@@ -237,6 +257,9 @@ def train(
     if run.found:
         engine.restore(run.found.state)
         progress = run.found.progress
+        at = progress.total_steps(result.steps_per_epoch)
+        if at != run.found.total_steps or progress.step >= result.steps_per_epoch:
+            raise UserError(f"--run_dir={run.path}: the checkpoint at step {at} is not of this run; remove it")
 
     def save(progress: Progress, steps: int) -> None:
         run.save(Checkpoint(progress, steps, engine.state(), config, hashes, place, result.resumed))
@@ -249,9 +272,15 @@ def train(
         tell(report.epoch_line(history[-1], config.epochs))
 
     write(progress.history)
-    driven = Callbacks(config, engine, run.path, progress.history, callbacks)
+    if run.found or run.passed_over:
+        run.write_config()  # now that it is known that the run can go on with it
+    driven = Callbacks(config, engine, run.path, progress.history, callbacks, resumed=run.found is not None)
     training = Training(engine, config, progress, result.dataset["train_examples"], driven, save, add_row)
+    run.unsaved = True
     training.run()
+    run.unsaved = False
+    if training.stop_early:
+        tell(f"stopped  early by a callback, after epoch {training.progress.epoch} of {config.epochs}")
     return training.progress.history
 
 

@@ -63,13 +63,14 @@ class Training:
                 self.train_epoch(request)
             if self.saved != self.done:
                 self.save(self.progress, self.done)
+            if request and self.engine.attached.workers == 1:  # several go on to the end together
+                raise self.stopped(request)
         self.callbacks.end()
 
     def train_epoch(self, request: Request) -> None:
         """What is left of the epoch under way."""
         order = data.batch_order(self.config.seed, self.progress.epoch, self.examples, self.config.batch_size)
-        if self.progress.step == 0:
-            self.callbacks.epoch_begins(self.progress.epoch)
+        self.callbacks.epoch_begins(self.progress.epoch, under_way=self.progress.step > 0)
         while self.progress.step < len(order):
             self.call(order)
             if self.progress.step < len(order):
@@ -124,7 +125,6 @@ class Training:
             row["validation_loss"] = counts.loss_sum / counts.total
             row["validation_accuracy"] = counts.correct / counts.total
         self.progress = Progress(epoch=done.epoch + 1, history=[*done.history, row])
-        self.tell(self.progress.history)
         self.callbacks.epoch_ends(row)
 
     def pause(self, request: Request) -> None:
@@ -135,5 +135,10 @@ class Training:
         if asked or (self.every and self.done % self.every == 0):
             self.save(self.progress, self.done)
             self.saved = self.done
+        if self.progress.step == 0:
+            self.tell(self.progress.history)  # after it is saved: the terminal may be what has gone
         if asked:
-            raise Stopped(f"{request.word} after step {self.done:,} of {self.config.epochs * self.steps_per_epoch:,}")
+            raise self.stopped(request)
+
+    def stopped(self, request: Request) -> Stopped:
+        return Stopped(f"{request.word} after step {self.done:,} of {self.config.epochs * self.steps_per_epoch:,}")

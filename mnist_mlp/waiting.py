@@ -1,10 +1,9 @@
-"""For what takes its time: a TPU that is being set up and other workers, which may never answer; imports."""
+"""For what takes its time: a TPU that is being set up and other workers, which may never answer."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -72,13 +71,3 @@ def watchdog(seconds: float, last_words: str) -> Iterator[None]:
     finally:
         process.kill()
         process.communicate()
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Lets signals wait while frameworks are imported: what is raised within the start of their C++ parts is fatal."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

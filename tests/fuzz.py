@@ -267,8 +267,20 @@ def read_checkpoint(path: Path) -> None:
 
 
 def check_model(path: Path) -> None:
-    """A .keras file, before Keras reads it."""
+    """A .keras file, before Keras reads it. Oracle: what its configuration names is what the whole file named."""
     assert re.fullmatch(r"\d[\w.+]*", model_file.check(path, "3.15.1"))
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read("config.json").decode()
+    named = {value for key, value in pairs_in(json.loads(text)) if key == "class_name"}
+    assert named <= {"Functional", "InputLayer", "Flatten", "Dense", "Softmax", "Zeros"}, named
+
+
+def pairs_in(value: typing.Any) -> typing.Iterator[tuple[str, typing.Any]]:
+    """All keys with their values in a JSON value, however deep."""
+    for key, inner in value.items() if isinstance(value, dict) else (("", item) for item in value):
+        yield key, inner if isinstance(inner, str) else repr(inner)
+        if isinstance(inner, (dict, list)):
+            yield from pairs_in(inner)
 
 
 SMALL = {"x_train": (3, 28, 28), "y_train": (3,), "x_test": (2, 28, 28), "y_test": (2,)}
@@ -316,7 +328,7 @@ def checkpoint_seed() -> Seed:
             named = {name.removesuffix(".npy"): parts[name] for name in parts if name != "about.json"}
             found = {name: np.load(io.BytesIO(content), allow_pickle=False) for name, content in named.items()}
             values = {key: value for key, value in json.loads(about).items() if key != "sha256"}
-            about = json.dumps({**values, "sha256": checkpoint.digest(values, found)}).encode()
+            about = json.dumps({**values, "sha256": checkpoint.checksum(values, found)}).encode()
         except Exception:  # edits that no digest can be made for
             pass
         members = {name: content for name, content in parts.items() if name != "about.json"}

@@ -36,7 +36,7 @@ def run_dir(path, *found, config=None):
     """A run directory with those checkpoints."""
     run = rundir.Run(path, config or Config(dataset="digits", keep=10))
     path.mkdir(exist_ok=True)
-    rundir.write_config(path, run.config)
+    run.write_config()
     for one in found:
         run.save(one)
     return path
@@ -66,8 +66,8 @@ def test_the_newest_is_that_of_the_most_steps_whatever_the_clock_says(tmp_path):
     run_dir(tmp_path, *(example(steps) for steps in (50, 52, 60)))
     for steps, modified in ((50, 3e9), (52, 2e9), (60, 1e9)):
         os.utime(tmp_path / "checkpoints" / f"step-{steps:09}.npz", (modified, modified))
-    found, passed_over = checkpoint.newest(tmp_path)
-    assert found.total_steps == 60 and passed_over == []
+    found, file, passed_over = checkpoint.newest(tmp_path)
+    assert found.total_steps == 60 and passed_over == {} and file.name == "step-000000060.npz"
 
 
 def test_the_newest_are_kept(tmp_path):
@@ -95,7 +95,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path):
     whole, passed_over = file.read_bytes(), 0
     for how, content in damaged(whole, np.random.default_rng(0)):
         file.write_bytes(content)
-        found, reasons = checkpoint.newest(tmp_path, Config(dataset="digits"))
+        found, _, reasons = checkpoint.newest(tmp_path, Config(dataset="digits"))
+        reasons = list(reasons.values())
         if reasons:
             passed_over += 1
             assert len(reasons) == 1 and reasons[0].startswith("step-000000060.npz is damaged"), how
@@ -118,6 +119,7 @@ def test_a_damaged_config_is_made_good_from_a_checkpoint(tmp_path):
         assert differing(rundir.begun_with(tmp_path), Config(dataset="digits", seed=7)) == [], how
         with rundir.opened(tmp_path, Config(dataset="digits", seed=7, resume=True)) as run:
             assert run.found.total_steps == 50
+            run.write_config()
         finished.read_config(tmp_path)
     for path in (tmp_path / "checkpoints").iterdir():
         path.write_bytes(b"")
@@ -131,14 +133,13 @@ def test_where_all_are_damaged_the_run_begins_anew_and_says_so(tmp_path):
     run_dir(tmp_path, example(50))
     (tmp_path / "checkpoints" / "step-000000050.npz").write_bytes(b"PK")
     with rundir.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
-        assert run.found is None and "step-000000050.npz is damaged" in run.passed_over[0]
+        assert run.found is None and "step-000000050.npz is damaged" in run.passed_over["step-000000050.npz"]
     assert (tmp_path / "config.json").exists()  # a run that was there before is not taken away
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
         {"progress": {}},
         {"progress": None},
         {"total_steps": "52"},
@@ -156,7 +157,7 @@ def test_a_right_checksum_over_wrong_content(change, tmp_path):
     arrays = example().to_arrays()
     about = {**json.loads(arrays.pop("about").tobytes()), **change}
     del about["sha256"]
-    about["sha256"] = checkpoint.digest(about, arrays)
+    about["sha256"] = checkpoint.checksum(about, arrays)
     file = tmp_path / "step-000000052.npz"
     np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
     if "new" in change:  # what is not looked at
@@ -166,11 +167,29 @@ def test_a_right_checksum_over_wrong_content(change, tmp_path):
         checkpoint.read(file)
 
 
+def test_a_checkpoint_of_a_later_version_is_not_taken_for_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    run_dir(tmp_path, example())
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="written by another version of mnist_mlp"):
+        rundir.opened(tmp_path, Config(dataset="digits", resume=True)).__enter__()
+
+
+def test_files_that_are_none_hold_nothing_up(tmp_path):
+    run_dir(tmp_path, example(50))
+    (tmp_path / "config.json").unlink()
+    os.mkfifo(tmp_path / "config.json")
+    os.mkfifo(tmp_path / "checkpoints" / "step-000000060.npz")
+    with rundir.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
+        assert run.found.total_steps == 50 and list(run.passed_over) == ["step-000000060.npz"]
+        assert run.last.name == "step-000000050.npz"
+
+
 def test_a_checkpoint_of_another_run_is_passed_over(tmp_path):
     run_dir(tmp_path, example(50), example(99, model="wide"))
     with rundir.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
         assert run.found.total_steps == 50
-    assert run.passed_over == ("step-000000099.npz is of another run (another --model)",)
+    assert list(run.passed_over.values()) == ["step-000000099.npz is of another run (another --model)"]
 
 
 # ---- resuming with other options ----
@@ -199,7 +218,7 @@ def test_an_option_that_would_change_the_result_is_refused_by_name(name, tmp_pat
     run_dir(tmp_path, example())
     config = dataclasses.replace(Config(dataset="digits", resume=True), **{name: OTHER[name]})
     before = (tmp_path / "config.json").read_bytes()
-    with pytest.raises(UserError, match=rf"--{name}={OTHER[name]}: the run in .* was begun with --{name}="):
+    with pytest.raises(UserError, match=rf"--{name}={OTHER[name]}: the run in .* was begun with (no )?--{name}"):
         rundir.opened(tmp_path, config).__enter__()
     assert (tmp_path / "config.json").read_bytes() == before
 
@@ -211,6 +230,8 @@ def test_options_that_may_change(tmp_path):
     config = Config(**{"dataset": "auto", "resume": True, **free})
     with rundir.opened(tmp_path, config) as run:
         assert run.found.total_steps == 52
+        assert finished.read_config(tmp_path).epochs == 5  # not before it is known that the run can go on with it
+        run.write_config()
     stored = finished.read_config(tmp_path).to_dict()
     assert {name: stored[name] for name in free} == {**free, "data_dir": os.path.abspath("elsewhere")}
     assert stored["resume"] is False
@@ -283,11 +304,14 @@ def test_where_the_file_system_has_no_locks_the_number_of_the_process_counts(tmp
         raise OSError(lock.NO_LOCKS[0], "no locks here")
 
     monkeypatch.setattr("fcntl.flock", none)
-    with lock.held(tmp_path), pytest.raises(UserError, match=f"process {os.getpid()} on "), lock.held(tmp_path):
-        pytest.fail("two owners")
+    host = os.uname().nodename
+    for living in (f"{os.getppid()} on {host}", f"{os.getpid()} on another-{host}"):
+        (tmp_path / lock.NAME).write_text(living + "\n")
+        with pytest.raises(UserError, match=f"process {living} is; .* if it is gone, type rm"), lock.held(tmp_path):
+            pytest.fail("two owners")
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    (tmp_path / lock.NAME).write_text(f"{dead.pid} on {os.uname().nodename}\n")
+    (tmp_path / lock.NAME).write_text(f"{dead.pid} on {host}\n")
     with lock.held(tmp_path):
         assert (tmp_path / lock.NAME).read_text().startswith(f"{os.getpid()} on ")
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import pty
 import shlex
 import signal
 import subprocess
@@ -78,7 +79,9 @@ def test_stopped_and_resumed_to_the_same_bits(straight, tmp_path, monkeypatch):
     result = stopped_and_resumed(SMALL, tmp_path / "run", monkeypatch)
     assert result.model_sha256 == straight[1].model_sha256 and result.test == straight[1].test
     assert without_times(result.epochs) == without_times(straight[1].epochs)
-    assert [once["step"] for once in result.resumed] == [17 + 1] and straight[1].resumed == []
+    assert [once["step"] for once in result.resumed] == [
+        18
+    ]  # 8 steps, 1 to the checkpoint at 9, 9 more and straight[1].resumed == []
     assert result.resumed[0]["before"] == result.resumed[0]["now"] and result.resumed[0]["of"] == 46
 
 
@@ -147,9 +150,11 @@ def test_on_the_other_backend_it_goes_on_to_the_same_numbers(first, then, tmp_pa
 @pytest.mark.slow
 def test_other_images_are_refused(tmp_path, digits):
     run(dataclasses.replace(SMALL, epochs=1), tmp_path / "run", dataset=digits)
+    before = (tmp_path / "run" / "config.json").read_bytes()
     turned = dataclasses.replace(digits, train=dataclasses.replace(digits.train, labels=digits.train.labels[::-1]))
-    with pytest.raises(UserError, match="received digits with another training images; name their place"):
-        run(again(SMALL), tmp_path / "run", dataset=turned)
+    with pytest.raises(UserError, match="received digits whose training images differ; name their place"):
+        run(again(SMALL, csv=True), tmp_path / "run", dataset=turned)
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
     assert run(again(SMALL), tmp_path / "run", dataset=digits).epochs[1]["epoch"] == 2
 
 
@@ -178,7 +183,7 @@ def test_a_signal_stops_in_good_order_and_says_how_to_go_on(backend, signum, tmp
     assert process.returncode == 75 and time.monotonic() - began < 5
     word = "interrupted" if signum == signal.SIGINT else "terminated"
     assert said.startswith(f"{word} after step ") and said.count("\n") == 1
-    found, _ = checkpoint.newest(path)
+    found, _, _ = checkpoint.newest(path)
     assert f"after step {found.total_steps:,} of 4,500,000; go on with: " in said
     command = shlex.split(said.partition("go on with: ")[2])
     done = subprocess.run(
@@ -225,6 +230,66 @@ def test_a_first_signal_is_noted_and_a_later_one_is_passed_on(monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_terminal_that_is_closed_loses_nothing(tmp_path):
+    path = tmp_path / "run"
+    flags = ["--dataset=digits", "--epochs=100000", "--checkpoint_every=0", "--strategy=cpu", f"--run_dir={path}"]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [*TRAIN, *flags])
+    said = b""
+    while b"epoch  " not in said:
+        said += os.read(terminal, 10_000)
+    os.close(terminal)  # SIGHUP, and no line can be written from now on
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 75
+    assert checkpoint.newest(path)[0].progress.epoch > 0
+
+
+def test_signals_wait_where_something_must_not_be_left_half_done():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), interruption.undisturbed():
+        os.kill(os.getpid(), signal.SIGINT)  # any thread may take it
+        time.sleep(0.1)
+        reached.append(1)
+    assert reached
+
+
+@pytest.mark.slow
+def test_callbacks_are_told_of_the_epoch_that_is_gone_on_with_and_change_nothing_twice(tmp_path, monkeypatch):
+    class Halve(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.model.optimizer.learning_rate = 0.01
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = float(self.model.optimizer.learning_rate) / 2
+            self.began = epoch
+
+        def on_epoch_end(self, epoch, logs=None):
+            assert self.began == epoch
+
+    expected = run(SMALL, tmp_path / "straight", callbacks=[Halve()])
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(Stopped, match="go on with: train_and_evaluate, with resume=True and the same callbacks"):
+            run(SMALL, tmp_path / "run", callbacks=[Halve()])
+    result = run(again(SMALL), tmp_path / "run", callbacks=[Halve()])
+    assert result.model_sha256 == expected.model_sha256
+
+
+@pytest.mark.slow
+def test_a_signal_while_the_test_images_are_scored_loses_nothing_either(tmp_path, monkeypatch):
+    from mnist_mlp import train
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "finish", interrupted)
+        with pytest.raises(Stopped, match="^stopped; go on with: "):
+            run(SMALL, tmp_path / "run")
+    assert run(again(SMALL), tmp_path / "run").resumed[0]["step"] == 46
+
+
+@pytest.mark.slow
 def test_in_a_thread_a_run_hears_no_signals_and_needs_none(tmp_path):
     found = []
     thread = threading.Thread(target=lambda: found.append(run(dataclasses.replace(SMALL, epochs=1), tmp_path / "run")))
@@ -244,7 +309,7 @@ def test_a_run_that_diverges_is_stopped(engine, tmp_path):
     said = str(caught.value)
     assert caught.value.exit_code == 3 and "(epoch 1, --learning_rate=1e+30): the loss is " in said
     assert "diverged between steps " + ("0 and 23 " if engine == "fit" else "1 and 2 ") in said
-    assert "there is no checkpoint yet, nothing was kept" in said and list(tmp_path.iterdir()) == []
+    assert "there is no checkpoint, nothing was kept" in said and list(tmp_path.iterdir()) == []
 
 
 def test_the_last_good_checkpoint_is_named(tmp_path):

@@ -287,7 +287,7 @@ def test_a_failed_run_leaves_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_a_full_disk_leaves_nothing(tmp_path):
-    """A limit on the size of files stands for the disk: the model is larger than it, config.json is not."""
+    """A limit on the size of files stands for the disk: a checkpoint is larger than it, config.json is not."""
     code = (
         "import resource, signal, sys, runpy; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
@@ -295,7 +295,7 @@ def test_a_full_disk_leaves_nothing(tmp_path):
     )
     command = [sys.executable, "-c", code, "--preset=smoke", f"--run_dir={tmp_path / 'run'}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2 and "model.keras could not be written" in done.stderr, done.stderr
+    assert done.returncode == 2 and "could not be written: File too large; free space" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and list(tmp_path.iterdir()) == []
 
 

@@ -188,7 +188,7 @@ def test_a_call_that_lets_no_python_run_is_ended_all_the_same():
     """TensorFlow waits for its workers with Python's global lock in its hands; so does this call to C."""
     code = """
 import ctypes
-from mnist_mlp import checkpoint, waiting
+from mnist_mlp import waiting
 waiting.GRACE = 0.3
 waiting.within(0.3, "a TPU", "reboot", lambda: ctypes.PyDLL(None).sleep(30))
 """

@@ -12,6 +12,7 @@ import keras
 
 from mnist_mlp.config import Config
 from mnist_mlp.engine import Engine
+from mnist_mlp.errors import UserError
 
 Row = dict[str, Any]  # of the history
 
@@ -89,6 +90,10 @@ def logs(row: Row) -> dict[str, float]:
 def of_flags(config: Config, run_dir: Path) -> list[keras.callbacks.Callback]:
     """The callbacks that the flags ask for."""
     found: list[keras.callbacks.Callback] = []
+    for name, wanted, is_kind in (("csv", "history.csv", Path.is_file), ("tensorboard", "tensorboard", Path.is_dir)):
+        path = run_dir / wanted
+        if getattr(config, name) and path.exists() and not is_kind(path):
+            raise UserError(f"--{name}: {path} is in the way, which is something else; remove it")
     if config.early_stopping:
         monitor = "val_loss" if config.validation_fraction else "loss"
         found.append(keras.callbacks.EarlyStopping(monitor, patience=config.early_stopping, mode="min"))

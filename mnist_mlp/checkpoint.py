@@ -157,9 +157,15 @@ def read(file: Path) -> Checkpoint:
 
 
 def files(run_dir: Path) -> dict[int, Path]:
-    """The checkpoints of a run by their steps, the newest first, whole or not."""
+    """The checkpoints of a run by their steps, the newest first, whole or not. Raises `UserError`."""
     found = {}
-    for file in (run_dir / DIRECTORY).glob("step-*.npz"):
+    try:
+        there = list((run_dir / DIRECTORY).iterdir())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(f"{run_dir / DIRECTORY}: expected to read it, received: {error.strerror}") from None
+    for file in there:
         if name := re.fullmatch(r"step-(\d{9,18})\.npz", file.name):
             found[int(name[1])] = file
     return dict(sorted(found.items(), reverse=True))
@@ -171,9 +177,11 @@ def newest(run_dir: Path, begun: Config | None = None) -> tuple[Checkpoint | Non
     `begun`: the options of the run; a checkpoint with other ones belongs elsewhere.
     """
     passed_over: dict[str, str] = {}
-    for file in files(run_dir).values():
+    for steps, file in files(run_dir).items():
         try:
             found = read(file)
+            if found.total_steps != steps:
+                raise Damaged(f"{file.name} is damaged (it was written at step {found.total_steps})")
         except Damaged as error:
             passed_over[file.name] = str(error)
             continue

@@ -193,6 +193,6 @@ def end(code: int, message: str = "") -> NoReturn:
     """
     with contextlib.suppress(OSError):  # a standard error that is full
         if message:
-            print(textwrap.shorten(message, 2000), file=sys.stderr)
+            print(message.replace("\n", " ")[:2000], file=sys.stderr)
         sys.stderr.flush()
     os._exit(code)

@@ -13,12 +13,16 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from mnist_mlp import command, data, devices, finished, report
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +71,16 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
 
     batch_size = options.batch_size or trained.batch_size
     splits = {"test": dataset.test}
+
+    def load() -> keras.Model:
+        model = models.load(path / "model.keras")
+        finished.check_model(path, trained)  # the run may have been resumed since it was read
+        return model
+
     engine = start(
         plan,
         trained.engine,
-        lambda: models.load(path / "model.keras"),
+        load,
         lambda: None,
         splits,
         batch_size,

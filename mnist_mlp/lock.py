@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mnist_mlp.errors import UserError
@@ -19,18 +19,30 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of fi
 
 
 @contextlib.contextmanager
-def held(directory: Path) -> Iterator[None]:
-    """Holds the directory within the block; raises `UserError` where another process that lives holds it."""
+def held(directory: Path) -> Iterator[Callable[[], None]]:
+    """Holds the directory within the block; raises `UserError` where another process that lives holds it.
+
+    Gives a function that raises `UserError` once there is another directory, or none, under that name.
+    """
     file = directory / NAME
     descriptor = acquire(file)
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{ourselves()}\n".encode(), 0)
-        yield
+        yield lambda: check(file, descriptor)
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UserError):
+            check(file, descriptor)
             file.unlink()
         os.close(descriptor)
+
+
+def check(file: Path, descriptor: int) -> None:
+    """Raises `UserError` where the file is no longer the one that is open: the directory was moved, say."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.fstat(descriptor), os.stat(file)):
+            return
+    raise UserError(f"--run_dir={file.parent}: expected the directory that the run began in, it was moved or replaced")
 
 
 def ourselves() -> str:

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of, path_of
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +101,16 @@ def predict(options: Options) -> tuple[str, np.ndarray]:
         from mnist_mlp.engine.start import start
 
     model_file = path / "model.keras"
+
+    def load() -> keras.Model:
+        model = models.load(model_file)
+        finished.check_model(path, trained)  # the run may have been resumed since it was read
+        return model
+
     engine = start(
         plan,
         trained.engine,
-        lambda: models.load(model_file),
+        load,
         lambda: None,
         {},
         options.batch_size,

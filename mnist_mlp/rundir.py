@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,19 @@ class Run:
     chief: bool = True  # whether this process writes
     unsaved: bool = False  # whether there may be steps that no checkpoint has
     again: str = ""  # how to go on, where no command does it
+    check_place: Callable[[], None] = lambda: None  # raises `UserError` where the directory is no longer ours to write
 
     def write_config(self) -> None:
         """Writes config.json: the options of the run, from wherever its next process starts."""
         if self.chief:
+            self.check_place()
             write_json(self.path / "config.json", self.config.to_dict())
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint, then removes those that are too many: the newest are kept."""
         if not self.chief:
             return
+        self.check_place()
         directory = self.path / checkpoints.DIRECTORY
         try:
             directory.mkdir(exist_ok=True)
@@ -90,19 +93,20 @@ def opened(path: Path, config: Config) -> Iterator[Run]:
         with undisturbed():  # a signal waits until it is known what is to be taken away again
             stack.enter_context(directories(path))
             look(path, resume)
-            stack.enter_context(locked_and_swept(path))
+            check_place = stack.enter_context(locked_and_swept(path))
             if look(path, resume):  # once more: another process may just have written here
-                stack.enter_context(taken_away(path))
+                stack.enter_context(taken_away(path, check_place))
                 run = Run(path, config)
                 run.write_config()
             else:
                 run = find(path, config)
+            run.check_place = check_place
         with telling_how_to_go_on(run):
             yield run
 
 
 @contextlib.contextmanager
-def taken_away(path: Path) -> Iterator[None]:
+def taken_away(path: Path, check_place: Callable[[], None]) -> Iterator[None]:
     """Removes what the run wrote if the block fails before there is a checkpoint."""
     try:
         yield
@@ -110,7 +114,9 @@ def taken_away(path: Path) -> Iterator[None]:
         if not checkpoints.files(path):
             if isinstance(error, KeyboardInterrupt):
                 error.args = ("nothing was kept",)
-            discard(path)
+            with contextlib.suppress(UserError):  # what is there now is another run's
+                check_place()
+                discard(path)
         raise
 
 
@@ -164,16 +170,16 @@ def look(path: Path, resume: bool) -> bool:
 
 
 @contextlib.contextmanager
-def locked_and_swept(path: Path) -> Iterator[None]:
-    """Holds the lock; what a killed process had half written is removed."""
+def locked_and_swept(path: Path) -> Iterator[Callable[[], None]]:
+    """Holds the lock, as `lock.held`; what a killed process had half written is removed."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(lock.held(path))
+            check_place = stack.enter_context(lock.held(path))
         except OSError as error:
             raise unusable(path, error) from None
         for directory in (path, path / checkpoints.DIRECTORY):
             sweep(directory)
-        yield
+        yield check_place
 
 
 def unusable(path: Path, error: Exception) -> UserError:
@@ -192,6 +198,12 @@ def find(path: Path, config: Config) -> Run:
     found, file, passed_over = checkpoints.newest(path, begun)
     if found and config.epochs < (done := found.progress.epoch + (found.progress.step > 0)):
         raise UserError(f"--epochs={config.epochs}: the run in {path} has begun {done}; type --epochs={done} or more")
+    if not found and (path / "result.json").exists():
+        why = f" ({'; '.join(passed_over.values())})" if passed_over else ""
+        raise UserError(
+            f"--run_dir={path}: expected a whole checkpoint of the finished run in it, found none{why}; "
+            "name another directory, or remove this one"
+        )
     return Run(path, config, found, passed_over, file)
 
 
@@ -215,7 +227,9 @@ def begun_with(path: Path) -> Config | None:
 
 def as_stored(config: Config) -> Config:
     """The config as it must be for the next process of the run, wherever that starts."""
-    data_dir = config.data_dir and os.path.abspath(path_of("data_dir", config.data_dir))
+    data_dir = config.data_dir and str(path_of("data_dir", config.data_dir))
+    with contextlib.suppress(OSError):  # the working directory is gone: what is relative leads nowhere
+        data_dir = data_dir and os.path.abspath(data_dir)
     return dataclasses.replace(config, data_dir=data_dir, resume=False)
 
 

@@ -13,7 +13,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
 
 import dataclasses
 import errno
-import importlib.util
+import importlib
 import io
 import json
 import math
@@ -134,6 +134,7 @@ def finish(engine: Engine, plan: devices.Plan, run: rundir.Run, result: Result, 
     test = scores(engine.evaluate("test"))
     laps.end("evaluate")
 
+    run.check_place()
     atomic.write_file(run.path / "model.keras", partial(models.save, engine.model))
     model_sha256 = atomic.digest(run.path / "model.keras")
     laps.end("save")
@@ -146,8 +147,14 @@ def finish(engine: Engine, plan: devices.Plan, run: rundir.Run, result: Result, 
 
 def check_packages(config: Config) -> None:
     """Raises `UserError` where a flag needs what is not installed."""
-    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise UserError("--tensorboard: expected the package tensorboard, it is not here; type pip install tensorboard")
+    try:
+        if config.tensorboard:
+            importlib.import_module("tensorboard.summary")
+    except Exception as error:  # absent, or of other versions than what it needs
+        raise UserError(
+            f"--tensorboard: expected the package tensorboard, it cannot be imported ({error}); "
+            f"type {sys.executable} -m pip install tensorboard"
+        ) from None
 
 
 def split(dataset: data.Dataset, config: Config) -> dict[str, data.Split]:
@@ -265,6 +272,7 @@ def train(
         run.save(Checkpoint(progress, steps, engine.state(), config, hashes, place, result.resumed))
 
     def write(history: list[dict[str, Any]]) -> None:
+        run.check_place()
         atomic.write_json_lines(run.path / "history.jsonl", finite(history))
 
     def add_row(history: list[dict[str, Any]]) -> None:

@@ -61,8 +61,7 @@ class Training:
         with requests() as request:
             while self.progress.epoch < self.config.epochs and not self.stop_early:
                 self.train_epoch(request)
-            if self.saved != self.done:
-                self.save(self.progress, self.done)
+            self.write()
             if request and self.engine.attached.workers == 1:  # several go on to the end together
                 raise self.stopped(request)
         self.callbacks.end()
@@ -133,12 +132,22 @@ class Training:
         asked, early, steps = self.engine.mean_over_workers(said)  # what one wants all do, and make the same calls
         self.stop_early, self.pace.steps = early > 0, int(steps)
         if asked or (self.every and self.done % self.every == 0):
-            self.save(self.progress, self.done)
-            self.saved = self.done
+            self.write()
         if self.progress.step == 0:
-            self.tell(self.progress.history)  # after it is saved: the terminal may be what has gone
+            try:
+                self.tell(self.progress.history)
+            except OSError:  # nobody reads it, or the disk is full
+                self.write()
+                raise
         if asked:
             raise self.stopped(request)
+
+    def write(self) -> None:
+        """Writes a checkpoint, if there is something new."""
+        if self.saved != self.done:
+            self.check(Sums(np.zeros(0), 0, 0), 0)  # once more: a callback may have assigned weights
+            self.save(self.progress, self.done)
+            self.saved = self.done
 
     def stopped(self, request: Request) -> Stopped:
         return Stopped(f"{request.word} after step {self.done:,} of {self.config.epochs * self.steps_per_epoch:,}")

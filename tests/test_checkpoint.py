@@ -316,6 +316,42 @@ def test_where_the_file_system_has_no_locks_the_number_of_the_process_counts(tmp
         assert (tmp_path / lock.NAME).read_text().startswith(f"{os.getpid()} on ")
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_directory_that_is_moved_under_a_run_is_not_written_any_more(saved, tmp_path):
+    """Nor is that of the run which stands in its place now."""
+    path, moved = tmp_path / "run", tmp_path / "moved"
+    with (
+        pytest.raises(UserError, match="it was moved or replaced"),
+        rundir.opened(path, Config(dataset="digits")) as run,
+    ):
+        if saved:
+            run.save(example(50))
+        path.rename(moved)
+        with rundir.opened(path, Config(dataset="digits", seed=1)) as other:
+            with pytest.raises(UserError, match="it was moved or replaced"):
+                run.save(example(60))
+            other.save(example(70, seed=1))
+        run.save(example(60))
+    assert list(checkpoint.files(path)) == [70] and finished.read_config(path).seed == 1
+    assert list(checkpoint.files(moved)) == [50] * saved
+
+
+def test_a_finished_run_without_a_whole_checkpoint_is_not_begun_anew(tmp_path):
+    run_dir(tmp_path, example(50))
+    (tmp_path / "result.json").write_text("{}")
+    (tmp_path / "checkpoints" / "step-000000050.npz").write_bytes(b"")
+    with pytest.raises(UserError, match="expected a whole checkpoint of the finished run"):
+        rundir.opened(tmp_path, Config(dataset="digits", resume=True)).__enter__()
+
+
+def test_the_name_of_a_checkpoint_is_its_step(tmp_path):
+    run_dir(tmp_path, example(50))
+    checkpoints = tmp_path / "checkpoints"
+    (checkpoints / "step-000000900.npz").write_bytes((checkpoints / "step-000000050.npz").read_bytes())
+    found, file, passed_over = checkpoint.newest(tmp_path)
+    assert found.total_steps == 50 and "it was written at step 50" in passed_over["step-000000900.npz"]
+
+
 def test_what_a_killed_process_had_half_written_is_removed(tmp_path):
     run_dir(tmp_path, example())
     half = [tmp_path / ".writing-4711-config.json", tmp_path / "checkpoints" / ".writing-4711-step-000000099.npz"]

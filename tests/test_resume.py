@@ -327,6 +327,18 @@ def test_the_last_good_checkpoint_is_named(tmp_path):
     assert checkpoint.newest(tmp_path / "run")[0].total_steps == 23
 
 
+@pytest.mark.slow
+def test_weights_that_a_callback_broke_are_not_saved(tmp_path):
+    class Break(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                kernel = self.model.get_layer("hidden_1").kernel
+                kernel.assign(np.full((784, 128), np.nan))
+
+    with pytest.raises(Diverged, match=r"the weights hidden_1/kernel .* the last good .*/step-000000023\.npz"):
+        run(dataclasses.replace(SMALL, checkpoint_every="1"), tmp_path / "run", callbacks=[Break()])
+
+
 def test_weights_are_looked_at_too(tmp_path, monkeypatch):
     """An infinite weight behind a ReLU that is shut does not show in the loss."""
     from mnist_mlp.engine.tensorflow import TensorFlowEngine
@@ -420,6 +432,16 @@ def test_scalars_for_tensorboard(tmp_path):
     for (part, tag), points in found.items():
         key = tag.removeprefix("epoch_") if part == "train" else tag.replace("epoch", "validation")
         assert points == [(epoch, pytest.approx(result.epochs[epoch][key])) for epoch in (0, 1)]
+
+
+@pytest.mark.parametrize("flag, name", [("csv", "history.csv"), ("tensorboard", "tensorboard")])
+def test_what_is_in_the_way_of_a_callback(flag, name, tmp_path):
+    from mnist_mlp.callbacks import of_flags
+
+    (tmp_path / "tensorboard").touch()
+    os.mkfifo(tmp_path / "history.csv")
+    with pytest.raises(UserError, match=f"--{flag}: {tmp_path}/{name} is in the way"):
+        of_flags(Config(**{flag: True}), tmp_path)
 
 
 # ---- a disk that is full, a directory that is read-only ----

@@ -150,6 +150,20 @@ def test_the_model_of_another_run_is_refused(finished, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_model_that_is_replaced_while_it_is_read_is_noticed(finished, tmp_path, monkeypatch):
+    copy_run(finished[0], tmp_path)
+    load = models.load
+
+    def load_another(file):
+        models.save(models.build("mlp", seed=5), file)
+        return load(file)
+
+    monkeypatch.setattr(models, "load", load_another)
+    with pytest.raises(UserError, match="was replaced meanwhile"):
+        evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=quiet)
+
+
+@pytest.mark.slow
 def test_what_keras_json_says_changes_no_number(finished, tmp_path):
     (tmp_path / "keras.json").write_text('{"floatx": "float16", "image_data_format": "channels_first"}')
     command = [sys.executable, "-m", "mnist_mlp.train", "--preset=smoke", "--json", f"--run_dir={tmp_path}/run"]

@@ -280,8 +280,7 @@ def train(
         tell(report.epoch_line(history[-1], config.epochs))
 
     write(progress.history)
-    if run.found or run.passed_over:
-        run.write_config()  # now that it is known that the run can go on with it
+    run.write_config()  # now that it is known that the run can go on with it
     driven = Callbacks(config, engine, run.path, progress.history, callbacks, resumed=run.found is not None)
     training = Training(engine, config, progress, result.dataset["train_examples"], driven, save, add_row)
     run.unsaved = True

@@ -225,7 +225,7 @@ def test_two_workers_train_and_the_chief_reports(backend, tmp_path):
     assert sorted(os.listdir(run_dir)) == sorted(os.listdir(alone))
 
 
-EPOCHS = 40  # enough not to be over before the kill
+EPOCHS = 16  # enough not to be over before the kill
 
 
 def start_two(backend, run_dir, epochs):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 backend, model, moments, seed, directory = sys.argv[1:]
 os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
+os.environ |= {"JAX_COMPILATION_CACHE_DIR": f"{directory}/cache", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 from mnist_mlp import chatter  # noqa: E402 (after the environment)
 

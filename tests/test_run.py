@@ -226,6 +226,18 @@ def test_no_epochs_means_the_initial_network(tmp_path):
     assert result.epochs == [] and result.test["loss"] == pytest.approx(np.log(10), rel=1e-6)
 
 
+def test_a_network_that_diverged_never_predicts(finished, tmp_path):
+    """Such as one that an older version trained."""
+    copy_run(finished[0], tmp_path)
+    model = models.build("mlp")
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    models.save(model, tmp_path / "model.keras")
+    result = atomic.read_json(tmp_path / "result.json")
+    atomic.write_json(tmp_path / "result.json", result | {"model_sha256": atomic.digest(tmp_path / "model.keras")})
+    with pytest.raises(UserError, match="received nan"):
+        predict.predict(predict.Options(run_dir=str(tmp_path), strategy="cpu"))
+
+
 def test_images_of_your_own(tmp_path):
     rng = np.random.default_rng(0)
     split = data.Split(rng.integers(0, 256, (50, 28, 28), np.uint8), rng.integers(0, 10, 50, np.uint8))

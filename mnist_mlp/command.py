@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import json
 import os
 import signal
 import sys
@@ -24,9 +25,11 @@ except ModuleNotFoundError:
         f"error: {sys.executable} does not have what mnist_mlp needs; type scripts/train, or pip install -e ."
     ) from None
 
-from mnist_mlp import chatter
+from mnist_mlp import chatter, lean_keras
+from mnist_mlp.atomic import LARGEST
+from mnist_mlp.config import Config
 from mnist_mlp.errors import Stopped, UserError
-from mnist_mlp.options import expected, nearest
+from mnist_mlp.options import expected, nearest, path_of
 
 Options = TypeVar("Options")
 REMINDER = 1.0  # seconds after which an interrupt that has not ended the program is raised again
@@ -60,12 +63,34 @@ def given_flags(declared: type[Any], argv: Sequence[str], *, program: str, about
 
 def with_preset(presets: Mapping[str, Options], given: Mapping[str, Any]) -> Options:
     """The preset that is given, or the default one, with the other values that are given."""
+    given = with_file(given)
     name = given.get("preset", "default")
     if name not in presets:
         raise UserError(
             f"--preset: expected one of {', '.join(presets)}; received {name!r}{nearest(name, list(presets))}"
         )
     return dataclasses.replace(presets[name], **given)  # type: ignore[type-var]
+
+
+def with_file(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the file that `--config` names, and over them those that are given themselves."""
+    if not given.get("config"):
+        return dict(given)
+    path = path_of("config", given["config"])
+    expected_file = f"--config={path}: expected a JSON file of options, such as tune writes or the config.json of a run"
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.loads(file.read(LARGEST))
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds a {type(values).__name__}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{expected_file}; received {getattr(error, 'strerror', None) or error}") from None
+    try:
+        Config.from_dict({name: value for name, value in values.items() if name != "sha256"})
+    except UserError as error:
+        raise UserError(f"--config={path}: {error}") from None
+    own = {"sha256", "config", "run_dir", "resume", "json", "worker_index"}  # of the run that the file is of, alone
+    return {name: value for name, value in {**values, **given}.items() if name in given or name not in own}
 
 
 def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]) -> dict[str, Any]:
@@ -75,6 +100,7 @@ def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]
     for field in fields.values():
         define = flags.DEFINE_boolean if field.metadata["kind"] is bool else flags.DEFINE_string
         define(field.name, None, field.metadata["help"], flag_values=values)
+    argv, several = words_of_flags(fields, argv)
     for argument in argv:
         name = argument.lstrip("-").partition("=")[0]
         if argument.startswith("-") and name in ("flagfile", "undefok"):  # absl's own: not among our flags
@@ -87,10 +113,39 @@ def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]
         raise UserError(f"{str(error).partition(':')[0]}: expected true or false (all flags: --help)") from None
     except (flags.Error, ValueError) as error:
         raise UserError(f"{error} (all flags: --help)") from None
+    read = {name: values[name].value for name in fields if values[name].value is not None} | several
+    word = next((field.name for field in fields.values() if field.metadata["word"]), None)
+    if word and rest and word not in read:
+        read[word], *rest = rest
     if rest:
         hint = " (on or off goes with =, as in --json=true)" if rest[0].lower() in ("true", "false") else ""
         raise UserError(f"expected flags such as --{next(iter(fields))}=VALUE, received {rest[0]!r}{hint}")
-    return {name: values[name].value for name in fields if values[name].value is not None}
+    return read
+
+
+def words_of_flags(
+    fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]
+) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """The arguments without the flags that take several words (`--sweep a b`), and the words of these."""
+    left: list[str] = []
+    found: dict[str, tuple[str, ...]] = {}
+    taking = None
+    for argument in argv:
+        name, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-"):
+            taking = name if name in fields and fields[name].metadata["kind"] is tuple else None
+            if taking:
+                found[name] = found.get(name, ()) + ((value,) if equals else ())
+            else:
+                left.append(argument)
+        elif taking:
+            found[taking] += (argument,)
+        else:
+            left.append(argument)
+    for name, words in found.items():
+        if not words:
+            raise UserError(f"--{name}: expected words behind it, received none")
+    return left, found
 
 
 def unknown_flag(name: str, fields: Mapping[str, dataclasses.Field[Any]]) -> UserError:
@@ -113,15 +168,17 @@ def convert(field: dataclasses.Field[Any], text: Any) -> Any:
 
 def help_text(fields: Sequence[dataclasses.Field[Any]], program: str, about: str) -> str:
     """The page that `--help` prints."""
-    lines = [(about or "").strip(), "", f"usage: python -m mnist_mlp.{program} [--flag=value …]", "", "flags:"]
+    word = "".join(f" [{field.name.upper()}]" for field in fields if field.metadata["word"])
+    usage = f"usage: python -m mnist_mlp.{program}{word} [--flag=value …]"
+    lines = [(about or "").strip(), "", usage, "", "flags:"]
     for field in fields:
         kind, choices, words = field.metadata["kind"], field.metadata["choices"], field.metadata["help"]
-        value = {bool: "", int: "=N", float: "=NUMBER", str: "=TEXT"}[kind]
+        value = {bool: "", int: "=N", float: "=NUMBER", str: "=TEXT", tuple: " WORD …"}[kind]
         if choices:
             value = "=" + "|".join(choices)
         if len(value) > 60:
             value, words = "=NAME", f"{words}: {', '.join(choices)}"
-        if field.default is not None and field.default is not False and field.default != "":
+        if not any(field.default is nothing for nothing in (None, False)) and field.default not in ("", ()):
             words += f" (default: {field.default})"
         lines += [f"  --{field.name}{value}", textwrap.indent(textwrap.fill(words, 90), " " * 6)]
     return "\n".join(lines)
@@ -152,6 +209,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         prepare_streams()
         chatter.silence()
         chatter.keep_standard_output()
+        lean_keras.install()
         main(sys.argv[1:])
         sys.stdout.flush()
         end(0)

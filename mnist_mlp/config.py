@@ -28,7 +28,7 @@ BACKENDS = ("auto", "tensorflow", "jax")
 FREE = (  # may change when a run is resumed; every other option decides what is computed
     *("dataset", "data_dir", "data_source", "epochs", "strategy", "backend", "replicas", "tpu", "workers"),
     *("worker_index", "start_timeout", "checkpoint_every", "keep", "resume", "early_stopping", "csv", "tensorboard"),
-    *("run_dir", "json"),
+    *("config", "run_dir", "json"),
 )
 
 
@@ -38,6 +38,9 @@ class Config:
 
     preset: str = option(
         "default", "values to start from; flags override them", choices=("default", "lecture", "smoke")
+    )
+    config: str = option(
+        "", "JSON file of options to start from instead, such as tune writes, or the config.json of a run"
     )
     model: str = option("mlp", "the network", choices=MODELS)
     dataset: str = option(

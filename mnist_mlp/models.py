@@ -120,15 +120,28 @@ def build(name: str, *, pixels: str = "unit", precision: str = "float32", seed: 
     `pixels`: "unit" scales them to [0, 1] in the first layer, "raw" leaves them at 0–255. `precision`: "bfloat16"
     computes the layers in bfloat16 on float32 weights (Keras' mixed_bfloat16), the logits always in float32.
     """
+    start = "zeros" if name == "mlp_zeros" else "glorot_uniform"
+    return network(MODELS[name], name=name, pixels=pixels, precision=precision, seed=seed, kernel_initializer=start)
+
+
+def network(
+    stack: Callable[[keras.DTypePolicy], list[keras.Layer]],
+    *,
+    name: str,
+    pixels: str = "unit",
+    precision: str = "float32",
+    seed: int = 0,
+    **logits: object,
+) -> keras.Model:
+    """As `build`, of any layers that `stack` gives between the image and the logits; `logits` are arguments of the
+    Dense layer that computes these."""
     policy = keras.DTypePolicy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     image = keras.Input((28, 28), name="image", dtype="float32")
     x = layers.Rescaling(1 / 255, name="rescaling", dtype=policy)(image) if pixels == "unit" else image
-    stack = MODELS[name](policy)
-    for layer in stack:
+    for layer in stack(policy):
         x = layer(x)
-    start = "zeros" if name == "mlp_zeros" else "glorot_uniform"
-    logits = layers.Dense(10, name="logits", kernel_initializer=start, dtype="float32")(x)
-    probabilities = layers.Softmax(name="probabilities", dtype="float32")(logits)
+    x = layers.Dense(10, name="logits", dtype="float32", **logits)(x)
+    probabilities = layers.Softmax(name="probabilities", dtype="float32")(x)
     model = keras.Model(image, probabilities, name=name)
     initialise(model, seed)
     return model
@@ -221,8 +234,15 @@ def draw(initializer: keras.Initializer, shape: Sequence[int], rng: np.random.Ge
     """float32 array of that shape, from the distribution that a Keras initialiser stands for."""
     if isinstance(initializer, keras.initializers.Zeros):
         return np.zeros(shape, "float32")
+    if isinstance(initializer, keras.initializers.Constant):
+        return np.full(shape, initializer.value, "float32")
+    if isinstance(initializer, keras.initializers.RandomNormal):
+        return rng.normal(initializer.mean, initializer.stddev, shape).astype("float32")
     if not isinstance(initializer, keras.initializers.VarianceScaling):  # Glorot, He and LeCun are of this kind
-        raise ValueError(f"Expected an initialiser of the kinds Zeros or VarianceScaling. Received {initializer}.")
+        raise ValueError(
+            f"Expected an initialiser of the kinds Zeros, Constant, RandomNormal or VarianceScaling. "
+            f"Received {initializer}."
+        )
     receptive = math.prod(shape[:-2])  # 1 for a Dense kernel
     fan_in, fan_out = receptive * shape[-2], receptive * shape[-1]
     fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[initializer.mode]

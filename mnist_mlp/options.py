@@ -24,16 +24,19 @@ def option(
     choices: Sequence[str] = (),
     low: float = -math.inf,
     high: float = math.inf,
+    word: bool = False,
 ) -> Any:
     """Declares one option; `low` ≤ value ≤ `high`.
 
-    `kind` is the type of a value where the default (None: "not given") does not tell it.
+    `kind` is the type of a value where the default (None: "not given") does not tell it; an option of the kind tuple
+    takes several words, up to the next flag. `word`: it may be given without its name.
     """
     metadata = {
         "help": help,
         "kind": kind or type(default),
         "choices": tuple(choices),
         "range": (low, high),
+        "word": word,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -87,7 +90,7 @@ def in_range(value: float, low: float, high: float) -> bool:
 def expected(field: dataclasses.Field[Any]) -> str:
     """What a field accepts, in words: "a whole number from 1 to 100"."""
     kind, (low, high) = field.metadata["kind"], field.metadata["range"]
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "words"}[kind]
     if kind is int:
         return f"{words} from {low:,} to {high:,}"
     return f"{words} from {low:g} to {high:g}" if kind is float else words

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import atomic, checkpoint, command, data, devices, machine, meeting, report, rundir
+from mnist_mlp import atomic, checkpoint, command, data, devices, machine, meeting, report, run_config, rundir
 from mnist_mlp.checkpoint import Checkpoint, Progress
-from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import path_of
@@ -39,11 +39,9 @@ if TYPE_CHECKING:
 
     from mnist_mlp.engine import Engine
 
-PLACE = ("backend", "replicas", "tpu", "workers", "worker_index", "start_timeout")  # options that go with --strategy
-
 
 def main(argv: Sequence[str]) -> None:
-    config = config_of(command.given_flags(Config, argv, program="train", about=__doc__ or ""))
+    config = run_config.config_of(command.given_flags(Config, argv, program="train", about=__doc__ or ""))
     stream = sys.stderr if config.json else sys.stdout
     run_dir = path_of("run_dir", config.run_dir) if config.run_dir else rundir.default_path(config)
 
@@ -57,19 +55,6 @@ def main(argv: Sequence[str]) -> None:
     result = train_and_evaluate(config, run_dir, say=say)
     if config.json and result.device["worker_index"] == 0:
         print(json.dumps(result.to_dict(), allow_nan=False))
-
-
-def config_of(given: Mapping[str, Any]) -> Config:
-    """The config that the flags on the command line make. What they leave out comes from the preset, or from the run
-    that is to be resumed; one that goes on elsewhere (`--strategy`) takes nothing of its old place along."""
-    if given.get("resume") and not given.get("run_dir"):
-        raise UserError("--resume: expected the run to go on with, received none; type --run_dir=DIR --resume")
-    begun = rundir.begun_with(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
-    if begun is None:
-        return command.with_preset(PRESETS, given)
-    if "strategy" in given:
-        begun = dataclasses.replace(begun, **{name: getattr(Config, name) for name in PLACE})
-    return dataclasses.replace(begun, **given)
 
 
 def train_and_evaluate(

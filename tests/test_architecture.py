@@ -34,17 +34,30 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["engine", "engine.calls", "engine.fit", "engine.tensorflow", "engine.tensorflow_devices"],
     ["engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],
     ["callbacks", "training"],
-    ["result", "report", "finished", "rundir"],
-    ["chatter", "command"],
+    ["diagnosis"],
+    ["result", "report", "finished", "rundir", "figures"],
+    ["chatter", "lean_keras", "command", "run_config"],
     ["train"],
     ["evaluate"],
     ["predict"],
     ["doctor"],
     ["tpu_compile"],
+    ["lab", "lab.learner"],
+    ["lab.explain"],
+    ["lab.rungs", "lab.approximation", "lab.ladder_report", "lab.ladder"],
+    ["lab.broken", "lab.mistakes"],
+    ["lab.playground.stream", "lab.playground.state", "lab.playground.points", "lab.playground.network"],
+    ["lab.playground.history", "lab.playground", "lab.playground.sweep", "lab.playground.picture"],
+    ["lab.playground.exercises", "lab.playground.__main__"],
+    ["tuning", "tuning.space", "tuning.methods", "tuning.study", "tuning.table"],
+    ["tune"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]
-DRIVERS = {"train", "evaluate", "predict", "doctor", "tpu_compile"}
-FRAMEWORKS = {"keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib", "h5py"}
+DRIVERS = {
+    *("train", "evaluate", "predict", "doctor", "tpu_compile", "tune"),
+    *("lab.explain", "lab.ladder", "lab.mistakes", "lab.playground.__main__"),
+}
+FRAMEWORKS = {"keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib", "optuna", "h5py"}
 MAY_IMPORT = {
     "model_file": {"h5py"},  # inside functions, see below
     "models": {"keras"},
@@ -59,6 +72,8 @@ MAY_IMPORT = {
     "engine.jax_devices": {"jax"},
     "engine.topology": {"keras", "jax"},
     "libraries": {"keras", "tensorflow_datasets"},  # inside functions, see below
+    "figures": {"matplotlib"},  # the same
+    "lab.learner": {"keras"},
 }
 
 

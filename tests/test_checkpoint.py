@@ -249,7 +249,7 @@ def test_epochs_that_are_done_cannot_be_undone(epochs, fits, tmp_path):
 
 
 def test_flags_of_a_run_that_is_resumed(tmp_path):
-    from mnist_mlp.train import config_of
+    from mnist_mlp.run_config import config_of
 
     lecture = dataclasses.replace(PRESETS["lecture"], dataset="digits", strategy="cpu", replicas=4, csv=True)
     run_dir(tmp_path, config=lecture)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mnist_mlp import metrics
 from mnist_mlp.metrics import confusion_matrix, per_class, wilson_interval
 
 
@@ -44,3 +45,24 @@ def test_confusion_and_rows():
     }  # fmt: skip
     assert rows[2]["precision"] is None and rows[2]["recall"] == 0.0
     assert rows[9]["recall"] is None and rows[9]["mistaken_for"] is None
+
+
+def test_mean_interval_is_students():
+    low, high = metrics.mean_interval([0.95, 0.96, 0.97])  # mean 0.96, sd 0.01; t(2) = 4.303
+    assert (low, high) == pytest.approx((0.96 - 4.303 * 0.01 / 3**0.5, 0.96 + 4.303 * 0.01 / 3**0.5))
+    assert metrics.mean_interval([0.9]) == (-np.inf, np.inf)
+
+
+def test_mcnemar_counts_the_images_that_differ():
+    one = np.array([True] * 8 + [False] * 2 + [True] * 50)
+    other = np.array([False] * 8 + [True] * 2 + [True] * 50)
+    assert metrics.mcnemar(one, other) == pytest.approx(2 * (1 + 10 + 45) / 2**10)  # P(X ≤ 2), X ~ B(10, ½), twice
+    assert metrics.mcnemar(one, other) == metrics.mcnemar(other, one)
+    assert metrics.mcnemar(one, one) == 1
+    assert metrics.mcnemar(np.ones(3000, bool), np.zeros(3000, bool)) < 1e-300
+
+
+def test_combined_p_is_twice_the_median():
+    assert metrics.combined_p([0.2, 0.01, 0.03]) == pytest.approx(0.06)
+    assert metrics.combined_p([0.9, 0.8]) == 1
+    assert metrics.combined_p([0.04]) == 0.04

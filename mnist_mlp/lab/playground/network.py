@@ -1,0 +1,209 @@
+"""The page's network and its training, for one seed or for several side by side.
+
+Arrays of K networks have K as their first axis; a single network has arrays without it, which NumPy handles with less
+ado. All weights and biases lie in one buffer, in the page's order: layer by layer, node by node, the bias first. So a
+layer is a view [units, 1 + inputs], the values that enter it have a first row of ones, and an update is one sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_mlp.lab.playground import fdlibm
+from mnist_mlp.lab.playground.points import Point
+from mnist_mlp.lab.playground.state import State, parameter_count
+from mnist_mlp.lab.playground.stream import Stream
+
+Array = NDArray[np.float64]
+BIAS = 0.1  # every bias at the start
+
+
+def initial_parameters(state: State, stream: Stream) -> Array:
+    """Weights and biases before training, float64 [P]. Also weights that are to be 0 are drawn."""
+    values: list[float] = []
+    for inputs, units in zip(state.sizes, state.sizes[1:], strict=False):
+        for _ in range(units):
+            values.append(BIAS)
+            values.extend(stream.random() - 0.5 for _ in range(inputs))
+    return np.zeros(len(values)) if state.initZero else np.array(values)
+
+
+def features(state: State, points: Sequence[Point]) -> Array:
+    """The network's inputs at the points, float64 [F, n], to the last bit as the page has them."""
+    x, y = (np.array([point[i] for point in points], float) for i in (0, 1))
+    return rows_of(state, x, y, lambda values: np.array([fdlibm.sin(v) for v in values.tolist()], float))
+
+
+def rows_of(state: State, x: Array, y: Array, sine: Callable[[Array], Array] = np.sin) -> Array:
+    """The features of a state at (x, y), float64 [F, n]."""
+    make: dict[str, Callable[[], Array]] = {
+        **{"x": lambda: x, "y": lambda: y, "xSquared": lambda: x * x, "ySquared": lambda: y * y},
+        **{"xTimesY": lambda: x * y, "sinX": lambda: sine(x), "sinY": lambda: sine(y)},
+    }
+    return np.array([make[name]() for name in state.features], float).reshape(len(state.features), len(x))
+
+
+def with_ones(values: Array) -> Array:
+    """[…, n, m] with a first row of ones, which the bias is multiplied by: […, 1 + n, m]."""
+    return np.concatenate([np.ones_like(values[..., :1, :], shape=(*values.shape[:-2], 1, values.shape[-1])), values], -2)
+
+
+def layers_of(parameters: Array, sizes: Sequence[int]) -> list[Array]:
+    """Views […, units, 1 + inputs] of a buffer […, P]."""
+    layers, start = [], 0
+    for inputs, units in zip(sizes, sizes[1:], strict=False):
+        end = start + units * (1 + inputs)
+        layers.append(parameters[..., start:end].reshape(*parameters.shape[:-1], units, 1 + inputs))
+        start = end
+    return layers
+
+
+class Activation(NamedTuple):
+    """`apply` in place to total inputs; `slope`: multiplies errors by the derivative, given outputs and scratch."""
+
+    apply: Callable[[Array], object]
+    slope: Callable[[Array, Array, Array], object]
+
+
+def sigmoid(z: Array) -> None:
+    np.negative(z, out=z)
+    np.exp(z, out=z)
+    np.add(z, 1, out=z)
+    np.reciprocal(z, out=z)
+
+
+def slope_of_sigmoid(error: Array, o: Array, scratch: Array) -> None:
+    np.subtract(1, o, out=scratch)
+    np.multiply(scratch, o, out=scratch)
+    np.multiply(error, scratch, out=error)
+
+
+def slope_of_tanh(error: Array, o: Array, scratch: Array) -> None:
+    np.multiply(o, o, out=scratch)
+    np.subtract(1, scratch, out=scratch)
+    np.multiply(error, scratch, out=error)
+
+
+ACTIVATIONS = {
+    "tanh": Activation(lambda z: np.tanh(z, out=z), slope_of_tanh),
+    "sigmoid": Activation(sigmoid, slope_of_sigmoid),
+    "relu": Activation(
+        lambda z: np.maximum(z, 0, out=z), lambda error, o, scratch: np.multiply(error, np.greater(o, 0), out=error)
+    ),
+    "linear": Activation(lambda z: None, lambda error, o, scratch: None),
+}
+
+
+def activations_of(state: State) -> list[Activation]:
+    """The activation of each layer: the output's is tanh for classification, none for regression."""
+    last = "tanh" if state.problem == "classification" else "linear"
+    return [ACTIVATIONS[state.activation]] * len(state.networkShape) + [ACTIVATIONS[last]]
+
+
+class Work:
+    """Room for the values and the errors of m samples in each layer."""
+
+    def __init__(self, sizes: Sequence[int], lead: tuple[int, ...], m: int) -> None:
+        self.inner = [np.ones((*lead, 1 + units, m)) for units in sizes[1:-1]]  # with the row of ones
+        self.outputs = [values[..., 1:, :] for values in self.inner] + [np.empty((*lead, 1, m))]
+        self.errors = [np.empty((*lead, units, m)) for units in sizes[1:]]
+        self.scratch = [np.empty((*lead, units, m)) for units in sizes[1:]]
+
+
+class Batch(NamedTuple):
+    """The samples between two updates."""
+
+    inputs: Array  # [K, 1 + F, m]
+    labels: Array  # [K, 1, m]
+    work: Work
+
+
+class Network:
+    """K networks of one shape, from `parameters`, float64 [K, P] or, for a single one, [P]; these change in place."""
+
+    def __init__(self, state: State, parameters: Array) -> None:
+        assert parameters.shape[-1] == parameter_count(state.sizes)
+        self.state, self.sizes, self.lead = state, state.sizes, parameters.shape[:-1]
+        self.parameters = parameters
+        self.layers = layers_of(parameters, state.sizes)
+        self.activations = activations_of(state)
+        self.product = np.matmul if self.lead else np.dot  # the same; dot costs less for one small matrix
+        self.gradient = np.empty_like(parameters)
+        self.gradients = layers_of(self.gradient, state.sizes)
+        self.backward = [layer[..., 1:].swapaxes(-1, -2) for layer in self.layers]  # without biases
+        self.dead = np.zeros(parameters.shape, bool)
+        decay = np.ones(parameters.shape[-1])
+        for layer in layers_of(decay, state.sizes):
+            layer[:, 0] = 0  # no penalty on biases
+        self.decay = decay * (state.learningRate * state.regularizationRate)
+
+    def forward(self, inputs: Array, work: Work) -> Array:
+        """The outputs […, 1, m] of inputs […, 1 + F, m]; `work` keeps what lies between."""
+        for layer, activation, outputs, inner in zip(
+            self.layers, self.activations, work.outputs, [*work.inner, work.outputs[-1]], strict=True
+        ):
+            self.product(layer, inputs, out=outputs)
+            activation.apply(outputs)
+            inputs = inner
+        return inputs
+
+    def step(self, batch: Batch) -> None:
+        """One update by the mean gradient of the batch's errors ½(o − t)², and the penalty."""
+        work = batch.work
+        np.subtract(self.forward(batch.inputs, work), batch.labels, out=work.errors[-1])
+        for i in range(len(self.layers) - 1, -1, -1):
+            self.activations[i].slope(work.errors[i], work.outputs[i], work.scratch[i])
+            inputs = work.inner[i - 1] if i else batch.inputs
+            self.product(work.errors[i], inputs.swapaxes(-1, -2), out=self.gradients[i])
+            if i:
+                self.product(self.backward[i], work.errors[i], out=work.errors[i - 1])
+        np.multiply(self.gradient, self.state.learningRate / batch.labels.shape[-1], out=self.gradient)
+        self.update()
+
+    def update(self) -> None:
+        """w1 = w − step, w2 = w1 − lr·rate·R′(w). With L1 a weight that the penalty takes across 0 dies there."""
+        w, kind = self.parameters, self.state.regularization
+        if kind == "none":
+            np.subtract(w, self.gradient, out=w)
+            return
+        penalty = (w if kind == "L2" else np.sign(w)) * self.decay
+        np.subtract(w, self.gradient, out=w)
+        if kind == "L2":
+            np.subtract(w, penalty, out=w)
+            return
+        after = w - penalty
+        self.dead |= w * after < 0
+        w[...] = after
+        w[self.dead] = 0
+
+
+class Schedule:
+    """The order in which the page takes samples: always the same; an update when (i + 1) mod batchSize = 0.
+
+    Samples after the last update of an epoch stay, and count in the first update of the next: nothing has changed in
+    between, so they are simply put in front of its samples.
+    """
+
+    def __init__(self, state: State, lead: tuple[int, ...], inputs: Array, labels: Array) -> None:
+        n, size = inputs.shape[-1], state.batchSize
+        ends = [i for i in range(1, n + 1) if size and math.fmod(i, size) == 0]
+        works: dict[int, Work] = {}
+
+        def batch(chosen: Sequence[int]) -> Batch:
+            if len(chosen) not in works:
+                works[len(chosen)] = Work(state.sizes, lead, len(chosen))
+            return Batch(
+                np.ascontiguousarray(inputs[..., chosen]),
+                np.ascontiguousarray(labels[..., chosen]),
+                works[len(chosen)],
+            )
+
+        self.first = [batch(range(a, b)) for a, b in zip([0, *ends], ends, strict=False)]  # of the first epoch
+        self.later = self.first
+        if ends and ends[-1] < n:
+            self.later = [batch([*range(ends[-1], n), *range(ends[0])]), *self.first[1:]]

@@ -1,0 +1,189 @@
+"""The points of a run: drawn as the page draws them, or one's own; then shuffled and split.
+
+A point is (x, y, label). The formulas, down to the order of their operations, are those of the page.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mnist_mlp.errors import UserError
+from mnist_mlp.lab.playground import fdlibm
+from mnist_mlp.lab.playground.state import State
+from mnist_mlp.lab.playground.stream import Stream
+
+Point = tuple[float, float, float]
+CLASSIFICATION, REGRESSION = 500, 1200  # points of a data set
+BUMPS = ((-4, 2.5, 1), (0, 2.5, -1), (4, 2.5, 1), (-4, -2.5, -1), (0, -2.5, 1), (4, -2.5, -1))  # x, y, sign
+LARGEST = 100_000  # points of one's own
+EXAMPLE = "a line is x,y,label, such as 0.5,-1.2,1"
+
+
+def split_points(state: State, stream: Stream, own: Sequence[Point] | None = None) -> tuple[list[Point], list[Point]]:
+    """The training and the test points. `own` take the place of the drawn ones and draw nothing from the stream."""
+    points = draw(state, stream) if own is None else list(own)
+    for count in range(len(points), 0, -1):
+        k = math.floor(stream.random() * count)
+        points[count - 1], points[k] = points[k], points[count - 1]
+    train = math.floor(len(points) * state.percTrainData / 100)
+    return points[:train], points[train:]
+
+
+def draw(state: State, stream: Stream) -> list[Point]:
+    """The data set of a state: 500 points with labels ±1 for classification, 1,200 for regression."""
+    name = state.dataset if state.problem == "classification" else state.regDataset
+    return DRAW[name](stream, state.noise / 100)
+
+
+def gauss(stream: Stream, noise: float) -> list[Point]:
+    """Two normal distributions of equal variance, 0.5 + 7·noise, around (2, 2) and (−2, −2)."""
+    spread = math.sqrt(mixed(0.5, 4, noise / 0.5))
+
+    def normal(mean: float) -> float:
+        square = 2.0
+        while square > 1:  # Marsaglia's polar method, which the page uses for one number at a time
+            a = 2 * stream.random() - 1
+            b = 2 * stream.random() - 1
+            square = a * a + b * b
+        return mean + spread * (math.sqrt(-2 * fdlibm.log(square) / square) * a)
+
+    return [(normal(2 * label), normal(2 * label), label) for label in (1, -1) for _ in range(CLASSIFICATION // 2)]
+
+
+def circle(stream: Stream, noise: float) -> list[Point]:
+    """A disc within a ring. Noise moves the place at which the label is read, not the point."""
+    points = []
+    for low, high in ((0.0, 2.5), (5 * 0.7, 5.0)):
+        for _ in range(CLASSIFICATION // 2):
+            radius, angle = stream.uniform(low, high), stream.uniform(0, 2 * math.pi)
+            x, y = radius * fdlibm.sin(angle), radius * fdlibm.cos(angle)
+            dx, dy = stream.uniform(-5, 5) * noise, stream.uniform(-5, 5) * noise
+            points.append((x, y, 1.0 if distance(x + dx, y + dy) < 2.5 else -1.0))
+    return points
+
+
+def xor(stream: Stream, noise: float) -> list[Point]:
+    """Four squares 0.6 apart, with equal labels where they touch by a corner."""
+
+    def padded() -> float:
+        value = stream.uniform(-5, 5)
+        return value + (0.3 if value > 0 else -0.3)
+
+    points = []
+    for _ in range(CLASSIFICATION):
+        x, y = padded(), padded()
+        dx, dy = stream.uniform(-5, 5) * noise, stream.uniform(-5, 5) * noise
+        points.append((x, y, 1.0 if (x + dx) * (y + dy) >= 0 else -1.0))
+    return points
+
+
+def spiral(stream: Stream, noise: float) -> list[Point]:
+    """Two arms of 1¾ turns. Noise moves the points."""
+    points, n = [], CLASSIFICATION // 2
+    for start, label in ((0.0, 1.0), (math.pi, -1.0)):
+        for i in range(n):
+            radius, angle = i / n * 5, 1.75 * i / n * 2 * math.pi + start
+            x = radius * fdlibm.sin(angle) + stream.uniform(-1, 1) * noise
+            y = radius * fdlibm.cos(angle) + stream.uniform(-1, 1) * noise
+            points.append((x, y, label))
+    return points
+
+
+def plane(x: float, y: float) -> float:
+    """(x + y) / 10."""
+    return mixed(-1, 1, (x + y + 10) / 20)
+
+
+def bumps(x: float, y: float) -> float:
+    """Six cones of radius 2 and height ±1; where they meet, the first of the highest counts."""
+    label = 0.0
+    for x0, y0, sign in BUMPS:
+        height = sign * (1 - max(0.0, min(1.0, distance(x - x0, y - y0) / 2)))
+        if abs(height) > abs(label):
+            label = height
+    return label
+
+
+def regression(label: Callable[[float, float], float]) -> Callable[[Stream, float], list[Point]]:
+    """Points all over the square, with a function's value. Noise moves the place at which the value is read."""
+
+    def data_set(stream: Stream, noise: float) -> list[Point]:
+        points = []
+        for _ in range(REGRESSION):
+            x, y = stream.uniform(-6, 6), stream.uniform(-6, 6)
+            dx, dy = stream.uniform(-6, 6) * noise, stream.uniform(-6, 6) * noise
+            points.append((x, y, label(x + dx, y + dy)))
+        return points
+
+    return data_set
+
+
+DRAW: dict[str, Callable[[Stream, float], list[Point]]] = {
+    **{"gauss": gauss, "circle": circle, "xor": xor, "spiral": spiral},
+    **{"reg-plane": regression(plane), "reg-gauss": regression(bumps)},
+}
+
+
+def mixed(a: float, b: float, t: float) -> float:
+    """From a (t = 0) to b (t = 1) on a line, rounded as the page's scales round."""
+    return a * (1 - t) + b * t
+
+
+def distance(dx: float, dy: float) -> float:
+    return math.sqrt(dx * dx + dy * dy)
+
+
+def read_csv(path: Path, problem: str) -> list[Point]:
+    """One's own points: lines x,y,label, below a header or not; labels −1 and 1, or 0 and 1, or any for regression.
+
+    Raises `UserError` with the number of the first line that is not such.
+    """
+    rows: list[tuple[int, Point]] = []
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            for row in reader:
+                if any(cell.strip() for cell in row):
+                    rows.append((reader.line_num, point_of(path, reader.line_num, row)))
+                if rows and math.isnan(rows[-1][1][0]):
+                    rows.pop()  # the header
+                if len(rows) > LARGEST:
+                    raise UserError(f"{path}: expected at most {LARGEST:,} points, received more; leave some out")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: expected a CSV file in UTF-8, received {error}; {EXAMPLE}") from None
+    except OSError as error:
+        raise UserError(f"{path}: expected a CSV file, received: {error.strerror}; name another one") from None
+    if not rows:
+        raise UserError(f"{path}: expected points, received none; {EXAMPLE}")
+    points = [point for _, point in rows]
+    return points if problem == "regression" else with_signs(path, rows)
+
+
+def point_of(path: Path, line: int, row: Sequence[str]) -> Point:
+    """One line's point; nan for a header."""
+    try:
+        x, y, label = (float(cell) for cell in row)
+    except ValueError:
+        if line == 1 and [cell.strip().lower() for cell in row] == ["x", "y", "label"]:
+            return math.nan, math.nan, math.nan
+        shown = ",".join(row)[:60]
+        raise UserError(f"{path}: line {line}: expected x,y,label, received {shown!r}; {EXAMPLE}") from None
+    if not all(map(math.isfinite, (x, y, label))):
+        raise UserError(f"{path}: line {line}: expected finite numbers, received {','.join(row)[:60]!r}; {EXAMPLE}")
+    return x, y, label
+
+
+def with_signs(path: Path | str, rows: Sequence[tuple[int, Point]]) -> list[Point]:
+    """Points with labels ±1, where they are −1 and 1, or 0 and 1."""
+    found = {label for _, (_, _, label) in rows}
+    negative = -1.0 if -1.0 in found else 0.0
+    for line, (_, _, label) in rows:
+        if label not in (negative, 1.0):
+            raise UserError(
+                f"{path}: line {line}: expected the labels -1 and 1, or 0 and 1, received {label:g}; "
+                f"for labels that are values type problem=regression in the state"
+            )
+    return [(x, y, 1.0 if label == 1 else -1.0) for _, (x, y, label) in rows]

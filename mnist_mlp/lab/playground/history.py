@@ -66,7 +66,7 @@ class History:
         return layers_of(np.array(self.parameters if parameters is None else parameters, float), self.state.sizes)
 
     def activations(self, xy: Any, parameters: Sequence[float] | None = None) -> list[Array]:
-        """The value of each node at points xy, float64 [n, 2]: arrays [nodes, n], first the features, last the output."""
+        """The values of the nodes at xy, float64 [n, 2]: arrays [nodes, n], first the features, last the output."""
         xy = np.asarray(xy, float).reshape(-1, 2)
         values = [rows_of(self.state, xy[:, 0], xy[:, 1])]
         with np.errstate(all="ignore"):
@@ -201,7 +201,9 @@ def accuracy(state: State, outputs: Array, labels: Array, n_train: int) -> dict[
 def check_amount(epochs: Any, seeds: int) -> None:
     """Raises `UserError` for more epochs than can be recorded."""
     if isinstance(epochs, bool) or not isinstance(epochs, int) or not 0 <= epochs <= EPOCHS:
-        raise UserError(f"--epochs: expected a whole number from 0 to {EPOCHS:,}, received {epochs!r}; type --epochs=100")
+        raise UserError(
+            f"--epochs: expected a whole number from 0 to {EPOCHS:,}, received {epochs!r}; type --epochs=100"
+        )
     if (1 + epochs) * seeds > RECORDS:
         raise UserError(
             f"--epochs={epochs} --seeds={seeds}: expected at most {RECORDS:,} epochs in all, received "

@@ -50,7 +50,8 @@ def rows_of(state: State, x: Array, y: Array, sine: Callable[[Array], Array] = n
 
 def with_ones(values: Array) -> Array:
     """[…, n, m] with a first row of ones, which the bias is multiplied by: […, 1 + n, m]."""
-    return np.concatenate([np.ones_like(values[..., :1, :], shape=(*values.shape[:-2], 1, values.shape[-1])), values], -2)
+    *lead, _, m = values.shape
+    return np.concatenate([np.ones((*lead, 1, m)), values], axis=-2)
 
 
 def layers_of(parameters: Array, sizes: Sequence[int]) -> list[Array]:

@@ -120,7 +120,7 @@ class State:
 
     def to_url(self) -> str:
         """The address under which the page shows this state, as far as its menus go."""
-        pairs = [f"{field.name}={as_text(getattr(self, field.name))}" for field in dataclasses.fields(self)[:-2]]
+        pairs = [f"{name}={as_text(getattr(self, name))}" for name in FIELDS if name != "tutorial" or self.tutorial]
         return f"{PAGE}#{'&'.join([*pairs, *(f'{name}{SUFFIX}=true' for name in self.hidden)])}"
 
     @property
@@ -204,7 +204,7 @@ def read_text(fields: dict[str, Any], notes: list[str], name: str, value: str) -
 
 def read_shape(fields: dict[str, Any], notes: list[str], name: str, value: str | None) -> None:
     if value is None:
-        raise UserError("networkShape: expected = behind it; type networkShape=4,2, or networkShape= for no hidden layer")
+        raise UserError("networkShape: expected =; type networkShape=4,2, or networkShape= for no hidden layer")
     sizes = value.split(",") if value.strip() else []
     fields[name] = tuple(number(name, size) if size.strip() else 0 for size in sizes)
 

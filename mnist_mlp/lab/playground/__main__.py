@@ -1,0 +1,194 @@
+"""Runs a TensorFlow Playground URL without a browser: the same data, weights, updates and losses as the page's.
+
+python -m mnist_mlp.lab.playground 'https://playground.tensorflow.org/#activation=relu&dataset=xor&seed=0.5'
+python -m mnist_mlp.lab.playground 'dataset=spiral&networkShape=8,8' --epochs=500 --seeds=10 --figure=spiral.png
+python -m mnist_mlp.lab.playground --sweep activation=relu,tanh networkShape=4,8x2 --seeds=5
+python -m mnist_mlp.lab.playground --exercise=7
+"""
+
+from __future__ import annotations
+
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mnist_mlp import atomic, command
+from mnist_mlp.errors import UserError
+from mnist_mlp.lab.playground import history, points, report, sweep
+from mnist_mlp.lab.playground.history import EPOCHS
+from mnist_mlp.lab.playground.state import State
+from mnist_mlp.options import check, option, path_of
+
+WITHOUT_EXERCISE = ("state", "epochs", "csv", "data", "sweep")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags of this program."""
+
+    state: str = option("", "a Playground URL, or what stands behind its #, in quotes", word=True)
+    epochs: int | None = option(None, "passes over the training data; not given: 100", kind=int, low=0, high=EPOCHS)
+    seeds: int | None = option(
+        None, "runs: the first with the state's seed, the others with seed-2, seed-3, …", kind=int, low=1, high=1000
+    )
+    json: bool = option(False, "print one JSON object instead of the report")
+    csv: str = option("", "file for the points: split,x,y,label,output; with --sweep for the table")
+    figure: str = option("", "file for the picture: .png, .svg or .pdf")
+    data: str = option("", "your own points instead of the state's: a CSV file of x,y,label")
+    sweep: tuple[str, ...] = option(
+        (), "all combinations of settings: activation=relu,tanh networkShape=4,8x2", kind=tuple
+    )
+    exercise: int | None = option(
+        None, "one of the lecture's exercises, with question and answer", kind=int, low=1, high=10
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.exercise is not None:
+            for name in WITHOUT_EXERCISE:
+                if getattr(self, name) not in ("", (), None):
+                    flag = "a state" if name == "state" else f"--{name}"
+                    raise UserError(f"expected --exercise or {flag}, received both; leave one of them out")
+        if self.sweep and self.figure:
+            raise UserError("expected --sweep or --figure, received both; draw one state at a time")
+
+
+def main(argv: Sequence[str]) -> None:
+    options = command.parse(Options, argv, program="lab.playground", about=__doc__)
+    figure = figure_file(options) if options.figure else None
+    table = csv_file(options) if options.csv else None
+    if options.exercise is not None:
+        return run_exercise(options, options.exercise, figure)
+
+    state = State.from_url(options.state)
+    for note in state.notes:
+        tell(note)
+    own = points.read_csv(path_of("data", options.data), state.problem) if options.data else None
+    if options.sweep:
+        return run_sweep(options, state, own, table)
+
+    epochs = epochs_of(options)
+    show = Progress(epochs)
+    histories = history.run_seeds(state, epochs, seeds_of(options, state), points=own, progress=show)
+    show.end()
+    for note in report.warnings(histories):
+        tell(note)
+    if table:
+        atomic.write_text(table, report.points_csv(histories[0]))
+    if figure:
+        from mnist_mlp.lab.playground import picture
+
+        picture.draw(histories[0], figure, others=histories[1:])
+    if options.json:
+        first = histories[0].to_dict()
+        more: dict[str, Any] = {"runs": [each.to_dict() for each in histories]} if len(histories) > 1 else {}
+        print_json({**first, **more})
+        return
+    print(report.text(histories, data=options.data))
+    print(f"picture   {options.figure or 'add --figure=playground.png'}")
+    if table:
+        print(f"points    {options.csv}")
+
+
+def run_exercise(options: Options, number: int, figure: Path | None) -> None:
+    from mnist_mlp.lab.playground import exercises
+
+    seeds = exercises.SEEDS if options.seeds is None else options.seeds
+    say = (lambda line: None) if options.json else (lambda line: print(line, flush=True))
+    answer = exercises.run(number, seeds=seeds, say=say, figure=figure)
+    if options.json:
+        print_json({"exercise": answer})
+    elif not figure:
+        print(f"\npicture   add --figure=exercise{number}.png")
+
+
+def run_sweep(options: Options, state: State, own: Sequence[points.Point] | None, table: Path | None) -> None:
+    """Without a seed in the state all combinations share the one that was drawn."""
+    chosen = sweep.combinations(state, options.sweep)
+    epochs = epochs_of(options)
+    show = Progress(epochs)
+    runs = sweep.run(chosen, epochs, lambda each: seeds_of(options, each), own, show.at)
+    rows = list(runs)
+    show.end()
+    for row in rows:
+        if not all(each.finite for each in row.histories):
+            tell(f"{' '.join(f'{k}={v}' for k, v in row.settings.items())}: training left the range of numbers")
+    if table:
+        atomic.write_text(table, sweep.as_csv(rows))
+    if options.json:
+        print_json({"url": state.to_url(), "seed": state.seed, "epochs": epochs, "sweep": sweep.as_json(rows)})
+        return
+    seeds = options.seeds or 1
+    print(f"{len(rows)} combinations, {epochs:,} epochs, {seeds} seed{'s: median [min..max]' if seeds > 1 else ''}\n")
+    print(sweep.table(rows))
+    print(f"\npage      {state.to_url()}")
+
+
+def epochs_of(options: Options) -> int:
+    return 100 if options.epochs is None else options.epochs
+
+
+def seeds_of(options: Options, state: State) -> list[str]:
+    """The state's own seed, then seeds made of it."""
+    return [state.seed, *(f"{state.seed}-{k}" for k in range(2, (options.seeds or 1) + 1))]
+
+
+def csv_file(options: Options) -> Path:
+    """Where the table goes. Raises `UserError` for a place that cannot be."""
+    path, flag = path_of("csv", options.csv).resolve(), f"--csv={options.csv}"
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
+    if options.data and path.exists() and path.samefile(path_of("data", options.data)):
+        raise UserError(f"{flag}: expected another file than --data, received the same; name another one")
+    return path
+
+
+def figure_file(options: Options) -> Path:
+    """Where the picture goes; whether it can be drawn is said before the work that it shows is begun."""
+    from mnist_mlp import figures
+
+    path = path_of("figure", options.figure)
+    figures.check("--figure", path)
+    return path
+
+
+def print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(history.json_ready(values), allow_nan=False))
+
+
+def tell(note: str) -> None:
+    print(f"note: {note}", file=sys.stderr)
+
+
+class Progress:
+    """The epoch that training is at, on a terminal, now and then."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.last, self.shown = epochs, time.monotonic(), False
+        self.wanted = sys.stderr.isatty()
+
+    def __call__(self, epoch: int) -> None:
+        self.at("", epoch)
+
+    def at(self, place: str, epoch: int) -> None:
+        now = time.monotonic()
+        if self.wanted and now - self.last > 0.5:
+            self.last, self.shown = now, True
+            print(f"\r{place}epoch {epoch:,} of {self.epochs:,}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self.shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,127 @@
+"""What a run is told in: a page of text, a table of points."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mnist_mlp.lab.playground.history import History
+from mnist_mlp.lab.playground.state import State, as_text, parameter_count
+from mnist_mlp.lab.playground.sweep import shown_spread
+
+SMALL = 60  # weights and biases that are still printed
+EPOCHS = (0, 1, 10, 100, 1000, 10_000, 100_000)  # shown, and the last one
+LABELS = {"xSquared": "x²", "ySquared": "y²", "xTimesY": "x·y", "sinX": "sin x", "sinY": "sin y"}
+
+
+def text(histories: Sequence[History], *, data: str = "") -> str:
+    """The report on the runs of one or several seeds. `data`: the file of the points, where they are one's own."""
+    history = histories[0]
+    lines = [
+        f"state     {settings(history.state)}",
+        f"seed      {', '.join(repr(each.state.seed) for each in histories[:10])}"
+        f"{f' and {len(histories) - 10} more' if len(histories) > 10 else ''}",
+        f"data      {data_line(history, data)}",
+        f"network   {arithmetic(history.state)}",
+        "",
+        *losses(histories),
+        "",
+    ]
+    if history.accuracy:
+        shares = {part: [h.accuracy[part] for h in histories if h.accuracy] for part in history.accuracy}
+        lines.append(f"accuracy  {', '.join(f'{part} {shown_spread(values)}' for part, values in shares.items())}")
+    if history.state.regularization == "L1":
+        lines.append(f"dead      {shown_spread([h.dead_weights for h in histories], 0)} weights set to 0 by L1")
+    if len(history.parameters) <= SMALL:
+        lines += ["weights   of the first seed" if len(histories) > 1 else "weights", *weights(history)]
+    lines += ["", f"page      {history.state.to_url()}"]
+    return "\n".join(lines)
+
+
+def settings(state: State) -> str:
+    """The choices that shape training, in one line."""
+    penalty = "" if state.regularization == "none" else f", {state.regularization} at rate {state.regularizationRate:g}"
+    zero = ", all weights 0 at the start" if state.initZero else ""
+    return f"{state.activation}, learning rate {state.learningRate:g}, batch {state.batchSize:g}{penalty}{zero}"
+
+
+def data_line(history: History, data: str) -> str:
+    """Where the points are from, and how many there are on each side."""
+    state = history.state
+    name = state.dataset if state.problem == "classification" else state.regDataset
+    source = data or f"{name}, noise {state.noise:g}"
+    sides = f"{len(history.train_points):,} to train on, {len(history.test_points):,} to test on"
+    return f"{source}, {state.problem}: {sides}"
+
+
+def arithmetic(state: State) -> str:
+    """The network's layers, and how its weights and biases add up."""
+    inputs = ", ".join(LABELS.get(name, name) for name in state.features) or "no inputs"
+    terms = [f"{1 + a}·{b}" for a, b in zip(state.sizes, state.sizes[1:], strict=False)]
+    count = parameter_count(state.sizes)
+    hidden = " → ".join(map(str, state.networkShape))
+    return (
+        f"{inputs} → {f'{hidden} → ' if hidden else ''}1 output; "
+        f"{' + '.join(terms) if len(terms) <= 8 else 'in all'} = {count:,} weights and biases"
+    )
+
+
+def losses(histories: Sequence[History]) -> list[str]:
+    """The losses at some epochs, the last among them, in columns."""
+    last = histories[0].epochs
+    shown = [*(epoch for epoch in EPOCHS if epoch < last), last]
+    rows = [["epoch", "train loss", "test loss"]]
+    for epoch in shown:
+        rows.append([f"{epoch:,}", *(shown_spread([h.losses[epoch][p] for h in histories]) for p in ("train", "test"))])
+    width = max(len(row[1]) for row in rows)
+    return [f"{epoch:>9} {train:>{width}}   {test}" for epoch, train, test in rows]
+
+
+def weights(history: History) -> list[str]:
+    """Each node's bias and weights."""
+    lines = []
+    for number, layer in enumerate(history.layers(), start=1):
+        last = number == len(history.state.sizes) - 1
+        for node, row in enumerate(layer, start=1):
+            name = "output" if last else f"{number}.{node}"
+            lines.append(f"  {name:>7}  bias {row[0]:+.4f}  {' '.join(f'{w:+.4f}' for w in row[1:])}".rstrip())
+    return lines
+
+
+def points_csv(history: History) -> str:
+    """Lines split,x,y,label,output: each point and what the trained network answers."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["split", "x", "y", "label", "output"])
+    for split, points in (("train", history.train_points), ("test", history.test_points)):
+        array: Any = np.array(points, float).reshape(-1, 3)
+        outputs = history.activations(array[:, :2])[-1][0]
+        for (x, y, label), output in zip(points, outputs.tolist(), strict=True):
+            writer.writerow([split, x, y, f"{label:.0f}" if label in (-1, 1) else label, output])
+    return lines.getvalue()
+
+
+def warnings(histories: Sequence[History]) -> list[str]:
+    """What a reader might take for a fault of this program, and is what the page does."""
+    history, notes = histories[0], []
+    state = history.state
+    n = len(history.train_points)
+    if not n or not history.test_points:
+        notes.append(f"percTrainData={as_text(state.percTrainData)} leaves no points on one side; its loss is nan")
+    elif history.epochs and history.parameters == history.initial_parameters:
+        notes.append(
+            f"no update was made: a batch of {as_text(state.batchSize)} is never full with {n:,} training points"
+            if not state.batchSize or abs(state.batchSize) > n
+            else "training changed nothing: every gradient was 0"
+        )
+    lost = [each.state.seed for each in histories if not each.finite]
+    if lost:
+        notes.append(
+            f"training left the range of numbers, as on the page (nan or inf; null in JSON), with seed {', '.join(lost)}; "
+            f"try a smaller learningRate than {state.learningRate:g}"
+        )
+    return notes

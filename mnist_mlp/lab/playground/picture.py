@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 NEGATIVE, ZERO, POSITIVE = "#f59322", "#e8eaeb", "#0877bd"  # −1, 0, +1; linear between them, clamped outside
 TRAIN, TEST, QUIET = "#777777", "#000000", "#8a8f93"  # the two curves; small print
 EDGE, CELLS = 6.0, 100  # a map shows [−6, 6]² by 100 × 100 values
+MOST_NEURONS = 64  # of a layer that are drawn; the page has eight
 DIGITS = 3  # of a loss, as the page shows it
 
 
-def colours(values: np.ndarray) -> np.ndarray:
+def colours(values: np.ndarray | float) -> np.ndarray:
     """Red, green and blue, float64 [..., 3] from 0 to 1, of values; white where a value is nan."""
     anchors = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in (NEGATIVE, ZERO, POSITIVE)])
     values = np.asarray(values, float)
@@ -33,16 +34,18 @@ def colours(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values)[..., None], 1.0, mixed)
 
 
-def maps(history: History, parameters: Sequence[float] | None = None) -> list[np.ndarray]:
+def maps(history: History) -> list[np.ndarray]:
     """What features, hidden layers and output give on the plane: float64 [units, 100, 100] each, y upward.
 
-    With the page's `discretize` they are −1 and +1 only.
+    With the page's `discretize` they are −1 and +1 only. Of a layer's neurons the first `MOST_NEURONS`.
     """
     across = np.linspace(-EDGE, EDGE, CELLS)
-    x, y = np.meshgrid(across, across)
-    with np.errstate(all="ignore"):  # a network that diverged gives inf and nan
-        layers = history.activations(np.column_stack([x.ravel(), y.ravel()]), parameters)
-    values = [layer.reshape(-1, CELLS, CELLS) for layer in layers]
+    parts: list[list[np.ndarray]] = []
+    for rows in np.split(across, 10):  # one tenth at a time: a layer may have thousands of neurons
+        x, y = np.meshgrid(across, rows)
+        layers = history.activations(np.column_stack([x.ravel(), y.ravel()]))
+        parts.append([layer[:MOST_NEURONS].reshape(-1, len(rows), CELLS) for layer in layers])
+    values = [np.concatenate(layer, axis=1) for layer in zip(*parts, strict=True)]
     if history.state.discretize:
         return [np.where(np.isnan(each), each, np.where(each >= 0, 1.0, -1.0)) for each in values]
     return values
@@ -151,13 +154,18 @@ def loss_words(page: Axes, left: float, right: float, top: float, history: Histo
     for row, (part, name, colour) in enumerate((("test", "Test loss", TEST), ("train", "Training loss", TRAIN))):
         y = top + 15 * row
         page.text(left, y, name, fontsize=9, color=colour, va="baseline")
-        page.text(left + 70, y, f"{last[part]:.{DIGITS}f}", fontsize=11.5, color=colour, va="baseline")
-        if history.state.problem == "classification":
+        page.text(left + 70, y, shown_loss(last[part]), fontsize=11.5, color=colour, va="baseline")
+        if history.accuracy and np.isfinite(history.accuracy[part]):
             right_side = f"{100 * history.accuracy[part]:.1f}% right"
             page.text(right, y, right_side, fontsize=9, color=colour, va="baseline", ha="right")
     if others:
         words = f"faint: {others} other seed{'s' * (others > 1)}"
         page.text(right, top + 30, words, fontsize=7, color=QUIET, va="baseline", ha="right")
+
+
+def shown_loss(value: float) -> str:
+    """A loss with the page's three digits; a run that diverged may have a large one, or none."""
+    return f"{value:.{DIGITS}f}" if abs(value) < 1e4 else f"{value:.2e}" if np.isfinite(value) else "no number"
 
 
 def legend(page: Axes, left: float, top: float, width: float, history: History) -> None:

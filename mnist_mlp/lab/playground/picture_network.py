@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_mlp.lab.playground.history import History
-from mnist_mlp.lab.playground.picture import QUIET, colours
+from mnist_mlp.lab.playground.picture import MOST_NEURONS, QUIET, colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,7 @@ LABELS = {
 }
 NODE, PITCH = 30.0, 50.0  # a neuron's edge, and the distance of two neurons, as on the page
 TALLEST = 900.0  # to which a layer of many neurons is shrunk
+WIDEST = 1800.0  # and many layers
 MOST_LINKS = 128  # between two layers: more would cover each other, so only the heaviest are drawn
 
 
@@ -43,10 +44,14 @@ class Layout:
     @staticmethod
     def of(history: History) -> Layout:
         shape = history.state.networkShape
-        pitch = min(PITCH, TALLEST / max(shape, default=1))
+        drawn = [min(units, MOST_NEURONS) for units in shape]
+        pitch = min(PITCH, TALLEST / max(drawn, default=1))
         node = min(NODE, 0.8 * pitch)
         step = max(2.4 * node, 36 + node, min(125.0, 560 / (len(shape) + 1)))
-        tallest = max(len(LABELS) * PITCH, max(shape, default=0) * pitch, Layout.map_size + 150)
+        if step * len(shape) > WIDEST:
+            step = WIDEST / len(shape)
+            node = min(node, 0.6 * step)
+        tallest = max(len(LABELS) * PITCH, max(drawn, default=0) * pitch, Layout.map_size + 150)
         middle = 196 + tallest / 2
         first = Layout.margin + 84
 
@@ -55,7 +60,7 @@ class Layout:
 
         return Layout(
             features=dict(zip(LABELS, column(first, len(LABELS), PITCH), strict=True)),
-            hidden=tuple(column(first + step * (at + 1), count, pitch) for at, count in enumerate(shape)),
+            hidden=tuple(column(first + step * (at + 1), count, pitch) for at, count in enumerate(drawn)),
             node=node,
             map_left=first + step * max(len(shape), 0.6) + max(80.0, 0.8 * step),
             middle=middle,
@@ -93,10 +98,11 @@ def draw_network(page: Axes, place: Layout, history: History, values: list[np.nd
         starts = [(x + (place.node if at else NODE) / 2, y) for x, y in sources]
         targets = place.hidden[at] if at < len(place.hidden) else ((place.map_left + place.node / 2, place.middle),)
         ends = [(x - place.node / 2, y) for x, y in targets]
+        layer = layer[: len(ends), : 1 + len(starts)]
         left_out += draw_links(page, layer[:, 1:], starts, ends, place.scale, history.state.regularization == "L1")
     draw_features(page, place, dict(zip(history.state.features, values[0], strict=True)))
     for layer, images, centres in zip(layers, values[1:-1], place.hidden, strict=False):
-        for bias, image, centre in zip(layer[:, 0], images, centres, strict=True):
+        for bias, image, centre in zip(layer[: len(images), 0], images, centres, strict=True):
             draw_map(page, centre, place.node, image)
             draw_bias(page, (centre[0] - place.node / 2, centre[1] + place.node / 2), bias, 5 * place.scale)
     draw_bias(page, (place.map_left, place.map_top + place.map_size), layers[-1][0, 0], 7)
@@ -156,8 +162,17 @@ def draw_bias(page: Axes, corner: tuple[float, float], bias: float, edge: float)
     from matplotlib.patches import Rectangle
 
     x, y = corner
-    outline = {"edgecolor": "#9aa0a4", "linewidth": 0.4}
-    page.add_patch(Rectangle((x - edge - 2, y - edge), edge, edge, facecolor=colours(bias), zorder=3, **outline))
+    page.add_patch(
+        Rectangle(
+            (x - edge - 2, y - edge),
+            edge,
+            edge,
+            facecolor=tuple(colours(bias)),
+            zorder=3,
+            edgecolor="#9aa0a4",
+            linewidth=0.4,
+        )
+    )
 
 
 def draw_features(page: Axes, place: Layout, images: dict[str, np.ndarray]) -> None:
@@ -186,7 +201,10 @@ def draw_titles(page: Axes, place: Layout, history: History, left_out: int) -> N
     page.text(left, top, count, fontsize=10.5, color="#222")
     for size, centres in zip(shape, place.hidden, strict=True):
         x, y = centres[0]
-        page.text(x, y - place.node / 2 - 9, size, fontsize=7.5, color=QUIET, ha="center")
-    if left_out:
-        words = f"between two layers the {MOST_LINKS} heaviest links ({left_out:,} lighter ones are not drawn)"
-        page.text(left, place.height - 16, words, fontsize=7, color=QUIET)
+        page.text(x, y - place.node / 2 - 9, f"{size:,}", fontsize=7.5, color=QUIET, ha="center")
+    notes = [f"between two layers the {MOST_LINKS} heaviest links (not drawn: {left_out:,} lighter ones)"] * (
+        left_out > 0
+    )
+    if max(shape, default=0) > MOST_NEURONS:
+        notes.append(f"of each layer the first {MOST_NEURONS} neurons")
+    page.text(left, place.height - 16, "; ".join(notes), fontsize=7, color=QUIET)

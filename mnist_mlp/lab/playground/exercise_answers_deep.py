@@ -1,0 +1,140 @@
+"""The answers to the lecture's exercises 7 to 10: the spiral, activations, layers, and the settings of SGD.
+
+Each function takes the runs of its exercise by name (`exercises.EXERCISES` lists them) and yields claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mnist_mlp.lab.playground.exercise_measures import best_threshold, drop_after_plateau, largest_rise
+from mnist_mlp.lab.playground.exercise_parts import LECTURE_SPIRAL, Claim, Runs, final, points, spread
+from mnist_mlp.lab.playground.history import History
+
+
+def answer_7(runs: Runs) -> Iterator[Claim]:
+    """The size of the network, the shape of its loss curve, and the spread over seeds."""
+    sigmoid, tanh = runs["8 sigmoid"], runs["8 tanh"]
+    layers = sigmoid[0].layers()
+    (h, inputs), (o, hidden) = ((layer.shape[0], layer.shape[1] - 1) for layer in layers)
+    total = len(sigmoid[0].parameters)
+    yield Claim(
+        f"{inputs}·{h} + {hidden}·{o} = {inputs * h + hidden * o} weights and {h} + {o} = {h + o} biases: "
+        f"{total} = {inputs * h + hidden * o + h} + {o} parameters",
+        inputs * h + hidden * o + h + o == total,
+    )
+    for name, histories in (("sigmoid", sigmoid), ("tanh", tanh)):
+        seen = [drop for drop in map(drop_after_plateau, histories) if drop]
+        example = (
+            f": first from epoch {seen[0].plateau:,} for {seen[0].epochs:,} epochs {seen[0].slow:.4f} per 1000 epochs, "
+            f"at epoch {seen[0].drop:,} {seen[0].fast:.4f}"
+            if seen
+            else ""
+        )
+        yield Claim(
+            f"{name}: the train loss stands nearly still and later falls at least five times as fast for "
+            f"{len(seen)} of {len(histories)} seeds{example}",
+            2 * len(seen) > len(histories) if name == "sigmoid" else None,
+        )
+        rise = [largest_rise(history) for history in histories]
+        yield Claim(
+            f"{name}: seeds end at train losses of {spread(final(histories, 'train'))} and test losses of "
+            f"{spread(final(histories))}; on the way the train loss rises again by {spread(rise)}: what comes out "
+            "depends on the start",
+            bool(np.ptp(final(histories)) > 0.05) if len(histories) > 1 else None,
+        )
+    for epoch in (7000, 8000, 9000, 10_000):
+        yield from at_epoch(runs.get("8 sigmoid, longer", []), epoch)
+
+
+def at_epoch(histories: Sequence[History], epoch: int) -> Iterator[Claim]:
+    """Whether the lecture's losses lie within those of the seeds at a later epoch."""
+    if not histories:
+        return
+    losses = [[history.losses[epoch][part] for history in histories] for part in ("test", "train")]
+    inside = [min(ours) <= figure <= max(ours) for ours, figure in zip(losses, LECTURE_SPIRAL, strict=True)]
+    test, train = map(spread, losses)
+    shown = "/".join(f"{figure:.3f}" for figure in LECTURE_SPIRAL)
+    yield Claim(f"sigmoid, epoch {epoch:,}: test {test}, train {train}: the lecture's {shown} lies within", all(inside))
+
+
+def answer_8(runs: Runs) -> Iterator[Claim]:
+    """The role of the activation in six layers of eight."""
+    for name, histories in runs.items():
+        ends = f"train loss {spread(final(histories, 'train'))}, test loss {spread(final(histories))}"
+        trains = bool(np.median(final(histories, "train")) < 0.25)
+        if name in ("relu", "tanh"):
+            yield Claim(f"{name} trains: {ends}", trains)
+        else:
+            yield Claim(f"{name} does not train: {ends}", not trains)
+    history = runs["linear"][0]
+    w = history.layers()
+    slope, offset = np.eye(2), np.zeros(2)
+    for layer in w:
+        offset = layer[:, 0] + layer[:, 1:] @ offset
+        slope = layer[:, 1:] @ slope
+    xy, _ = points(history)
+    difference = float(np.abs(np.tanh(xy @ slope[0] + offset[0]) - history.activations(xy)[-1][0]).max())
+    yield Claim(
+        f"linear stays a linear model: {len(history.parameters)} parameters multiply out to 2 weights and a bias, "
+        f"w = ({slope[0, 0]:.3f}, {slope[0, 1]:.3f}), b = {offset[0]:.3f}, with the same output to {difference:.0e}",
+        difference < 1e-9,
+    )
+    xy, _ = points(runs["sigmoid"][0])
+    moves = [float(np.ptp(h.activations(xy)[-1][0])) for h in runs["sigmoid"]]
+    yield Claim(f"sigmoid gives the same output everywhere, to within {spread(moves, '.1e')}", max(moves) < 0.1)
+
+
+def layer_accuracies(histories: Sequence[History]) -> np.ndarray:
+    """The share of test points that the best single neuron of each layer decides, by one threshold set on the
+    training points: float64 [seeds, layers], features first and the output last."""
+    return np.array([best_threshold(history) for history in histories])
+
+
+def answer_9(runs: Runs) -> Iterator[Claim]:
+    """How much of the answer one neuron holds, layer by layer."""
+    for name, histories in runs.items():
+        table = layer_accuracies(histories)
+        names = ["features", *(f"layer {k}" for k in range(1, table.shape[1] - 1)), "output"]
+        shown = ", ".join(f"{n} {100 * m:.0f}%" for n, m in zip(names, np.median(table, axis=0), strict=True))
+        yield Claim(f"{name}: the best single neuron, by one threshold, is right for: {shown} of the test points")
+        early, late = np.median(table[:, 1]), np.median(table[:, -2])
+        yield Claim(
+            f"{name}: the first layer has straight edges ({100 * early:.0f}%), the last nearly the answer "
+            f"({100 * late:.0f}%, the output {100 * np.median(table[:, -1]):.0f}%)",
+            bool(late > early + 0.15),
+        )
+
+
+def answer_10(runs: Runs) -> Iterator[Claim]:
+    """Step size, batch, epochs, and the initial weights."""
+    usual = runs["step 0.03"]
+    ends = {name: final(histories, "train") for name, histories in runs.items()}
+    for name in ("step 0.0001", "step 0.03", "step 10"):
+        yield Claim(f"{name}: train loss {spread(ends[name])}, test loss {spread(final(runs[name]))}")
+    best = float(np.median(ends["step 0.03"]))
+    yield Claim("too small: hardly begun after as many epochs", bool(np.median(ends["step 0.0001"]) > 2 * best))
+    yield Claim("too large: no better, or worse, than before training", bool(np.median(ends["step 10"]) > 0.4))
+    for name in ("batch 1", "batch 30"):
+        yield Claim(f"{name}: train loss {spread(ends[name])} (batch 10: {spread(ends['step 0.03'])})")
+    yield Claim("a larger batch takes fewer steps an epoch and gets less far", bool(np.median(ends["batch 30"]) > best))
+    curves = np.array([[row["train"] for row in history.losses] for history in usual])
+    at = [epoch for epoch in (10, 30, 100, 300) if epoch < curves.shape[1]]
+    shown = ", ".join(f"{epoch}: {np.median(curves[:, epoch]):.3f}" for epoch in at)
+    yield Claim(
+        f"epochs (step 0.03, median train loss): {shown}", bool((np.diff(np.median(curves, axis=0)[at]) < 0).all())
+    )
+    for activation in ("tanh", "relu", "linear"):
+        values = ends[f"zero, {activation}"]
+        yield Claim(f"all zero, {activation}: stays at {spread(values)}", bool(np.abs(values - 0.5).max() < 0.005))
+    sigmoid = runs["zero, sigmoid"]
+    units = [history.layers()[0] for history in sigmoid]  # [4, bias and 2 weights]
+    apart = max(float(np.ptp(layer, axis=0).max()) for layer in units)
+    moved = min(float(np.abs(layer).max()) for layer in units)
+    yield Claim(
+        f"all zero, sigmoid: trains (weights up to {moved:.2f}), train loss {spread(ends['zero, sigmoid'])}, but all "
+        f"four neurons stay the same (largest difference {apart:.0e}, rounding): one neuron, four times",
+        apart < 1e-3 and moved > 0.1,
+    )

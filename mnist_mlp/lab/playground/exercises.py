@@ -1,0 +1,265 @@
+"""The lecture's ten exercises on the Playground: each question, what is run, the measured answer, the figure.
+
+`run(7)` answers the seventh. Where a claim has figures to judge it by, ✓ or ✗ is computed from them. What is documented
+beside a figure is the median [smallest..largest] of ten seeds, and the lecture's own single run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mnist_mlp.errors import UserError
+from mnist_mlp.lab.playground import exercise_answers as answers
+from mnist_mlp.lab.playground import exercise_answers_deep as deep
+from mnist_mlp.lab.playground import exercise_figures, history
+from mnist_mlp.lab.playground.exercise_parts import (
+    ENOUGH_SEEDS,
+    LECTURE_SPIRAL,
+    Claim,
+    Exercise,
+    Measured,
+    Runs,
+    Trial,
+    documented,
+    final,
+    spread,
+)
+from mnist_mlp.lab.playground.history import History
+from mnist_mlp.lab.playground.points import Point, split_points
+from mnist_mlp.lab.playground.state import FEATURES, State
+from mnist_mlp.lab.playground.stream import Stream
+
+SEEDS = 3  # enough to see what varies, in seconds; ten for the full comparison
+DEEP = (8,) * 6
+
+
+def page(dataset: str, noise: int = 0, shape: tuple[int, ...] = (), activation: str = "tanh", **rest: Any) -> State:
+    """A state of the page: by default one neuron on x and y, step 0.03, batch 10, half of the points for training."""
+    return State(dataset=dataset, noise=noise, networkShape=shape, activation=activation, seed="0", **rest)
+
+
+SQUARES: dict[str, Any] = {"xSquared": True, "ySquared": True}
+ALL: dict[str, Any] = dict.fromkeys(FEATURES, True)
+EXERCISES = {
+    1: Exercise(
+        "Features and colours",
+        "What do the small pictures under “features” show, and what do orange and blue mean? Which data could be told "
+        "apart by the colour of one feature alone?",
+        [Trial(name, page(name, **ALL)) for name in ("gauss", "xor", "circle", "spiral")],
+        answers.answer_1,
+        figure=exercise_figures.features_and_data,
+    ),
+    2: Exercise(
+        "One neuron, by hand",
+        "gauss, no hidden layer: which model is this, how many weights does it have? Choose them by hand.",
+        [Trial("gauss", page("gauss"))],
+        answers.answer_2,
+        panels=exercise_figures.by_hand,
+    ),
+    3: Exercise(
+        "One neuron, fitted",
+        "Fit the weights instead. Which algorithm does that, what does the loss do, and what does another run give?",
+        [Trial("gauss", page("gauss"), 815, test=Measured(0, 0, 0.001), train=Measured(0), lecture=(0, 0))],
+        answers.answer_3,
+    ),
+    4: Exercise(
+        "Noise",
+        "gauss with noise 15, which no line separates: run it several times for 1000 epochs and compare the weights.",
+        [
+            Trial("restarts", page("gauss", 15), 1000, same_data=True),
+            Trial("new data", page("gauss", 15), 1000, test=Measured(0.024, 0.003, 0.033), train=Measured(0.019)),
+        ],
+        answers.answer_4,
+        panels=exercise_figures.each_seed("restarts"),
+    ),
+    5: Exercise(
+        "A circle",
+        "circle: what does logistic regression make of it? And with x² and y²?",
+        [
+            Trial(
+                "x and y",
+                page("circle", 15),
+                1500,
+                test=Measured(0.502, 0.495, 0.530),
+                train=Measured(0.499, 0.486, 0.510),
+                lecture=(0.505, 0.489),
+            ),
+            Trial("x, y, x² and y²", page("circle", 15, **SQUARES), 500),
+        ],
+        answers.answer_5,
+    ),
+    6: Exercise(
+        "Learned features",
+        "circle with x and y alone, and one hidden layer of one, three, four neurons: what do they learn? And after a "
+        "restart?",
+        [
+            *(Trial(f"{n} tanh", page("circle", 15, (n,)), 1000, same_data=True) for n in (1, 3, 4)),
+            Trial(
+                "4 sigmoid",
+                page("circle", 15, (4,), "sigmoid"),
+                21_000,
+                long=True,
+                test=Measured(0.057, 0.041, 0.087),
+                train=Measured(0.025),
+            ),
+        ],
+        answers.answer_6,
+        panels=exercise_figures.two_restarts("3 tanh", "4 tanh", first="1 tanh"),
+    ),
+    7: Exercise(
+        "A spiral",
+        "spiral with one hidden layer of eight: how many weights and biases are that? Watch the loss: where does it "
+        "stand still, where does it drop? Is training stable?",
+        [
+            Trial(
+                "8 sigmoid",
+                page("spiral", 15, (8,), "sigmoid"),
+                5080,
+                test=Measured(0.426, 0.319, 0.488),
+                train=Measured(0.329, 0.208, 0.453),
+                lecture=LECTURE_SPIRAL,
+            ),
+            Trial("8 tanh", page("spiral", 15, (8,), "tanh"), 5080, lecture=LECTURE_SPIRAL),
+            Trial("8 sigmoid, longer", page("spiral", 15, (8,), "sigmoid"), 10_000, long=True),
+        ],
+        deep.answer_7,
+    ),
+    8: Exercise(
+        "The role of the activation",
+        "spiral with six layers of eight: linear, sigmoid, ReLU, tanh. Which of them train, and why not the others?",
+        [
+            Trial("linear", page("spiral", 15, DEEP, "linear"), 859, test=Measured(0.477), train=Measured(0.469)),
+            Trial(
+                "sigmoid",
+                page("spiral", 15, DEEP, "sigmoid"),
+                859,
+                test=Measured(0.502, 0.5, 0.509),
+                train=Measured(0.5),
+            ),
+            Trial(
+                "relu",
+                page("spiral", 15, DEEP, "relu"),
+                859,
+                test=Measured(0.042, 0.020, 0.108),
+                train=Measured(0.011, 0, 0.032),
+                lecture=(0.028, 0.016),
+            ),
+            Trial(
+                "tanh",
+                page("spiral", 15, DEEP, "tanh"),
+                859,
+                test=Measured(0.156, 0.056, 0.431),
+                train=Measured(0.065, 0.010, 0.282),
+                lecture=(0.072, 0.014),
+            ),
+        ],
+        deep.answer_8,
+    ),
+    9: Exercise(
+        "Features, layer by layer",
+        "The same network: what do its neurons' maps look like, from the first layer to the last?",
+        [Trial(name, page("spiral", 15, DEEP, name), 859) for name in ("relu", "tanh")],
+        deep.answer_9,
+        figure=exercise_figures.layer_by_layer,
+    ),
+    10: Exercise(
+        "The settings of SGD",
+        "circle with four hidden neurons: what do the step size, the batch, the number of epochs and the initial "
+        "weights do? What if all weights start at 0?",
+        [
+            *(Trial(f"step {lr:g}", page("circle", 15, (4,), learningRate=lr), 300) for lr in (0.0001, 0.03, 10)),
+            *(Trial(f"batch {size}", page("circle", 15, (4,), batchSize=size), 300) for size in (1, 30)),
+            *(
+                Trial(f"zero, {name}", page("circle", 15, (4,), name, initZero=True), 1000)
+                for name in ("tanh", "relu", "linear", "sigmoid")
+            ),
+        ],
+        deep.answer_10,
+    ),
+}
+
+
+def run(
+    number: int, *, seeds: int = SEEDS, say: Callable[[str], object] = print, figure: Path | None = None
+) -> dict[str, Any]:
+    """Runs exercise `number`, says question, runs and answer line by line, and writes the figure.
+
+    Gives the same as a JSON object: number, title, question, runs (name, url, seeds, epochs, test, train: the final
+    losses by seed), claims (text, holds: true, false, or null where nothing is judged). Raises `UserError`.
+    """
+    if number not in EXERCISES:
+        raise UserError(
+            f"--exercise: expected a number from 1 to {max(EXERCISES)}, received {number}; type --exercise=7"
+        )
+    exercise = EXERCISES[number]
+    say(f"Exercise {number}: {exercise.title}\n\n{exercise.question}\n")
+    trials = [trial for trial in exercise.trials if not trial.long or seeds >= ENOUGH_SEEDS]
+    runs: dict[str, list[History]] = {}
+    for trial in trials:
+        runs[trial.name] = train(trial, [str(seed) for seed in range(seeds)])
+        say(line(trial, runs[trial.name]))
+    claims = list(claims_of(exercise, trials, runs))
+    say("")
+    for claim in claims:
+        say(f"{claim.mark} {claim.text}")
+    skipped = [trial.name for trial in exercise.trials if trial not in trials]
+    if skipped:
+        say(f"· not run: {', '.join(skipped)} (takes longer; --seeds={ENOUGH_SEEDS} runs it)")
+    if figure:
+        exercise_figures.draw(exercise, runs, figure)
+        say(f"\npicture   {figure}")
+    return {
+        "number": number,
+        "title": exercise.title,
+        "question": exercise.question,
+        "runs": [as_json(trial, runs[trial.name]) for trial in trials],
+        "claims": [dataclasses.asdict(claim) for claim in claims],
+    }
+
+
+def train(trial: Trial, seeds: Sequence[str]) -> list[History]:
+    """The trial's runs, one a seed; the first is the one that the trial's URL stands for."""
+    if not trial.same_data:
+        return history.run_seeds(trial.state, trial.epochs, seeds)
+    first = history.run(dataclasses.replace(trial.state, seed=seeds[0]), trial.epochs)
+    return [first, *(restart(first, seed) for seed in seeds[1:])]
+
+
+def restart(first: History, seed: str) -> History:
+    """What the page's restart button does: the same points in the same order, other initial weights.
+
+    A seed fixes the order, too. So the points are laid out such that the seed's shuffle puts them where they were.
+    """
+    state = dataclasses.replace(first.state, seed=seed)
+    wanted = [*first.train_points, *first.test_points]
+    places: list[Point] = [(float(place), 0.0, 0.0) for place in range(len(wanted))]
+    train_places, test_places = split_points(state, Stream(seed), places)
+    laid_out = list(wanted)
+    for point, (place, _, _) in zip(wanted, [*train_places, *test_places], strict=True):
+        laid_out[int(place)] = point
+    return history.run(state, first.epochs, points=laid_out)
+
+
+def claims_of(exercise: Exercise, trials: Sequence[Trial], runs: Runs) -> Iterator[Claim]:
+    """The answer, and then each trial against what is documented of it."""
+    yield from exercise.answer(runs)
+    for trial in trials:
+        yield from documented(trial, runs[trial.name])
+
+
+def line(trial: Trial, histories: Sequence[History]) -> str:
+    """A trial as it is told: its name, its losses, its address."""
+    kind = "restarts on the same points" if trial.same_data else "seeds"
+    losses = f"test {spread(final(histories))}, train {spread(final(histories, 'train'))}"
+    return f"{trial.name}: {trial.epochs:,} epochs, {len(histories)} {kind}: {losses}\n  {trial.state.to_url()}"
+
+
+def as_json(trial: Trial, histories: Sequence[History]) -> dict[str, Any]:
+    """A trial's figures as one JSON object."""
+    values = {part: history.json_ready(final(histories, part).tolist()) for part in ("test", "train")}
+    seeds = [each.state.seed for each in histories]
+    head = {"name": trial.name, "url": trial.state.to_url(), "seeds": seeds, "same_data": trial.same_data}
+    return {**head, "epochs": trial.epochs, **values}

@@ -11,6 +11,7 @@ import numpy as np
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab.playground.network import (
+    EXACT,
     Array,
     Network,
     Schedule,
@@ -181,6 +182,7 @@ def train(
 
     outputs = note(0)
     for epoch in range(1, epochs + 1):
+        network.exact = epoch <= EXACT
         for batch in schedule.first if epoch == 1 else schedule.later:
             network.step(batch)
         outputs = note(epoch)

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_mlp.lab.playground import fdlibm
+from mnist_mlp.lab.playground import exact, fdlibm
 from mnist_mlp.lab.playground.points import Point
 from mnist_mlp.lab.playground.state import State, parameter_count
 from mnist_mlp.lab.playground.stream import Stream
 
 Array = NDArray[np.float64]
 BIAS = 0.1  # every bias at the start
+EXACT = 100  # epochs that are computed to the page's last bit
+LARGEST = 4_000_000  # numbers that a sum of them may take; beyond, BLAS computes from the start
 
 
 def initial_parameters(state: State, stream: Stream) -> Array:
@@ -65,9 +67,11 @@ def layers_of(parameters: Array, sizes: Sequence[int]) -> list[Array]:
 
 
 class Activation(NamedTuple):
-    """`apply` in place to total inputs; `slope`: multiplies errors by the derivative, given outputs and scratch."""
+    """`apply` in place to total inputs, `exact`: to the page's last bit; `slope`: multiplies errors by the derivative,
+    given outputs and scratch."""
 
     apply: Callable[[Array], object]
+    exact: Callable[[Array], object]
     slope: Callable[[Array, Array, Array], object]
 
 
@@ -76,6 +80,10 @@ def sigmoid(z: Array) -> None:
     np.exp(z, out=z)
     np.add(z, 1, out=z)
     np.reciprocal(z, out=z)
+
+
+def relu(z: Array) -> None:
+    np.maximum(z, 0, out=z)
 
 
 def slope_of_sigmoid(error: Array, o: Array, scratch: Array) -> None:
@@ -91,12 +99,10 @@ def slope_of_tanh(error: Array, o: Array, scratch: Array) -> None:
 
 
 ACTIVATIONS = {
-    "tanh": Activation(lambda z: np.tanh(z, out=z), slope_of_tanh),
-    "sigmoid": Activation(sigmoid, slope_of_sigmoid),
-    "relu": Activation(
-        lambda z: np.maximum(z, 0, out=z), lambda error, o, scratch: np.multiply(error, np.greater(o, 0), out=error)
-    ),
-    "linear": Activation(lambda z: None, lambda error, o, scratch: None),
+    "tanh": Activation(lambda z: np.tanh(z, out=z), exact.tanh, slope_of_tanh),
+    "sigmoid": Activation(sigmoid, exact.sigmoid, slope_of_sigmoid),
+    "relu": Activation(relu, relu, lambda error, o, scratch: np.multiply(error, np.greater(o, 0), out=error)),
+    "linear": Activation(lambda z: None, lambda z: None, lambda error, o, scratch: None),
 }
 
 
@@ -114,6 +120,7 @@ class Work:
         self.outputs = [values[..., 1:, :] for values in self.inner] + [np.empty((*lead, 1, m))]
         self.errors = [np.empty((*lead, units, m)) for units in sizes[1:]]
         self.scratch = [np.empty((*lead, units, m)) for units in sizes[1:]]
+        self.m, self.largest = m, math.prod(lead) * m * max(a * b for a, b in zip(sizes, sizes[1:], strict=False))
 
 
 class Batch(NamedTuple):
@@ -133,37 +140,47 @@ class Network:
         self.parameters = parameters
         self.layers = layers_of(parameters, state.sizes)
         self.activations = activations_of(state)
-        self.product = np.matmul if self.lead else np.dot  # the same; dot costs less for one small matrix
+        self.exact = True  # to the page's last bit, at two or three times the cost
+        self.product: Any = np.matmul if self.lead else np.dot  # the same; dot costs less for one small matrix
         self.gradient = np.empty_like(parameters)
         self.gradients = layers_of(self.gradient, state.sizes)
         self.backward = [layer[..., 1:].swapaxes(-1, -2) for layer in self.layers]  # without biases
         self.dead = np.zeros(parameters.shape, bool)
-        decay = np.ones(parameters.shape[-1])
-        for layer in layers_of(decay, state.sizes):
-            layer[:, 0] = 0  # no penalty on biases
-        self.decay = decay * (state.learningRate * state.regularizationRate)
+        self.rates: dict[int, tuple[Array, Array]] = {}
+        self.bias = np.zeros(parameters.shape[-1], bool)
+        for layer in layers_of(self.bias, state.sizes):
+            layer[:, 0] = True
+        self.decay = np.where(self.bias, 0, state.learningRate * state.regularizationRate)
 
-    def forward(self, inputs: Array, work: Work) -> Array:
+    def forward(self, inputs: Array, work: Work, as_page: bool = False) -> Array:
         """The outputs […, 1, m] of inputs […, 1 + F, m]; `work` keeps what lies between."""
+        product = exact.product if as_page else self.product
         for layer, activation, outputs, inner in zip(
             self.layers, self.activations, work.outputs, [*work.inner, work.outputs[-1]], strict=True
         ):
-            self.product(layer, inputs, out=outputs)
-            activation.apply(outputs)
+            product(layer, inputs, out=outputs)
+            (activation.exact if as_page else activation.apply)(outputs)
             inputs = inner
         return inputs
 
     def step(self, batch: Batch) -> None:
         """One update by the mean gradient of the batch's errors ½(o − t)², and the penalty."""
         work = batch.work
-        np.subtract(self.forward(batch.inputs, work), batch.labels, out=work.errors[-1])
+        as_page = self.exact and work.largest <= LARGEST
+        product = exact.product if as_page else self.product
+        np.subtract(self.forward(batch.inputs, work, as_page), batch.labels, out=work.errors[-1])
         for i in range(len(self.layers) - 1, -1, -1):
             self.activations[i].slope(work.errors[i], work.outputs[i], work.scratch[i])
             inputs = work.inner[i - 1] if i else batch.inputs
-            self.product(work.errors[i], inputs.swapaxes(-1, -2), out=self.gradients[i])
+            product(work.errors[i], inputs.swapaxes(-1, -2), out=self.gradients[i])
             if i:
-                self.product(self.backward[i], work.errors[i], out=work.errors[i - 1])
-        np.multiply(self.gradient, self.state.learningRate / batch.labels.shape[-1], out=self.gradient)
+                product(self.backward[i], work.errors[i], out=work.errors[i - 1])
+        if work.m not in self.rates:  # the page takes (rate / m)·Σg for weights, (rate·Σg) / m for biases
+            step = self.state.learningRate
+            self.rates[work.m] = np.where(self.bias, step, step / work.m), np.where(self.bias, float(work.m), 1.0)
+        rate, divisor = self.rates[work.m]
+        np.multiply(self.gradient, rate, out=self.gradient)
+        np.divide(self.gradient, divisor, out=self.gradient)
         self.update()
 
     def update(self) -> None:

@@ -18,7 +18,7 @@ from mnist_mlp.lab.playground.stream import Stream
 Point = tuple[float, float, float]
 CLASSIFICATION, REGRESSION = 500, 1200  # points of a data set
 BUMPS = ((-4, 2.5, 1), (0, 2.5, -1), (4, 2.5, 1), (-4, -2.5, -1), (0, -2.5, 1), (4, -2.5, -1))  # x, y, sign
-LARGEST = 100_000  # points of one's own
+LARGEST, BYTES = 100_000, 20_000_000  # points of one's own, and the file that they are in
 EXAMPLE = "a line is x,y,label, such as 0.5,-1.2,1"
 
 
@@ -142,6 +142,8 @@ def read_csv(path: Path, problem: str) -> list[Point]:
     Raises `UserError` with the number of the first line that is not such.
     """
     rows: list[tuple[int, Point]] = []
+    if path.exists() and not path.is_dir() and (not path.is_file() or path.stat().st_size > BYTES):
+        raise UserError(f"{path}: expected a file of at most {BYTES:,} bytes, received another thing; {EXAMPLE}")
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)

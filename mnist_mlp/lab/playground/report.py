@@ -121,7 +121,7 @@ def warnings(histories: Sequence[History]) -> list[str]:
     lost = [each.state.seed for each in histories if not each.finite]
     if lost:
         notes.append(
-            f"training left the range of numbers, as on the page (nan or inf; null in JSON), with seed {', '.join(lost)}; "
-            f"try a smaller learningRate than {state.learningRate:g}"
+            f"training left the range of numbers (nan or inf; null in JSON) with seed {', '.join(lost[:5])}"
+            f"{', …' if len(lost) > 5 else ''}, as on the page; try a smaller learningRate than {state.learningRate:g}"
         )
     return notes

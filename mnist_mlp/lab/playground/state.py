@@ -227,7 +227,8 @@ def number(name: str, text: str) -> float:
     if len(text) > 400 or not NUMBER.fullmatch(text):
         example = "4,2" if name == "networkShape" else as_text(FIELDS[name].default)
         raise wrong(name, "a number", text, f"; type {name}={example}, or leave it out")
-    return int(text, 0) if text[:2].lower() in ("0x", "0o", "0b") else float(text)
+    value = int(text, 0) if text[:2].lower() in ("0x", "0o", "0b") else float(text)
+    return whole(value) if abs(value) < 2**53 else float(value)
 
 
 def number_in_range(name: str, value: Any) -> float:
@@ -236,7 +237,12 @@ def number_in_range(name: str, value: Any) -> float:
     example = f"; type {name}={as_text(FIELDS[name].default)}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise wrong(name, f"a number from {low:g} to {high:g}", value, example)
-    return int(value) if math.floor(value) == value and abs(value) < 2**53 else float(value)
+    return whole(value) if abs(value) < 2**53 else float(value)
+
+
+def whole(value: float) -> float:
+    """An int where the number is one."""
+    return int(value) if math.floor(value) == value else float(value)
 
 
 def checked_shape(sizes: Any, inputs: int) -> tuple[int, ...]:

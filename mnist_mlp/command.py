@@ -89,8 +89,9 @@ def with_file(given: Mapping[str, Any]) -> dict[str, Any]:
         Config.from_dict({name: value for name, value in values.items() if name != "sha256"})
     except UserError as error:
         raise UserError(f"--config={path}: {error}") from None
-    own = {"sha256", "config", "run_dir", "resume", "json", "worker_index"}  # of the run that the file is of, alone
-    return {name: value for name, value in {**values, **given}.items() if name in given or name not in own}
+    own = {"sha256", "run_dir", "resume", "json", "worker_index"}  # of the run that the file is of, alone
+    kept = {name: value for name, value in values.items() if name not in own}
+    return {**kept, **given, "config": ""}
 
 
 def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]) -> dict[str, Any]:

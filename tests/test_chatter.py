@@ -67,3 +67,17 @@ def test_who_asks_for_the_messages_gets_them():
 def test_each_pattern_is_needed(left_out):
     others = re.compile(b"|".join(pattern for pattern in chatter.PATTERNS if pattern != left_out))
     assert [line for line in CHATTER if not others.match(line.encode())]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_keras_does_not_import_what_it_can_do_without(backend):
+    """And who wants it can still have it."""
+    code = (
+        "import sys; from mnist_mlp import lean_keras; lean_keras.install(); import keras; "
+        "print([name for name in lean_keras.LEFT_OUT if name in sys.modules]); "
+        "import sklearn, matplotlib; print(keras.backend.backend())"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split("\n")[:2] == ["[]", backend], done.stderr

@@ -1,6 +1,7 @@
 """Flags: what is accepted, what each mistake is answered."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import pytest
 from mnist_mlp import command, evaluate, predict
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import check, option
 
 
 def parse(*argv):
@@ -111,6 +113,93 @@ def test_help_is_printed_at_once(capsys):
         parse("--epochs=3", "--help")
     assert caught.value.code == 0 and time.perf_counter() - began < 0.1
     assert capsys.readouterr().out.startswith("About.\n\nusage: python -m mnist_mlp.train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Worded:
+    url: str = option("", "a page", word=True)
+    sweep: tuple = option((), "what to vary", kind=tuple)
+    epochs: int = option(0, "how long", low=0)
+
+    def __post_init__(self):
+        check(self)
+
+
+@pytest.mark.parametrize(
+    "argv, expected",
+    [
+        ("page --epochs 3", Worded("page", (), 3)),
+        ("--epochs=3 page", Worded("page", (), 3)),
+        ("--url page", Worded("page")),
+        ("page --sweep a=1,2 b=3 --epochs 2", Worded("page", ("a=1,2", "b=3"), 2)),
+        ("page --sweep=a=1 --sweep b=3", Worded("page", ("a=1", "b=3"))),
+        ("", Worded()),
+    ],
+)
+def test_words_without_a_flag_and_flags_of_several_words(argv, expected):
+    assert command.parse(Worded, argv.split(), program="x", about="") == expected
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        ("page other", "expected flags such as --url=VALUE, received 'other'"),
+        ("--url page other", "received 'other'"),
+        ("page --sweep --epochs 2", "--sweep: expected words behind it, received none"),
+    ],
+)
+def test_words_too_many_or_too_few(argv, said):
+    with pytest.raises(UserError, match=said):
+        command.parse(Worded, argv.split(), program="x", about="")
+
+
+def test_help_shows_words(capsys):
+    with pytest.raises(SystemExit):
+        command.parse(Worded, ["--help"], program="x", about="")
+    page = capsys.readouterr().out
+    assert "usage: python -m mnist_mlp.x [URL] [--flag=value …]" in page and "  --sweep WORD …\n" in page
+    assert "how long (default: 0)" in page
+
+
+class TestConfigFile:
+    """`--config FILE`: where a run starts from."""
+
+    def write(self, tmp_path, text):
+        file = tmp_path / "best.json"
+        file.write_text(text)
+        return file
+
+    def test_flags_override_the_file_and_the_file_its_preset(self, tmp_path):
+        file = self.write(tmp_path, '{"preset": "smoke", "learning_rate": 0.01, "epochs": 7, "batch_size": 64}')
+        assert parse(f"--config={file}", "--epochs=3") == dataclasses.replace(
+            PRESETS["smoke"], learning_rate=0.01, epochs=3, batch_size=64
+        )
+
+    def test_the_config_of_a_run_gives_what_it_computed_not_where(self, tmp_path):
+        from mnist_mlp import atomic
+
+        run = Config(model="wide", seed=4, run_dir="elsewhere", json=True, worker_index=1)
+        atomic.write_json(tmp_path / "config.json", run.to_dict())
+        assert parse(f"--config={tmp_path}/config.json") == Config(model="wide", seed=4)
+
+    @pytest.mark.parametrize(
+        "text, said",
+        [
+            ('{"learning_rat": 1}', "unknown option 'learning_rat'; did you mean 'learning_rate'"),
+            ('{"epochs": "many"}', "--epochs: expected a whole number"),
+            ('{"epochs": 1', "expected a JSON file of options"),
+            ("[1]", "it holds a list"),
+            ("\0\1", "expected a JSON file of options"),
+            ("[" * 100_000, "expected a JSON file of options"),
+        ],
+    )
+    def test_what_is_wrong_with_it_is_said(self, tmp_path, text, said):
+        with pytest.raises(UserError, match=re.escape(said)):
+            parse(f"--config={self.write(tmp_path, text)}")
+
+    def test_a_file_that_is_not_there(self, tmp_path):
+        with pytest.raises(UserError, match="No such file"):
+            parse(f"--config={tmp_path}/none.json")
 
 
 def test_an_interrupt_that_python_drops_is_raised_again():

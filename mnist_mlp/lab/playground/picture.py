@@ -131,7 +131,8 @@ def loss_chart(axes: Axes, history: History, others: Sequence[History] = ()) -> 
         own = each is history
         for part, colour in (("train", TRAIN), ("test", TEST)):
             values = np.array([row[part] for row in each.losses], float)
-            axes.plot(values, color=colour, linewidth=1.3 if own else 0.6, alpha=1 if own else 0.3)
+            dot = "." if np.isfinite(values).sum() == 1 else None  # one value makes no line
+            axes.plot(values, color=colour, marker=dot, linewidth=1.3 if own else 0.6, alpha=1 if own else 0.3)
             highest = max(highest, float(np.max(values, initial=0, where=np.isfinite(values))))
     first = max(history.losses[0].values())
     if highest > 100 * max(first, 1):
@@ -165,7 +166,7 @@ def loss_words(page: Axes, left: float, right: float, top: float, history: Histo
 
 def shown_loss(value: float) -> str:
     """A loss with the page's three digits; a run that diverged may have a large one, or none."""
-    return f"{value:.{DIGITS}f}" if abs(value) < 1e4 else f"{value:.2e}" if np.isfinite(value) else "no number"
+    return f"{value:.{DIGITS}f}" if abs(value) < 1e4 else f"{value:.2e}" if np.isfinite(value) else "–"
 
 
 def legend(page: Axes, left: float, top: float, width: float, history: History) -> None:

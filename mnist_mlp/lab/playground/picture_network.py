@@ -22,6 +22,7 @@ LABELS = {
     "sinX": r"$\sin(X_1)$",
     "sinY": r"$\sin(X_2)$",
 }
+EMPTY = "#dfe3e5"  # the frame of what has no map
 NODE, PITCH = 30.0, 50.0  # a neuron's edge, and the distance of two neurons, as on the page
 TALLEST = 900.0  # to which a layer of many neurons is shrunk
 WIDEST = 1800.0  # and many layers
@@ -54,15 +55,16 @@ class Layout:
         tallest = max(len(LABELS) * PITCH, max(drawn, default=0) * pitch, Layout.map_size + 150)
         middle = 196 + tallest / 2
         first = Layout.margin + 84
+        start = first + max(step, 66.0)
 
         def column(x: float, count: int, distance: float) -> tuple[tuple[float, float], ...]:
             return tuple((x, middle + (index - (count - 1) / 2) * distance) for index in range(count))
 
         return Layout(
             features=dict(zip(LABELS, column(first, len(LABELS), PITCH), strict=True)),
-            hidden=tuple(column(first + step * (at + 1), count, pitch) for at, count in enumerate(drawn)),
+            hidden=tuple(column(start + step * at, count, pitch) for at, count in enumerate(drawn)),
             node=node,
-            map_left=first + step * max(len(shape), 0.6) + max(80.0, 0.8 * step),
+            map_left=(start + step * (len(shape) - 1) if shape else first + 75) + max(80.0, 0.8 * step),
             middle=middle,
             height=middle + tallest / 2 + 44,
         )
@@ -145,8 +147,14 @@ def draw_links(
 
 
 def draw_map(page: Axes, centre: tuple[float, float], edge: float, image: np.ndarray) -> None:
-    """A map float64 [100, 100] as a square about `centre`."""
+    """A map float64 [100, 100] as a square about `centre`; framed where it has no values, which are white."""
+    from matplotlib.patches import Rectangle
+
     x, y, half = *centre, edge / 2
+    if np.isnan(image).any():
+        page.add_patch(
+            Rectangle((x - half, y - half), edge, edge, fill=False, edgecolor=EMPTY, linewidth=0.8, zorder=4)
+        )
     page.imshow(
         colours(image),
         extent=(x - half, x + half, y + half, y - half),
@@ -187,7 +195,7 @@ def draw_features(page: Axes, place: Layout, images: dict[str, np.ndarray]) -> N
         if active:
             draw_map(page, (x, y), NODE, images[key])
         else:
-            frame = Rectangle((x - half, y - half), NODE, NODE, facecolor="#fafbfb", edgecolor="#e3e6e7", linewidth=0.8)
+            frame = Rectangle((x - half, y - half), NODE, NODE, facecolor="#fafbfb", edgecolor=EMPTY, linewidth=0.8)
             page.add_patch(frame)
 
 

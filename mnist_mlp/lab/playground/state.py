@@ -227,6 +227,8 @@ def number(name: str, text: str) -> float:
     if len(text) > 400 or not NUMBER.fullmatch(text):
         example = "4,2" if name == "networkShape" else as_text(FIELDS[name].default)
         raise wrong(name, "a number", text, f"; type {name}={example}, or leave it out")
+    if len(text) > 40 and text[:2].lower() in ("0x", "0o", "0b"):
+        return math.inf
     value = int(text, 0) if text[:2].lower() in ("0x", "0o", "0b") else float(text)
     return whole(value) if abs(value) < 2**53 else float(value)
 

@@ -25,6 +25,20 @@ def wilson_interval(correct: int, total: int, z: float = 1.959963984540054) -> t
     return max(0.0, (centre - reach) / scale), min(1.0, (centre + reach) / scale)
 
 
+def difference_interval(correct: int, total: int, other_correct: int, other_total: int) -> tuple[float, float]:
+    """The 95% interval of the first proportion minus the second, measured on different examples.
+
+    Source: R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics in
+    Medicine 17 (1998), method 10.
+    """
+    share, other = correct / total, other_correct / other_total
+    (low, high), (other_low, other_high) = wilson_interval(correct, total), wilson_interval(other_correct, other_total)
+    return (
+        share - other - math.hypot(share - low, other_high - other),
+        share - other + math.hypot(high - share, other - other_low),
+    )
+
+
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """int64 [10, 10]: entry [t, p] counts the images of class t that were taken for class p."""
     return np.bincount(10 * labels.astype(np.int64) + predicted, minlength=100).reshape(10, 10)

@@ -34,6 +34,16 @@ def test_wilson_stays_within_0_and_1_and_refuses_nonsense():
             wilson_interval(correct, total)
 
 
+def test_difference_against_published_values():
+    # Newcombe, Statistics in Medicine 17 (1998), table II, method 10: 56/70 − 48/80, 9/10 − 3/10, 10/10 − 0/20.
+    for counts, expected in {
+        (56, 70, 48, 80): (0.0524, 0.3339),
+        (9, 10, 3, 10): (0.1705, 0.8090),
+        (10, 10, 0, 20): (0.6791, 1.0),
+    }.items():
+        assert metrics.difference_interval(*counts) == pytest.approx(expected, abs=5e-5)
+
+
 def test_confusion_and_rows():
     labels = np.array([0, 0, 1, 1, 1, 2], np.uint8)
     predicted = np.array([0, 1, 1, 1, 0, 1])

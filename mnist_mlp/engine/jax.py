@@ -136,6 +136,11 @@ class JaxEngine:
         write_state(self.model, self.optimizer, state)
         self.values = self.read_variables()
 
+    def step_flops(self) -> float:
+        """Floating-point operations of a training step, as XLA counts them in the program that it is given."""
+        program = self.train_program.lower(self.values, *self.data["train"], self.orders["train"], 0, 1)
+        return float(program.cost_analysis()["flops"])  # the body of a loop counts once
+
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         if self.attached.workers == 1:
             return list(values)

@@ -7,6 +7,7 @@ loop stands outside `strategy.run`: Keras' optimizer makes a merge call, which i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -129,6 +130,20 @@ class TensorFlowEngine:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         write_state(self.model, self.optimizer, state)
 
+    def step_flops(self) -> float:
+        """Floating-point operations of a training step, as TensorFlow's profiler counts them in the step's graph."""
+        share_out, step = share_over(self.strategy), training_step(self.network, self.optimizer, self.attached.replicas)
+        traced = tf.function(lambda *batch: share_out(step, *batch), autograph=False)
+        graph = traced.get_concrete_function(*self.data["train"], tf.constant(self.orders["train"][0])).graph
+        profiler = tf.compat.v1.profiler
+        options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
+        logger, level = tf.get_logger(), tf.get_logger().level
+        logger.setLevel("ERROR")  # the profiler calls itself old
+        try:
+            return float(profiler.profile(graph, cmd="op", options=options.with_empty_output().build()).total_float_ops)
+        finally:
+            logger.setLevel(level)
+
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         if self.attached.workers == 1:
             return list(values)
@@ -172,7 +187,8 @@ def one_program(xla: bool, strategy: tf.distribute.Strategy | None, step: Callab
         last = last + 0.0 if strategy is None else strategy.run(lambda x: x + 0.0, args=(last,))
         return losses.stack(), found, last
 
-    compiled = tf.function(program, jit_compile=xla, autograph=False)
+    # A partial of it: TensorFlow counts how often the same code is traced, and warns where there are several engines.
+    compiled = tf.function(partial(program), jit_compile=xla, autograph=False)
     return lambda images, labels, order, start, stop: compiled(
         images, labels, tf.constant(order), tf.constant(start), tf.constant(stop)
     )

@@ -90,7 +90,8 @@ def answer_3(runs: Runs) -> Iterator[Claim]:
     yield Claim(f"it falls in every epoch (epochs in which it rose: {rises} of {curves[:, 1:].size:,})", rises == 0)
     half = [int(np.argmax(curve < curve[-1] + (curve[0] - curve[-1]) / 20)) for curve in curves]
     yield Claim(
-        f"95% of the fall is done after {spread(half, '.0f')} epochs: fast, then ever slower", max(half) < epochs / 10
+        f"95% of the fall is done after {spread(half, '.0f')} epochs: fast, then ever slower",
+        bool(np.median(half) < epochs / 10),
     )
     yield Claim(f"rerun: the test loss ends at {spread(final(histories), '.5f')}", bool(final(histories).max() < 0.005))
 
@@ -138,15 +139,23 @@ def answer_5(runs: Runs) -> Iterator[Claim]:
     )
     yield Claim(f"its accuracy on the test points: {percent(accuracy(line))}")
     yield Claim(
-        f"x² and y² mend it: test loss {spread(final(squares))}, {percent(accuracy(squares))} right",
-        bool(final(squares).max() < 0.15),
+        f"x² and y² mend it (median below 0.15): test loss {spread(final(squares))}, "
+        f"{percent(accuracy(squares))} right",
+        bool(np.median(final(squares)) < 0.15),
     )
-    weights = np.array([history.layers()[-1][0] for history in squares])  # [seeds, bias and weights of x, y, x², y²]
+    mended = [history for history in squares if history.losses[-1]["train"] < 0.5]
+    stuck = len(squares) - len(mended)
     yield Claim(
-        f"the weights of x² {spread(weights[:, 3])} and y² {spread(weights[:, 4])} are negative, the bias "
-        f"{spread(weights[:, 0])} positive: inside an ellipse is blue",
-        bool((weights[:, 3:] < 0).all() and (weights[:, 0] > 0).all()),
+        f"not from every start: {stuck} of {len(squares)} seeds end at 0.5 or more; x² is up to 25, so tanh may begin "
+        "saturated on the wrong side, and its gradient is nearly 0"
     )
+    weights = np.array([history.layers()[-1][0] for history in mended])  # [seeds, bias and weights of x, y, x², y²]
+    if mended:
+        yield Claim(
+            f"where they do, the weights of x² {spread(weights[:, 3])} and y² {spread(weights[:, 4])} are negative, "
+            f"the bias {spread(weights[:, 0])} positive: inside an ellipse is blue",
+            bool((weights[:, 3:] < 0).all() and (weights[:, 0] > 0).all()),
+        )
 
 
 def answer_6(runs: Runs) -> Iterator[Claim]:
@@ -163,7 +172,7 @@ def answer_6(runs: Runs) -> Iterator[Claim]:
         hidden = [alike(a, b) for a, b in pairs]
         outputs = [likeness(a, b) for a, b in pairs]
         yield Claim(
-            f"restart (same points, other weights): outputs correlate by {spread(outputs)}, of the hidden neurons the "
-            f"one with no counterpart by {spread(hidden)}: other features, the same function",
+            f"restart (same points, other weights): outputs correlate by {spread(outputs)}, the hidden neuron that "
+            f"differs most from all of the other run by {spread(hidden)}: other features, the same function",
             bool(np.median(hidden) < 0.95 < np.median(outputs)),
         )

@@ -127,8 +127,13 @@ def answer_10(runs: Runs) -> Iterator[Claim]:
         f"epochs (step 0.03, median train loss): {shown}", bool((np.diff(np.median(curves, axis=0)[at]) < 0).all())
     )
     for activation in ("tanh", "relu", "linear"):
-        values = ends[f"zero, {activation}"]
-        yield Claim(f"all zero, {activation}: stays at {spread(values)}", bool(np.abs(values - 0.5).max() < 0.005))
+        stuck = runs[f"zero, {activation}"]
+        zeros = [not any(history.parameters[:-5] + history.parameters[-4:]) for history in stuck]  # all but one bias
+        yield Claim(
+            f"all zero, {activation}: train loss {spread(final(stuck, 'train'))}; all weights are still exactly 0, "
+            "only the output's bias moved, to the mean of the labels",
+            all(zeros),
+        )
     sigmoid = runs["zero, sigmoid"]
     units = [history.layers()[0] for history in sigmoid]  # [4, bias and 2 weights]
     apart = max(float(np.ptp(layer, axis=0).max()) for layer in units)

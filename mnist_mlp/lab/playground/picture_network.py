@@ -148,6 +148,7 @@ def draw_links(
 
 def draw_map(page: Axes, centre: tuple[float, float], edge: float, image: np.ndarray) -> None:
     """A map float64 [100, 100] as a square about `centre`; framed where it has no values, which are white."""
+    from matplotlib.image import AxesImage
     from matplotlib.patches import Rectangle
 
     x, y, half = *centre, edge / 2
@@ -155,14 +156,10 @@ def draw_map(page: Axes, centre: tuple[float, float], edge: float, image: np.nda
         page.add_patch(
             Rectangle((x - half, y - half), edge, edge, fill=False, edgecolor=EMPTY, linewidth=0.8, zorder=4)
         )
-    page.imshow(
-        colours(image),
-        extent=(x - half, x + half, y + half, y - half),
-        origin="lower",  # the page's y runs downward, the map's upward
-        interpolation="antialiased",
-        aspect="auto",
-        zorder=3,
-    )
+    place = (x - half, x + half, y + half, y - half)  # the page's y runs downward, the map's upward
+    drawn = AxesImage(page, extent=place, origin="lower", interpolation="antialiased", zorder=3)
+    drawn.set_data(colours(image))
+    page.add_image(drawn)  # not imshow, which each time adapts the axes to all that is in them
 
 
 def draw_bias(page: Axes, corner: tuple[float, float], bias: float, edge: float) -> None:

@@ -1,0 +1,177 @@
+"""The lecture's exercises on the Playground: their measures, their verdicts, and that the documented figures come."""
+
+import dataclasses
+import functools
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from mnist_mlp.errors import UserError
+from mnist_mlp.lab.playground import State, exercises, run, run_seeds
+from mnist_mlp.lab.playground import exercise_measures as measures
+from mnist_mlp.lab.playground import exercise_parts as parts
+
+PICTURES = importlib.util.find_spec("matplotlib") is not None
+EXPECTED_NOT = {"8 sigmoid: the lecture's"}  # documented as not reproduced
+
+
+def with_curve(curve) -> object:
+    """A run with this training loss."""
+    history = run(State(seed="0", networkShape=()), 0)
+    return dataclasses.replace(history, losses=[{"train": float(value), "test": 0.0} for value in curve])
+
+
+def test_all_ten_are_there_and_can_be_opened_on_the_page():
+    assert list(exercises.EXERCISES) == list(range(1, 11))
+    for exercise in exercises.EXERCISES.values():
+        for trial in exercise.trials:
+            assert State.from_url(trial.state.to_url()) == trial.state and not trial.state.notes
+            assert trial.state.seed == "0"
+
+
+def test_an_unknown_exercise_is_refused():
+    with pytest.raises(UserError, match="from 1 to 10, received 11"):
+        exercises.run(11)
+
+
+def test_a_restart_has_the_same_points_in_the_same_order_and_other_weights():
+    state = State(dataset="gauss", noise=15, networkShape=(2,), percTrainData=30, seed="a")
+    first = run(state, 2)
+    again, other = exercises.restart(first, "a"), exercises.restart(first, "b")
+    assert again.train_points == other.train_points == first.train_points
+    assert other.test_points == first.test_points
+    assert other.initial_parameters != first.initial_parameters and other.losses[-1] != first.losses[-1]
+    assert len(other.losses) == 3
+
+
+def test_spread_is_median_and_range():
+    assert parts.spread([0.3, 0.1, 0.9]) == "0.300 [0.100..0.900]" and parts.spread([0.25]) == "0.250"
+
+
+@pytest.mark.parametrize(
+    "losses, seeds, marks",
+    [
+        ((0.21, 0.1), 3, ["✓", "·", "·"]),  # too few seeds to judge the lecture's
+        ((0.31, 0.1), 3, ["✗", "·", "·"]),  # outside the documented range
+        ((0.25, 0.1), 10, ["✓", "·", "✗"]),  # the lecture's training loss is not among ours
+        ((0.25, 0.15), 10, ["✓", "·", "✓"]),
+    ],
+)
+def test_verdicts_come_from_the_figures(losses, seeds, marks):
+    trial = parts.Trial("t", State(seed="0"), test=parts.Measured(0.2, 0.1, 0.3), train=parts.Measured(0.1))
+    trial = dataclasses.replace(trial, lecture=(0.25, 0.15))
+    history = dataclasses.replace(with_curve([losses[1]]), losses=[{"test": losses[0], "train": losses[1]}])
+    claims = list(parts.documented(trial, [history] * seeds))
+    assert [claim.mark for claim in claims] == marks
+    assert f"{losses[0]:.3f}" in claims[0].text and "0.200 [0.100..0.300]" in claims[0].text
+
+
+def test_parameters_by_hand_give_the_loss_that_the_formula_gives():
+    history = run(State(dataset="gauss", noise=25, networkShape=(), seed="0"), 0)
+    by_hand = parts.with_parameters(history, (0.5, 1, -2))
+    errors = [0.5 * (np.tanh(0.5 + x - 2 * y) - label) ** 2 for x, y, label in history.test_points]
+    assert by_hand.losses[0]["test"] == pytest.approx(np.mean(errors), rel=1e-12)
+    right = [(0.5 + x - 2 * y >= 0) == (label > 0) for x, y, label in history.test_points]
+    assert by_hand.accuracy["test"] == pytest.approx(np.mean(right))
+    untouched = parts.with_parameters(history, history.parameters)
+    assert untouched.losses[0] == pytest.approx(history.losses[0])
+
+
+def test_a_drop_after_a_plateau_is_found_where_it_is():
+    curve = np.concatenate(
+        [np.linspace(2, 1, 101), np.linspace(1, 0.8, 600), np.linspace(0.8, 0.1, 100), np.full(200, 0.1)]
+    )
+    drop = measures.drop_after_plateau(with_curve(curve))
+    assert 100 <= drop.plateau <= 120 and 580 <= drop.epochs <= 600 and 700 <= drop.drop <= 800
+    assert drop.slow == pytest.approx(1 / 3, rel=0.1) and drop.fast == pytest.approx(7, rel=0.1)  # per 1000 epochs
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        [1] * 50,
+        [2.0 ** -(k / 5) for k in range(50)],
+        [0] * 50,
+        [1] * 20 + [0, 0] + [1] * 28,  # too short a plateau
+        [0.4] * 25 + [1.6] * 25,  # too slow a fall
+    ],
+    ids=["steady", "ever slower", "not at all", "short", "slow"],
+)
+def test_no_plateau_where_the_loss_falls(rates):
+    curve = 100 - np.concatenate([[0], np.cumsum(np.repeat(rates, 10))])
+    assert measures.drop_after_plateau(with_curve(curve)) is None
+    assert measures.drop_after_plateau(with_curve(np.ones(3))) is None
+
+
+def test_the_largest_rise():
+    assert measures.largest_rise(with_curve([5, 2, 3, 1, 2.5, 0])) == 1.5
+
+
+@pytest.mark.parametrize(
+    "values, labels, share, sign",
+    [
+        ([1, 2, 3, 4], [-1, -1, 1, 1], 1.0, 1),
+        ([4, 3, 2, 1], [-1, -1, 1, 1], 1.0, -1),
+        ([1, 2, 3, 4], [1, -1, -1, 1], 0.75, None),
+        ([5, 5, 5, 5], [-1, 1, 1, 1], 0.75, None),  # equal values cannot be told apart
+    ],
+)
+def test_the_best_threshold_of_a_neuron(values, labels, share, sign):
+    values, labels = np.array(values, float), np.array(labels, float)
+    right, threshold, found = measures.best_cut(values, labels)
+    assert right == share and sign in (None, found)
+    assert np.mean(found * np.where(values > threshold, 1, -1) == labels) == share
+
+
+def test_networks_with_permuted_and_negated_neurons_are_alike():
+    history = run(State(networkShape=(3,), seed="0"), 5)
+    (first, last) = history.layers()
+    turned = np.concatenate([first[[2, 0, 1]] * [[-1], [1], [1]], last[:, [0, 3, 1, 2]] * [1, -1, 1, 1]], axis=None)
+    same = dataclasses.replace(history, parameters=turned.tolist())
+    assert measures.alike(history, same) == pytest.approx(1) and measures.likeness(history, same) == pytest.approx(1)
+    other = run(State(networkShape=(3,), seed="1"), 5)
+    assert measures.alike(history, other) < 0.99
+
+
+def check(answer, number, seeds):
+    """What every answer has to be: claims that hold but for the expected ones, and JSON."""
+    assert answer["number"] == number and json.loads(json.dumps(answer, allow_nan=False)) == answer
+    assert all(len(each["seeds"]) == len(each["test"]) == seeds for each in answer["runs"])
+    failed = [claim["text"] for claim in answer["claims"] if claim["holds"] is False]
+    assert [text for text in failed if not any(text.startswith(words) for words in EXPECTED_NOT)] == []
+    assert sum(claim["holds"] is True for claim in answer["claims"]) >= 2
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_needs_no_training(number):
+    lines = []
+    check(exercises.run(number, seeds=1, say=lines.append), number, 1)
+    assert lines[0].startswith(f"Exercise {number}: ") and any("https://" in line for line in lines)
+    assert any(line.startswith("✓ ") for line in lines)
+
+
+@functools.cache
+def trained(state, epochs, seeds):
+    return run_seeds(state, epochs, seeds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3, 11))
+def test_the_claims_of_an_exercise_hold(number, tmp_path, monkeypatch):
+    def once(state, epochs, seeds, **rest):  # exercise 9 has the runs of 8
+        return run_seeds(state, epochs, seeds, **rest) if rest else trained(state, epochs, tuple(seeds))
+
+    monkeypatch.setattr(exercises.history, "run_seeds", once)
+    file = tmp_path / "figure.png" if PICTURES else None
+    check(exercises.run(number, say=lambda line: None, figure=file), number, exercises.SEEDS)
+    assert not PICTURES or file.stat().st_size > 20_000
+
+
+@pytest.mark.skipif(not PICTURES, reason="matplotlib is not installed")
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [1, 2])
+def test_exercises_without_training_have_a_figure_too(number, tmp_path):
+    exercises.run(number, seeds=1, say=lambda line: None, figure=tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").stat().st_size > 20_000

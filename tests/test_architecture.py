@@ -44,12 +44,14 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["tpu_compile"],
     ["lab", "lab.learner"],
     ["lab.lesson", "lab.claims", "lab.outcomes", "lab.explain"],
-    ["lab.rungs", "lab.approximation", "lab.ladder_report", "lab.ladder"],
+    ["lab.rungs", "lab.trials", "lab.approximation", "lab.ladder_report", "lab.ladder_figure", "lab.ladder"],
     ["lab.broken", "lab.mistakes"],
     ["lab.playground.stream", "lab.playground.state", "lab.playground.points", "lab.playground.network"],
     ["lab.playground.history", "lab.playground", "lab.playground.sweep", "lab.playground.picture"],
     ["lab.playground.exercises", "lab.playground.__main__"],
-    ["tuning", "tuning.space", "tuning.methods", "tuning.study", "tuning.table"],
+    ["tuning", "tuning.methods", "tuning.space", "tuning.folds", "tuning.fitting", "tuning.messages"],
+    ["tuning.pool", "tuning.worker", "tuning.proposals", "tuning.study", "tuning.choice", "tuning.table"],
+    ["tuning.search", "tuning.picture", "tuning.place", "tuning.outcome"],
     ["tune"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]
@@ -74,6 +76,12 @@ MAY_IMPORT = {
     "libraries": {"keras", "tensorflow_datasets"},  # inside functions, see below
     "figures": {"matplotlib"},  # the same
     "lab.learner": {"keras"},
+    "tuning.fitting": {"sklearn"},  # inside functions, like the following
+    "tuning.proposals": {"optuna"},
+    "tuning.study": {"optuna"},  # for type checkers alone
+    "tuning.picture": {"matplotlib"},  # the same
+    "lab.rungs": {"keras"},  # inside functions, see below
+    "lab.ladder_figure": {"matplotlib"},  # for type checkers alone
     "lab.lesson": {"keras"},
     "lab.claims": {"keras"},
 }

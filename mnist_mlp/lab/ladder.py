@@ -177,8 +177,8 @@ def climb_rungs(trials: Trials, only: tuple[str, ...], say: Callable[[str], None
 
 def climb_curve(trials: Trials, name: str, say: Callable[[str], None]) -> Rows:
     """A row for each point of a curve: accuracy against width or depth."""
-    counted, networks = rungs.CURVES[name]
-    say(ladder_report.curve_heading(name, counted))
+    against, networks = rungs.CURVES[name]
+    say(ladder_report.curve_heading(name, against))
     rows = []
     for count, network in networks.items():
         rows.append({name: count, **trials.score(network, f"{name} {count}").summary()})
@@ -190,7 +190,10 @@ def count_images(trials: Trials, say: Callable[[str], None]) -> Rows:
     """A row for each number of training images, for the lecture's net."""
     train = trials.dataset.train
     counts = rungs.per_class_counts(int(np.bincount(train.labels, minlength=10).min()))
-    say(ladder_report.curve_heading("images", "training images, as many of each class; as many updates each time"))
+    against = (
+        "the number of training images, for the lecture's net: as many of each class, then all; equally many updates"
+    )
+    say(ladder_report.curve_heading("images", against))
     rows: Rows = []
     for count in [*counts, None]:
         score = trials.score(rungs.Network(), rungs.LECTURE, per_class=count)

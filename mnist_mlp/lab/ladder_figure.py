@@ -21,12 +21,12 @@ COLOURS = {  # of Okabe and Ito, which the colour-blind tell apart
     "regularisers": "#B8860B",
     "cnn": "#333333",
 }
-INK, FAINT = "#333333", "#BBBBBB"
+INK = "#333333"
 ACCURACIES = (10, 50, 80, 90, 95, 97, 98, 99, 99.5, 99.9)  # per cent, marked where they lie within the panel
 TITLES = {
     "width": ("Accuracy against width", "neurons in the one hidden layer"),
     "depth": ("Accuracy against depth", "hidden layers of 128 neurons"),
-    "images": ("Accuracy against data", "training images"),
+    "images": ("Accuracy against data", "training images of the lecture's net"),
     "approximation": ("Approximation error against width", "hidden neurons, of random weights"),
 }
 
@@ -51,6 +51,9 @@ def draw(found: dict[str, Any]) -> Figure:
         axes.set_xlabel(counted)
         axes.grid(color="#EEEEEE")
         axes.spines[["top", "right"]].set_visible(False)
+    figure.set_layout_engine("constrained", wspace=0.05, hspace=0.05)
+    if "dataset" in found:
+        figure.suptitle(f"The lecture as a ladder, on {found['dataset']['name']}", fontsize="x-large", color=INK)
     figures.caption(figure, caption(found))
     return figure
 
@@ -82,8 +85,7 @@ def draw_rungs(axes: Axes, rows: Sequence[dict[str, Any]], test_images: int) -> 
     def missed(share: float) -> float:
         return max(least, 1 - share)
 
-    place, places, names = 0.0, [], []
-    group = None
+    place, places, names, group = 0.0, [], [], ""
     for row in rows:
         if row["group"] != group:
             group = row["group"]
@@ -120,8 +122,8 @@ def draw_rungs(axes: Axes, rows: Sequence[dict[str, Any]], test_images: int) -> 
     axes.grid(axis="x", color="#EEEEEE")
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.set_xlabel("test accuracy: halving the mistakes is the same step everywhere")
-    axes.set_title("The ladder", loc="left", fontweight="bold", color=INK)
+    axes.set_xlabel("to halve the mistakes is the same step everywhere; the line: the lecture's net")
+    axes.set_title("Test accuracy of each rung", loc="left", fontsize="medium", fontweight="bold", color=INK)
 
 
 def draw_curve(axes: Axes, name: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -136,7 +138,8 @@ def draw_curve(axes: Axes, name: str, rows: Sequence[dict[str, Any]]) -> None:
     axes.errorbar(counts, means, reach, fmt="o-", color=COLOURS["layers"], markersize=5, linewidth=1.3, capsize=3)
     if name != "depth":
         axes.set_xscale("log")
-    shown = counts if name != "images" else [count for count in counts if str(count)[0] == "1" or count == counts[-1]]
+    last = counts[-1]
+    shown = counts if name != "images" else [count for count in counts if count == last or 3 * count <= last]
     axes.set_xticks(shown, [f"{count:,}" for count in shown])
     axes.set_xticks([], minor=True)
     axes.set_ylabel("test accuracy, %")
@@ -154,10 +157,11 @@ def draw_errors(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
                 ranges = [row["l2_range"] for row in mine]
                 axes.fill_between(widths, [low for low, _ in ranges], [high for _, high in ranges], color=colour,
                                   alpha=0.15, linewidth=0)  # fmt: skip
-    axes.plot([], [], "--", color=FAINT, label="dashed: largest error")
+    axes.plot([], [], "o-", color=INK, markersize=4, label="L² error")
+    axes.plot([], [], "--", color=INK, label="largest error")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(widths, [str(width) for width in widths])
     axes.set_xticks([], minor=True)
-    axes.set_ylabel("L² error")
+    axes.set_ylabel("error")
     axes.legend(fontsize="x-small", frameon=False)

@@ -55,7 +55,7 @@ def rung_line(row: dict[str, Any]) -> str:
 def curve_heading(name: str, counted: str) -> str:
     """The lines above the points of a curve."""
     head = f"     {name:>8}  {COLUMNS}  {'parameters':>10}  {'train s':>7}"
-    return f"\naccuracy against {name}: {counted}\n{head}"
+    return f"\naccuracy against {counted}\n{head}"
 
 
 def curve_line(name: str, row: dict[str, Any]) -> str:
@@ -86,8 +86,8 @@ def reading(rows: Sequence[dict[str, Any]], found: dict[str, Any]) -> str:
     lines = []
     if n > 1:
         lines.append(
-            f"± is the standard deviation over {n} seeds, which draw the initial weights, the order and the dropout; the "
-            "interval is Student's, for the mean over all seeds on these test images."
+            f"± is the standard deviation over {n} seeds, which draw the initial weights, the order and the dropout; "
+            "the interval is Student's, for the mean over all seeds on these test images."
         )
     lines.append(
         f"Other test images would matter too: with {images:,} of them, {100 * best['accuracy']:.1f}% is "
@@ -98,8 +98,8 @@ def reading(rows: Sequence[dict[str, Any]], found: dict[str, Any]) -> str:
         differ = ", ".join(str(row["number"]) for row in tested if row["p_holm"] < ALPHA) or "none"
         same = ", ".join(str(row["number"]) for row in tested if row["p_holm"] >= ALPHA) or "none"
         lines += [
-            "against: the rung that this one changes in one thing: up to the lecture's net the rung before it, then the "
-            f"lecture's net. p: McNemar's exact test on the same test images, {how}.",
+            "against: the rung that this one changes in one thing: up to the lecture's net the rung before it, then "
+            f"the lecture's net. p: McNemar's exact test on the same test images, {how}.",
             f"{len(tested)} tests find something by chance too. At 5% after Holm's correction these differ from what "
             f"they are held against: {differ}. Not shown to differ, which does not mean equal: {same}.",
         ]

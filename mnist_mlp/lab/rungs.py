@@ -107,13 +107,13 @@ RUNGS = tuple(
 )
 
 CURVES: dict[str, tuple[str, Mapping[int, Network]]] = {
-    # curve: (what is counted, {count: network})
+    # curve: (what it is against, {count: network})
     "width": (
-        "neurons in the one hidden layer",
+        "width, the neurons in one hidden layer",
         {width: Network(hidden=(width,)) for width in (8, 16, 32, 64, 128, 256, 512)},
     ),
     "depth": (
-        "hidden layers of 128 neurons",
+        "depth, in hidden layers of 128 neurons",
         {depth: Network(hidden=(128,) * depth) for depth in (0, 1, 2, 3, 4, 6, 8)},
     ),
 }

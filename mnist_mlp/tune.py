@@ -1,0 +1,197 @@
+"""Finds the best method and its hyper-parameters by cross-validation, then looks at the test images once.
+
+Methods: the networks of train (softmax, mlp, …) and scikit-learn's logistic_regression, tree, random_forest and
+gradient_boosting. A search that was stopped, however it was, goes on with --study_dir=DIR. It leaves there trials.csv,
+result.json and best.json, which train --config takes.
+"""
+
+from __future__ import annotations
+
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_mlp import atomic, command, data, devices, figures
+from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.errors import Stopped, UserError
+from mnist_mlp.interruption import requests
+from mnist_mlp.options import check, nearest, option, option_of, path_of
+from mnist_mlp.result import Laps
+from mnist_mlp.tuning import folds, place, table
+from mnist_mlp.tuning.messages import Work
+from mnist_mlp.tuning.methods import METHODS
+from mnist_mlp.tuning.outcome import Found, finish
+from mnist_mlp.tuning.proposals import imported, missing
+from mnist_mlp.tuning.search import Run
+from mnist_mlp.tuning.space import Space
+from mnist_mlp.tuning.study import Row, Search, damaged, open_storage
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags of this program. Those that are not given come from the study that is gone on with."""
+
+    methods: tuple[str, ...] = option((), f"what to compare, by commas; not given: mlp. All: {', '.join(METHODS)}")
+    space: tuple[str, ...] = option(
+        (), "values to search: learning_rate=1e-4..1e-2:log batch_size=16,32 tree.max_depth=3..9; :5 behind a range: "
+        "its points for grid"
+    )  # fmt: skip
+    space_file: str = option("", "TOML file with the same: a table for each method; --space overrides it")
+    trials: int = option(20, "trials of each method", low=1, high=100_000)
+    folds: int = option(5, "folds of the cross-validation", low=2, high=100)
+    search: str = option("tpe", "how values are proposed", choices=("tpe", "random", "grid"))
+    pruning: str = option(
+        "median",
+        "ends a trial after a fold where it does worse than the others",
+        choices=("median", "hyperband", "none"),
+    )
+    jobs: int = option(1, "worker processes; each fits one trial at a time", low=1, high=1024)
+    seed: int = option_of(Config, "seed")
+    dataset: str = option_of(Config, "dataset")
+    data_dir: str = option_of(Config, "data_dir")
+    data_source: str = option_of(Config, "data_source")
+    strategy: str = option("auto", "device of the networks, as in train", choices=ONE_PROCESS)
+    backend: str = option_of(Config, "backend")
+    replicas: int | None = option_of(Config, "replicas")
+    tpu: str = option_of(Config, "tpu")
+    start_timeout: int = option_of(Config, "start_timeout")
+    study_dir: str = option("", "where the study is written, or goes on; not given: a new directory below studies/")
+    figure: str = option("", "also draw the search, into this file: .png, .svg or .pdf")
+    json: bool = option_of(Config, "json")
+
+    def __post_init__(self) -> None:
+        names = tuple(name for word in self.methods for name in word.split(",") if name) or ("mlp",)
+        for name in names:
+            if name not in METHODS:
+                raise UserError(
+                    f"--methods: expected some of {', '.join(METHODS)}; received {name!r}{nearest(name, list(METHODS))}"
+                )
+        object.__setattr__(self, "methods", tuple(dict.fromkeys(names)))
+        check(self)
+
+
+def main(argv: Sequence[str]) -> None:
+    given = command.given_flags(Options, argv, program="tune", about=__doc__ or "")
+    path = path_of("study_dir", given["study_dir"]) if given.get("study_dir") else place.default_path()
+    options = options_of(given, path)
+    stream = sys.stderr if options.json else sys.stdout
+    result = tune(options, path, say=lambda text: print(text, file=stream, flush=True))
+    if options.json:
+        print(json.dumps(result, allow_nan=False))
+
+
+def options_of(given: dict[str, Any], path: Path) -> Options:
+    """The options that the flags on the command line make; what they leave out comes from the study in `path`."""
+    study = place.begun(path)
+    if study is None:
+        return Options(**given)
+    stored = {**study["options"], "methods": tuple(study["options"]["methods"])}
+    asked = Options(**{**stored, **given})
+    return dataclasses.replace(asked, methods=(*stored["methods"], *asked.methods))
+
+
+def tune(
+    options: Options, path: Path, *, dataset: data.Dataset | None = None, say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Searches, chooses, fits once on all training images and looks at the test images: the content of result.json.
+
+    `path` must be new or empty, or hold the study to go on with. `dataset` replaces what the options name with images
+    of your own. `say` gets the report, piece by piece. Raises `UserError`; `Stopped` where Ctrl-C or SIGTERM ended it.
+    """
+    laps = Laps()
+    study = place.begun(path)
+    place.check_options(vars(options), study, path)
+    file = path_of("space_file", options.space_file) if options.space_file else None
+    spaces = place.spaces(options.methods, options.space, file, study)
+    check_needs(options)
+    with place.opened(path):
+        study = place.begun(path)  # once more, now that nobody else writes
+        place.check_options(vars(options), study, path)
+        dataset = dataset or data.load(options)  # type: ignore[arg-type]  # it has the options of that
+        fold_of = folds.assign(dataset.train.labels, options.folds, options.seed)
+        work = Work(dataset.train, fold_of, devices.Request.of(options), options.seed)
+        hashes = {"name": dataset.name, "training images": data.in_order_hash(dataset.train)}
+        place.check_data(hashes, study, path)
+        laps.end("load")
+        searches = opened_searches(options, path, spaces)
+        place.write(path, stored_options(options), spaces, hashes, study)
+        with requests() as request, telling_how_to_go_on(path):
+            done = len(rows_of(searches))
+            say(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
+            for change in place.changed_versions(study):
+                say(f"  !      the trials so far were made with another version: {change}")
+            try:
+                Run(searches, options.trials, request, say).run(work, min(options.jobs, left(searches, options)))
+            finally:
+                atomic.write_text(path / "trials.csv", table.as_csv(rows_of(searches)))
+            laps.end("search")
+            found = Found(options, path, dataset, work, rows_of(searches), spaces)
+            return finish(found, request, laps, say)
+
+
+def check_needs(options: Options) -> None:
+    """Raises `UserError` where a package, a device or the place of the figure is missing, before any work."""
+    imported()
+    if any(not METHODS[name].network for name in options.methods) and importlib.util.find_spec("sklearn") is None:
+        raise missing("scikit-learn", ModuleNotFoundError())
+    if any(METHODS[name].network for name in options.methods):
+        devices.plan(options)
+    if options.figure:
+        figures.check("--figure", path_of("figure", options.figure))
+
+
+def stored_options(options: Options) -> dict[str, Any]:
+    """The options as they must be for the next process of the study, wherever that starts."""
+    values = dataclasses.asdict(options)
+    for name in ("data_dir", "figure"):
+        values[name] = values[name] and os.path.abspath(path_of(name, values[name]))
+    return {**values, "methods": list(options.methods)}
+
+
+def opened_searches(options: Options, path: Path, spaces: dict[str, Space]) -> list[Search]:
+    """A search for each method, in the storage of the study."""
+    file = path / place.TRIALS
+    if reason := damaged(file):
+        raise UserError(
+            f"{file}: expected the trials of a study, received a damaged file ({reason}); begin another one"
+        )
+    storage = open_storage(file)
+    settings = {"strategy": options.search, "pruning": options.pruning, "folds": options.folds, "seed": options.seed}
+    return [Search(storage, name, spaces[name], **settings) for name in options.methods]  # type: ignore[arg-type]
+
+
+def rows_of(searches: Sequence[Search]) -> list[Row]:
+    return [row for search in searches for row in search.rows()]
+
+
+def left(searches: Sequence[Search], options: Options) -> int:
+    """How many trials are to be run still; 1 at least."""
+    finished = sum(row.state in ("complete", "pruned") for row in rows_of(searches))
+    return max(1, sum(search.proposals.limit(options.trials) for search in searches) - finished)
+
+
+@contextlib.contextmanager
+def telling_how_to_go_on(path: Path) -> Iterator[None]:
+    """Adds to what stops a search how to go on with it."""
+    try:
+        yield
+    except Stopped as error:
+        how = place.command_line("tune", f"--study_dir={path}")
+        raise Stopped(f"{error}, which are kept; go on with: {how}") from None
+
+
+if __name__ == "__main__":
+    command.run(main)

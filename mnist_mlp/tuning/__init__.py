@@ -1,0 +1,1 @@
+"""The parts of `python -m mnist_mlp.tune`: which method, with which hyper-parameters, predicts best."""

@@ -1,0 +1,49 @@
+"""What a search and its workers say to each other.
+
+A module of its own: what the worker, which is a program, declared itself could be read by nobody else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from mnist_mlp import data, devices
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What a worker is for."""
+
+    train: data.Split
+    fold_of: np.ndarray  # int8 [n]
+    request: devices.Request  # where networks are fitted
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """Asks for the `Score` of a trial on one fold."""
+
+    method: str
+    values: dict[str, Any]
+    fold: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Test:
+    """Asks for what `Fitter.on_test` gives."""
+
+    method: str
+    values: dict[str, Any]
+    test: data.Split
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """The answer where something went wrong: for the user to mend, or a bug with its traceback."""
+
+    message: str
+    exit_code: int | None

@@ -1,0 +1,122 @@
+"""Runs the trials of a search: hands folds out to the workers, and their scores to the studies."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mnist_mlp.errors import Stopped
+from mnist_mlp.interruption import Request
+from mnist_mlp.tuning.messages import Fold, Test, Work
+from mnist_mlp.tuning.pool import Pool, Worker
+from mnist_mlp.tuning.study import Search, Trial
+from mnist_mlp.tuning.table import method_line
+
+
+class Progress:
+    """A line on standard error that is written over and over, where that is a terminal."""
+
+    def __init__(self) -> None:
+        self.on = sys.stderr.isatty()
+
+    def show(self, text: str) -> None:
+        if self.on:
+            print(f"\r{text[:100]:<100}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self.on:
+            print(f"\r{'':<100}\r", end="", file=sys.stderr, flush=True)
+
+
+class Run:
+    """The trials that are left of some searches, on so many workers."""
+
+    def __init__(self, searches: Sequence[Search], trials: int, request: Request, say: Callable[[str], None]):
+        """`say` hears of each method when its trials are done. `Stopped` is raised soon after `request`."""
+        self.searches, self.trials, self.request, self.say = searches, trials, request, say
+        self.waiting = list(searches)
+        self.progress = Progress()
+        self.began: dict[str, float] = {}
+
+    def first(self) -> Trial | None:
+        """The next trial of the first method that has one."""
+        while self.waiting:
+            search = self.waiting[0]
+            self.began.setdefault(search.method, time.perf_counter())
+            trial = search.next(self.trials)
+            if trial is not None:
+                return trial
+            self.waiting.pop(0)
+        return None
+
+    def run(self, work: Work, jobs: int) -> None:
+        """Runs them all."""
+        first = self.first()
+        if first is None:
+            return
+        with Pool(work, jobs) as pool:
+            self.give(pool.workers[0], first)
+            self.hand_out(pool)
+            try:
+                while len(pool.idle()) < jobs:
+                    self.hear(pool)
+                    self.hand_out(pool)
+                    self.tell_methods(pool)
+                    self.check_request()
+            finally:
+                self.progress.clear()
+
+    def give(self, worker: Worker, trial: Trial) -> None:
+        """Lets a worker fit the next fold of a trial."""
+        worker.ask(Fold(trial.method, trial.values, len(trial.scores)), trial)
+
+    def hand_out(self, pool: Pool) -> None:
+        for worker in pool.idle():
+            self.check_request()
+            trial = self.first()
+            if trial is None:
+                break
+            self.give(worker, trial)
+
+    def hear(self, pool: Pool) -> None:
+        """Stores what the workers answer."""
+        for worker in pool.answered():
+            trial: Trial = worker.about
+            trial.add(worker.answer())
+            if trial.running:
+                self.give(worker, trial)
+            self.progress.show(
+                f"{trial.method}: trial {trial.number + 1} of {trial.search.proposals.limit(self.trials)}, "
+                f"fold {len(trial.scores)} of {trial.search.folds}"
+            )
+
+    def tell_methods(self, pool: Pool) -> None:
+        """Says which methods are done."""
+        busy = {worker.about.method for worker in pool.workers if worker.asked is not None}
+        busy |= {search.method for search in self.waiting}
+        for search in self.searches:
+            if search.method in self.began and search.method not in busy:
+                seconds = time.perf_counter() - self.began.pop(search.method)
+                self.progress.clear()
+                self.say(method_line(search.method, search.rows(), seconds))
+
+    def check_request(self) -> None:
+        if self.request:
+            done = sum(row.state in ("complete", "pruned") for search in self.searches for row in search.rows())
+            raise Stopped(f"{self.request.word} after {done:,} trials")
+
+
+def look_at_test(work: Work, asked: Test, request: Request) -> dict[str, Any]:
+    """What `Fitter.on_test` gives: from a new process, which has all cores and had no test image before."""
+    with Pool(dataclasses.replace(work, fold_of=work.fold_of[:0]), 1) as pool:
+        (worker,) = pool.workers
+        worker.ask(asked, None)
+        while True:
+            if pool.answered():
+                found: dict[str, Any] = worker.answer()
+                return found
+            if request:
+                raise Stopped(f"{request.word} before the test images were looked at")

@@ -1,0 +1,193 @@
+"""The trials of a search: Optuna proposes them, and keeps them in an SQLite file.
+
+Each method has a study of its own, so that each gets the same number of trials and is pruned against its like. One
+process alone asks, writes and reads: two workers are never given the same trial, and a trial whose fold was scored is
+stored before the next one is begun. What is proposed depends on the seed, the trial's number and the trials before
+alone: with one job, a search that was stopped, or killed, goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from mnist_mlp.errors import UserError
+from mnist_mlp.interruption import undisturbed
+from mnist_mlp.tuning.fitting import Score
+from mnist_mlp.tuning.proposals import Proposals, imported, values_of
+from mnist_mlp.tuning.space import Choice, Parameter, Space
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A trial as it is stored."""
+
+    method: str
+    number: int
+    state: str  # "complete", "pruned", "running" or "waiting"
+    values: dict[str, Any]
+    scores: tuple[Score, ...]  # one for each fold that was fitted, in order
+
+    @property
+    def accuracies(self) -> list[float]:
+        return [score.accuracy for score in self.scores]
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over its folds, from 0 to 1."""
+        return float(np.mean(self.accuracies))
+
+    @property
+    def sd(self) -> float:
+        """The standard deviation over its folds."""
+        return float(np.std(self.accuracies, ddof=1)) if len(self.scores) > 1 else math.nan
+
+    @property
+    def loss(self) -> float:
+        return float(np.mean([score.loss for score in self.scores]))
+
+    @property
+    def seconds(self) -> float:
+        return sum(score.seconds for score in self.scores)
+
+    @property
+    def diverged(self) -> bool:
+        return any(score.diverged for score in self.scores)
+
+
+def open_storage(file: Path) -> optuna.storages.RDBStorage:
+    """Optuna's storage in that file, made if it is not there. Raises `UserError` where it is no such file."""
+    optuna = imported()
+    # As a URI, in which any path can be written; SQLAlchemy passes it on as it stands.
+    url = f"sqlite:///file:{quote(str(file.absolute()))}?uri=true"
+    try:
+        with undisturbed():
+            return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    except Exception as error:  # SQLAlchemy's, or Optuna's for the file of another version
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+        raise UserError(
+            f"{file}: expected the trials of a study, as Optuna {optuna.__version__} stores them; received: {reason}; "
+            "name another --study_dir"
+        ) from None
+
+
+def damaged(file: Path) -> str:
+    """What SQLite finds wrong with the file, or nothing. A journal that a killed process left is worked off."""
+    if not file.exists():
+        return ""
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(file.absolute()))}", uri=True, timeout=60)
+        try:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if found == "ok" else str(found)
+
+
+class Trial:
+    """One trial under way: its values, and the scores that it has so far."""
+
+    def __init__(self, search: Search, trial: Any):
+        self.search, self.trial, self.method = search, trial, search.method
+        self.number, self.running = trial.number, True
+        self.values = {name: suggested(trial, name, search.space[name]) for name in sorted(search.space)}
+        stored = search.row_of(search.study.trials[self.number])
+        self.scores = list(stored.scores)
+        if self.scores:  # what was killed between two folds
+            self.settle()
+
+    def add(self, score: Score) -> None:
+        """Stores the score of the next fold; `running` says whether the trial goes on to another one."""
+        self.trial.set_user_attr(f"fold {len(self.scores)}", dataclasses.asdict(score))
+        self.scores.append(score)
+        self.settle()
+
+    def settle(self) -> None:
+        """Tells Optuna of the scores, and ends the trial where it is complete, hopeless or diverged."""
+        study, done = self.search.study, len(self.scores)
+        mean = float(np.mean([score.accuracy for score in self.scores]))
+        if done not in study.trials[self.number].intermediate_values:
+            self.trial.report(mean, done)
+        complete = done == self.search.folds
+        if self.scores[-1].diverged or (not complete and self.trial.should_prune()):
+            study.tell(self.trial, state=imported().trial.TrialState.PRUNED)
+            self.running = False
+        elif complete:
+            study.tell(self.trial, mean)
+            self.running = False
+
+
+class Search:
+    """The search of one method, in a storage."""
+
+    def __init__(
+        self,
+        storage: optuna.storages.RDBStorage,
+        method: str,
+        space: Space,
+        *,
+        strategy: str,
+        pruning: str,
+        folds: int,
+        seed: int,
+    ):
+        """`strategy`: "tpe", "random" or "grid"; `pruning`: "median", "hyperband" or "none"."""
+        optuna = imported()
+        self.method, self.space, self.folds = method, space, folds
+        self.proposals = Proposals(method, space, strategy, seed)
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name=method,
+            direction="maximize",
+            load_if_exists=True,
+            sampler=optuna.samplers.RandomSampler(seed=0),  # not asked: `propose` is
+            pruner={
+                "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5),
+                "hyperband": lambda: optuna.pruners.HyperbandPruner(1, folds, reduction_factor=2),
+                "none": optuna.pruners.NopPruner,
+            }[pruning](),
+        )
+        # What is running now was so when the process ended that ran it: nobody else is in the directory.
+        self.left = [trial for trial in self.study.trials if trial.state.name == "RUNNING"]
+
+    def next(self, trials: int) -> Trial | None:
+        """The next of so many trials; None where all have been handed out."""
+        while self.left:
+            optuna = imported()
+            trial = Trial(self, optuna.trial.Trial(self.study, self.left.pop(0)._trial_id))
+            if trial.running:
+                return trial
+        stored = self.study.trials
+        if not any(trial.state.name == "WAITING" for trial in stored):  # one is, where a kill came in between
+            if len(stored) >= self.proposals.limit(trials):
+                return None
+            self.study.enqueue_trial(self.proposals.next(stored))
+        return Trial(self, self.study.ask())
+
+    def rows(self) -> list[Row]:
+        """All trials so far."""
+        return [self.row_of(trial) for trial in self.study.trials]
+
+    def row_of(self, trial: optuna.trial.FrozenTrial) -> Row:
+        folds = (trial.user_attrs.get(f"fold {fold}") for fold in range(self.folds))
+        scores = tuple(Score(**found) for found in folds if found)
+        return Row(self.method, trial.number, trial.state.name.lower(), values_of(trial), scores)
+
+
+def suggested(trial: Any, name: str, parameter: Parameter) -> Any:
+    """The value of a stored trial."""
+    if isinstance(parameter, Choice):
+        return trial.suggest_categorical(name, parameter.values)
+    suggest = trial.suggest_int if parameter.whole else trial.suggest_float
+    return suggest(name, parameter.low, parameter.high, log=parameter.log)

@@ -173,8 +173,8 @@ EXERCISES = {
             *(Trial(f"step {lr:g}", page("circle", 15, (4,), learningRate=lr), 300) for lr in (0.0001, 0.03, 10)),
             *(Trial(f"batch {size}", page("circle", 15, (4,), batchSize=size), 300) for size in (1, 30)),
             *(
-                Trial(f"zero, {name}", page("circle", 15, (4,), name, initZero=True), 1000)
-                for name in ("tanh", "relu", "linear", "sigmoid")
+                Trial(f"zero, {name}", page("circle", 15, (4,), name, initZero=True), epochs)
+                for name, epochs in (("tanh", 300), ("relu", 300), ("linear", 300), ("sigmoid", 1000))
             ),
         ],
         deep.answer_10,

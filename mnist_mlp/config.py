@@ -28,7 +28,7 @@ BACKENDS = ("auto", "tensorflow", "jax")
 FREE = (  # may change when a run is resumed; every other option decides what is computed
     *("dataset", "data_dir", "data_source", "epochs", "strategy", "backend", "replicas", "tpu", "workers"),
     *("worker_index", "start_timeout", "checkpoint_every", "keep", "resume", "early_stopping", "csv", "tensorboard"),
-    *("config", "run_dir", "json"),
+    *("diagnose", "config", "run_dir", "json"),
 )
 
 
@@ -99,6 +99,7 @@ class Config:
     )
     csv: bool = option(False, "also write history.csv, by Keras' CSVLogger")
     tensorboard: bool = option(False, "also write the history for TensorBoard, into the folder tensorboard")
+    diagnose: bool = option(False, "look for classic mistakes at the end; what is found is told, with its remedy")
     run_dir: str = option("", "where the run is written; not given: a new directory below runs/")
     json: bool = option(False, "print the result as one JSON object; the rest goes to standard error")
 

@@ -90,6 +90,13 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
     return f"{line}   {row['seconds']:.2f} s"
 
 
+def diagnosed(diagnoses: list[dict[str, Any]]) -> str:
+    """What `--diagnose` found."""
+    lines = [f"{each['name']}: {each['seen']}; {each['remedy']}" for each in diagnoses]
+    wrapper = textwrap.TextWrapper(110, initial_indent="diagnosis  ", subsequent_indent=" " * 11)
+    return "\n".join(["", *map(wrapper.fill, lines or ["none of the mistakes that can be told is seen"])])
+
+
 def closing(result: Result, run_dir: str) -> str:
     """What the run came to, and where it is."""
     test = result.test

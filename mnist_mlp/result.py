@@ -53,6 +53,7 @@ class Result:
     versions: dict[str, str]
     seconds: dict[str, float]  # import, load, compile (and build), train, evaluate, save, total; of the last process
     peak_memory_mb: float
+    diagnosis: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # of `--diagnose`: name, seen, remedy, …
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Result:

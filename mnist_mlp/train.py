@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import atomic, checkpoint, command, data, devices, machine, meeting, report, run_config, rundir
+from mnist_mlp import atomic, checkpoint, command, data, devices, diagnosis, machine, meeting, report, rundir
 from mnist_mlp.checkpoint import Checkpoint, Progress
 from mnist_mlp.config import Config
-from mnist_mlp.errors import UserError
+from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, ran_on, scores, versions
+from mnist_mlp.run_config import config_of
 
 if TYPE_CHECKING:
     import keras
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> None:
-    config = run_config.config_of(command.given_flags(Config, argv, program="train", about=__doc__ or ""))
+    config = config_of(command.given_flags(Config, argv, program="train", about=__doc__ or ""))
     stream = sys.stderr if config.json else sys.stdout
     run_dir = path_of("run_dir", config.run_dir) if config.run_dir else rundir.default_path(config)
 
@@ -99,25 +100,35 @@ def train_and_evaluate(
             plan, config.engine, make_model, make_optimizer, splits, config.batch_size, start_timeout=timeout
         )
         result = result_before_training(plan, dataset, splits, engine, run)
+        diagnose = diagnosis.watch(config, engine, make_model, splits, lambda found: tell(report.diagnosed(found)))
         del dataset, splits  # the engine has them
         tell(report.opening(result))
         engine.compile()
         laps.end("compile")
 
-        epochs = train(engine, run, result, hashes, callbacks, tell)
+        try:
+            epochs = train(engine, run, result, hashes, callbacks, tell)
+        except Diverged:
+            diagnose([], None)
+            raise
         laps.end("train")
 
-        result = finish(engine, plan, run, dataclasses.replace(result, epochs=epochs), laps)
+        result = finish(engine, plan, run, dataclasses.replace(result, epochs=epochs), laps, diagnose)
     tell(report.closing(result, str(run_dir)))
     return result
 
 
-def finish(engine: Engine, plan: devices.Plan, run: rundir.Run, result: Result, laps: Laps) -> Result:
+def finish(
+    engine: Engine, plan: devices.Plan, run: rundir.Run, result: Result, laps: Laps, diagnose: diagnosis.Watch
+) -> Result:
     """Scores the test images, once, and writes the model and the result."""
     from mnist_mlp import models
 
     test = scores(engine.evaluate("test"))
     laps.end("evaluate")
+    result = dataclasses.replace(result, diagnosis=diagnose(result.epochs, test["confusion"]))
+    if run.config.diagnose:
+        laps.end("diagnose")
 
     run.check_place()
     atomic.write_file(run.path / "model.keras", partial(models.save, engine.model))

@@ -1,0 +1,260 @@
+"""The classic mistakes: told by name in every seed, and never of the right program."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from test_run import program, quiet, refused
+
+from mnist_mlp import data, diagnosis, evidence, train
+from mnist_mlp.config import Config
+from mnist_mlp.data import Split
+from mnist_mlp.diagnosis import RULES, diagnose
+from mnist_mlp.errors import Diverged
+from mnist_mlp.evidence import Evidence, Layer, Logits
+from mnist_mlp.lab import broken, mistakes
+
+LAYER = Layer("hidden_1", "relu", 128, moved=0.4, spread=1.8, silent=0.2, saturated=0.0)
+LOGITS = Logits(lowest=-12.0, highest=9.0, zeros=0.0, sums=(-20.0, 10.0), moved=0.3)
+RIGHT = Evidence(
+    losses=(1.3, 0.4, 0.2),
+    steps=135,
+    repeats=0.1,
+    start_loss=2.35,
+    end_loss=0.15,
+    further_loss=8.0,
+    brightest=1.0,
+    layers=(LAYER, dataclasses.replace(LAYER, name="hidden_2", units=64)),
+    logits=LOGITS,
+    mixing=1.1,
+    leaked=0,
+    test_examples=100,
+    confusion=10 * np.eye(10, dtype=int),
+)
+
+
+def seen(**changes):
+    """The names that are told where the right program's evidence has these changes."""
+    layer = {name: changes.pop(name) for name in ("activation", "moved", "spread", "silent", "saturated")
+             if name in changes}  # fmt: skip
+    layers = tuple(dataclasses.replace(each, **layer) for each in RIGHT.layers)
+    return [each.name for each in diagnose(dataclasses.replace(RIGHT, **{"layers": layers, **changes}))]
+
+
+def logits(**changes):
+    return dataclasses.replace(LOGITS, **changes)
+
+
+BLIND = dict(losses=(2.3, 2.3, 2.3), end_loss=2.3, further_loss=2.29)
+STILL = dict(moved=0.001, logits=logits(moved=0.001))
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({}, []),
+        (dict(mixing=30.0), [diagnosis.NO_SHUFFLING]),
+        (dict(mixing=30.0, silent=0.7), [diagnosis.NO_SHUFFLING]),
+        (dict(leaked=1), []),  # one of a hundred: such things happen
+        (dict(leaked=2), [diagnosis.LEAKAGE]),
+        (dict(confusion=np.roll(RIGHT.confusion, 1, axis=1)), [diagnosis.SHIFTED]),
+        (dict(confusion=np.roll(RIGHT.confusion, -1, axis=1)), [diagnosis.SHIFTED]),
+        (dict(confusion=np.full((10, 10), 1)), []),
+        (dict(confusion=9 * np.eye(10, dtype=int)), [diagnosis.LAST_BATCH]),
+        (dict(confusion=None), []),
+        (dict(logits=logits(lowest=0.0, highest=1.0, sums=(1.0, 1.0))), [diagnosis.SOFTMAX_TWICE]),
+        (dict(logits=logits(lowest=0.0, highest=1.0, sums=(1.0, 1.0), zeros=0.5)), [diagnosis.SOFTMAX_TWICE]),
+        (dict(logits=logits(lowest=0.0, zeros=0.5)), [diagnosis.RELU_LOGITS]),
+        (dict(logits=logits(lowest=0.1)), []),
+        (dict(logits=logits(zeros=0.5)), []),
+        (dict(spread=0.0, silent=1.0, moved=0.0, **BLIND), [diagnosis.ZEROS]),
+        (dict(activation="sigmoid", saturated=0.9, brightest=255.0), [diagnosis.RAW_SIGMOID]),
+        (dict(activation="sigmoid", saturated=0.0, brightest=255.0), []),
+        (dict(brightest=255.0, start_loss=120.0, losses=(13.0, 1.0)), []),
+        (dict(losses=(3000.0, 2.4), end_loss=2.4, silent=1.0), [diagnosis.RATE_TOO_LARGE]),
+        (dict(losses=(math.inf,), silent=1.0), [diagnosis.RATE_TOO_LARGE]),
+        (dict(end_loss=math.nan), [diagnosis.RATE_TOO_LARGE]),
+        (dict(BLIND, moved=9.0), [diagnosis.RATE_TOO_LARGE]),
+        (dict(moved=9.0), []),  # far, but it has learned
+        (dict(silent=0.7), [diagnosis.DEAD_RELUS]),
+        (dict(silent=0.7, activation="tanh"), []),
+        (dict(BLIND, **STILL), [diagnosis.RATE_TOO_SMALL]),
+        (dict(BLIND, **STILL, silent=0.7), [diagnosis.DEAD_RELUS]),
+        (dict(BLIND, **{**STILL, "further_loss": 2.31}), []),  # another step that way would not help
+        (dict(BLIND, moved=0.1), []),
+        (dict(STILL), []),
+        (dict(BLIND, **STILL, steps=2), []),  # too few steps are no fault of the rate
+        (dict(mixing=30.0, leaked=50), [diagnosis.LEAKAGE, diagnosis.NO_SHUFFLING]),
+    ],
+)
+def test_the_evidence_of_each_mistake(changes, told):
+    assert seen(**changes) == told
+
+
+def test_every_diagnosis_says_what_was_seen_and_what_to_do():
+    for changes, word in (
+        (dict(confusion=np.roll(RIGHT.confusion, 3, axis=1)), "label + 3"),
+        (dict(confusion=np.roll(RIGHT.confusion, -1, axis=1)), "label − 1"),
+        (dict(confusion=9 * np.eye(10, dtype=int)), "90 of the 100"),
+        (dict(silent=0.75), "75%"),
+    ):
+        layers = tuple(dataclasses.replace(each, silent=changes.pop("silent", 0.75)) for each in RIGHT.layers)
+        changed = dataclasses.replace(RIGHT, **(changes or {"layers": layers}))
+        (told,) = diagnose(changed)
+        assert word in told.seen and told.remedy and told.means and told.told_by
+
+
+def test_every_mistake_has_a_program_and_a_rule_of_the_same_name():
+    assert set(broken.MISTAKES) == set(RULES) and len(RULES) == 11
+    assert list(broken.PROGRAMS)[0] == broken.RIGHT
+    for rule in RULES.values():
+        assert set(rule.follows_from) <= set(list(RULES)[: list(RULES.values()).index(rule)])  # told before
+
+
+@pytest.mark.parametrize("batch", [1, 7, 32, 1000])
+def test_drawn_orders_mix_the_classes_and_sorted_ones_do_not(batch):
+    labels = np.random.default_rng(0).integers(0, 10, 2000).astype(np.uint8)
+    drawn, natural = data.batch_order(3, 0, 2000, batch), data.sequential_order(2000, batch)
+    by_class = np.where(natural < 0, -1, np.argsort(labels, kind="stable")[natural])
+    assert evidence.class_mixing(labels, drawn) < 2
+    assert evidence.class_mixing(labels, by_class) > 20
+
+
+def test_one_batch_or_one_class_cannot_be_mixed_badly():
+    labels = np.arange(50, dtype=np.uint8) // 5
+    assert evidence.class_mixing(labels, data.sequential_order(50, 50)) == pytest.approx(0)
+    assert evidence.class_mixing(labels[:30], data.sequential_order(30, 16)) == 1
+    assert evidence.class_mixing(np.zeros(90, np.uint8), data.sequential_order(90, 32)) == 1
+
+
+def test_losses_that_take_the_same_way_in_two_epochs_are_seen():
+    wave = np.sin(np.arange(30))
+    assert evidence.repetition(np.concatenate([wave, wave + 5]), 2) == pytest.approx(1)
+    assert evidence.repetition(np.concatenate([wave, -wave]), 2) == pytest.approx(-1)
+    assert evidence.repetition(wave, 1) is None and evidence.repetition(wave[:10], 2) is None
+    assert evidence.repetition(np.full(60, math.nan), 2) is None
+
+
+def test_test_images_are_found_among_the_training_images():
+    images = np.arange(12 * 784, dtype=np.uint32).reshape(12, 28, 28).astype(np.uint8)
+    images[:, 0, 0] = np.arange(12)
+    split = [Split(images[part], np.zeros(len(images[part]), np.uint8)) for part in (slice(0, 9), slice(7, 12))]
+    found = evidence.probe(*split, data.sequential_order(9, 4))
+    assert (found.leaked, found.test_examples, found.steps, len(found.images)) == (2, 5, 3, 9)
+
+
+def test_flags_are_answered_without_a_framework():
+    shown = program("lab.mistakes", "--help")
+    assert shown.returncode == 0 and "relu_on_the_logits" in shown.stdout
+    refused(program("lab.mistakes", "--only", "softmax_twise"), "did you mean 'softmax_twice'?")
+    refused(program("lab.mistakes", "--figure=a.doc"), "ends in .png")
+
+
+@pytest.fixture(scope="module")
+def found():
+    """All mistakes, ten seeds each, and what was said of them."""
+    said = []
+    options = mistakes.Options(dataset="digits", seeds=10, strategy="cpu")
+    return mistakes.make(options, say=said.append), "\n".join(said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RULES)
+def test_each_mistake_is_told_by_name_in_ten_of_ten_seeds(found, name):
+    (row,) = [row for row in found[0]["mistakes"] if row["name"] == name]
+    assert row["diagnosed"] == row["of"] == 10
+    assert not row["others"]
+    assert row["diagnosis"]["name"] == name
+
+
+@pytest.mark.slow
+def test_the_report_sets_each_mistake_beside_the_right_program(found):
+    rows, text = found
+    assert rows["untold"] == [] and json.dumps(rows)
+    assert "said to make no mistake in 10 of 10 seeds" in text
+    for number, name in enumerate(broken.MISTAKES, start=1):
+        assert f"\n{number}. {name}\n" in text and f"told     {name}, in 10 of 10 seeds" in text
+    by_name = {row["name"]: row for row in rows["mistakes"]}
+    right = np.mean(rows["right"]["accuracy"])
+    assert right > 0.93
+    assert by_name[diagnosis.LAST_BATCH]["scored"] == 352  # 11 · 32 of 360
+    assert np.mean(by_name[diagnosis.LEAKAGE]["accuracy"]) > right
+    assert min(by_name[diagnosis.SOFTMAX_TWICE]["loss"]) > math.log(1 + 9 / math.e)
+    for name in (diagnosis.ZEROS, diagnosis.RATE_TOO_LARGE, diagnosis.SHIFTED):
+        assert max(by_name[name]["accuracy"]) < 0.2
+
+
+@pytest.mark.slow
+def test_the_right_program_is_said_to_make_none_in_fifty_of_fifty_seeds(found, digits):
+    from mnist_mlp import devices
+
+    assert found[0]["right"]["diagnosed"] == 10 and not found[0]["right"]["others"]
+    right = broken.PROGRAMS[broken.RIGHT]
+    learner = mistakes.learner_of(right, devices.plan(Config(strategy="cpu")), digits)
+    told = {seed: mistakes.run(right, learner, seed, epochs=5).diagnoses for seed in range(10, 50)}
+    assert {seed: names for seed, names in told.items() if names} == {} and len(told) == 40
+
+
+@pytest.mark.slow
+def test_a_mistake_that_is_not_told_ends_with_code_4(monkeypatch, capsys, tmp_path):
+    untold = dataclasses.replace(RULES[diagnosis.LAST_BATCH], seen=lambda evidence: "")
+    monkeypatch.setitem(RULES, diagnosis.LAST_BATCH, untold)
+    argv = ["--dataset=digits", "--epochs=1", "--strategy=cpu", "--json", "--only", "last_batch_not_scored"]
+    with pytest.raises(mistakes.Untold, match="last batch not scored: told in 0 of 1 seeds") as error:
+        mistakes.main([*argv, f"--figure={tmp_path / 'a.png'}"])
+    assert error.value.exit_code == 4
+    assert json.loads(capsys.readouterr().out)["mistakes"][0]["diagnosed"] == 0
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def trained(path, said=None, **options):
+    config = Config(**{"dataset": "digits", "strategy": "cpu", "diagnose": True, "run_dir": str(path), **options})
+    return train.train_and_evaluate(config, path, say=said.append if said is not None else quiet)
+
+
+@pytest.mark.slow
+def test_train_tells_of_zeros_also_in_a_run_that_goes_on(tmp_path):
+    said = []
+    trained(tmp_path / "a", model="mlp_zeros", epochs=1, diagnose=False)
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["diagnosis"] == []
+    result = trained(tmp_path / "a", said, model="mlp_zeros", epochs=2, resume=True)
+    assert [each["name"] for each in result.diagnosis] == [diagnosis.ZEROS]
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["diagnosis"] == result.diagnosis
+    assert "diagnosis  zero initialisation: after 90 steps" in "\n".join(said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        (dict(), []),
+        (dict(pixels="raw", model="mlp_sigmoid", epochs=1), [diagnosis.RAW_SIGMOID]),
+        (dict(learning_rate=1e-6), [diagnosis.RATE_TOO_SMALL]),
+        (dict(learning_rate=1.0), [diagnosis.RATE_TOO_LARGE]),
+        (dict(model="cnn", epochs=2, optimizer="sgd"), []),  # it has hardly learned, after few steps of a sane size
+        (dict(pixels="raw"), []),
+        (dict(replicas=2, precision="bfloat16", model="mlp_dropout"), []),
+    ],
+)
+def test_train_tells_of_mistakes_and_of_nothing_else(tmp_path, options, told):
+    said = []
+    assert [each["name"] for each in trained(tmp_path / "run", said, **options).diagnosis] == told
+    assert ("none of the mistakes" in "\n".join(said)) == (not told)
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_is_told_why(tmp_path):
+    said = []
+    with pytest.raises(Diverged):
+        trained(tmp_path / "run", said, optimizer="sgd", learning_rate=1e30)
+    assert "diagnosis  learning rate too large: the loss or a weight is no longer a finite number" in "\n".join(said)
+
+
+@pytest.mark.slow
+def test_images_of_ones_own_that_leak_or_are_labelled_otherwise_are_told(tmp_path, digits):
+    for change, told in ((broken.with_test_images, diagnosis.LEAKAGE), (broken.with_shifted_labels, diagnosis.SHIFTED)):
+        config = Config(dataset="digits", strategy="cpu", diagnose=True)
+        result = train.train_and_evaluate(config, tmp_path / told, dataset=change(digits), say=quiet)
+        assert [each["name"] for each in result.diagnosis] == [told]

@@ -41,6 +41,7 @@ class Options:
 
     dataset: str = option_of(Config, "dataset")
     data_dir: str = option_of(Config, "data_dir")
+    data_source: str = option_of(Config, "data_source")
     batch_size: int = option_of(Config, "batch_size")
     epochs: int = option(5, "passes over the training images, in each training", low=2, high=1_000_000)
     seed: int = option_of(Config, "seed")
@@ -82,7 +83,8 @@ def explain(
     """
     began = time.perf_counter()
     plan = devices.plan(options)
-    dataset = dataset or data.load(Config(dataset=options.dataset, data_dir=options.data_dir))
+    places = {name: getattr(options, name) for name in ("dataset", "data_dir", "data_source")}
+    dataset = dataset or data.load(Config(**places))
     os.environ.update(plan.environment)
     with undisturbed():
         from mnist_mlp.lab.claims import BEFORE_TRAINING

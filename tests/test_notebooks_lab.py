@@ -1,0 +1,225 @@
+"""The notebooks of the lab: what is committed, and a run from top to bottom in a kernel of this Python, offline."""
+
+import ast
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+NOTEBOOKS = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in [ROOT / "notebooks" / "lecture.ipynb"]}
+CELLS = [(name, cell) for name, notebook in NOTEBOOKS.items() for cell in notebook["cells"]]
+IDS = [f"{name.partition('.')[0]}-{cell['id']}" for name, cell in CELLS]
+MODULES = {"matplotlib", "mnist_mlp", "numpy", *sys.stdlib_module_names}
+
+
+def text(cell):
+    return "".join(cell["source"])
+
+
+def plain(code):
+    """The code of a cell with `pass` in the place of its commands."""
+    return re.sub(r"^(\s*)!.*$", r"\1pass", code, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_it_holds_code_and_no_results(name):
+    notebook = NOTEBOOKS[name]
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert notebook["metadata"] == {
+        "colab": {"provenance": []},
+        "kernelspec": {"display_name": "Python 3", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook["cells"]:
+        code = {"execution_count": None, "outputs": []} if cell["cell_type"] == "code" else {}
+        same = {key: cell[key] for key in ("cell_type", "id", "source")}
+        assert cell == {**same, "metadata": {}, **code} and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", cell["id"])
+    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+    written = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    assert (ROOT / "notebooks" / name).read_text(encoding="utf-8") == written
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_it_opens_in_colab(name):
+    address = re.search(r"\[Open in Colab\]\((\S+)\)", text(NOTEBOOKS[name]["cells"][0]))[1]
+    parts = urllib.parse.urlsplit(address)
+    place = f"/mnist_mlp/blob/main/{(ROOT / 'notebooks' / name).relative_to(ROOT).as_posix()}"
+    assert parts.netloc == "colab.research.google.com" and parts.path.startswith("/github/")
+    assert parts.path.endswith(place)
+
+
+@pytest.mark.parametrize("name, cell", CELLS, ids=IDS)
+def test_cells_install_nothing_and_name_no_machine(name, cell):
+    assert not re.search(r"\b(pip|pip3|conda|apt|apt-get|uv)\b", text(cell))
+    assert not re.search(r"""(?:^|[\s"'`(=])(?:/|~/|[A-Za-z]:\\)\w""", text(cell)), "an absolute path"
+    if cell["cell_type"] == "code":
+        tree = ast.parse(plain(text(cell)))
+        compile(tree, cell["id"], "exec")
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert {each.partition(".")[0] for each in names} <= MODULES  # no framework by its name: either will do
+
+
+def clean(tmp_path):
+    """An environment in which nothing of the user's is read or written."""
+    folders = (
+        "HOME",
+        "IPYTHONDIR",
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "KERAS_HOME",
+        "MPLCONFIGDIR",
+        "TMPDIR",
+    )
+    for name in folders:
+        (tmp_path / name).mkdir()
+    dropped = (
+        "KERAS_BACKEND",
+        "MNIST_MLP_REPOSITORY",
+        "MPLBACKEND",
+        "PYTEST_CURRENT_TEST",
+    )  # with it, ipykernel is deaf
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return kept | {name: str(tmp_path / name) for name in folders} | {"CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def execute(name, tmp_path, last=""):
+    """The outputs of the cells, by name, run in an empty directory, in a kernel of this Python, which has the package;
+    and of one at the end, with the code `last`."""
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    spec = tmp_path / "kernels" / "here" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "here", "language": "python"}))
+    specs = KernelSpecManager(kernel_dirs=[str(spec.parent.parent)])
+    place = tmp_path / "place"
+    place.mkdir()
+    environment = clean(tmp_path) | {"PYTHONPATH": str(ROOT)}
+
+    notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+    nbformat.validate(notebook)
+    notebook["cells"].append(nbformat.v4.new_code_cell(last, id="last"))
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=300,
+        km=AsyncKernelManager(kernel_name="here", kernel_spec_manager=specs),
+        resources={"metadata": {"path": str(place)}},
+    )
+    client.execute(env=environment)
+    assert list(place.iterdir()) == []  # nothing is left behind
+    return {cell["id"]: cell["outputs"] for cell in notebook["cells"] if cell["cell_type"] == "code"}
+
+
+def printed(outputs):
+    return "".join(output.get("text", "") for output in outputs if output.get("name") != "stderr")
+
+
+def pictures(outputs):
+    """The PNG files in the outputs of a cell."""
+    data = [output["data"] for output in outputs if "data" in output]
+    return [base64.b64decode(shown["image/png"]) for shown in data if "image/png" in shown]
+
+
+def number(pattern, said):
+    return float(re.search(pattern, said)[1].replace(",", ""))
+
+
+@pytest.mark.slow
+def test_lecture_from_top_to_bottom(tmp_path):
+    outputs = execute("lecture.ipynb", tmp_path, last='import json; print(json.dumps(explained["claims"]))')
+    said = {name: printed(found) for name, found in outputs.items()}
+    for name in ("data", "two-losses", "slopes", "curves", "mistakes", "softmax", "approximation", "ladder"):
+        (picture,) = pictures(outputs[name])
+        assert picture.startswith(b"\x89PNG") and len(picture) > 10_000, name
+    noise = {
+        name: output["text"] for name, found in outputs.items() for output in found if output.get("name") == "stderr"
+    }
+    assert noise == {}
+
+    assert "1,437 training and 360 test images" in said["data"]
+    assert "784 weights + 1 bias = 785 numbers" in said["logistic"]
+    assert number(r"logistic loss (\S+) ", said["logistic"]) == pytest.approx(0.6931, abs=1e-4)
+    assert number(r"test: (\d+) mistakes", said["logistic"]) <= 5
+    assert number(r"no slope in (\d+)%", said["two-losses"]) > 50 and "convex True" in said["two-losses"]
+    assert re.sub(" +", " ", said["by-hand"]).startswith(
+        " 128 neurons: (784 + 1) · 128 = 100,480 parameters\n 64 neurons: (128 + 1) · 64 = 8,256 parameters\n"
+        " 10 neurons: (64 + 1) · 10 = 650 parameters\n in all: 109,386\n"
+    )
+    assert number(r"at most (\S+) apart", said["by-hand"]) < 1e-5 and number(r"1 up to (\S+)", said["by-hand"]) < 1e-5
+    assert (
+        number(r"sigmoid: .* is (\S+) times", said["slopes"])
+        < 1e-2
+        < number(r"ReLU: .* is (\S+) times", said["slopes"])
+    )
+    assert number(r"0 to 1: (\d+)%", said["slopes"]) < 5 and number(r"0 to 255: (\d+)%", said["slopes"]) > 80
+
+    right, total, accuracy, low, high = map(
+        float, re.search(r"test +(\d+) of (\d+) right = (\S+)% \(95% interval (\S+)–(\S+)%\)", said["train"]).groups()
+    )
+    assert total == 360 and accuracy == round(100 * right / total, 2) and 90 < low < accuracy < high < 100
+    wrong = int(total - right)
+    assert f"{wrong} of 360 test images are misread; the run counted {wrong}\n" in said["mistakes"]
+    assert "41 per epoch of training, 360/32 → 12 of evaluation" in said["train"]  # 1293/32: a tenth is for validation
+
+    claims = {row["claim"]: row for row in json.loads(said["last"])}
+    assert len(claims) == 29 and not [row for row in claims.values() if row["holds"] is False]
+    measured = {row["arithmetic"]: row["measured"] for row in claims.values()}
+    assert measured["100,480 + 8,256 + 650 = 109,386"].startswith("109,386 numbers")
+    assert measured["1437/32 → 45"].startswith("45 updates") and measured["360/32 → 12"].startswith("12 batches")
+    assert measured["60000/32 = 1875; 10000/32 → 313"].startswith("orders of 1875 and 313")
+    assert 2.2 < number(r"^(\S+) ±", measured["−ln(1/10) = 2.3026"]) < 2.5
+    assert re.search(r"29 claims: \d+ ✓, 0 ✗", said["explain"])
+    assert said["softmax"].startswith("7,850 parameters\nwith hidden layers: test accuracy ")
+    assert number(r"sin 3πx: .* (\S+) with 256", said["approximation"]) < 1e-6
+    assert number(r"sign of x: .* (\S+) with 256", said["approximation"]) > 1e-2
+    assert re.search(r"the lecture's net +9\d\.\d\d ± .* 109,386 ", said["ladder"])
+    for mistake in ("zero initialisation", "ReLU on the logits"):
+        assert re.search(rf"{mistake} +\d\d\.\d\d% .* 1 of 1\b", said["broken"])
+    assert re.search(r"right program .* 0 times\n", said["broken"])
+
+
+def begin(name, place, **variables):
+    """What the cells up to the one that finds the code print, in a Python that does not have the package."""
+    cells = {cell["id"]: text(cell) for cell in NOTEBOOKS[name]["cells"]}
+    program = f"{cells['settings']}\n{cells['clone']}"
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MNIST_MLP_REPOSITORY")}
+    return subprocess.run(
+        [sys.executable, "-S", "-c", program],  # without site-packages
+        cwd=place,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_it_finds_the_code_or_says_what_to_do(name, tmp_path):
+    done = begin(name, ROOT / "notebooks")
+    assert done.stdout == f"the code is in {ROOT}\n", done.stderr
+    done = begin(name, tmp_path)
+    assert "Stop: Fill in REPOSITORY in the settings above" in done.stderr
+    nothing = (tmp_path / "nothing").as_uri()
+    done = begin(name, tmp_path, MNIST_MLP_REPOSITORY=nothing)
+    assert f"Stop: Expected a clone of mnist_mlp from REPOSITORY = {nothing}, received none" in done.stderr
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_it_clones(name, tmp_path):
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("this is no clone")
+    done = begin(name, tmp_path, MNIST_MLP_REPOSITORY=ROOT.as_uri())
+    assert done.stdout == f"the code is in {Path(tmp_path, 'mnist_mlp')}\n", done.stderr

@@ -139,7 +139,8 @@ def answer_10(runs: Runs) -> Iterator[Claim]:
     apart = max(float(np.ptp(layer, axis=0).max()) for layer in units)
     moved = min(float(np.abs(layer).max()) for layer in units)
     yield Claim(
-        f"all zero, sigmoid: trains (in each run a weight of {moved:.2f} or more), train loss {spread(ends['zero, sigmoid'])}, but all "
-        f"four neurons stay the same (largest difference {apart:g}): one neuron, four times",
+        f"all zero, sigmoid: trains (in each run a weight of {moved:.2f} or more), train loss "
+        f"{spread(ends['zero, sigmoid'])}, but all four neurons stay the same "
+        f"(largest difference {apart:g}): one neuron, four times",
         apart == 0 and moved > 0.1,
     )

@@ -13,6 +13,7 @@ from mnist_mlp.lab.playground import picture
 from mnist_mlp.lab.playground.exercise_answers import BY_HAND, named
 from mnist_mlp.lab.playground.exercise_answers_deep import layer_accuracies
 from mnist_mlp.lab.playground.exercise_parts import Exercise, Panel, Runs, with_parameters
+from mnist_mlp.lab.playground.picture_colours import QUIET, colours
 from mnist_mlp.lab.playground.picture_network import LABELS
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def panels(chosen: Sequence[Panel]) -> Figure:
         else:
             bottom.axis("off")
         words = "test {test:.3f}, training {train:.3f}".format(**losses)
-        bottom.set_title(words, fontsize=8, color=picture.QUIET, pad=3)
+        bottom.set_title(words, fontsize=8, color=QUIET, pad=3)
     return drawn
 
 
@@ -91,7 +92,7 @@ def neurons(axes: Axes, layers: Sequence[np.ndarray], widest: int) -> None:
         left = (widest - len(images)) / 2
         for at, image in enumerate(images, start=1):
             box = (left + at - 0.95, left + at - 0.05, row + 0.95, row + 0.05)
-            axes.imshow(picture.colours(image), extent=box, origin="lower", interpolation="antialiased")
+            axes.imshow(colours(image), extent=box, origin="lower", interpolation="antialiased")
     axes.set(xlim=(0, widest), ylim=(max(len(layers), 1), 0), aspect="equal")
     axes.axis("off")
 
@@ -103,7 +104,7 @@ def features_and_data(runs: Runs) -> Figure:
     values = picture.maps(next(iter(runs.values()))[0])[0]
     tops = above.subplots(1, len(LABELS))
     for axes, label, image in zip(tops, LABELS.values(), values, strict=True):
-        axes.imshow(picture.colours(image), extent=(-6, 6, -6, 6), origin="lower", interpolation="nearest")
+        axes.imshow(colours(image), extent=(-6, 6, -6, 6), origin="lower", interpolation="nearest")
         axes.set_title(label, fontsize=10)
         axes.set(xticks=(), yticks=())
         axes.spines[:].set_visible(False)

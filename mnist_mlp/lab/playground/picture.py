@@ -14,24 +14,16 @@ import numpy as np
 
 from mnist_mlp import figures
 from mnist_mlp.lab.playground.history import History
+from mnist_mlp.lab.playground.picture_colours import QUIET, colours
+from mnist_mlp.lab.playground.picture_network import MOST_NEURONS, Layout, draw_network
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NEGATIVE, ZERO, POSITIVE = "#f59322", "#e8eaeb", "#0877bd"  # −1, 0, +1; linear between them, clamped outside
-TRAIN, TEST, QUIET = "#777777", "#000000", "#8a8f93"  # the two curves; small print
+TRAIN, TEST = "#777777", "#000000"  # the two curves
 EDGE, CELLS = 6.0, 100  # a map shows [−6, 6]² by 100 × 100 values
-MOST_NEURONS = 64  # of a layer that are drawn; the page has eight
 DIGITS = 3  # of a loss, as the page shows it
-
-
-def colours(values: np.ndarray | float) -> np.ndarray:
-    """Red, green and blue, float64 [..., 3] from 0 to 1, of values; white where a value is nan."""
-    anchors = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in (NEGATIVE, ZERO, POSITIVE)])
-    values = np.asarray(values, float)
-    mixed = np.stack([np.interp(values, (-1, 0, 1), channel) for channel in anchors.T], axis=-1)
-    return np.where(np.isnan(values)[..., None], 1.0, mixed)
 
 
 def maps(history: History) -> list[np.ndarray]:
@@ -58,8 +50,6 @@ def draw(history: History, file: Path, others: Sequence[History] = ()) -> None:
 
 def figure(history: History, others: Sequence[History] = ()) -> Figure:
     """The picture, for a notebook or to be saved."""
-    from mnist_mlp.lab.playground.picture_network import Layout, draw_network
-
     values = maps(history)
     place = Layout.of(history)
     drawn = figures.new(place.width / 72, place.height / 72, facecolor="white")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_mlp.lab.playground.history import History
-from mnist_mlp.lab.playground.picture import MOST_NEURONS, QUIET, colours
+from mnist_mlp.lab.playground.picture_colours import EMPTY, QUIET, colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,10 +22,10 @@ LABELS = {
     "sinX": r"$\sin(X_1)$",
     "sinY": r"$\sin(X_2)$",
 }
-EMPTY = "#dfe3e5"  # the frame of what has no map
 NODE, PITCH = 30.0, 50.0  # a neuron's edge, and the distance of two neurons, as on the page
 TALLEST = 900.0  # to which a layer of many neurons is shrunk
 WIDEST = 1800.0  # and many layers
+MOST_NEURONS = 64  # of a layer that are drawn; the page has eight
 MOST_LINKS = 128  # between two layers: more would cover each other, so only the heaviest are drawn
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab.playground import State, exercises, run, run_seeds
-from mnist_mlp.lab.playground import exercise_measures as measures
-from mnist_mlp.lab.playground import exercise_parts as parts
+from mnist_mlp.lab.playground.exercises import measures, parts
 
 PICTURES = importlib.util.find_spec("matplotlib") is not None
 EXPECTED_NOT = {"8 sigmoid: the lecture's"}  # documented as not reproduced

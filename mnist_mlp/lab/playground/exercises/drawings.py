@@ -10,9 +10,9 @@ import numpy as np
 
 from mnist_mlp import figures
 from mnist_mlp.lab.playground import picture
-from mnist_mlp.lab.playground.exercise_answers import BY_HAND, named
-from mnist_mlp.lab.playground.exercise_answers_deep import layer_accuracies
-from mnist_mlp.lab.playground.exercise_parts import Exercise, Panel, Runs, with_parameters
+from mnist_mlp.lab.playground.exercises.answers import BY_HAND, named
+from mnist_mlp.lab.playground.exercises.answers_deep import layer_accuracies
+from mnist_mlp.lab.playground.exercises.parts import Exercise, Panel, Runs, with_parameters
 from mnist_mlp.lab.playground.picture_colours import QUIET, colours
 from mnist_mlp.lab.playground.picture_network import LABELS
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.lab.playground import exercise_answers as answers
-from mnist_mlp.lab.playground import exercise_answers_deep as deep
-from mnist_mlp.lab.playground import exercise_figures, history
-from mnist_mlp.lab.playground.exercise_parts import (
+from mnist_mlp.lab.playground import history
+from mnist_mlp.lab.playground.exercises import answers, drawings
+from mnist_mlp.lab.playground.exercises import answers_deep as deep
+from mnist_mlp.lab.playground.exercises.parts import (
     ENOUGH_SEEDS,
     LECTURE_SPIRAL,
     Claim,
@@ -50,14 +50,14 @@ EXERCISES = {
         "apart by the colour of one feature alone?",
         [Trial(name, page(name, **ALL)) for name in ("gauss", "xor", "circle", "spiral")],
         answers.answer_1,
-        figure=exercise_figures.features_and_data,
+        figure=drawings.features_and_data,
     ),
     2: Exercise(
         "One neuron, by hand",
         "gauss, no hidden layer: which model is this, how many weights does it have? Choose them by hand.",
         [Trial("gauss", page("gauss"))],
         answers.answer_2,
-        panels=exercise_figures.by_hand,
+        panels=drawings.by_hand,
     ),
     3: Exercise(
         "One neuron, fitted",
@@ -73,7 +73,7 @@ EXERCISES = {
             Trial("new data", page("gauss", 15), 1000, test=Measured(0.024, 0.003, 0.033), train=Measured(0.019)),
         ],
         answers.answer_4,
-        panels=exercise_figures.each_seed("restarts"),
+        panels=drawings.each_seed("restarts"),
     ),
     5: Exercise(
         "A circle",
@@ -107,7 +107,7 @@ EXERCISES = {
             ),
         ],
         answers.answer_6,
-        panels=exercise_figures.two_restarts("3 tanh", "4 tanh", first="1 tanh"),
+        panels=drawings.two_restarts("3 tanh", "4 tanh", first="1 tanh"),
     ),
     7: Exercise(
         "A spiral",
@@ -163,7 +163,7 @@ EXERCISES = {
         "The same network: what do its neurons' maps look like, from the first layer to the last?",
         [Trial(name, page("spiral", 15, DEEP, name), 859) for name in ("relu", "tanh")],
         deep.answer_9,
-        figure=exercise_figures.layer_by_layer,
+        figure=drawings.layer_by_layer,
     ),
     10: Exercise(
         "The settings of SGD",
@@ -209,7 +209,7 @@ def run(
     if skipped:
         say(f"· not run: {', '.join(skipped)} (takes longer; --seeds={ENOUGH_SEEDS} runs it)")
     if figure:
-        exercise_figures.draw(exercise, runs, figure)
+        drawings.draw(exercise, runs, figure)
         say(f"\npicture   {figure}")
     return {
         "number": number,

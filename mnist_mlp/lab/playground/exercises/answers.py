@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mnist_mlp.lab.playground.exercise_measures import alike, likeness
-from mnist_mlp.lab.playground.exercise_parts import Claim, Runs, accuracy, final, loss, points, spread, with_parameters
+from mnist_mlp.lab.playground.exercises.measures import alike, likeness
+from mnist_mlp.lab.playground.exercises.parts import Claim, Runs, accuracy, final, loss, points, spread, with_parameters
 
 BY_HAND = ((0.0, 1.0, 1.0), (0.0, 1.0, 0.0), (4.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.0, -1.0, -1.0))  # b, w₁, w₂
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from mnist_mlp.lab.playground.exercise_parts import points
+from mnist_mlp.lab.playground.exercises.parts import points
 from mnist_mlp.lab.playground.history import History
 
 WINDOWS = 50  # into which a loss curve is cut to look for plateaus; the first, the start of training, is left out

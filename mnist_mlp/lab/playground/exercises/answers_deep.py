@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mnist_mlp.lab.playground.exercise_measures import best_threshold, drop_after_plateau, largest_rise
-from mnist_mlp.lab.playground.exercise_parts import LECTURE_SPIRAL, Claim, Runs, final, points, spread
+from mnist_mlp.lab.playground.exercises.measures import best_threshold, drop_after_plateau, largest_rise
+from mnist_mlp.lab.playground.exercises.parts import LECTURE_SPIRAL, Claim, Runs, final, points, spread
 from mnist_mlp.lab.playground.history import History
 
 

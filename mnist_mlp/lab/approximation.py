@@ -20,8 +20,8 @@ TARGETS: Mapping[str, Function] = {  # on −1 … 1, with values from −1 to 1
     "with a jump: sign of x": np.sign,
 }
 WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-FITTED = np.linspace(-1, 1, 2001)  # where the output weights are fitted
-CHECKED = (np.arange(10_000) + 0.5) / 5_000 - 1  # where the error is taken: between those points, and none at the jump
+FITTED = np.linspace(-1, 1, 1001)  # where the output weights are fitted
+CHECKED = (np.arange(5_000) + 0.5) / 2_500 - 1  # where the error is taken: between those points, and none at the jump
 
 
 def errors(width: int, seed: int, activation: Function = np.tanh) -> dict[str, tuple[float, float]]:

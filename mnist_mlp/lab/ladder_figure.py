@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import figures
 from mnist_mlp.lab import rungs
-from mnist_mlp.lab.ladder_report import warnings
+from mnist_mlp.lab.ladder_report import number, warnings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def caption(found: dict[str, Any]) -> list[str]:
     if "dataset" in found:
         data = found["dataset"]
         sizes = f"{data['train_examples']:,} training and {data['test_examples']:,} test images"
-        lines.append(f"{data['name']}: {sizes}; {found['epochs']} epochs; {over}")
+        lines.append(f"{data['name']}: {sizes}; {number(found['epochs'], 'epoch')}; {over}")
         lines += [warning[0].upper() + warning[1:] + "." for warning in warnings(found)]
     elif n > 1:
         lines.append(f"median of {n} seeds, with their range")

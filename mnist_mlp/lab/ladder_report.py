@@ -31,8 +31,12 @@ def data_line(found: dict[str, Any]) -> str:
     several = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]} alone"
     return (
         f"data     {data['name']}: {data['train_examples']:,} training + {data['test_examples']:,} test images; "
-        f"{found['epochs']} epochs, batch 32, {several}"
+        f"{number(found['epochs'], 'epoch')}, batch 32, {several}"
     )
+
+
+def number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def heading(group: str, *, first: bool) -> str:
@@ -100,8 +104,8 @@ def reading(rows: Sequence[dict[str, Any]], found: dict[str, Any]) -> str:
         lines += [
             "against: the rung that this one changes in one thing: up to the lecture's net the rung before it, then "
             f"the lecture's net. p: McNemar's exact test on the same test images, {how}.",
-            f"{len(tested)} tests find something by chance too. At 5% after Holm's correction these differ from what "
-            f"they are held against: {differ}. Not shown to differ, which does not mean equal: {same}.",
+            f"At 5%, after Holm's correction for {number(len(tested), 'test')}, these differ from what they are held "
+            f"against: {differ}. Not shown to differ, which does not mean equal: {same}.",
         ]
     return "\n" + "\n".join(textwrap.fill(line, 112) for line in lines)
 

@@ -49,14 +49,14 @@ class Worker:
     def tell(self, message: Any) -> None:
         try:
             self.pipe.send(message)
-        except OSError:
+        except (BrokenPipeError, ConnectionResetError):
             raise self.lost() from None
 
     def answer(self) -> Any:
         """What it was asked for. Raises `UserError` for what the user can mend, such as too little memory."""
         try:
             found = self.pipe.recv()
-        except (EOFError, OSError):
+        except (EOFError, ConnectionResetError):
             raise self.lost() from None
         if isinstance(found, Failed):
             if found.exit_code is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from mnist_mlp.data import Dataset
 from mnist_mlp.metrics import mean_interval
 from mnist_mlp.report import remarks
 from mnist_mlp.tuning.choice import best_of_each, ranking, standard_error
-from mnist_mlp.tuning.space import Space, to_words
+from mnist_mlp.tuning.space import Parameter, Range, Space, to_words
 from mnist_mlp.tuning.study import Row
 
 SHOWN = 5  # of the best trials
@@ -36,10 +37,16 @@ def opening(
     ]
     width = max(map(len, spaces))
     for name, space in spaces.items():
-        lines.append(wrapped(f"         {name:<{width}}  ", to_words(space)))
+        told = {key: without_count(value) for key, value in space.items()} if options["search"] != "grid" else space
+        lines.append(wrapped(f"         {name:<{width}}  ", to_words(told)))
     if done:
         lines.append(f"going on after {done:,} trials")
     return "\n".join(lines) + "\n"
+
+
+def without_count(parameter: Parameter) -> Parameter:
+    """A range without the number of its points, which only grid search takes."""
+    return dataclasses.replace(parameter, count=None) if isinstance(parameter, Range) else parameter
 
 
 def wrapped(indent: str, words: Sequence[str]) -> str:
@@ -143,6 +150,6 @@ def as_csv(rows: Sequence[Row]) -> str:
         done = [row.accuracy, row.sd, row.loss, row.seconds] if row.scores else [""] * 4
         writer.writerow(
             [row.method, row.number, row.state, len(row.scores), *done, *(row.values.get(name, "") for name in names)]
-            + [score.accuracy for score in row.scores]
+            + [*row.accuracies, *[""] * (folds - len(row.scores))]
         )
     return out.getvalue()

@@ -1,0 +1,623 @@
+"""The search: spaces, folds, proposals, what a kill leaves, the choice, and the file that train takes."""
+
+import csv
+import dataclasses
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnist_mlp import atomic, command, data, run_config, tune
+from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.errors import UserError
+from mnist_mlp.tuning import choice, folds, place, space, table
+from mnist_mlp.tuning.fitting import Score, score
+from mnist_mlp.tuning.methods import METHODS
+from mnist_mlp.tuning.space import Choice, Range
+from mnist_mlp.tuning.study import Row
+
+
+def spaces(*words, methods=("mlp",), file=None):
+    return space.spaces_of(methods, words, file, {})
+
+
+def options(*argv):
+    return tune.options_of(command.given_flags(tune.Options, argv, program="tune", about=""), Path("none"))
+
+
+# Spaces
+
+
+def test_what_the_words_of_a_space_mean():
+    found = spaces("learning_rate=1e-4..1e-2:log", "batch_size=16,32,16", "epochs=3..10:3", "optimizer=Adam,sgd")["mlp"]
+    assert found["learning_rate"] == Range(1e-4, 1e-2, log=True)
+    assert found["batch_size"] == Choice((16, 32))
+    assert found["epochs"] == Range(3, 10, count=3) and found["epochs"].whole
+    assert found["optimizer"] == Choice(("adam", "sgd"))
+    assert found["epochs"].points() == (3, 6, 10)
+    assert Range(1e-4, 1e-2, log=True, count=3).points() == (1e-4, 1e-3, 1e-2)
+    assert Range(2, 5).points() == (2, 3, 4, 5) and Range(2, 500).points() is None and Range(0.1, 0.5).points() is None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_default_spaces_fit_their_methods_grids_and_files(name):
+    found = space.default_space(name)
+    assert space.from_words(name, space.to_words(found)) == found
+    points = space.grid(found)
+    assert 4 <= np.prod([len(values) for values in points.values()]) <= 100
+    for place_ in (0, -1):
+        METHODS[name].declared(**{key: values[place_] for key, values in points.items()})
+
+
+def test_a_name_goes_to_the_networks_first_and_with_a_dot_to_one_method():
+    several = ("mlp", "softmax", "gradient_boosting", "tree")
+    found = spaces("learning_rate=0.5", "max_depth=3", "gradient_boosting.learning_rate=0.2", methods=several)
+    assert found["mlp"]["learning_rate"] == found["softmax"]["learning_rate"] == Choice((0.5,))
+    assert found["gradient_boosting"]["learning_rate"] == Choice((0.2,))
+    assert found["tree"]["max_depth"] == Choice((3,)) and "max_depth" not in found["mlp"]
+    assert spaces("learning_rate=0.5", methods=several[2:])["gradient_boosting"]["learning_rate"] == Choice((0.5,))
+
+
+MISTAKES = [
+    (["batch_size"], "expected NAME=VALUES, such as learning_rate=1e-4..1e-2:log"),
+    (["batch_size="], "received 'batch_size='"),
+    (["batch_siz=16"], "did you mean 'batch_size'?"),
+    (["max_depth=3"], "expected a parameter of mlp: learning_rate, batch_size"),
+    (["tre.max_depth=3"], "expected one of the methods mlp before the dot; received 'tre'"),
+    (["mlp.epoch=3"], "did you mean 'epochs'?"),
+    (["batch_size=16,many"], "--space batch_size: expected a whole number from 1 to 2,147,483,647, received 'many'"),
+    (["batch_size=0,16"], "expected a whole number from 1 to 2,147,483,647, received 0"),
+    (["batch_size=1.5"], "received '1.5'"),
+    (["batch_size=16,,32"], "received ''"),
+    (["epochs=10..3"], "expected the smaller end first, received '10..3'; type 3..10"),
+    (["epochs=3..3"], "type 3 alone"),
+    (["epochs=3..x"], "received 'x'"),
+    (["epochs=3.."], "expected a range such as 3..10"),
+    (["epochs=3..10:1"], "expected 2 points or more"),
+    (["epochs=0..10:log"], "both ends above 0 on a logarithmic scale"),
+    (["learning_rate=0..1"], "received 0"),
+    (["learning_rate=nan"], "received nan"),
+    (["learning_rate=nan..1"], "expected the smaller end first"),
+    (["learning_rate=1e-3..inf"], "inf"),
+    (["learning_rate=1e-3..1e-2:lg"], "expected a range"),
+    (["optimizer=adam..sgd"], "expected names with commas between them"),
+    (["optimizer=adm"], "did you mean 'adam'?"),
+    (["epochs=3", "epochs=4"], "expected epochs of mlp once"),
+]
+
+
+@pytest.mark.parametrize("words, said", MISTAKES)
+def test_mistakes_in_a_space_are_answered(words, said):
+    with pytest.raises(UserError) as caught:
+        spaces(*words)
+    assert said in str(caught.value) and str(caught.value).startswith("--space")
+
+
+def test_a_file_has_a_table_for_each_method_and_flags_override_it(tmp_path):
+    file = tmp_path / "space.toml"
+    file.write_text('[mlp]\nepochs = "2..4"\nbatch_size = [16, 32]\nlearning_rate = 1\n[tree]\nmax_depth = 3\n')
+    found = spaces("batch_size=8", file=file)["mlp"]
+    assert found["epochs"] == Range(2, 4) and found["batch_size"] == Choice((8,))
+    assert found["learning_rate"] == Choice((1.0,)) and isinstance(found["learning_rate"].values[0], float)
+    assert spaces(methods=("tree",), file=file)["tree"]["max_depth"] == Choice((3,))
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("[mlp", "expected a TOML file"),
+        ("[mpl]\nepochs = 3", "did you mean 'mlp'?"),
+        ("mlp = 3", "expected [mlp] as a table"),
+        ("[mlp]\nepoch = 3", "did you mean 'epochs'?"),
+        ("[mlp]\nepochs = 2.5", "[mlp] epochs: expected a whole number from 0 to 1,000,000, received 2.5"),
+        ("[mlp]\nepochs = true", "received True"),
+        ("[mlp]\nepochs = []", "expected values, received none"),
+        ("[mlp]\nepochs = [[1]]", "received [1]"),
+        ("[mlp]\nepochs = 2020-01-01", "expected a whole number"),
+        ("[mlp]\noptimizer = 3", "received 3"),
+    ],
+)
+def test_mistakes_in_a_file_are_answered(tmp_path, text, said):
+    file = tmp_path / "space.toml"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        spaces(file=file)
+    assert said in str(caught.value) and f"--space_file={file}" in str(caught.value)
+
+
+def test_a_file_that_is_not_there():
+    with pytest.raises(UserError, match="No such file"):
+        spaces(file=Path("none.toml"))
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (["--methods=mlp,tre"], "did you mean 'tree'?"),
+        (["--folds=1"], "--folds: expected a whole number from 2 to 100"),
+        (["--search=tpee"], "did you mean 'tpe'?"),
+        (["--trails=3"], "did you mean '--trials'?"),
+        (["--jobs=0"], "--jobs: expected"),
+        (["--space"], "--space: expected words behind it"),
+    ],
+)
+def test_mistakes_in_flags_are_answered(argv, said):
+    with pytest.raises(UserError) as caught:
+        options(*argv)
+    assert said in str(caught.value)
+
+
+def test_methods_are_given_with_commas_or_as_words():
+    assert options("--methods", "tree,mlp", "softmax", "tree").methods == ("tree", "mlp", "softmax")
+    assert options().methods == ("mlp",)
+
+
+def test_a_grid_needs_a_number_of_points():
+    with pytest.raises(UserError, match=r"type --space learning_rate=0.0001..0.01:log:5"):
+        space.grid(spaces("learning_rate=1e-4..1e-2:log")["mlp"])
+
+
+# Folds and scores
+
+
+@pytest.mark.parametrize("count, seed", [(2, 0), (5, 0), (5, 7), (10, 1)])
+def test_folds_are_stratified_and_a_matter_of_the_seed_alone(digits, count, seed):
+    labels = digits.train.labels
+    fold_of = folds.assign(labels, count, seed)
+    assert set(fold_of) == set(range(count))
+    for part in (fold_of, *(fold_of[labels == digit] for digit in range(10))):
+        sizes = np.bincount(part, minlength=count)
+        assert sizes.max() - sizes.min() <= 1
+    assert (fold_of == folds.assign(labels, count, seed)).all()
+    assert (fold_of != folds.assign(labels, count, seed + 1)).mean() > 0.3
+
+
+def test_folds_stay_what_they_are(digits):
+    """A study that goes on with another version must find its folds."""
+    first = [2, 3, 0, 1, 3, 2, 2, 3, 2, 4, 0, 0, 3, 1, 2, 0, 4, 4, 3, 0]
+    assert folds.assign(digits.train.labels, 5, 0)[:20].tolist() == first
+
+
+def test_more_folds_than_images_of_a_class_are_refused():
+    with pytest.raises(UserError, match="type --folds=3"):
+        folds.assign(np.repeat(np.arange(10), [9, 3, *[9] * 8]).astype("uint8"), 5, 0)
+
+
+def test_scores():
+    probabilities = np.full((4, 10), 0.05)
+    probabilities[:, 3] = 0.55
+    found = score(probabilities, np.array([3, 3, 3, 1]), 1.5)
+    assert (found.correct, found.total, found.accuracy, found.seconds) == (3, 4, 0.75, 1.5)
+    assert found.loss == pytest.approx(-(3 * np.log(0.55) + np.log(0.05)) / 4)
+    certain = np.eye(10)[[1, 2]]
+    assert np.isfinite(score(certain, np.array([1, 3]), 0).loss)
+    probabilities[0, 0] = np.nan
+    broken = score(probabilities, np.array([3, 3, 3, 1]), 0)
+    assert broken.diverged and broken.correct == 0
+
+
+# The choice
+
+
+def row(method, number, *correct, state="complete", loss=0.1, **values):
+    return Row(method, number, state, values, tuple(Score(right, 100, loss, 1.0) for right in correct))
+
+
+ROWS = [
+    row("mlp", 0, 95, 96, 97, epochs=3, learning_rate=0.01),
+    row("mlp", 1, 97, 96, 98, epochs=5, learning_rate=0.001),
+    row("mlp", 2, 99, state="pruned", epochs=9, learning_rate=0.002),
+    row("tree", 0, 80, 83, 82, max_depth=7),
+    row("random_forest", 0, 97, 97, 98, n_estimators=100),
+    row("random_forest", 1, 97, 97, 98, n_estimators=50, loss=0.2),
+]
+
+
+def test_the_highest_mean_accuracy_is_chosen_and_held_against_the_next_method():
+    chosen, other = choice.choose(ROWS)
+    assert (chosen.method, chosen.number, other.method, other.number) == ("random_forest", 0, "mlp", 1)
+    assert [row.method for row in choice.best_of_each(ROWS)] == ["random_forest", "mlp", "tree"]
+    assert choice.best_network(ROWS).number == 1
+    # differences over the folds 0, 1, 0: mean 1/3, deviation 0.577, its error a third
+    assert 100 * choice.standard_error(chosen, other) == pytest.approx(1 / 3)
+    assert "0.33 points behind, within one standard error" in table.chosen_lines(chosen, other)[1]
+    tree = ROWS[3]
+    assert "more than one standard error" in table.chosen_lines(chosen, tree)[1]
+    assert choice.choose(ROWS[:3])[1] is ROWS[0]  # of one method, the next trial
+    with pytest.raises(UserError, match="none was"):
+        choice.choose([ROWS[2]])
+
+
+def test_tables_and_csv():
+    text = table.tables(ROWS, 3)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 120
+    (mlp,) = [line for line in lines if line.startswith("mlp") and "(1)" in line]
+    assert "97.00 ± 1.00" in mlp and "94.52–99.48" in mlp and "epochs 5, learning_rate 0.001" in mlp  # t: 4.303·1/√3
+    read = list(csv.DictReader(table.as_csv(ROWS).splitlines()))
+    assert len(read) == 6 and read[1]["learning_rate"] == "0.001" and read[3]["learning_rate"] == ""
+    assert [read[2][f"fold {fold}"] for fold in range(2)] == ["0.99", ""]
+
+
+def test_a_trial_as_a_config_of_train():
+    values = choice.config_values(ROWS[1], 7, "digits")
+    assert values == {"model": "mlp", "epochs": 5, "learning_rate": 0.001, "seed": 7, "dataset": "digits"}
+    assert "dataset" not in choice.config_values(ROWS[1], 7, "my own")
+
+
+# train --config FILE
+
+
+def config_of(*argv):
+    config = run_config.config_of(command.given_flags(Config, argv, program="train", about=""))
+    return dataclasses.replace(config, config="")
+
+
+def test_train_takes_the_file_and_flags_override_it(tmp_path):
+    file = tmp_path / "best.json"
+    atomic.write_json(file, choice.config_values(ROWS[1], 7, "digits"))
+    expected = Config(model="mlp", epochs=5, learning_rate=0.001, seed=7, dataset="digits", batch_size=64)
+    assert config_of(f"--config={file}", "--batch_size=64") == expected
+    assert config_of(f"--config={file}", "--epochs=2", "--learning_rate=0.5").epochs == 2
+    file.write_text('{"preset": "lecture", "epochs": 2}')
+    config = config_of(f"--config={file}")
+    assert config == dataclasses.replace(PRESETS["lecture"], epochs=2)
+    assert config_of(f"--config={file}", "--preset=smoke").pixels == "unit"
+
+
+def test_train_takes_the_config_of_a_run_but_not_its_place(tmp_path):
+    file = tmp_path / "config.json"
+    atomic.write_json(file, Config(model="deep", run_dir="there", json=True, resume=False).to_dict())
+    assert config_of(f"--config={file}") == Config(model="deep")
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ('{"epoch": 3}', "unknown option 'epoch'; did you mean 'epochs'?"),
+        ('{"epochs": 3', "expected a JSON file of options"),
+        ('{"epochs": "3"}', "--epochs: expected a whole number"),
+        ("[3]", "it holds a list"),
+        ('{"preset": "lectur"}', "did you mean 'lecture'?"),
+        ("[" * 10000, "expected a JSON file"),
+        ("\x00\x01", "expected a JSON file"),
+    ],
+)
+def test_a_file_that_train_cannot_take_is_refused(tmp_path, text, said):
+    file = tmp_path / "best.json"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        config_of(f"--config={file}")
+    assert said in str(caught.value) and f"--config={file}" in str(caught.value)
+
+
+# A study goes on
+
+
+def test_a_study_goes_on_with_the_options_that_it_was_begun_with(tmp_path):
+    begun = options("--methods=tree", "--folds=3", "--trials=7", "--seed=5")
+    spaces_ = space.spaces_of(["tree"], ["max_depth=3..9"], None, {})
+    place.write(tmp_path, tune.stored_options(begun), spaces_, {"name": "digits", "training images": "abc"}, None)
+    study = place.begun(tmp_path)
+    now = tune.options_of({"methods": ("mlp",), "trials": 9}, tmp_path)
+    assert (now.methods, now.folds, now.trials, now.seed) == (("tree", "mlp"), 3, 9, 5)
+    place.check_options(vars(now), study, tmp_path)
+    assert place.spaces(now.methods, (), None, study)["tree"] == spaces_["tree"]
+    with pytest.raises(UserError, match=r"begun with \(max_depth=3..9\), received max_depth=3..8"):
+        place.spaces(now.methods, ["max_depth=3..8"], None, study)
+    with pytest.raises(UserError, match=r"--folds=4: the study in .* was begun with --folds=3"):
+        place.check_options(vars(tune.options_of({"folds": 4}, tmp_path)), study, tmp_path)
+    place.check_data({"name": "digits", "training images": "abc"}, study, tmp_path)
+    with pytest.raises(UserError, match="received others, of mnist"):
+        place.check_data({"name": "mnist", "training images": "abd"}, study, tmp_path)
+
+
+def test_a_damaged_study_or_another_directory_is_refused(tmp_path):
+    (tmp_path / "photo.jpg").write_text("")
+    with pytest.raises(UserError, match=r"--study_dir=.* it holds 'photo.jpg'"), place.opened(tmp_path):
+        pass
+    (tmp_path / "study.json").write_text("{}")
+    with pytest.raises(UserError, match="damaged"):
+        place.begun(tmp_path)
+
+
+def test_two_at_once_in_one_study_are_refused(tmp_path):
+    path = tmp_path / "a" / "b"
+    refused = pytest.raises(UserError, match=r"--study_dir=.*expected a study that no process is writing")
+    with place.opened(path), refused, place.opened(path):
+        pass
+    with place.opened(path):  # it is free again
+        pass
+
+
+def test_a_study_that_could_not_be_begun_leaves_nothing(tmp_path):
+    with pytest.raises(UserError, match="no"), place.opened(tmp_path / "a" / "b"):
+        raise UserError("no")
+    assert list(tmp_path.iterdir()) == []
+
+
+# With Optuna: slow
+
+
+def small(digits, images=300):
+    """Some of the digits, for which nobody waits."""
+    train, test = (data.Split(part.images[:images], part.labels[:images]) for part in (digits.train, digits.test))
+    return dataclasses.replace(digits, train=train, test=test)
+
+
+def run(path, *argv, **more):
+    """`python -m mnist_mlp.tune argv`."""
+    command_line = [sys.executable, "-m", "mnist_mlp.tune", f"--study_dir={path}", *argv]
+    return subprocess.run(command_line, capture_output=True, text=True, timeout=120, **more)
+
+
+def stored(path):
+    """The trials of a study, but for times: {(method, number): (state, values, correct of each fold)}."""
+    from mnist_mlp.tuning.study import Search, open_storage
+
+    study, found = place.begun(path), {}
+    for method, words in study["spaces"].items():
+        settings = {"folds": study["options"]["folds"], "seed": 0, "strategy": "random", "pruning": "none"}
+        search = Search(open_storage(path / place.TRIALS), method, space.from_words(method, words), **settings)
+        for trial in search.rows():
+            scores = [(score.correct, score.loss) for score in trial.scores]
+            found[method, trial.number] = (trial.state, trial.values, scores)
+    return found
+
+
+def search_of(path, *words, method="tree", strategy="tpe", pruning="none", seed=0, folds=2):
+    from mnist_mlp.tuning.study import Search, open_storage
+
+    found = space.spaces_of([method], words, None, {})[method]
+    storage = open_storage(path / "study.sqlite3")
+    return Search(storage, method, found, strategy=strategy, pruning=pruning, folds=folds, seed=seed)
+
+
+def complete(search, trials, accuracy=lambda values: 50):
+    """Runs the trials that are left, with made-up scores."""
+    while (trial := search.next(trials)) is not None:
+        while trial.running:
+            trial.add(Score(int(accuracy(trial.values)), 100, 0.1, 0.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["tpe", "random", "grid"])
+def test_no_point_is_tried_twice_and_a_small_space_ends(tmp_path, strategy):
+    words = ["max_depth=3..6", "min_samples_leaf=1,2", "criterion=gini"]
+    complete(search_of(tmp_path, *words, strategy=strategy), 3)
+    complete(search_of(tmp_path, *words, strategy=strategy), 20)
+    rows = search_of(tmp_path, *words, strategy=strategy).rows()
+    assert len(rows) == len({(row.values["max_depth"], row.values["min_samples_leaf"]) for row in rows}) == 8
+    assert {row.state for row in rows} == {"complete"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy, pruning", [("tpe", "median"), ("random", "hyperband"), ("grid", "median")])
+def test_a_search_that_ended_anywhere_goes_on_as_if_it_had_not(tmp_path, strategy, pruning):
+    words = ["max_depth=3..40", "min_samples_leaf=1..9:3", "criterion=gini"]
+
+    def accuracy(values):
+        return 90 - abs(values["max_depth"] - 20) - values["min_samples_leaf"]
+
+    def opened(name):
+        directory = tmp_path / name
+        directory.mkdir(exist_ok=True)
+        more = ["max_depth=3..40:9"] if strategy == "grid" else ["max_depth=3..40"]
+        return search_of(directory, *words[1:], *more, strategy=strategy, pruning=pruning, folds=4)
+
+    complete(opened("whole"), 12, accuracy)
+    expected = [dataclasses.replace(row) for row in opened("whole").rows()]
+    rng = random.Random(0)
+    for _ in range(100):
+        search, steps = opened("parts"), rng.randrange(1, 8)
+        while steps > 0 and (trial := search.next(12)) is not None:
+            while trial.running and steps > 0:
+                steps -= 1
+                trial.add(Score(int(accuracy(trial.values)), 100, 0.1, 0.0))
+        if trial is None:
+            break
+    assert opened("parts").rows() == expected
+    assert len(expected) == 12 and any(row.state == "pruned" for row in expected)
+
+
+@pytest.mark.slow
+def test_a_proposal_that_was_not_begun_is_taken_up(tmp_path):
+    """A kill between the proposal of a trial and its start."""
+    search = search_of(tmp_path)
+    search.study.enqueue_trial(search.proposals.next([]))
+    complete(search_of(tmp_path), 2)
+    assert [row.number for row in search_of(tmp_path).rows()] == [0, 1]
+    assert search_of(tmp_path).rows()[0].values == search.proposals.next([])
+
+
+@pytest.mark.slow
+def test_a_network_that_diverges_ends_its_trial(tmp_path):
+    search = search_of(tmp_path)
+    trial = search.next(1)
+    trial.add(Score(0, 100, 9.0, 0.0, diverged=True))
+    assert not trial.running and search.rows()[0].state == "pruned" and search.rows()[0].diverged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [b"not a database", b"SQLite format 3\x00 but not really" * 100])
+def test_a_damaged_storage_is_refused(digits, tmp_path, content):
+    given = options("--methods=tree", "--trials=1", "--folds=2")
+    path = tmp_path / "study"
+    path.mkdir()
+    train = data.in_order_hash(digits.train)
+    spaces_ = space.spaces_of(["tree"], (), None, {})
+    place.write(path, tune.stored_options(given), spaces_, {"name": "digits", "training images": train}, None)
+    (path / place.TRIALS).write_bytes(content)
+    with pytest.raises(UserError, match="damaged file"):
+        tune.tune(given, path, dataset=digits, say=lambda text: None)
+
+
+class Touched(Exception):
+    """The seal was broken."""
+
+
+class Sealed(data.Split):
+    """Test images that nobody may look at."""
+
+    def __getattribute__(self, name):
+        if name in ("images", "__reduce_ex__", "__dict__"):
+            raise Touched(f"{name} of the test images was touched")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.slow
+def test_no_test_image_is_touched_before_the_choice(digits, tmp_path):
+    sealed = Sealed(digits.test.images, digits.test.labels)
+    dataset = dataclasses.replace(small(digits), test=sealed)
+    said = []
+    with pytest.raises(Touched):
+        tune.tune(
+            options("--methods=tree", "--trials=3", "--folds=2", "--pruning=none"),
+            tmp_path / "study",
+            dataset=dataset,
+            say=said.append,
+        )
+    assert any(text.startswith("chosen   tree") for text in said)
+    assert len((tmp_path / "study" / "trials.csv").read_text().splitlines()) == 4
+    assert not (tmp_path / "study" / "result.json").exists()
+
+
+@pytest.mark.slow
+def test_the_search_that_is_done_is_not_done_again_and_looks_are_counted(digits, tmp_path):
+    path = tmp_path / "a ?#% b"  # whatever a directory may be called
+    given = options("--methods=tree", "--trials=2", "--folds=2", "--space", "max_depth=1..2", "criterion=gini")
+    first = tune.tune(given, path, dataset=small(digits), say=lambda text: None)
+    assert len(first["looks"]) == 1 and first["best_network"] is None and not (path / "best.json").exists()
+    again = tune.tune(tune.options_of({}, path), path, dataset=small(digits), say=lambda text: None)
+    of_the_call = ("seconds", "peak_memory_mb")
+    assert {k: v for k, v in again.items() if k not in of_the_call} == {
+        k: v for k, v in first.items() if k not in of_the_call
+    }
+    said = []
+    more = tune.options_of({"methods": ("random_forest",), "trials": 1}, path)
+    third = tune.tune(more, path, dataset=small(digits), say=said.append)
+    assert third["chosen"]["method"] == "random_forest" and len(third["looks"]) == 2
+    assert "looked at before (tree after 2 trials" in " ".join("\n".join(said).split())
+
+
+@pytest.mark.slow
+def test_what_tune_chose_train_trains_to_the_same_numbers(tmp_path):
+    path = tmp_path / "study"
+    done = run(
+        path,
+        *("--dataset=digits", "--methods=softmax,tree", "--trials=3", "--folds=2", "--jobs=2", "--json"),
+        *("--space", "softmax.epochs=8", "batch_size=32", "learning_rate=0.003..0.01:log", "--strategy=cpu"),
+        f"--figure={tmp_path / 'search.png'}",
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result == atomic.read_json(path / "result.json")
+    assert {row["method"] for row in result["methods"]} == {"softmax", "tree"}
+    assert result["chosen"]["method"] == "softmax" and result["chosen"] == result["best_network"]
+    assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
+    command_line = [sys.executable, "-m", "mnist_mlp.train", f"--config={path / 'best.json'}", "--json"]
+    trained = subprocess.run(
+        [*command_line, "--strategy=cpu", f"--run_dir={tmp_path / 'run'}"], capture_output=True, text=True, timeout=120
+    )
+    assert trained.returncode == 0, trained.stderr
+    run_result = json.loads(trained.stdout)
+    assert run_result["test"]["confusion"] == result["test"]["confusion"]
+    assert run_result["test"]["loss"] == pytest.approx(result["test"]["loss"], rel=1e-6)
+    assert run_result["learning_rate"] == pytest.approx(result["chosen"]["values"]["learning_rate"], rel=1e-6)
+
+
+ARGUMENTS = ("--dataset=digits", "--methods=tree", "--trials=12", "--folds=3", "--seed=4")
+
+
+@pytest.mark.slow
+def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_path):
+    assert run(tmp_path / "whole", *ARGUMENTS).returncode == 0
+    expected, rng, path, kills = stored(tmp_path / "whole"), random.Random(0), tmp_path / "killed", 0
+    finished = {}
+    for _ in range(12):
+        command_line = [sys.executable, "-m", "mnist_mlp.tune", f"--study_dir={path}", *ARGUMENTS]
+        process = subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            process.wait(rng.uniform(1.0, 4.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        now = stored(path) if place.begun(path) and (path / place.TRIALS).exists() else {}
+        for key, before in finished.items():
+            assert now[key] == before
+        finished = {key: row for key, row in now.items() if row[0] in ("complete", "pruned")}
+    assert run(path, *ARGUMENTS).returncode == 0
+    assert kills >= 2 and stored(path) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stop_ends_the_workers_and_says_how_to_go_on(tmp_path, signum):
+    path = tmp_path / "study"
+    command_line = [sys.executable, "-m", "mnist_mlp.tune", f"--study_dir={path}", "--dataset=digits", "--jobs=2"]
+    command_line += ["--methods=random_forest", "--trials=500", "--space", "n_estimators=300,400", "max_features=1.0"]
+    process = subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(workers_of(process.pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2)
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
+    began = time.monotonic()
+    process.send_signal(signum)
+    _, said = process.communicate(timeout=20)
+    while any(map(lives, workers)) and time.monotonic() < began + 10:
+        time.sleep(0.05)
+    assert not any(map(lives, workers))
+    if signum == signal.SIGTERM:
+        assert process.returncode == 75 and f"--study_dir={path}" in said, said
+        assert said.count("\n") == 1
+
+
+def workers_of(pid):
+    """The worker processes of a search."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid and "tuning.worker" in stat.with_name("cmdline").read_text():
+                found.append(int(stat.parent.name))
+        except OSError:
+            pass
+    return found
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_without_the_packages_it_says_what_to_install(tmp_path):
+    def without(package, *argv):
+        code = (
+            f"import sys, runpy; sys.modules[{package!r}] = None;"
+            "runpy.run_module('mnist_mlp.tune', run_name='__main__', alter_sys=True)"
+        )
+        return subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, cwd=tmp_path)
+
+    done = without("optuna", "--dataset=digits")
+    assert done.returncode == 2 and "expected the package optuna" in done.stderr
+    assert "pip install 'mnist_mlp[tune]'" in done.stderr and done.stderr.count("\n") == 1
+    done = without("sklearn", "--dataset=digits", "--methods=tree")
+    assert done.returncode == 2 and "expected the package scikit-learn" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert without("optuna", "--help").returncode == 0
+    assert "did you mean 'epochs'" in without("optuna", "--space", "epoch=3").stderr

@@ -120,7 +120,7 @@ def labels_shifted(evidence: Evidence) -> str:
     total = evidence.confusion.sum()
     right = [float(np.trace(np.roll(evidence.confusion, -k, axis=1)) / total) for k in range(10)]
     by = int(np.argmax(right))
-    if not by or right[by] < SHIFT or right[by] < 2 * right[0]:
+    if not by or right[by] < SHIFT:
         return ""
     said = f"label + {by}" if by <= 5 else f"label − {10 - by}"
     return (

@@ -55,6 +55,7 @@ class Program:
     whole_batches: bool = False  # whether the test images that fill no batch are left out
 
     def make_model(self) -> keras.Model:
+        """The network, with initial weights of seed 0."""
         from mnist_mlp import models
 
         def stack(dtype: keras.DTypePolicy) -> list[keras.Layer]:

@@ -109,7 +109,7 @@ def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, A
         shared = program.compiled_as == PROGRAMS[RIGHT].compiled_as
         learner = common if shared and common else learner_of(program, plan, dataset)
         common = common or learner
-        outcomes[name] = [run(program, learner, seed, options.epochs) for seed in found["seeds"]]
+        outcomes[name] = run(program, learner, found["seeds"], options.epochs)
         rows.append(row_of(name, outcomes[name]))
         say(block(rows[-1], rows[0], len(rows) - 1))
         device, backend = learner.engine.attached.device, learner.engine.backend
@@ -133,25 +133,28 @@ def learner_of(program: Program, plan: devices.Plan, dataset: data.Dataset) -> L
     return Learner(plan, program.make_model, make_optimizer, program.change(dataset), BATCH_SIZE)
 
 
-def run(program: Program, learner: Learner, seed: int, epochs: int) -> Outcome:
-    """Trains the program, has it score the test images, and looks for mistakes."""
+def run(program: Program, learner: Learner, seeds: Sequence[int], epochs: int) -> list[Outcome]:
+    """Trains the program with each seed, has it score the test images, and looks for mistakes."""
     from mnist_mlp import models
 
-    chosen, train, test = program.order(learner.dataset.train.labels), learner.dataset.train, learner.dataset.test
+    train, test, model = learner.dataset.train, learner.dataset.test, program.make_model()
+    chosen = program.order(train.labels)
     shuffle = chosen is None
-    curve = learner.fit(seed, epochs, examples=chosen, learning_rate=program.learning_rate, shuffle=shuffle)
-    order = learner.order_of(np.arange(len(train)) if chosen is None else chosen, seed, 0, shuffle)
-    model = program.make_model()
-    models.initialise(model, seed)
-    gathered = evidence.gather(
-        model,
-        learner.engine.state(),
-        evidence.probe(train, test, order),
-        losses=curve.losses,
-        confusion=program.score(learner),
-        step_losses=curve.step_losses,
-    )
-    return Outcome(curve, gathered, diagnosis.diagnose(gathered))
+    outcomes = []
+    for seed in seeds:
+        curve = learner.fit(seed, epochs, examples=chosen, learning_rate=program.learning_rate, shuffle=shuffle)
+        order = learner.order_of(np.arange(len(train)) if chosen is None else chosen, seed, 0, shuffle)
+        models.initialise(model, seed)
+        gathered = evidence.gather(
+            model,
+            learner.engine.state(),
+            evidence.probe(train, test, order),
+            losses=curve.losses,
+            confusion=program.score(learner),
+            step_losses=curve.step_losses,
+        )
+        outcomes.append(Outcome(curve, gathered, diagnosis.diagnose(gathered)))
+    return outcomes
 
 
 def row_of(name: str, outcomes: list[Outcome]) -> dict[str, Any]:

@@ -47,10 +47,11 @@ def test_commands(place):
 
 @pytest.mark.slow
 def test_python_code(place):
-    (code,) = blocks("python")
-    done = run(f"python - <<'END'\n{code}\nEND", place)
-    assert re.search(r"^\d+ of 360$", done.stdout, re.MULTILINE), done.stderr
-    assert done.stderr == ""
+    expected = [r"^\d+ of 360\n\(1, 10\)$", r"^{'train': 0\.\d+, 'test': 0\.\d+} {'train': .*} 105$"]
+    for code, printed in zip(blocks("python"), expected, strict=True):
+        done = run(f"python - <<'END'\n{code}\nEND", place)
+        assert re.search(printed, done.stdout, re.MULTILINE), done.stdout + done.stderr
+        assert done.stderr == ""
 
 
 @pytest.mark.slow

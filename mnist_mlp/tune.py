@@ -59,7 +59,7 @@ class Options:
         choices=("median", "hyperband", "none"),
     )
     jobs: int = option(1, "worker processes; each fits one trial at a time", low=1, high=1024)
-    seed: int = option_of(Config, "seed")
+    seed: int = option(0, "draws the folds, what is proposed, and what every fit draws", low=0, high=2**32 - 1)
     dataset: str = option_of(Config, "dataset")
     data_dir: str = option_of(Config, "data_dir")
     data_source: str = option_of(Config, "data_source")
@@ -129,7 +129,7 @@ def tune(
         searches = opened_searches(options, path, spaces)
         place.write(path, stored_options(options), spaces, hashes, study)
         with requests() as request, telling_how_to_go_on(path):
-            done = len(rows_of(searches))
+            done = sum(row.state in ("complete", "pruned") for row in rows_of(searches))
             say(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
             for change in place.changed_versions(study):
                 say(f"  !      the trials so far were made with another version: {change}")
@@ -190,7 +190,7 @@ def telling_how_to_go_on(path: Path) -> Iterator[None]:
         yield
     except Stopped as error:
         how = place.command_line("tune", f"--study_dir={path}")
-        raise Stopped(f"{error}, which are kept; go on with: {how}") from None
+        raise Stopped(f"{error}; all is kept, go on with: {how}") from None
 
 
 if __name__ == "__main__":

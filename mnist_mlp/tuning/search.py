@@ -106,7 +106,7 @@ class Run:
     def check_request(self) -> None:
         if self.request:
             done = sum(row.state in ("complete", "pruned") for search in self.searches for row in search.rows())
-            raise Stopped(f"{self.request.word} after {done:,} trials")
+            raise Stopped(f"{self.request.word}, trials done: {done:,}")
 
 
 def look_at_test(work: Work, asked: Test, request: Request) -> dict[str, Any]:

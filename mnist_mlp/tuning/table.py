@@ -40,7 +40,7 @@ def opening(
         told = {key: without_count(value) for key, value in space.items()} if options["search"] != "grid" else space
         lines.append(wrapped(f"         {name:<{width}}  ", to_words(told)))
     if done:
-        lines.append(f"going on after {done:,} trials")
+        lines.append(f"goes on  trials that are done already: {done:,}")
     return "\n".join(lines) + "\n"
 
 

@@ -55,7 +55,8 @@ def panel(ax: Axes, name: str, wrong: Outcome, right: Outcome) -> None:
     told = next((f"told by the {each.told_by}" for each in wrong.diagnoses if each.name == name), "not told")
     ax.set_title(name, fontsize="medium", loc="left", pad=20)
     words = f"{100 * wrong.accuracy:.1f}% (right: {100 * right.accuracy:.1f}%), {told}"
-    ax.text(0, 1.03, words, transform=ax.transAxes, fontsize=7.5, color="#444")
+    text = ax.text(0, 1.03, words, transform=ax.transAxes, fontsize=7, color="#444")
+    text.set_in_layout(False)  # all panels of one width
     ax.tick_params(labelsize=7)
     ax.grid(True, which="major", color="#e5e5e5", linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)

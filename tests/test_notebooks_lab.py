@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-NOTEBOOKS = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in [ROOT / "notebooks" / "lecture.ipynb"]}
+from mnist_mlp.lab import playground
+
+NAMES = ("lecture.ipynb", "playground.ipynb")
+NOTEBOOKS = {name: json.loads((ROOT / "notebooks" / name).read_text(encoding="utf-8")) for name in NAMES}
 CELLS = [(name, cell) for name, notebook in NOTEBOOKS.items() for cell in notebook["cells"]]
 IDS = [f"{name.partition('.')[0]}-{cell['id']}" for name, cell in CELLS]
 MODULES = {"matplotlib", "mnist_mlp", "numpy", *sys.stdlib_module_names}
@@ -192,6 +195,119 @@ def test_lecture_from_top_to_bottom(tmp_path):
     assert re.search(r"right program .* 0 times\n", said["broken"])
 
 
+# At the end of playground.ipynb: the addresses of all its runs.
+ADDRESSES = """
+import json
+
+
+def addresses(value):
+    if isinstance(value, playground.History):
+        return {value.state.to_url()}
+    value = value.values() if isinstance(value, dict) else value
+    return set().union(*map(addresses, value)) if isinstance(value, (list, tuple, type({}.values()))) else set()
+
+
+cells = [value for name, value in globals().items() if not name.startswith("_")]
+print(json.dumps(sorted(addresses(cells))))
+"""
+
+
+@pytest.mark.slow
+def test_playground_from_top_to_bottom(tmp_path):
+    outputs = execute("playground.ipynb", tmp_path, last=ADDRESSES)
+    said = {name: printed(found) for name, found in outputs.items()}
+    drawn = dict.fromkeys(said, 1) | {"settings": 0, "clone": 0, "last": 0, "spiral": 2}
+    assert {name: len(pictures(found)) for name, found in outputs.items()} == drawn
+    for name, found in outputs.items():
+        assert all(each.startswith(b"\x89PNG") and len(each) > 10_000 for each in pictures(found)), name
+        assert not [output["text"] for output in found if output.get("name") == "stderr"]
+    exercises_hold(said)
+
+    links = re.findall(r"^\[page\]: (\S+)$", "\n".join(map(text, NOTEBOOKS["playground.ipynb"]["cells"])), re.MULTILINE)
+    states = [playground.State.from_url(link) for link in links]
+    assert len(states) == 10 and not [state.notes for state in states if state.notes]
+    assert {state.to_url() for state in states} < set(json.loads(said["last"]))  # what one opens is what was run
+
+
+def exercises_hold(said):
+    """The key numbers of the ten exercises, in what the cells print."""
+
+    def train(cell, name):
+        """The training loss at the end: one, or the median, smallest and largest of several."""
+        found = re.search(
+            rf"^{re.escape(name)}: training loss (\S+?)(?: \[(\S+)\.\.(\S+)\])?,", said[cell], re.MULTILINE
+        )
+        return float(found[1]) if found[2] is None else tuple(map(float, found.groups()))
+
+    best = dict(re.findall(r"^(\w+): best is (\w+, .*)%", said["features"], re.MULTILINE))
+    assert best["xor"] == "xTimesY, with the colour of 100.0"
+    assert number(r"gauss: .* (\S+)%", said["features"]) > 98
+    assert max(number(rf"{name}: .* (\S+)%", said["features"]) for name in ("circle", "spiral")) < 75
+
+    assert said["by-hand"].startswith("2 weights + 1 bias = 3 parameters\n")
+    assert (
+        train("by-hand", "b = 0, w = (1, 1)") < 0.01
+        and "b = 0, w = (1, 1): training loss 0.000, right 100.0%" in said["by-hand"]
+    )
+    assert train("by-hand", "b = 0, w = (0, 0)") == 0.5 and train("by-hand", "b = 0, w = (−1, −1)") > 1.9
+    assert number(r"differ by at most (\S+)", said["by-hand"]) < 1e-12
+
+    assert "25 steps per epoch, 20,375 in all" in said["fitted"]
+    losses = [float(value) for value in re.findall(r"after \d+ epochs: (\S+) \[", said["fitted"])]
+    assert len(losses) == 5 and losses == sorted(losses, reverse=True) and losses[0] > 0.5 and losses[-1] < 0.001
+
+    assert len(re.findall(r"^run \d: .* 2\.0% on the wrong side$", said["noise"], re.MULTILINE)) == 3
+    assert number(r"end at most (\S+) apart", said["noise"]) < 1e-3 < 0.1 < number(r"points (\S+) away", said["noise"])
+    assert number(r"\(−5, −5\): (\S+),", said["noise"]) > 0.2 + number(r"mean .*: (\S+)", said["noise"])  # not convex
+
+    median, low, high = train("circle", "x and y")
+    assert 0.45 < low <= median <= high < 0.55
+    assert train("circle", "x, y, x² and y²")[0] < 0.15
+    assert "with squares, 1 of 10 runs stay above ½: seed 8\n" in said["circle"]
+    ellipse = re.search(r"tanh\((\S+) \S+ x \S+ y (\S+) x² (\S+) y²\)", said["circle"])
+    assert [float(each) > 0 for each in ellipse.groups()] == [True, False, False]
+
+    assert train("hidden", "one neuron") > 0.3
+    assert max(train("hidden", name) for name in ("three", "four", "four, restarted")) < 0.1
+    again = number(r"least again by (\S+)", said["hidden"])
+    assert again < 0.9 < 0.97 < number(r"outputs correlate by (\S+),", said["hidden"])
+
+    assert said["spiral"].startswith("24 weights and 9 biases: 33 parameters\n")
+    for name in ("sigmoid", "tanh"):
+        _, low, high = train("spiral", name)
+        assert low < 0.4 and high - low > 0.05  # it depends on the start
+    falls = re.findall(r"epochs (\S+) down per 1000 epochs, at epoch \d+ (\S+)", said["spiral"])
+    assert len(falls) >= 3 and all(5 * float(slow) <= float(fast) for slow, fast in falls)
+
+    assert min(train("activation", name) for name in ("linear", "sigmoid")) > 0.4
+    assert train("activation", "tanh") < 0.3 and train("activation", "relu") < 0.1
+    assert "linear: 393 parameters" in said["activation"] and number(r"the same to (\S+)", said["activation"]) < 1e-9
+    first, last = (
+        float(value) for value in re.search(r"sigmoid: farthest .*: (\S+) .* (\S+)", said["activation"]).groups()
+    )
+    assert first < 0.03 < 0.1 < last and number(r"tanh: farthest .*: (\S+) .* \S+", said["activation"]) > 0.5
+    assert number(r"lie within (\S+) of", said["activation"]) < 0.01
+
+    for name in ("tanh", "relu"):
+        first, last, output = map(
+            float, re.search(rf"{name}: .* (\d+)% .* (\d+)%, the output for (\d+)%", said["layers"]).groups()
+        )
+        assert first < 70 and last > first + 15 and output > 75
+
+    ends = {
+        name: float(value)
+        for name, value in re.findall(r"^(.*): training .* (\S+) after \d+ epochs$", said["steps"], re.MULTILINE)
+    }
+    assert ends["step 0.0001"] > 0.48 and ends["step 0.03"] < 0.1 and ends["step 10"] > 0.4
+    assert ends["batch 1"] < 0.1 < ends["batch 10"] < 0.2 < 0.3 < ends["batch 30"]
+
+    assert [
+        re.search(rf"{name}: .* (\d+) of 12 weights", said["zeros"])[1] for name in ("tanh", "relu", "sigmoid")
+    ] == ["12", "12", "0"]
+    assert said["zeros"].count("the four neurons differ by 0, ") == 3
+    assert train("zeros", "tanh") == pytest.approx(0.5, abs=0.01) and train("zeros", "sigmoid") < 0.48
+
+
 def begin(name, place, **variables):
     """What the cells up to the one that finds the code print, in a Python that does not have the package."""
     cells = {cell["id"]: text(cell) for cell in NOTEBOOKS[name]["cells"]}
@@ -204,6 +320,10 @@ def begin(name, place, **variables):
         capture_output=True,
         text=True,
     )
+
+
+def test_they_find_the_code_alike():
+    assert len({text(cell) for _, cell in CELLS if cell["id"] == "clone"}) == 1
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -36,8 +36,8 @@ from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.outcome import Found, finish
 from mnist_mlp.tuning.proposals import imported, missing
 from mnist_mlp.tuning.search import Run
-from mnist_mlp.tuning.space import Space
-from mnist_mlp.tuning.study import Row, Search, damaged, open_storage
+from mnist_mlp.tuning.space import Space, grid
+from mnist_mlp.tuning.study import Row, Search, open_storage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +117,9 @@ def tune(
     file = path_of("space_file", options.space_file) if options.space_file else None
     spaces = place.spaces(options.methods, options.space, file, study)
     check_needs(options)
+    if options.search == "grid":
+        for space in spaces.values():
+            grid(space)
     with place.opened(path):
         study = place.begun(path)  # once more, now that nobody else writes
         place.check_options(vars(options), study, path)
@@ -126,8 +129,8 @@ def tune(
         hashes = {"name": dataset.name, "training images": data.in_order_hash(dataset.train)}
         place.check_data(hashes, study, path)
         laps.end("load")
+        place.write(path, stored_options(options), spaces, hashes, study)  # before there are trials
         searches = opened_searches(options, path, spaces)
-        place.write(path, stored_options(options), spaces, hashes, study)
         with requests() as request, telling_how_to_go_on(path):
             done = sum(row.state in ("complete", "pruned") for row in rows_of(searches))
             say(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
@@ -163,12 +166,7 @@ def stored_options(options: Options) -> dict[str, Any]:
 
 def opened_searches(options: Options, path: Path, spaces: dict[str, Space]) -> list[Search]:
     """A search for each method, in the storage of the study."""
-    file = path / place.TRIALS
-    if reason := damaged(file):
-        raise UserError(
-            f"{file}: expected the trials of a study, received a damaged file ({reason}); begin another one"
-        )
-    storage = open_storage(file)
+    storage = open_storage(path / place.TRIALS)
     settings = {"strategy": options.search, "pruning": options.pruning, "folds": options.folds, "seed": options.seed}
     return [Search(storage, name, spaces[name], **settings) for name in options.methods]  # type: ignore[arg-type]
 

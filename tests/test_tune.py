@@ -158,6 +158,11 @@ def test_methods_are_given_with_commas_or_as_words():
     assert options().methods == ("mlp",)
 
 
+def test_a_grid_has_an_end():
+    with pytest.raises(UserError, match="at most 1,000,000 points, received 1,000,001"):
+        space.grid({"seed": Range(0, 10**9, count=1_000_001)})
+
+
 def test_a_grid_needs_a_number_of_points():
     with pytest.raises(UserError, match=r"type --space learning_rate=0.0001..0.01:log:5"):
         space.grid(spaces("learning_rate=1e-4..1e-2:log")["mlp"])
@@ -466,7 +471,7 @@ def test_a_damaged_storage_is_refused(digits, tmp_path, content):
     spaces_ = space.spaces_of(["tree"], (), None, {})
     place.write(path, tune.stored_options(given), spaces_, {"name": "digits", "training images": train}, None)
     (path / place.TRIALS).write_bytes(content)
-    with pytest.raises(UserError, match="damaged file"):
+    with pytest.raises(UserError, match="received a damaged one"):
         tune.tune(given, path, dataset=digits, say=lambda text: None)
 
 
@@ -560,10 +565,10 @@ def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1
-        process.communicate()
+        _, said = process.communicate()
         if process.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL
+        assert process.returncode == -signal.SIGKILL, said
         now = stored(path) if place.begun(path) and (path / place.TRIALS).exists() else {}
         for key, before in finished.items():
             assert now[key] == before

@@ -18,7 +18,6 @@ from mnist_mlp.tuning.space import Choice, Parameter, Space, grid, size
 if TYPE_CHECKING:
     import optuna
 
-LARGEST_GRID = 1_000_000  # points
 DRAWS = 20  # of which the first is taken that no trial had yet
 
 
@@ -50,11 +49,6 @@ class Proposals:
         self.seeds = [seed, zlib.crc32(method.encode())]
         self.grid = grid(space) if strategy == "grid" else {}
         self.size = math.prod(map(len, self.grid.values())) if self.grid else size(space)
-        if self.grid and self.size is not None and self.size > LARGEST_GRID:
-            raise UserError(
-                f"--search=grid: expected at most {LARGEST_GRID:,} points, received {self.size:,} of {method}; "
-                "type fewer, or --search=random"
-            )
 
     def limit(self, trials: int) -> int:
         """How many trials there will be: not more than the space has points."""

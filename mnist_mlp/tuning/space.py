@@ -21,6 +21,7 @@ from mnist_mlp.options import expected, nearest, shown
 from mnist_mlp.tuning.methods import METHODS, Method
 
 EXAMPLE = "learning_rate=1e-4..1e-2:log, batch_size=16,32,64 or epochs=3..10"
+LARGEST_GRID = 1_000_000  # points
 WHOLE_RANGE = 20  # whole numbers that grid search takes one by one, at most
 
 
@@ -261,4 +262,8 @@ def grid(space: Space) -> Mapping[str, tuple[Any, ...]]:
                 f"{space[name]}; type --space {name}={space[name]}:5"
             )
         found[name] = points
+    if (count := math.prod(map(len, found.values()))) > LARGEST_GRID:
+        raise UserError(
+            f"--search=grid: expected at most {LARGEST_GRID:,} points, received {count:,}; or type --search=random"
+        )
     return found

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from mnist_mlp import atomic
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.tuning.fitting import Score
@@ -65,19 +66,31 @@ class Row:
 
 
 def open_storage(file: Path) -> optuna.storages.RDBStorage:
-    """Optuna's storage in that file, made if it is not there. Raises `UserError` where it is no such file."""
+    """Optuna's storage in that file, made whole or not at all. Raises `UserError` where it is no such file."""
     optuna = imported()
-    # As a URI, in which any path can be written; SQLAlchemy passes it on as it stands.
-    url = f"sqlite:///file:{quote(str(file.absolute()))}?uri=true"
+    if reason := damaged(file):
+        raise UserError(
+            f"{file}: expected the trials of a study, received a damaged file ({reason}); begin another one"
+        )
     try:
         with undisturbed():
-            return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+            if not file.exists():  # its tables are not made in one transaction
+                atomic.write_file(file, lambda part: storage_in(part).engine.dispose())
+            return storage_in(file)
+    except UserError:
+        raise
     except Exception as error:  # SQLAlchemy's, or Optuna's for the file of another version
         reason = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
         raise UserError(
             f"{file}: expected the trials of a study, as Optuna {optuna.__version__} stores them; received: {reason}; "
             "name another --study_dir"
         ) from None
+
+
+def storage_in(file: Path) -> optuna.storages.RDBStorage:
+    # As a URI, in which any path can be written; SQLAlchemy passes it on as it stands.
+    url = f"sqlite:///file:{quote(str(file.absolute()))}?uri=true"
+    return imported().storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 def damaged(file: Path) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mnist_mlp.lab.playground import exact, fdlibm
 from mnist_mlp.lab.playground.points import Point
-from mnist_mlp.lab.playground.state import State, parameter_count
+from mnist_mlp.lab.playground.state import State
 from mnist_mlp.lab.playground.stream import Stream
 
 Array = NDArray[np.float64]
@@ -135,7 +135,6 @@ class Network:
     """K networks of one shape, from `parameters`, float64 [K, P] or, for a single one, [P]; these change in place."""
 
     def __init__(self, state: State, parameters: Array) -> None:
-        assert parameters.shape[-1] == parameter_count(state.sizes)
         self.state, self.sizes, self.lead = state, state.sizes, parameters.shape[:-1]
         self.parameters = parameters
         self.layers = layers_of(parameters, state.sizes)

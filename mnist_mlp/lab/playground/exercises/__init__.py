@@ -1,7 +1,8 @@
 """The lecture's ten exercises on the Playground: each question, what is run, the measured answer, the figure.
 
-`run(7)` answers the seventh. Where a claim has figures to judge it by, ✓ or ✗ is computed from them. What is documented
-beside a figure is the median [smallest..largest] of ten seeds, and the lecture's own single run.
+`run(7)` answers the seventh. Where a claim has figures to judge it by, ✓ or ✗ is computed from them. "Measured before"
+is the median [smallest..largest] of ten seeds in another program that follows the page's rules; beside it stands the
+lecture's own single run.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mnist_mlp.lab.playground.exercises.parts import (
     Measured,
     Runs,
     Trial,
-    documented,
+    compared,
     final,
     spread,
 )
@@ -173,8 +174,8 @@ EXERCISES = {
             *(Trial(f"step {lr:g}", page("circle", 15, (4,), learningRate=lr), 300) for lr in (0.0001, 0.03, 10)),
             *(Trial(f"batch {size}", page("circle", 15, (4,), batchSize=size), 300) for size in (1, 30)),
             *(
-                Trial(f"zero, {name}", page("circle", 15, (4,), name, initZero=True), epochs)
-                for name, epochs in (("tanh", 300), ("relu", 300), ("linear", 300), ("sigmoid", 1000))
+                Trial(f"zero, {name}", page("circle", 15, (4,), name, initZero=True, learningRate=lr), 100)
+                for name, lr in (("tanh", 0.03), ("relu", 0.03), ("linear", 0.03), ("sigmoid", 0.3))
             ),
         ],
         deep.answer_10,
@@ -244,10 +245,10 @@ def restart(first: History, seed: str) -> History:
 
 
 def claims_of(exercise: Exercise, trials: Sequence[Trial], runs: Runs) -> Iterator[Claim]:
-    """The answer, and then each trial against what is documented of it."""
+    """The answer, and then each trial against what was measured before."""
     yield from exercise.answer(runs)
     for trial in trials:
-        yield from documented(trial, runs[trial.name])
+        yield from compared(trial, runs[trial.name])
 
 
 def line(trial: Trial, histories: Sequence[History]) -> str:

@@ -12,12 +12,12 @@ from mnist_mlp.lab.playground.history import History
 from mnist_mlp.lab.playground.state import State
 
 LECTURE_SPIRAL = (0.272, 0.182)  # test and training loss on the slide of eight sigmoid neurons after 5080 epochs
-ENOUGH_SEEDS = 10  # the documented ranges are over so many; a range over fewer says little of what lies outside it
+ENOUGH_SEEDS = 10  # the earlier ranges are over so many; a range over fewer says little of what lies outside it
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A documented loss: the median over ten seeds and, where it is known, the smallest and the largest."""
+    """A loss measured before, by another program: the median over ten seeds and, where it is known, the range."""
 
     median: float
     low: float | None = None
@@ -93,8 +93,8 @@ def spread(values: Sequence[float] | np.ndarray, form: str = ".3f") -> str:
     return f"{middle} [{low}..{high}]" if len(values) > 1 else middle
 
 
-def documented(trial: Trial, histories: Sequence[History]) -> Iterator[Claim]:
-    """A trial's losses held against the documented range, and the lecture's own figure against ours."""
+def compared(trial: Trial, histories: Sequence[History]) -> Iterator[Claim]:
+    """A trial's losses held against the range measured before, and the lecture's own figure against ours."""
     for part, figure in (("test", trial.test), ("train", trial.train)):
         if figure is None:
             continue
@@ -102,7 +102,7 @@ def documented(trial: Trial, histories: Sequence[History]) -> Iterator[Claim]:
         median, holds = round(float(np.median(ours)), 3), None
         if figure.low is not None and figure.high is not None:
             holds = figure.low <= median <= figure.high
-        yield Claim(f"{trial.name}: {part} loss {spread(ours)}, documented {figure}", holds)
+        yield Claim(f"{trial.name}: {part} loss {spread(ours)}, measured before: {figure}", holds)
     if trial.lecture:
         both = zip((final(histories, "test"), final(histories, "train")), trial.lecture, strict=True)
         inside = [round(float(ours.min()), 3) <= figure <= round(float(ours.max()), 3) for ours, figure in both]

@@ -1,7 +1,8 @@
 """What every `python -m mnist_mlp.NAME` shares: flags from a dataclass, help, and errors in one line.
 
-Exit codes: 0 done, 1 a bug (with traceback), 2 something for the user to mend, 3 training diverged, 75 stopped by
-Ctrl-C, SIGTERM or SIGHUP with everything saved; 130, 143, 129 ended at once by them, 141 nobody reads the output.
+Exit codes: 0 done, 1 a bug (with traceback), 2 something for the user to mend, 3 training diverged, 4 a claim
+refuted, 75 stopped by Ctrl-C, SIGTERM or SIGHUP with everything saved; 130, 143, 129 ended at once by them, 141 nobody
+reads the output.
 """
 
 from __future__ import annotations

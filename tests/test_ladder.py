@@ -55,15 +55,6 @@ def test_holm_by_hand():
     assert trials.holm([0.9, 0.8]) == [1.0, 1.0] and trials.holm([]) == []
 
 
-def test_a_comparison_is_of_the_same_seed_and_image():
-    right, before = np.ones((3, 20), bool), np.ones((3, 20), bool)
-    before[0, :9] = before[1, :9] = False  # 9 to 0 in two seeds, none in the third
-    score, other = (trials.Score(array, 1, (1.0,), 1.0) for array in (right, before))
-    found = trials.compare(score, other)
-    assert found["p_by_seed"] == pytest.approx([2 / 2**9, 2 / 2**9, 1])
-    assert found["p"] == pytest.approx(4 / 2**9) and found["difference"] == pytest.approx(0.3)
-
-
 def test_fewer_images_are_drawn_evenly_and_lie_within_more():
     labels = np.repeat(np.arange(10), 50)
     few, more = (trials.balanced_sample(labels, count, seed=4) for count in (3, 30))
@@ -109,11 +100,23 @@ def test_lines_of_the_table():
     assert re.split(r"  +", alone.strip())[2:] == ["97.89", "–", "–", "–", "–", "669,706", "1.50"]
 
 
-def test_holm_decides_what_is_said_to_differ():
-    rows = [row(), row(number=5, p=0.01, p_holm=0.02), row(number=6, p=0.04, p_holm=0.06)]
+def test_images_and_seeds_decide_together_what_is_said_to_differ():
+    sure = {"difference": 0.02, "difference_interval": [0.01, 0.03]}
+    rows = [
+        row(),
+        row(number=5, p=0.01, p_holm=0.02, **sure),
+        row(number=6, p=0.04, p_holm=0.06, **sure),
+        row(number=7, p=0.0, p_holm=0.0, difference=0.02, difference_interval=[-0.01, 0.05]),
+        row(number=8, p=0.0, p_holm=0.0, difference=-0.02, difference_interval=[-0.03, -0.01]),
+    ]
     text = " ".join(ladder_report.reading(rows, found_on("digits")).split())
-    assert "for 2 tests, these differ from what they are held against: 5. Not shown to differ" in text
-    assert "does not mean equal: 6." in text
+    assert (
+        "for 4 tests, and by Student's interval over the seeds, these differ from what they are held against: 5, 8. "
+        in text
+    )
+    assert "does not mean equal: 6, 7." in text
+    alone = row(number=5, p=0.01, p_holm=0.02, difference=0.02, difference_interval=None)
+    assert ladder_report.differs(alone)
 
 
 @pytest.mark.parametrize("name, warned", [("digits", True), ("fashion_mnist", True), ("mnist", False)])

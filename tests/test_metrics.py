@@ -76,3 +76,14 @@ def test_combined_p_is_twice_the_median():
     assert metrics.combined_p([0.2, 0.01, 0.03]) == pytest.approx(0.06)
     assert metrics.combined_p([0.9, 0.8]) == 1
     assert metrics.combined_p([0.04]) == 0.04
+
+
+def test_seeds_are_compared_on_the_same_images():
+    right, before = np.ones((3, 20), bool), np.ones((3, 20), bool)
+    before[0, :9] = before[1, :9] = False  # 9 to 0 in two seeds, none in the third
+    found = metrics.compare_seeds(right, before)
+    assert found["p_by_seed"] == pytest.approx([2 / 2**9, 2 / 2**9, 1])
+    assert found["p"] == pytest.approx(4 / 2**9) and found["difference"] == pytest.approx(0.3)
+    reach = 4.303 * np.std([0.45, 0.45, 0], ddof=1) / 3**0.5
+    assert found["difference_interval"] == pytest.approx([0.3 - reach, 0.3 + reach])
+    assert metrics.compare_seeds(right[:1], before[:1])["difference_interval"] is None

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp import atomic, command, data, devices, figures
+from mnist_mlp import atomic, command, data, devices, figures, metrics
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab import approximation, ladder_figure, ladder_report, rungs
-from mnist_mlp.lab.trials import Trials, compare, holm
+from mnist_mlp.lab.trials import Trials, holm
 from mnist_mlp.options import check, nearest, option, option_of, path_of, shown
 from mnist_mlp.result import dataset_block, finite, versions
 
@@ -164,7 +164,7 @@ def climb_rungs(trials: Trials, only: tuple[str, ...], say: Callable[[str], None
         scores[rung.name] = score = trials.score(rung.network, rung.name)
         row = {"number": numbers[rung.name], "name": rung.name, "group": rung.group, **score.summary()}
         if rung.against in scores:
-            row |= {"against": numbers[rung.against], **compare(score, scores[rung.against])}
+            row |= {"against": numbers[rung.against], **metrics.compare_seeds(score.right, scores[rung.against].right)}
         if not rows or rows[-1]["group"] != rung.group:
             say(ladder_report.heading(rung.group, first=not rows))
         rows.append(row)

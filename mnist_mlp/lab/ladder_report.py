@@ -99,15 +99,22 @@ def reading(rows: Sequence[dict[str, Any]], found: dict[str, Any]) -> str:
     )
     if tested:
         how = "for each seed, combined as twice the median" if n > 1 else "for the one seed"
-        differ = ", ".join(str(row["number"]) for row in tested if row["p_holm"] < ALPHA) or "none"
-        same = ", ".join(str(row["number"]) for row in tested if row["p_holm"] >= ALPHA) or "none"
+        differ = ", ".join(str(row["number"]) for row in tested if differs(row)) or "none"
+        same = ", ".join(str(row["number"]) for row in tested if not differs(row)) or "none"
+        both = ", and by Student's interval over the seeds" if n > 1 else ", for these trained networks"
         lines += [
             "against: the rung that this one changes in one thing: up to the lecture's net the rung before it, then "
             f"the lecture's net. p: McNemar's exact test on the same test images, {how}.",
-            f"At 5%, after Holm's correction for {number(len(tested), 'test')}, these differ from what they are held "
-            f"against: {differ}. Not shown to differ, which does not mean equal: {same}.",
+            f"At 5%, by p after Holm's correction for {number(len(tested), 'test')}{both}, these differ from what they "
+            f"are held against: {differ}. Not shown to differ, which does not mean equal: {same}.",
         ]
     return "\n" + "\n".join(textwrap.fill(line, 112) for line in lines)
+
+
+def differs(row: dict[str, Any]) -> bool:
+    """Whether both other test images and other seeds would leave a difference from the rung that it is held against."""
+    low, high = row["difference_interval"] or (row["difference"], row["difference"])
+    return row["p_holm"] < ALPHA and (low > 0 or high < 0)
 
 
 def approximation_table(rows: Sequence[dict[str, Any]], seeds: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mnist_mlp import models
 from mnist_mlp.lab.lesson import Claim, Lesson, Trained, cross_entropy, logits_of
-from mnist_mlp.metrics import combined_p, difference_interval, mcnemar, mean_interval, wilson_interval
+from mnist_mlp.metrics import compare_seeds, difference_interval, wilson_interval
 
 LECTURES_ACCURACY = 0.9622  # of the test images on the lecture's slide: one run, pixels from 0 to 255
 LECTURES_RUN = ("mnist", 32, 5)  # its data, batch and epochs
@@ -53,7 +53,7 @@ def follow_the_loss(lesson: Lesson) -> list[Claim]:
     several = lesson.batch_size < len(lesson.dataset.train)
     return [
         Claim(
-            "from epoch to epoch the loss falls",
+            "over the epochs the loss falls",
             "the mean over all images, each scored in its step",
             f"{epochs[:, 0].mean():.4f} → {epochs[:, -1].mean():.4f}; lower than before in {falls.sum()} of "
             f"{falls.size} epochs",
@@ -104,7 +104,7 @@ def score(lesson: Lesson) -> list[Claim]:
     often = int(np.bincount(labels).max())
     return [
         Claim(
-            "far above always giving the most frequent class",
+            "above always giving the most frequent class",
             f"{often:,}/{total:,} = {often / total:.2%}",
             f"{correct:,} of {total:,} = {correct / total:.2%} (95%: {100 * low:.2f}–{100 * high:.2f}%); "
             f"{len(lesson.seeds)} seeds: {percent(trained.accuracy)}",
@@ -121,7 +121,7 @@ def compare_train_and_test(lesson: Lesson) -> list[Claim]:
     gap = known / len(train) - right.mean()
     return [
         Claim(
-            "a little: it does better on the images that it has learned from",
+            "yes: it does better on the images that it has learned from",
             "accuracy on the training images − on the test images",
             f"{known / len(train):.2%} − {right.mean():.2%} = {points(gap, low, high)}"
             + cannot_tell(answer := sure(low, high), f"{len(right):,} images"),
@@ -166,8 +166,8 @@ def leave_pixels_as_they_are(lesson: Lesson) -> list[Claim]:
 def compare(one: Trained, other: Trained) -> tuple[str, bool | None]:
     """The difference of two accuracies in words, and whether the first one is higher: only if both another seed
     (Student's t) and other test images (McNemar) would leave it so."""
-    low, high = mean_interval(one.accuracy - other.accuracy)
-    p = combined_p([mcnemar(*pair) for pair in zip(one.right, other.right, strict=True)])
+    found = compare_seeds(one.right, other.right)
+    (low, high), p = found["difference_interval"], found["p"]
     answer = sure(low, high) if p < 0.05 else None
     means = one.accuracy.mean(), other.accuracy.mean()
     words = f"{means[0]:.2%} − {means[1]:.2%} = {points(means[0] - means[1], low, high)}, McNemar's p "

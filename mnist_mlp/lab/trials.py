@@ -128,16 +128,9 @@ def balanced_sample(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray
     return np.concatenate([rng.permutation(np.flatnonzero(labels == digit))[:per_class] for digit in range(10)])
 
 
-def compare(score: Score, before: Score) -> dict[str, Any]:
-    """How `score` differs from `before`, seed by seed on the same test images: the mean difference of the accuracies,
-    McNemar's p of each seed, and one p for all."""
-    by_seed = [metrics.mcnemar(one, other) for one, other in zip(score.right, before.right, strict=True)]
-    difference = float(np.mean(score.accuracy - before.accuracy))
-    return {"difference": difference, "p": metrics.combined_p(by_seed), "p_by_seed": by_seed}
-
-
 def holm(values: Sequence[float]) -> list[float]:
-    """The p of several tests, enlarged so that those below 0.05 hold one false alarm or more in at most 5% of cases.
+    """The p of several tests, enlarged: calling those below 0.05 different makes one or more false alarms in at most
+    5% of such tables.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
     """

@@ -13,7 +13,6 @@ import math
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
 
@@ -69,9 +68,7 @@ def open_storage(file: Path) -> optuna.storages.RDBStorage:
     """Optuna's storage in that file, made whole or not at all. Raises `UserError` where it is no such file."""
     optuna = imported()
     if reason := damaged(file):
-        raise UserError(
-            f"{file}: expected the trials of a study, received a damaged file ({reason}); begin another one"
-        )
+        raise UserError(f"{file}: expected the trials of a study, received a damaged one ({reason}); begin another one")
     try:
         with undisturbed():
             if not file.exists():  # its tables are not made in one transaction
@@ -88,9 +85,11 @@ def open_storage(file: Path) -> optuna.storages.RDBStorage:
 
 
 def storage_in(file: Path) -> optuna.storages.RDBStorage:
-    # As a URI, in which any path can be written; SQLAlchemy passes it on as it stands.
-    url = f"sqlite:///file:{quote(str(file.absolute()))}?uri=true"
-    return imported().storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(file, timeout=60, check_same_thread=False)
+
+    # By a function, since not every path can be written as an address.
+    return imported().storages.RDBStorage("sqlite:///opened-by-a-function", engine_kwargs={"creator": connect})
 
 
 def damaged(file: Path) -> str:
@@ -98,7 +97,7 @@ def damaged(file: Path) -> str:
     if not file.exists():
         return ""
     try:
-        connection = sqlite3.connect(f"file:{quote(str(file.absolute()))}", uri=True, timeout=60)
+        connection = sqlite3.connect(file, timeout=60)
         try:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         finally:

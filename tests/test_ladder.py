@@ -129,6 +129,13 @@ def test_what_is_not_mnist_says_so_at_the_end(name, warned):
     assert next(csv.DictReader(io.StringIO(ladder_report.as_csv(found))))["dataset"] == name
 
 
+def test_an_interval_that_reaches_no_mistakes_does_not_stretch_the_figure():
+    found = found_on("mnist")
+    found["rungs"][0]["interval"] = [0.9, 1.0]
+    (axes,) = ladder_figure.draw(found).axes
+    assert axes.get_xlim() == pytest.approx((1.1 * 0.03, 0.02 / 1.3))
+
+
 @pytest.mark.parametrize(
     "argv, said",
     [

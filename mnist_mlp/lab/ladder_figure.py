@@ -112,8 +112,9 @@ def draw_rungs(axes: Axes, rows: Sequence[dict[str, Any]], test_images: int) -> 
                 axes.axvspan(*(missed(end) for end in row["interval"]), color=COLOURS["layers"], alpha=0.08, zorder=0)
     axes.set_xscale("log")
     axes.set_ylim(place, 0)
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(1.0, high), low)
+    values = [missed(value) for row in rows for value in row["accuracies"]]
+    low, high = min(values) / 1.3, min(1.0, 1.1 * max(values))
+    axes.set_xlim(high, low)  # an interval may go on, up to no mistakes at all
     marks = [mark for mark in ACCURACIES if low <= 1 - mark / 100 <= high]
     axes.set_xticks([1 - mark / 100 for mark in marks], [f"{mark:g}%" for mark in marks])
     axes.set_xticks([], minor=True)
@@ -139,7 +140,7 @@ def draw_curve(axes: Axes, name: str, rows: Sequence[dict[str, Any]]) -> None:
     if name != "depth":
         axes.set_xscale("log")
     last = counts[-1]
-    shown = counts if name != "images" else [count for count in counts if count == last or 3 * count <= last]
+    shown = counts if name != "images" else [count for count in (10, 100, 1000, 10_000) if 3 * count <= last] + [last]
     axes.set_xticks(shown, [f"{count:,}" for count in shown])
     axes.set_xticks([], minor=True)
     axes.set_ylabel("test accuracy, %")

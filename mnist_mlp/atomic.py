@@ -20,6 +20,8 @@ LARGEST = 2**26  # bytes of a JSON file; far more than any run writes
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` with a temporary path beside `path`, syncs what it wrote, and gives it its name."""
+    if path.exists() and not path.is_file():  # also a device or a pipe, which must not be replaced by a file
+        raise UserError(f"{path}: expected a file or a new name, received something else; name another place")
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")  # keeps the suffix: Keras looks at it
     try:
         write(temporary)

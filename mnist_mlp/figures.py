@@ -21,7 +21,7 @@ def check(flag: str, file: Path) -> None:
     """Raises `UserError` where a figure could not be written there, before the work that it shows is begun."""
     if file.suffix.lower() not in FORMATS:
         raise UserError(f"{flag}={file}: expected a name that ends in {', '.join(FORMATS)}; received {file.name!r}")
-    if file.is_dir() or not file.parent.is_dir():
+    if (file.exists() and not file.is_file()) or not file.parent.is_dir():
         raise UserError(f"{flag}={file}: expected a file in a directory that exists; name another one")
     new(1, 1)
 

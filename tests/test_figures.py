@@ -1,10 +1,11 @@
 """Figures as files."""
 
+import os
 import sys
 
 import pytest
 
-from mnist_mlp import figures
+from mnist_mlp import atomic, figures
 from mnist_mlp.errors import UserError
 
 
@@ -31,3 +32,13 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UserError, match="pip install matplotlib"):
         figures.check("--figure", tmp_path / "a.png")
+
+
+def test_a_pipe_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match="expected a file in"):
+        figures.check("--figure", pipe)
+    with pytest.raises(UserError, match="expected a file or a new name"):
+        atomic.write_text(pipe, "text")
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]

@@ -188,10 +188,12 @@ def test_ten_gigabytes_are_refused_before_they_are_allocated(refusals, case):
 
 @pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: file.name)
 def test_nothing_in_the_package_loads_pickles_or_code(file):
-    """np.load and Keras' safe mode refuse both unless told otherwise; multiprocessing pickles what it sends."""
+    """np.load and Keras' safe mode refuse both unless told otherwise; multiprocessing pickles what it sends, which only
+    a search does, to its own children over pipes that nobody else holds."""
     told = r"allow_pickle\s*=\s*(?!False)|safe_mode\s*=\s*(?!True)|unsafe_deserialization|format\.read_array\("
     imported = r"(?:import|from)\s+(?:c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|multiprocessing)\b"
     text = file.read_text()
-    assert not re.findall(rf"{told}|{imported}", text)
+    found = set(re.findall(rf"{told}|{imported}", text))
+    assert found <= ({"from multiprocessing"} if file.parent.name == "tuning" else set())
     for call in re.findall(r"load_model\([^)]*\)", text):
         assert "safe_mode=True" in call and "compile=False" in call

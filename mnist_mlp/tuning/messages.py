@@ -1,6 +1,6 @@
 """What a search and its workers say to each other.
 
-A module of its own: what the worker, which is a program, declared itself could be read by nobody else.
+A module of its own: the worker runs as a program, and what a program declares itself nobody else could unpack.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class Search:
             study_name=method,
             direction="maximize",
             load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(seed=0),  # not asked: `propose` is
+            sampler=optuna.samplers.RandomSampler(seed=0),  # never asked: Proposals draws the values
             pruner={
                 "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5),
                 "hyperband": lambda: optuna.pruners.HyperbandPruner(1, folds, reduction_factor=2),

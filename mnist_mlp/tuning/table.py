@@ -91,7 +91,8 @@ def tables(rows: Sequence[Row], folds: int) -> str:
     lines += [
         "",
         f"Means over {folds} folds ± their standard deviation; the interval is Student's, of the mean. The folds share",
-        "training images, and each row is the best of its trials: both make it look a little better than it is.",
+        "training images, so it is narrower than it should be. Each row is the best of its trials, so its mean is a",
+        "little too high.",
         "",
         f"best trials of all\n{'method':<{width}}  {'trial':>6}  {figures}",
     ]

@@ -80,12 +80,14 @@ def with_file(given: Mapping[str, Any]) -> dict[str, Any]:
     path = path_of("config", given["config"])
     expected_file = f"--config={path}: expected a JSON file of options, such as tune writes or the config.json of a run"
     try:
-        with open(path, encoding="utf-8") as file:
+        if path.is_fifo() and path.parent.name != "fd":  # nobody may ever write to it; <(…) of a shell is in /dev/fd
+            raise ValueError("a pipe")
+        with open(path, encoding="utf-8-sig") as file:
             values = json.loads(file.read(LARGEST))
         if not isinstance(values, dict):
-            raise ValueError(f"it holds a {type(values).__name__}")
+            raise ValueError(f"a {type(values).__name__}")
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{expected_file}; received {getattr(error, 'strerror', None) or error}") from None
+        raise UserError(f"{expected_file}; received: {getattr(error, 'strerror', None) or error}") from None
     try:
         Config.from_dict({name: value for name, value in values.items() if name != "sha256"})
     except UserError as error:

@@ -1,6 +1,7 @@
 """Flags: what is accepted, what each mistake is answered."""
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -188,7 +189,7 @@ class TestConfigFile:
             ('{"learning_rat": 1}', "unknown option 'learning_rat'; did you mean 'learning_rate'"),
             ('{"epochs": "many"}', "--epochs: expected a whole number"),
             ('{"epochs": 1', "expected a JSON file of options"),
-            ("[1]", "it holds a list"),
+            ("[1]", "received: a list"),
             ("\0\1", "expected a JSON file of options"),
             ("[" * 100_000, "expected a JSON file of options"),
         ],
@@ -196,6 +197,11 @@ class TestConfigFile:
     def test_what_is_wrong_with_it_is_said(self, tmp_path, text, said):
         with pytest.raises(UserError, match=re.escape(said)):
             parse(f"--config={self.write(tmp_path, text)}")
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.json")
+        with pytest.raises(UserError, match="received: a pipe"):
+            parse(f"--config={tmp_path}/pipe.json")
 
     def test_a_file_that_is_not_there(self, tmp_path):
         with pytest.raises(UserError, match="No such file"):

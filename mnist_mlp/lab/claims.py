@@ -105,13 +105,13 @@ def count_steps(lesson: Lesson) -> list[Claim]:
             len(times) == n and bool((times == 1).all()),
         ),
         Claim(
-            f"{steps:,} steps are an epoch of training",
+            f"{steps:,} {'step is' if steps == 1 else 'steps are'} an epoch of training",
             division(n, batch, steps),
             f"{epoch.updates:,} updates counted by Adam, {len(epoch.sums.losses):,} losses",
             epoch.updates == len(epoch.sums.losses) == steps,
         ),
         Claim(
-            f"{evaluation:,} batches are an evaluation: every test image once",
+            f"{evaluation:,} {'batch is' if evaluation == 1 else 'batches are'} an evaluation: every test image once",
             division(m, batch, evaluation),
             f"{len(lesson.engine.orders['test']):,} batches; {counts.total:,} answers in the confusion matrix",
             len(lesson.engine.orders["test"]) == evaluation and counts.total == m,

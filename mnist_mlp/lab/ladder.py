@@ -134,7 +134,7 @@ def output(flag: str, text: str) -> Path | None:
     if not text:
         return None
     file = path_of(flag, text)
-    if file.is_dir() or not file.parent.is_dir():
+    if (file.exists() and not file.is_file()) or not file.parent.is_dir():
         raise UserError(f"--{flag}={text}: expected a file in a directory that exists; name another one")
     return file
 
@@ -143,6 +143,8 @@ def figure_file(options: Options, trials: Trials | None) -> tuple[Path | None, s
     """Where the figure goes, if anywhere; and what must be said where it was not asked for and cannot be."""
     if options.figure:
         file = path_of("figure", options.figure)
+        if options.csv and file.absolute() == path_of("csv", options.csv).absolute():
+            raise UserError(f"--figure={options.figure}: expected another file than --csv; name another one")
         figures.check("--figure", file)
         return file, ""
     if options.figure is not None or options.only or trials is None:

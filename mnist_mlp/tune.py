@@ -35,7 +35,7 @@ from mnist_mlp.tuning.messages import Work
 from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.outcome import Found, finish
 from mnist_mlp.tuning.proposals import imported, missing
-from mnist_mlp.tuning.search import Run
+from mnist_mlp.tuning.search import Run, check_optimizers
 from mnist_mlp.tuning.space import Space, grid
 from mnist_mlp.tuning.study import Row, Search, open_storage
 
@@ -116,7 +116,7 @@ def tune(
     place.check_options(vars(options), study, path)
     file = path_of("space_file", options.space_file) if options.space_file else None
     spaces = place.spaces(options.methods, options.space, file, study)
-    check_needs(options)
+    backend = check_needs(options)
     if options.search == "grid":
         for space in spaces.values():
             grid(space)
@@ -129,13 +129,17 @@ def tune(
         hashes = {"name": dataset.name, "training images": data.in_order_hash(dataset.train)}
         place.check_data(hashes, study, path)
         laps.end("load")
-        place.write(path, stored_options(options), spaces, hashes, study)  # before there are trials
+        with requests() as request:
+            check_optimizers(work, spaces, request)
+        place.write(path, stored_options(options), spaces, hashes, study, backend)  # before there are trials
         searches = opened_searches(options, path, spaces)
         with requests() as request, telling_how_to_go_on(path):
             done = sum(row.state in ("complete", "pruned") for row in rows_of(searches))
             say(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
             for change in place.changed_versions(study):
                 say(f"  !      the trials so far were made with another version: {change}")
+            for change in place.changed_backend(study, backend):
+                say(f"  !      {change}")
             try:
                 Run(searches, options.trials, request, say).run(work, min(options.jobs, left(searches, options)))
             finally:
@@ -145,15 +149,18 @@ def tune(
             return finish(found, request, laps, say)
 
 
-def check_needs(options: Options) -> None:
-    """Raises `UserError` where a package, a device or the place of the figure is missing, before any work."""
+def check_needs(options: Options) -> str:
+    """The backend of the networks, if there are any. Raises `UserError` where a package, a device or the place of the
+    figure is missing, before any work."""
+    backend = ""
     imported()
     if any(not METHODS[name].network for name in options.methods) and importlib.util.find_spec("sklearn") is None:
         raise missing("scikit-learn", ModuleNotFoundError())
     if any(METHODS[name].network for name in options.methods):
-        devices.plan(options)
+        backend = devices.plan(options).backend
     if options.figure:
         figures.check("--figure", path_of("figure", options.figure))
+    return backend
 
 
 def stored_options(options: Options) -> dict[str, Any]:

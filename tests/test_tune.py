@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from mnist_mlp import atomic, command, data, run_config, tune
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.tuning import choice, folds, place, space, table
+from mnist_mlp.tuning import choice, fitting, folds, place, space, table
 from mnist_mlp.tuning.fitting import Score, score
 from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.space import Choice, Range
@@ -205,6 +206,28 @@ def test_scores():
     probabilities[0, 0] = np.nan
     broken = score(probabilities, np.array([3, 3, 3, 1]), 0)
     assert broken.diverged and broken.correct == 0
+
+
+@pytest.mark.parametrize(
+    "losses, weight, expected", [([1.0], 0.0, True), ([np.nan], 0.0, False), ([1.0], np.nan, False)]
+)
+def test_a_weight_or_a_loss_that_is_no_number_is_seen_though_the_probabilities_are(losses, weight, expected):
+    state = {"model/hidden_1/kernel": np.array([0.5, weight]), "optimizer/velocity": np.array([np.nan])}
+    learner = SimpleNamespace(engine=SimpleNamespace(state=lambda: state))
+    assert fitting.finite(learner, SimpleNamespace(step_losses=np.array(losses))) is expected
+    broken = score(np.full((4, 10), 0.1), np.array([0, 0, 0, 0]), 0, diverged=True)
+    assert broken.diverged and broken.correct == 0
+
+
+def test_a_study_that_goes_on_with_another_backend_says_so(tmp_path):
+    begun = tune.stored_options(options())
+    place.write(tmp_path, begun, {}, {}, None, "tensorflow")
+    study = place.begun(tmp_path)
+    assert place.changed_backend(study, "tensorflow") == place.changed_backend(study, "") == []
+    assert "another backend, tensorflow: now it is jax" in place.changed_backend(study, "jax")[0]
+    place.write(tmp_path, begun, {}, {}, study, "jax")
+    assert place.begun(tmp_path)["versions"]["backend"] == "tensorflow"
+    assert place.changed_backend(None, "jax") == []
 
 
 # The choice
@@ -459,6 +482,15 @@ def test_a_network_that_diverges_ends_its_trial(tmp_path):
     trial = search.next(1)
     trial.add(Score(0, 100, 9.0, 0.0, diverged=True))
     assert not trial.running and search.rows()[0].state == "pruned" and search.rows()[0].diverged
+
+
+@pytest.mark.slow
+def test_an_optimizer_that_the_backend_cannot_run_is_refused_before_a_study_is_begun(tmp_path):
+    path = tmp_path / "study"
+    argv = ("--dataset=digits", "--trials=1", "--folds=2", "--strategy=cpu", "--backend=tensorflow")
+    done = run(path, *argv, "--space", "optimizer=adam,schedulefreeadamw")
+    assert done.returncode == 2 and "--space mlp.optimizer: schedulefreeadamw: Keras reads" in done.stderr
+    assert done.stderr.count("\n") == 1 and not path.exists()
 
 
 @pytest.mark.slow

@@ -35,7 +35,8 @@ def choose(rows: Sequence[Row]) -> tuple[Row, Row | None]:
     ranked, methods = ranking(rows), best_of_each(rows)
     if not ranked:
         raise UserError(
-            "expected a trial that could be completed, none was: all diverged; type --space with smaller learning rates"
+            "expected a trial that could be completed, none was: all diverged; type --space with smaller learning "
+            "rates, and another --study_dir"
         )
     others = methods[1:] or ranked[1:]
     return ranked[0], others[0] if others else None
@@ -75,4 +76,5 @@ def test_block(found: dict[str, Any]) -> dict[str, Any]:
         "per_class": per_class(confusion),
         "seconds": found["seconds"],
         "ran_on": found["ran_on"],
+        "diverged": found["diverged"],
     }

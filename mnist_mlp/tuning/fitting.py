@@ -12,19 +12,20 @@ import os
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnist_mlp import data, devices
 from mnist_mlp.config import Config
+from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.metrics import confusion_matrix
 from mnist_mlp.tuning.methods import METHODS
 
 if TYPE_CHECKING:
-    from mnist_mlp.lab.learner import Learner
+    from mnist_mlp.lab.learner import Curve, Learner
 
 KEPT = 8  # compiled networks at a time; each has the training images once more
 SMALLEST = 2.0**-23  # a probability counts as this at least: a tree's may be 0, whose logarithm is not finite
@@ -38,16 +39,16 @@ class Score:
     total: int
     loss: float  # mean cross-entropy in nats
     seconds: float  # of fitting and predicting, without compiling
-    diverged: bool = False  # a probability is no number: nothing counts as right then
+    diverged: bool = False  # a loss, a weight or a probability is no number: nothing counts as right then
 
     @property
     def accuracy(self) -> float:
         return self.correct / self.total
 
 
-def score(probabilities: np.ndarray, labels: np.ndarray, seconds: float) -> Score:
-    """The score of probabilities [n, 10] for images with those labels."""
-    if not np.isfinite(probabilities).all():
+def score(probabilities: np.ndarray, labels: np.ndarray, seconds: float, *, diverged: bool = False) -> Score:
+    """The score of probabilities [n, 10] for images with those labels; `diverged`: whatever they are, it has failed."""
+    if diverged or not np.isfinite(probabilities).all():
         return Score(0, len(labels), -float(np.log(SMALLEST)), seconds, diverged=True)
     of_truth = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     loss = float(-np.log(np.maximum(of_truth, SMALLEST)).mean())
@@ -68,36 +69,49 @@ class Fitter:
         """The score on the examples of a fold, after fitting on those of all others."""
         rows, others = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         images, labels = self.train.images[others], self.train.labels[others]
+        diverged = False
         if METHODS[method].network:
             config = self.config_of(method, values)
             learner = self.learner(config)
             began = time.perf_counter()
-            learner.fit(self.seed, config.epochs, examples=rows, learning_rate=config.learning_rate)
+            curve = learner.fit(self.seed, config.epochs, examples=rows, learning_rate=config.learning_rate)
+            diverged = not finite(learner, curve)
             probabilities = learner.engine.predict(images)
         else:
             began = time.perf_counter()
             estimator = fitted(method, values, data.Split(self.train.images[rows], self.train.labels[rows]), self.seed)
             probabilities = probabilities_of(estimator, images)
-        return score(probabilities, labels, time.perf_counter() - began)
+        return score(probabilities, labels, time.perf_counter() - began, diverged=diverged)
 
     def on_test(self, method: str, values: Mapping[str, Any], test: data.Split) -> dict[str, Any]:
-        """The one look: fits on all training images; `confusion` (int [10, 10], rows are the truth), mean `loss`,
-        `seconds` and where it ran."""
+        """The one look: fits on all training images; `confusion` (int [10, 10], rows are the truth), mean `loss`
+        as that of a fold, `seconds`, where it ran and whether it `diverged`."""
         if METHODS[method].network:
             config = self.config_of(method, values)
-            learner = self.compiled(config, test)
+            learner = self.learner(config)
             curve = learner.fit(self.seed, config.epochs, learning_rate=config.learning_rate)
-            counts = learner.test()
-            ran_on = learner.engine.attached.device
-            return {
-                **{"confusion": counts.confusion.tolist(), "loss": counts.loss_sum / counts.total},
-                **{"seconds": curve.seconds, "ran_on": ran_on},
-            }
-        began = time.perf_counter()
-        probabilities = probabilities_of(fitted(method, values, self.train, self.seed), test.images)
-        found = score(probabilities, test.labels, time.perf_counter() - began)
+            probabilities, ran_on = learner.engine.predict(test.images), learner.engine.attached.device
+            found = score(probabilities, test.labels, curve.seconds, diverged=not finite(learner, curve))
+        else:
+            began = time.perf_counter()
+            probabilities = probabilities_of(fitted(method, values, self.train, self.seed), test.images)
+            found, ran_on = score(probabilities, test.labels, time.perf_counter() - began), "CPU"
         confusion = confusion_matrix(test.labels, probabilities.argmax(1)).tolist()
-        return {"confusion": confusion, "loss": found.loss, "seconds": found.seconds, "ran_on": "CPU"}
+        return {
+            **{"confusion": confusion, "loss": found.loss, "seconds": found.seconds, "ran_on": ran_on},
+            "diverged": found.diverged,
+        }
+
+    def check_optimizers(self, choices: Mapping[str, Sequence[str]]) -> None:
+        """Raises `UserError` where the backend has no such optimizer, or one that computes something else."""
+        models, _, _ = self.libraries()
+        for method, names in choices.items():
+            for name in names:
+                try:
+                    models.make_optimizer(name, None)
+                except UserError as error:
+                    reason = str(error).removeprefix(f"--optimizer={name}: ")
+                    raise UserError(f"--space {method}.optimizer: {name}: {reason}; or leave {name} out") from None
 
     def config_of(self, method: str, values: Mapping[str, Any]) -> Config:
         return Config(model=method, seed=self.seed, **values)
@@ -111,25 +125,34 @@ class Fitter:
         while len(self.learners) >= KEPT:
             self.learners.popitem(last=False)
         # There are no test images here: a training image stands for them, and is never scored.
-        found = self.compiled(config, data.Split(self.train.images[:1], self.train.labels[:1]))
-        found.engine.predict(self.train.images[:1])  # compiles that, too
-        self.learners[key] = found
-        return found
-
-    def compiled(self, config: Config, test: data.Split) -> Learner:
-        plan = devices.choose(self.request, devices.detect())
-        os.environ.update(plan.environment)
-        with undisturbed():
-            from mnist_mlp import models
-            from mnist_mlp.lab.learner import Learner
-
-        return Learner(
+        models, make, plan = self.libraries()
+        test = data.Split(self.train.images[:1], self.train.labels[:1])
+        found: Learner = make(
             plan,
             lambda: models.build(config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
             lambda: models.make_optimizer(config.optimizer, None),
             data.Dataset("of a search", "", self.train, test, (), False),
             config.batch_size,
         )
+        found.engine.predict(self.train.images[:1])  # compiles that, too
+        self.learners[key] = found
+        return found
+
+    def libraries(self) -> tuple[Any, Any, devices.Plan]:
+        """`models` and `Learner`, with the environment that the planned device needs set before Keras is imported."""
+        plan = devices.choose(self.request, devices.detect())
+        os.environ.update(plan.environment)
+        with undisturbed():
+            from mnist_mlp import models
+            from mnist_mlp.lab.learner import Learner
+
+        return models, Learner, plan
+
+
+def finite(learner: Learner, curve: Curve) -> bool:
+    """Whether each loss and each weight is a number. ReLU makes 0 of what is none: the probabilities do not tell."""
+    weights = (value for name, value in learner.engine.state().items() if name.startswith("model/"))
+    return bool(np.isfinite(curve.step_losses).all()) and all(bool(np.isfinite(value).all()) for value in weights)
 
 
 def flat(images: np.ndarray) -> np.ndarray:

@@ -42,6 +42,19 @@ class Test:
 
 
 @dataclasses.dataclass(frozen=True)
+class Optimizers:
+    """Asks whether the backend can run these optimizers; `Ready` is the answer."""
+
+    method: str  # of the first, for a message
+    values: dict[str, tuple[str, ...]]  # of each network
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """All is well."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Failed:
     """The answer where something went wrong: for the user to mend, or a bug with its traceback."""
 

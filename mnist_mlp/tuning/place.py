@@ -156,14 +156,19 @@ def check_data(hashes: Mapping[str, str], study: Mapping[str, Any] | None, path:
 
 
 def write(
-    path: Path, options: Mapping[str, Any], spaces: Mapping[str, Space], data: Mapping[str, str], study: Any
+    path: Path,
+    options: Mapping[str, Any],
+    spaces: Mapping[str, Space],
+    data: Mapping[str, str],
+    study: Any,
+    backend: str = "",
 ) -> None:
-    """Writes how the study was begun, with what was added to it since."""
+    """Writes how the study was begun, with what was added to it since. `backend`: of the networks, if there are any."""
     values = {
         "options": {name: value for name, value in options.items() if name not in OWN},
         "spaces": {**(study["spaces"] if study else {}), **{name: to_words(space) for name, space in spaces.items()}},
         "data": dict(data),
-        "versions": study["versions"] if study else versions(),
+        "versions": {**({"backend": backend} if backend else {}), **(study["versions"] if study else versions())},
     }
     write_json(path / SETTINGS, values)
 
@@ -183,6 +188,14 @@ def changed_versions(study: Mapping[str, Any] | None) -> list[str]:
     return [
         f"{name} {now} (before: {before[name]})" for name, now in versions().items() if before.get(name, now) != now
     ]
+
+
+def changed_backend(study: Mapping[str, Any] | None, backend: str) -> list[str]:
+    """What to say where the networks of the study were begun on another backend, which gives other numbers."""
+    before = study["versions"].get("backend") if study else None
+    if not backend or before in (None, backend):
+        return []
+    return [f"the networks so far were fitted with another backend, {before}: now it is {backend}"]
 
 
 def command_line(program: str, *arguments: str) -> str:

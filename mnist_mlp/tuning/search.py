@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mnist_mlp import data
 from mnist_mlp.errors import Stopped
 from mnist_mlp.interruption import Request
-from mnist_mlp.tuning.messages import Fold, Test, Work
+from mnist_mlp.tuning.messages import Fold, Optimizers, Test, Work
+from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.pool import Pool, Worker
+from mnist_mlp.tuning.space import Choice, Space
 from mnist_mlp.tuning.study import Search, Trial
 from mnist_mlp.tuning.table import method_line
 
@@ -111,12 +114,29 @@ class Run:
 
 def look_at_test(work: Work, asked: Test, request: Request) -> dict[str, Any]:
     """What `Fitter.on_test` gives: from a new process, which has all cores and had no test image before."""
+    found: dict[str, Any] = answer_of(work, asked, request, "the test images were looked at")
+    return found
+
+
+def check_optimizers(work: Work, spaces: Mapping[str, Space], request: Request) -> None:
+    """Raises `UserError` where an optimizer that is to be searched cannot be run: a process must import Keras to know,
+    so none is asked where each network has its own."""
+    asked = {
+        name: space["optimizer"] for name, space in spaces.items() if METHODS[name].network and "optimizer" in space
+    }
+    searched = {name: choice.values for name, choice in asked.items() if isinstance(choice, Choice)}
+    if searched:
+        none = dataclasses.replace(work, train=data.Split(work.train.images[:0], work.train.labels[:0]))
+        answer_of(none, Optimizers(next(iter(searched)), searched), request, "anything was searched")
+
+
+def answer_of(work: Work, asked: Any, request: Request, before: str) -> Any:
+    """What a process of its own answers."""
     with Pool(dataclasses.replace(work, fold_of=work.fold_of[:0]), 1) as pool:
         (worker,) = pool.workers
         worker.ask(asked, None)
         while True:
             if pool.answered():
-                found: dict[str, Any] = worker.answer()
-                return found
+                return worker.answer()
             if request:
-                raise Stopped(f"{request.word} before the test images were looked at")
+                raise Stopped(f"{request.word} before {before}")

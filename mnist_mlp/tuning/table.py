@@ -128,6 +128,8 @@ def test_lines(result: Mapping[str, Any]) -> list[str]:
         f"         (95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {test['loss']:.4f}, fitted in "
         f"{test['seconds']:.1f} s on {test['ran_on']}",
     ]
+    if test.get("diverged"):
+        lines.append("  !      a loss or a weight is not a finite number: this training diverged, though no fold's did")
     if result["dataset"]["name"] != "mnist":
         lines.append(f"  !      measured on {result['dataset']['name']}: this is not MNIST accuracy")
     if len(result["looks"]) > 1:

@@ -17,7 +17,7 @@ from typing import Any
 from mnist_mlp import command
 from mnist_mlp.errors import UserError
 from mnist_mlp.tuning.fitting import Fitter, Score
-from mnist_mlp.tuning.messages import Failed, Fold, Test, Work
+from mnist_mlp.tuning.messages import Failed, Fold, Optimizers, Ready, Test, Work
 
 
 def main(argv: Sequence[str]) -> None:
@@ -46,7 +46,10 @@ def main(argv: Sequence[str]) -> None:
             pipe.send(Failed(traceback.format_exc(), None))
 
 
-def answer(fitter: Fitter, work: Work, asked: Fold | Test) -> Score | dict[str, Any]:
+def answer(fitter: Fitter, work: Work, asked: Fold | Test | Optimizers) -> Score | dict[str, Any] | Ready:
+    if isinstance(asked, Optimizers):
+        fitter.check_optimizers(asked.values)
+        return Ready()
     if isinstance(asked, Test):
         return fitter.on_test(asked.method, asked.values, asked.test)
     return fitter.held_out(asked.method, asked.values, work.fold_of, asked.fold)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import random
 import statistics
 import struct
@@ -415,6 +416,7 @@ def test_layers_and_activations():
         ("batchSize=3&batchSize", {"batchSize": 10}),
         ("seed=1&seed=2", {"seed": "2"}),
         ("seed=a%20b", {"seed": "a%20b"}),
+        (f"{PAGE}?utm=1#seed=5", {"seed": "5"}),
         ("batchSize=0x10", {"batchSize": 16}),
         ("x=false&y=0&xSquared=1&sinX=", {"x": False, "y": True, "xSquared": True, "sinX": False}),
         ("noise=80", {"noise": 80}),
@@ -457,6 +459,7 @@ def test_features(text, features):
         ("activaton=relu", "activaton: not a key of the page, without effect; did you mean 'activation'?"),
         ("networkShape=4%2C2", "read as 4,2"),
         ("cosX=true", "no such feature"),
+        ("seed=é a\tb", "seed=é a\tb: a browser makes it %C3%A9%20ab, which is the seed here, too"),
         ("x=0", "x=0: true to the page"),
         (PAGE, "no # in this URL"),
     ],
@@ -471,7 +474,7 @@ def test_a_url_of_the_page_has_no_notes_and_comes_back():
     state = State.from_url(url)
     assert state.notes == () and state.regularization == "L1"
     again = State(
-        hidden=("stepButton",), networkShape=(), noise=12.5, learningRate=1e-5, seed="ü–𝄞", tutorial="t", sinY=True
+        hidden=("stepButton",), networkShape=(), noise=12.5, learningRate=1e-5, seed="%C3%BC!", tutorial="t", sinY=True
     )
     for each in (state, again):
         assert State.from_url(each.to_url()) == each
@@ -500,6 +503,10 @@ def test_a_seed_that_is_missing_is_drawn():
         ("networkShape=" + "1," * 200 + "1", "expected at most 100 hidden layers, received 201"),
         ("networkShape&x=true", "networkShape: expected =; type networkShape=4,2"),
         ("relu", "expected a Playground URL or its keys, received 'relu'"),
+        ("noise=10#x", "expected a URL or nothing before the #, received 'noise=10'"),
+        (f"{PAGE}%23noise=5", f"expected the keys behind a #, received '{PAGE}%23noise=5'; type '{PAGE}#noise=5'"),
+        (f"{PAGE}?noise=5", f"received '{PAGE}?noise=5'; type '{PAGE}#noise=5'"),
+        (5, "state: expected a Playground URL or its keys, received 5"),
     ],
 )
 def test_what_cannot_be_computed(text, error):
@@ -514,6 +521,10 @@ def test_what_cannot_be_computed(text, error):
         ({"activation": "rely"}, "activation: expected one of relu, tanh, sigmoid, linear, received 'rely'; did you"),
         ({"noise": math.nan}, "noise: expected a number from 0 to 1e+06, received nan"),
         ({"seed": 7}, 'seed: expected text, received 7; type seed="7"'),
+        ({"seed": "a\x1b"}, "seed: expected text as an address can hold it, without & = #, received"),
+        ({"seed": "a&b"}, 'type seed="a%26b"'),
+        ({"seed": "é"}, 'type seed="%C3%A9"'),
+        ({"seed": ""}, 'type seed="0.5"'),
         ({"x": 1}, "x: expected true or false, received 1"),
         ({"networkShape": 4}, "networkShape: expected the neurons of each hidden layer, received 4"),
     ],
@@ -537,12 +548,19 @@ def test_more_than_the_menus_offer():
         (("seed=1", 2.0), "--epochs: expected"),
         (("seed=1&networkShape=1000,1000", 1, ["a"] * 100), "numbers in memory"),
         (("seed=1", 1_000_000, ["a", "b"]), "expected at most 2,000,000 epochs in all"),
+        (("seed=1", 1, "abc"), "seeds: expected a list of texts, received 'abc'"),
+        (("seed=1", 1, [1]), "seed: expected text, received 1"),
+        ((7, 1), "state: expected a Playground URL or a State, received 7"),
     ],
 )
 def test_amounts_are_bounded(arguments, error):
     with pytest.raises(UserError) as raised:
         (playground.run_seeds if len(arguments) == 3 else playground.run)(*arguments)
     assert error in str(raised.value)
+
+
+def test_epochs_may_be_a_number_of_numpy():
+    assert playground.run("seed=1", np.int64(1)).epochs == 1
 
 
 # The program
@@ -650,6 +668,86 @@ def test_own_data_with_a_fault(text, error, tmp_path):
     assert error in str(raised.value) and str(file) in str(raised.value)
 
 
+def test_own_points_are_told_as_such(capsys, tmp_path):
+    file = tmp_path / "own.csv"
+    file.write_text("1,2,1\n-9,2,0\n")
+    said = run(capsys, "seed=5&noise=20", f"--data={file}", "--epochs=0", "--json")
+    assert strict(said.out)["own_points"] is True
+    assert "dataset and noise of the state have no effect" in said.err and "1 of 2 points lie off the map" in said.err
+    said = run(capsys, "seed=5&noise=20", f"--data={file}", "--epochs=0")
+    assert f"data      own points of {file}" in said.out and "(the page has other points)" in said.out
+    assert strict(run(capsys, "seed=5", "--epochs=0", "--json").out)["own_points"] is False
+    said = run(capsys, "seed=5", f"--data={file}", "--epochs=0", "--json", "--sweep", "x=true")
+    assert strict(said.out)["own_points"] is True
+    with pytest.raises(UserError, match="expected --data or noise, which draws points"):
+        run(capsys, f"--data={file}", "--sweep", "noise=1,2")
+
+
+def test_sweep_rows_keep_figures_alone_and_the_url_that_gives_them(capsys):
+    said = run(capsys, "seed=1", "--epochs=0", "--json", "--sweep", "noise=0.5,.5,90")
+    half, more = strict(said.out)["sweep"]  # 0.5 and .5 are the same
+    assert State.from_url(half["url"]).noise == 0.5 and "note" not in half
+    assert more["url"] is None and "no URL" in more["note"] and "1 of 2 combinations have no URL" in said.err
+    (row,) = sweep.run([({}, State(seed="1"))], 0, lambda state: ["1"])
+    assert not any(isinstance(value, playground.History | list) for value in vars(row).values())
+    with pytest.raises(UserError, match="at most 50,000 runs in all, received 50,001"):
+        next(sweep.run([({}, State())], 0, lambda state: ["1"] * 50_001))
+    large = ({}, State(networkShape=(1000, 1000)))
+    with pytest.raises(UserError, match="numbers in memory"):  # before the first is trained
+        next(sweep.run([({}, State()), large], 0, lambda state: ["1"] * 100))
+
+
+def test_the_report_comes_before_the_files(capsys, tmp_path, monkeypatch):
+    def fail(path, text):
+        raise UserError("full")
+
+    monkeypatch.setattr(program.atomic, "write_text", fail)
+    for flags, word in ((["--json"], '"losses"'), ([], "epoch train loss"), (["--sweep", "x=true"], "test loss")):
+        with pytest.raises(UserError, match="full"):
+            program.main(["seed=1", "--epochs=0", f"--csv={tmp_path / 'a.csv'}", *flags])
+        assert word in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(program.history, "run_seeds", None)  # not called
+    pipe, locked, link = tmp_path / "pipe.svg", tmp_path / "locked.svg", tmp_path / "link.svg"
+    os.mkfifo(pipe)
+    locked.touch(mode=0o444)
+    link.symlink_to(locked)
+    for flag in ("csv", "figure"):
+        for path, words in (
+            (pipe, "expected a file, received a device or a pipe"),
+            (tmp_path, "expected a file, received a directory"),
+            (locked, "received a read-only one"),
+            (tmp_path / "no" / "a.svg", "expected a file in a directory that exists"),
+            (tmp_path / ("a" * 300 + ".svg"), "File name too long"),
+        ):
+            with pytest.raises(UserError, match=f"--{flag}=.*{words}"):
+                program.main(["seed=1", f"--{flag}={path}"])
+    for a, b in (("data", "csv"), ("data", "figure"), ("csv", "figure")):
+        with pytest.raises(UserError, match=f"--{a} and --{b}: expected two files"):
+            program.main([f"--{a}={locked}", f"--{b}={link}"])
+
+
+def test_words_about_weights_that_do_not_change_and_large_numbers(capsys):
+    for keys, words in (
+        ("learningRate=0", "no weight changed: learningRate is 0"),
+        ("learningRate=1e-300", "each step, learningRate times gradient, was 0 or too small"),
+        ("batchSize=7.3&percTrainData=10", "a batch of 7.3 is never full with 50 training points"),
+    ):
+        assert words in run(capsys, f"{keys}&seed=1", "--epochs=1").err
+    assert sweep.shown_spread([1234567.0]) == "1.23e+06" and sweep.shown_spread([999.0]) == "999.000"
+    assert "state " in run(capsys, "seed=1", "--epochs=0", "--sweep=", "--data=", "--csv=", "--figure=").out
+
+
+def test_progress_leaves_no_line_behind_also_when_interrupted(capsys):
+    with pytest.raises(KeyboardInterrupt), program.Progress(10) as show:
+        show.wanted, show.last = True, -9.0
+        show(3)
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err.endswith("epoch 3 of 10\x1b[K\r\x1b[K")
+
+
 def test_sweep(capsys, tmp_path):
     file, flags = tmp_path / "table.csv", ("noise=5&seed=1", "--epochs=2", "--seeds=2")
     words = ("--sweep", "activation=ReLU,tanh", "networkShape=4x2,none", "noise=90")
@@ -670,7 +768,8 @@ def test_sweep(capsys, tmp_path):
     "words, error",
     [
         (["activaton=relu"], "received 'activaton=relu'; did you mean 'activation'?"),
-        (["activation"], "expected key=value,value"),
+        (["activation"], "expected values behind activation=, received none; type --sweep activation=relu,tanh"),
+        (["networkShape=4x0"], "received 0; type --sweep networkShape=4,8x2 (x between layers"),
         (["activation=rely"], "expected one of relu, tanh, sigmoid, linear, received 'rely'"),
         (["networkShape=4x"], "networkShape: expected a number, received ''"),
         (["x=yes"], "x: expected true or false, received 'yes'"),
@@ -692,7 +791,7 @@ def test_sweep_with_a_fault(words, error):
         (["--sweep", "noise=1", "--figure=a.png"], "expected --sweep or --figure, received both"),
         (["seed=1", "seed=2"], "received 'seed=2'"),
         (["--seeds=0"], "--seeds: expected a whole number from 1 to 1,000, received 0"),
-        (["--csv=/"], "--csv=/: expected a file in a directory that exists"),
+        (["--csv=/"], "--csv=/: expected a file, received a directory; name another one"),
         (["--figure=a.bmp"], "--figure=a.bmp: expected a name that ends in"),
         (["--data=/no/such.csv"], "/no/such.csv: expected a CSV file, received: No such file or directory"),
     ],

@@ -148,6 +148,23 @@ def test_only_a_run_that_diverges_has_a_logarithmic_chart():
     assert picture.figure(history).axes[2].get_yscale() == "linear"
 
 
+@pytest.mark.filterwarnings("error")
+def test_losses_near_the_end_of_the_numbers_and_a_seed_like_a_formula_are_drawn(tmp_path):
+    history = one_neuron(0, 1, 1, seed="$a$_$")
+    huge = {"train": 1e300, "test": 1e-320}
+    picture.draw(dataclasses.replace(history, losses=[*history.losses, huge]), tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_own_points_are_called_so_and_may_lie_anywhere():
+    history = dataclasses.replace(one_neuron(0, 1, 1, noise=7), own_points=True, train_points=[[1e300, 0.0, 1.0]])
+    figure = picture.figure(history)
+    words = {text.get_text() for text in figure.axes[0].texts}
+    assert "own points" in words and not {"gauss", "noise"} & words
+    assert len(figure.axes[1].collections[0].get_offsets()) == 0
+    assert {"gauss", "noise"} <= {text.get_text() for text in picture.figure(one_neuron(0, 1, 1)).axes[0].texts}
+
+
 def test_features_left_out_have_a_frame_and_no_map():
     history = run(State(x=False, xTimesY=True, seed="0"), 0)
     page = picture.figure(history).axes[0]

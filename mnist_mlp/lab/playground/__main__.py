@@ -14,7 +14,9 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
 
 import dataclasses
+import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -53,6 +55,7 @@ class Options:
 
     def __post_init__(self) -> None:
         check(self)
+        object.__setattr__(self, "sweep", tuple(word for word in self.sweep if word))  # --sweep= is as not given
         if self.exercise is not None:
             for name in WITHOUT_EXERCISE:
                 if getattr(self, name) not in ("", (), None):
@@ -64,8 +67,9 @@ class Options:
 
 def main(argv: Sequence[str]) -> None:
     options = command.parse(Options, argv, program="lab.playground", about=__doc__)
+    check_distinct(options)
     figure = figure_file(options) if options.figure else None
-    table = csv_file(options) if options.csv else None
+    table = file_to_write("csv", options.csv).resolve() if options.csv else None
     if options.exercise is not None:
         return run_exercise(options, options.exercise, figure)
 
@@ -73,30 +77,37 @@ def main(argv: Sequence[str]) -> None:
     for note in state.notes:
         tell(note)
     own = points.read_csv(path_of("data", options.data), state.problem) if options.data else None
+    for note in report.own_notes(own, state) if own else []:
+        tell(note)
     if options.sweep:
         return run_sweep(options, state, own, table)
 
     epochs = epochs_of(options)
-    show = Progress(epochs)
-    histories = history.run_seeds(state, epochs, seeds_of(options, state), points=own, progress=show)
-    show.end()
+    with Progress(epochs) as show:
+        histories = history.run_seeds(state, epochs, seeds_of(options, state), points=own, progress=show)
     for note in report.warnings(histories):
         tell(note)
+    say(options, histories)
     if table:
         atomic.write_text(table, report.points_csv(histories[0]))
     if figure:
         from mnist_mlp.lab.playground import picture
 
         picture.draw(histories[0], figure, others=histories[1:])
+    if not options.json:
+        print(f"picture   {options.figure or 'add --figure=playground.png'}")
+        if table:
+            print(f"points    {options.csv}")
+
+
+def say(options: Options, histories: Sequence[history.History]) -> None:
+    """Prints the report, or the JSON object: before the files are written, so that a failure there loses nothing."""
     if options.json:
         first = histories[0].to_dict()
         more: dict[str, Any] = {"runs": [each.to_dict() for each in histories]} if len(histories) > 1 else {}
         print_json({**first, **more})
-        return
-    print(report.text(histories, data=options.data))
-    print(f"picture   {options.figure or 'add --figure=playground.png'}")
-    if table:
-        print(f"points    {options.csv}")
+    else:
+        print(report.text(histories, data=options.data), flush=True)
 
 
 def run_exercise(options: Options, number: int, figure: Path | None) -> None:
@@ -113,24 +124,29 @@ def run_exercise(options: Options, number: int, figure: Path | None) -> None:
 
 def run_sweep(options: Options, state: State, own: Sequence[points.Point] | None, table: Path | None) -> None:
     """Without a seed in the state all combinations share the one that was drawn."""
-    chosen = sweep.combinations(state, options.sweep)
+    chosen = sweep.combinations(state, options.sweep, own=own is not None)
     epochs = epochs_of(options)
-    show = Progress(epochs)
-    runs = sweep.run(chosen, epochs, lambda each: seeds_of(options, each), own, show.at)
-    rows = list(runs)
-    show.end()
+    with Progress(epochs) as show:
+        rows = list(sweep.run(chosen, epochs, lambda each: seeds_of(options, each), own, show.at))
     for row in rows:
-        if not all(each.finite for each in row.histories):
+        if not row.finite:
             tell(f"{' '.join(f'{k}={v}' for k, v in row.settings.items())}: training left the range of numbers")
+    without = sum(row.url is None for row in rows)
+    if without:
+        tell(f"{without} of {len(rows)} combinations have no URL: {sweep.WITHOUT_URL}")
+    if options.json:
+        head = {"url": state.to_url(), "seed": state.seed, "epochs": epochs, "own_points": own is not None}
+        print_json({**head, "sweep": sweep.as_json(rows)})
+    else:
+        seeds = options.seeds or 1
+        many = "s: median [min..max]" if seeds > 1 else ""
+        print(f"{len(rows)} combination{'s' * (len(rows) > 1)}, {epochs:,} epochs, {seeds} seed{many}\n")
+        print(sweep.table(rows))
+        print(f"\npage      {state.to_url()}{report.BUT_OWN * (own is not None)}", flush=True)
     if table:
         atomic.write_text(table, sweep.as_csv(rows))
-    if options.json:
-        print_json({"url": state.to_url(), "seed": state.seed, "epochs": epochs, "sweep": sweep.as_json(rows)})
-        return
-    seeds = options.seeds or 1
-    print(f"{len(rows)} combinations, {epochs:,} epochs, {seeds} seed{'s: median [min..max]' if seeds > 1 else ''}\n")
-    print(sweep.table(rows))
-    print(f"\npage      {state.to_url()}")
+        if not options.json:
+            print(f"table     {options.csv}")
 
 
 def epochs_of(options: Options) -> int:
@@ -142,27 +158,47 @@ def seeds_of(options: Options, state: State) -> list[str]:
     return [state.seed, *(f"{state.seed}-{k}" for k in range(2, (options.seeds or 1) + 1))]
 
 
-def csv_file(options: Options) -> Path:
-    """Where the table goes. Raises `UserError` for a place that cannot be."""
-    path, flag = path_of("csv", options.csv).resolve(), f"--csv={options.csv}"
-    if path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
-    if options.data and path.exists() and path.samefile(path_of("data", options.data)):
-        raise UserError(f"{flag}: expected another file than --data, received the same; name another one")
+def file_to_write(name: str, text: str) -> Path:
+    """The path of a flag. Raises `UserError`, before any work is done, where no file could be written."""
+    path, received = path_of(name, text), ""
+    try:
+        if path.is_dir():
+            received = "expected a file, received a directory"
+        elif path.exists() and not path.is_file():
+            received = "expected a file, received a device or a pipe"
+        elif path.exists() and not (path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):  # root may, but asks
+            received = "expected a file that may be replaced, received a read-only one"
+        elif not path.resolve().parent.is_dir():
+            received = "expected a file in a directory that exists, received one that does not"
+        elif not os.access(path.resolve().parent, os.W_OK | os.X_OK):
+            received = "expected a file in a directory that may be written, received a read-only one"
+    except (OSError, RuntimeError) as error:  # such as a name that is too long
+        received = f"expected a file, received: {getattr(error, 'strerror', None) or error}"
+    if received:
+        raise UserError(f"--{name}={text}: {received}; name another one")
     return path
+
+
+def check_distinct(options: Options) -> None:
+    """Raises `UserError` where one file is to be two things."""
+    named = [name for name in ("data", "csv", "figure") if getattr(options, name)]
+    for a, b in itertools.combinations(named, 2):
+        one, other = (path_of(name, getattr(options, name)) for name in (a, b))
+        if one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other)):
+            raise UserError(f"--{a} and --{b}: expected two files, received {str(one)!r} for both; name another one")
 
 
 def figure_file(options: Options) -> Path:
     """Where the picture goes; whether it can be drawn is said before the work that it shows is begun."""
     from mnist_mlp import figures
 
-    path = path_of("figure", options.figure)
+    path = file_to_write("figure", options.figure)
     figures.check("--figure", path)
     return path
 
 
 def print_json(values: dict[str, Any]) -> None:
-    print(json.dumps(history.json_ready(values), allow_nan=False))
+    print(json.dumps(history.json_ready(values), allow_nan=False), flush=True)
 
 
 def tell(note: str) -> None:
@@ -170,7 +206,7 @@ def tell(note: str) -> None:
 
 
 class Progress:
-    """The epoch that training is at, on a terminal, now and then."""
+    """The epoch that training is at, on a terminal, now and then; no trace of it stays, also after Ctrl-C."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs, self.last, self.shown = epochs, time.monotonic(), False
@@ -185,7 +221,10 @@ class Progress:
             self.last, self.shown = now, True
             print(f"\r{place}epoch {epoch:,} of {self.epochs:,}\x1b[K", end="", file=sys.stderr, flush=True)
 
-    def end(self) -> None:
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         if self.shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 

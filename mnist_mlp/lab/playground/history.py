@@ -26,6 +26,7 @@ from mnist_mlp.lab.playground.network import (
 from mnist_mlp.lab.playground.points import Point, split_points, with_signs
 from mnist_mlp.lab.playground.state import State, parameter_count
 from mnist_mlp.lab.playground.stream import Stream
+from mnist_mlp.options import shown
 
 EPOCHS = 1_000_000
 RECORDS = 2_000_000  # losses of all seeds together
@@ -42,6 +43,7 @@ class History:
     where there are none; `accuracy`: the share of points on the right side of 0 at the end, None for regression.
     `initial_parameters`, `parameters`: layer by layer, node by node, the bias and then the node's weights.
     `dead_weights`: those that L1 has set to 0 for good. `train_points`, `test_points`: [x, y, label] each.
+    `own_points`: they were given, and are not those of the state's dataset and noise.
     """
 
     state: State
@@ -52,6 +54,7 @@ class History:
     dead_weights: int
     train_points: list[list[float]]
     test_points: list[list[float]]
+    own_points: bool = False
 
     @property
     def epochs(self) -> int:
@@ -105,7 +108,7 @@ def run(
     `points`: one's own [x, y, label] (labels −1 and 1, or 0 and 1; any for regression) instead of the state's data.
     `progress` is called with each epoch. Raises `UserError` for what cannot be computed.
     """
-    state = State.from_url(state) if isinstance(state, str) else state
+    state = state_of(state)
     return run_seeds(state, epochs, [state.seed], points=points, progress=progress)[0]
 
 
@@ -118,8 +121,8 @@ def run_seeds(
     progress: Progress | None = None,
 ) -> list[History]:
     """The same for each of several seeds, trained side by side."""
-    state = State.from_url(state) if isinstance(state, str) else state
-    check_amount(epochs, len(seeds))
+    state, seeds = state_of(state), listed(seeds)
+    epochs = check_amount(epochs, len(seeds))
     if not seeds:
         return []
     own = None if points is None else checked_points(points, state.problem)
@@ -156,6 +159,7 @@ def run_seeds(
             dead_weights=int(dead[k].sum()),
             train_points=[list(map(float, point)) for point in splits[k][0]],
             test_points=[list(map(float, point)) for point in splits[k][1]],
+            own_points=own is not None,
         )
         for k, each in enumerate(states)
     ]
@@ -200,8 +204,28 @@ def accuracy(state: State, outputs: Array, labels: Array, n_train: int) -> dict[
     return {name: float(part.mean()) if part.size else math.nan for name, part in parts.items()}
 
 
-def check_amount(epochs: Any, seeds: int) -> None:
-    """Raises `UserError` for more epochs than can be recorded."""
+def state_of(state: Any) -> State:
+    """The state, or that of a URL."""
+    if isinstance(state, State):
+        return state
+    if isinstance(state, str):
+        return State.from_url(state)
+    raise UserError(
+        f"state: expected a Playground URL or a State, received {shown(state)}; type State() for the page's"
+    )
+
+
+def listed(seeds: Any) -> list[str]:
+    """Seeds as a list; one text is no list of its letters."""
+    if isinstance(seeds, str | bytes) or not hasattr(seeds, "__iter__"):
+        raise UserError(f'seeds: expected a list of texts, received {shown(seeds)}; type ["1", "2"]')
+    return list(seeds)
+
+
+def check_amount(epochs: Any, seeds: int) -> int:
+    """The epochs as an int. Raises `UserError` for more than can be recorded."""
+    if isinstance(epochs, np.integer):
+        epochs = int(epochs)
     if isinstance(epochs, bool) or not isinstance(epochs, int) or not 0 <= epochs <= EPOCHS:
         raise UserError(
             f"--epochs: expected a whole number from 0 to {EPOCHS:,}, received {epochs!r}; type --epochs=100"
@@ -211,6 +235,7 @@ def check_amount(epochs: Any, seeds: int) -> None:
             f"--epochs={epochs} --seeds={seeds}: expected at most {RECORDS:,} epochs in all, received "
             f"{(1 + epochs) * seeds:,}; type fewer of one of them"
         )
+    return epochs
 
 
 def check_memory(state: State, seeds: int, n: int) -> None:

@@ -6,6 +6,7 @@ The network itself is drawn by picture_network.py.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,15 @@ from mnist_mlp import figures
 from mnist_mlp.lab.playground.history import History
 from mnist_mlp.lab.playground.picture_colours import QUIET, colours
 from mnist_mlp.lab.playground.picture_network import MOST_NEURONS, Layout, draw_network
+from mnist_mlp.lab.playground.points import EDGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TRAIN, TEST = "#777777", "#000000"  # the two curves
-EDGE, CELLS = 6.0, 100  # a map shows [−6, 6]² by 100 × 100 values
+CELLS = 100  # a map shows [−6, 6]² by 100 × 100 values
+LARGEST_LOSS = 1e100  # beyond, the curve lies on the upper edge: Matplotlib's log axes fail near 1e300
 DIGITS = 3  # of a loss, as the page shows it
 
 
@@ -45,7 +48,9 @@ def maps(history: History) -> list[np.ndarray]:
 
 def draw(history: History, file: Path, others: Sequence[History] = ()) -> None:
     """Writes the picture of `history`; the losses of `others` (further seeds) stand behind its own, faint."""
-    figures.save(figure(history, others), file)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")  # drawn as an empty box
+        figures.save(figure(history, others), file)
 
 
 def figure(history: History, others: Sequence[History] = ()) -> Figure:
@@ -75,12 +80,13 @@ def figure(history: History, others: Sequence[History] = ()) -> Figure:
 def settings(page: Axes, left: float, width: float, history: History) -> None:
     """The page's bar: what the run was, each value under its name."""
     state = history.state
-    regression = state.problem == "regression"
+    data = state.regDataset if state.problem == "regression" else state.dataset
+    data = "own points" if history.own_points else data
     penalised = state.regularization != "none"
     shown = {
         "epoch": f"{len(history.losses) - 1:,}",
-        "data": (state.regDataset if regression else state.dataset) + (", initial weights 0" * state.initZero),
-        "noise": f"{state.noise:g}",
+        "data": data + (", initial weights 0" * state.initZero),
+        **({} if history.own_points else {"noise": f"{state.noise:g}"}),
         "trained on": f"{state.percTrainData:g}%",
         "batch": f"{state.batchSize:g}",
         "learning rate": f"{state.learningRate:g}",
@@ -92,7 +98,7 @@ def settings(page: Axes, left: float, width: float, history: History) -> None:
     gap = min(34.0, (width - 2 * left - sum(lengths)) / (len(shown) - 1))
     for (name, value), length in zip(shown.items(), lengths, strict=True):
         page.text(left, 30, name, fontsize=7.5, color=QUIET, va="baseline")
-        page.text(left, 47, value, fontsize=10.5, color="#222", va="baseline")
+        page.text(left, 47, value, fontsize=10.5, color="#222", va="baseline", parse_math=False)  # a seed with $
         left += length + gap
     page.axhline(64, color="#dddddd", linewidth=0.8)
 
@@ -105,7 +111,8 @@ def output_map(axes: Axes, history: History, values: np.ndarray, *, radius: floa
     if history.state.showTestData:
         drawn.append((history.test_points, "black"))
     for points, outline in drawn:
-        x, y, label = np.array(points, float).reshape(-1, 3).T
+        table = np.array(points, float).reshape(-1, 3)
+        x, y, label = table[(np.abs(table[:, :2]) <= EDGE + 1).all(axis=1)].T  # one's own may lie off the map
         axes.scatter(x, y, s=(2 * radius) ** 2, c=colours(label), edgecolors=outline, linewidths=0.7)
     axes.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xticks=range(-6, 7, 2), yticks=range(-6, 7, 2), aspect="equal")
     axes.yaxis.tick_right()
@@ -121,12 +128,15 @@ def loss_chart(axes: Axes, history: History, others: Sequence[History] = ()) -> 
         own = each is history
         for part, colour in (("train", TRAIN), ("test", TEST)):
             values = np.array([row[part] for row in each.losses], float)
+            values = np.where(np.isfinite(values), np.minimum(values, LARGEST_LOSS), np.nan)
             dot = "." if np.isfinite(values).sum() == 1 else None  # one value makes no line
             axes.plot(values, color=colour, marker=dot, linewidth=1.3 if own else 0.6, alpha=1 if own else 0.3)
             highest = max(highest, float(np.max(values, initial=0, where=np.isfinite(values))))
     first = max(history.losses[0].values())
     if highest > 100 * max(first, 1):
         axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 1 / LARGEST_LOSS), min(high, 10 * LARGEST_LOSS))
     else:
         axes.set_ylim(0, 1.05 * highest or 1)
     axes.set_xlim(0, max(1, len(history.losses) - 1))

@@ -18,6 +18,7 @@ from mnist_mlp.lab.playground.stream import Stream
 Point = tuple[float, float, float]
 CLASSIFICATION, REGRESSION = 500, 1200  # points of a data set
 BUMPS = ((-4, 2.5, 1), (0, 2.5, -1), (4, 2.5, 1), (-4, -2.5, -1), (0, -2.5, 1), (4, -2.5, -1))  # x, y, sign
+EDGE = 6.0  # the page's map shows [−6, 6]²
 LARGEST, BYTES = 100_000, 20_000_000  # points of one's own, and the file that they are in
 EXAMPLE = "a line is x,y,label, such as 0.5,-1.2,1"
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mnist_mlp.lab.playground.history import History
+from mnist_mlp.lab.playground.points import EDGE
 from mnist_mlp.lab.playground.state import State, as_text, parameter_count
-from mnist_mlp.lab.playground.sweep import shown_spread
+from mnist_mlp.lab.playground.sweep import fixed, shown_spread
 
 SMALL = 60  # weights and biases that are still printed
 EPOCHS = (0, 1, 10, 100, 1000, 10_000, 100_000)  # shown, and the last one
+BUT_OWN = " (the page has other points)"
 LABELS = {"xSquared": "x²", "ySquared": "y²", "xTimesY": "x·y", "sinX": "sin x", "sinY": "sin y"}
 
 
@@ -38,7 +41,7 @@ def text(histories: Sequence[History], *, data: str = "") -> str:
         lines.append(f"dead      {shown_spread([h.dead_weights for h in histories], 0)} weights set to 0 by L1")
     if len(history.parameters) <= SMALL:
         lines += ["weights   of the first seed" if len(histories) > 1 else "weights", *weights(history)]
-    lines += ["", f"page      {history.state.to_url()}"]
+    lines += ["", f"page      {history.state.to_url()}{BUT_OWN * history.own_points}"]
     return "\n".join(lines)
 
 
@@ -53,7 +56,7 @@ def data_line(history: History, data: str) -> str:
     """Where the points are from, and how many there are on each side."""
     state = history.state
     name = state.dataset if state.problem == "classification" else state.regDataset
-    source = data or f"{name}, noise {state.noise:g}"
+    source = f"own points{f' of {data}' * bool(data)}" if history.own_points else f"{name}, noise {state.noise:g}"
     sides = f"{len(history.train_points):,} to train on, {len(history.test_points):,} to test on"
     return f"{source}, {state.problem}: {sides}"
 
@@ -88,7 +91,9 @@ def weights(history: History) -> list[str]:
         last = number == len(history.state.sizes) - 1
         for node, row in enumerate(layer, start=1):
             name = "output" if last else f"{number}.{node}"
-            lines.append(f"  {name:>7}  bias {row[0]:+.4f}  {' '.join(f'{w:+.4f}' for w in row[1:])}".rstrip())
+            lines.append(
+                f"  {name:>7}  bias {fixed(row[0], 4, '+')}  {' '.join(fixed(w, 4, '+') for w in row[1:])}".rstrip()
+            )
     return lines
 
 
@@ -105,6 +110,18 @@ def points_csv(history: History) -> str:
     return lines.getvalue()
 
 
+def own_notes(points: Sequence[Sequence[float]], state: State) -> list[str]:
+    """What one's own points change in what the state says."""
+    name = "dataset" if state.problem == "classification" else "regDataset"
+    notes = [f"--data: the points are your own; {name} and noise of the state have no effect"]
+    off = sum(max(abs(x), abs(y)) > EDGE for x, y, _ in points)
+    if off:
+        notes.append(
+            f"--data: {off:,} of {len(points):,} points lie off the map, which shows −6 to 6; they count all the same"
+        )
+    return notes
+
+
 def warnings(histories: Sequence[History]) -> list[str]:
     """What a reader might take for a fault of this program, and is what the page does."""
     history, notes = histories[0], []
@@ -115,8 +132,10 @@ def warnings(histories: Sequence[History]) -> list[str]:
     elif history.epochs and history.parameters == history.initial_parameters:
         notes.append(
             f"no update was made: a batch of {as_text(state.batchSize)} is never full with {n:,} training points"
-            if not state.batchSize or abs(state.batchSize) > n
-            else "training changed nothing: every gradient was 0"
+            if not any(state.batchSize and math.fmod(i, state.batchSize) == 0 for i in range(1, n + 1))
+            else "no weight changed: learningRate is 0"
+            if not state.learningRate
+            else "no weight changed: each step, learningRate times gradient, was 0 or too small to change a number"
         )
     lost = [each.state.seed for each in histories if not each.finite]
     if lost:

@@ -13,9 +13,10 @@ import random
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from mnist_mlp.errors import UserError
+from mnist_mlp.lab.playground.stream import as_browser
 from mnist_mlp.options import nearest, shown
 
 PAGE = "https://playground.tensorflow.org/"
@@ -95,6 +96,9 @@ class State:
                 raise wrong(name, "true or false", getattr(self, name))
         if not isinstance(self.seed, str):
             raise wrong("seed", "text", self.seed, f'; type seed="{self.seed}"')
+        if not self.seed or as_browser(self.seed) != self.seed or set(self.seed) & set("&=#"):  # no address has it
+            plain = as_browser(quote(self.seed, safe="", errors="replace") if self.seed else "0.5")
+            raise wrong("seed", "text as an address can hold it, without & = #", self.seed, f'; type seed="{plain}"')
         object.__setattr__(self, "networkShape", checked_shape(self.networkShape, len(self.features)))
 
     @classmethod
@@ -104,6 +108,8 @@ class State:
         Only `%2C` and the like are read more kindly than by the page, which would compute nan, except in the seed:
         its text counts letter by letter. Raises `UserError` for a number that is none.
         """
+        if not isinstance(text, str):
+            raise wrong("state", "a Playground URL or its keys", text, f"; type '{PAGE}#activation=relu'")
         values, notes = pairs(text)
         fields: dict[str, Any] = {}
         for name, value in values.items():
@@ -150,8 +156,13 @@ def pairs(text: str) -> tuple[dict[str, str | None], list[str]]:
     if "=" not in text and "%3d" in text.lower():
         text = unquote(text)
     before, hash_sign, fragment = text.partition("#")
+    address = "://" in before or before.startswith("playground.tensorflow.org")
+    if address and not fragment and re.search("=|%23", before):
+        keys = re.split(r"[?]|%23|.*/", before)[-1]
+        raise UserError(f"expected the keys behind a #, received {shown(text)}; type '{PAGE}#{keys}'")
+    if hash_sign and before and not address:
+        raise UserError(f"expected a URL or nothing before the #, received {shown(before)}; type '{PAGE}#{before}'")
     if not hash_sign:
-        address = "://" in text or before.startswith("playground.")
         if not address and text and "=" not in text:
             raise UserError(
                 f"expected a Playground URL or its keys, received {shown(text)}; type '{PAGE}#activation=relu&noise=15'"
@@ -199,7 +210,9 @@ def read_boolean(fields: dict[str, Any], notes: list[str], name: str, value: str
 
 
 def read_text(fields: dict[str, Any], notes: list[str], name: str, value: str) -> None:
-    fields[name] = value
+    fields[name] = as_browser(value) if name == "seed" else value
+    if fields[name] != value:
+        notes.append(f"seed={value}: a browser makes it {fields[name]}, which is the seed here, too")
 
 
 def read_shape(fields: dict[str, Any], notes: list[str], name: str, value: str | None) -> None:

@@ -5,6 +5,8 @@ One stream gives everything of a run, in this order: data, shuffle, weights.
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 WIDTH = 256  # entries of ARC4's table; also the bytes that are thrown away at the start
 
 
@@ -49,6 +51,14 @@ class Stream:
             number = number << 8 | table[(a + b) & 255]
         self._i, self._j = i, j
         return number
+
+
+def as_browser(seed: str) -> str:
+    """A seed as it stands in an address once a browser has read that: tabs and line breaks are dropped, what is not
+    ASCII, spaces and a few signs become %XX."""
+    text = seed.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # half a pair has no UTF-8
+    text = text.translate(dict.fromkeys(map(ord, "\t\n\r")))
+    return quote(text, safe="".join(chr(code) for code in range(33, 127) if chr(code) not in '"<>`'))
 
 
 def key_of(seed: str) -> list[int]:

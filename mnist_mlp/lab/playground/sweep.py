@@ -13,40 +13,65 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.lab.playground.history import History, check_amount, json_ready, run_seeds
+from mnist_mlp.lab.playground.history import History, check_amount, check_memory, json_ready, run_seeds
 from mnist_mlp.lab.playground.state import CHOICES, FIELDS, RANGES, State, as_text, number
+from mnist_mlp.lab.playground.stream import as_browser
 from mnist_mlp.options import nearest, shown
 
-LARGEST = 500  # combinations
+LARGEST, RUNS = 500, 50_000  # combinations, and runs of all of them together
+EXAMPLE = "--sweep activation=relu,tanh networkShape=4,8x2"
+SHAPES = "type --sweep networkShape=4,8x2 (x between layers, a comma between alternatives), or none"
+OF_DATA = ("dataset", "regDataset", "noise")  # settings without effect on one's own points
+WITHOUT_URL = "the page would read other settings from its address, such as noise=90"
 MEASURES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "dead_weights")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One combination: its settings as text, and its runs, one a seed."""
+    """One combination: its settings as text, its state, and for each seed what the run ended with (`MEASURES`).
+
+    Not the histories: those of a large sweep would fill the memory."""
 
     settings: dict[str, str]
-    histories: list[History]
+    state: State
+    runs: dict[str, dict[str, float]]  # by the seed
+    finite: bool
+
+    @property
+    def url(self) -> str | None:
+        """The address of the first run; None where the page would read something else from it."""
+        url = self.state.to_url()
+        try:
+            return url if State.from_url(url) == self.state else None
+        except UserError:
+            return None
 
 
-def combinations(state: State, words: Sequence[str]) -> list[tuple[dict[str, str], State]]:
+def combinations(state: State, words: Sequence[str], *, own: bool = False) -> list[tuple[dict[str, str], State]]:
     """The settings and the state of each combination. Alternatives stand between commas, the layers of a networkShape
     between x: 8x2, or none. Values count as they are, also those that the page would not take from its URL.
 
-    Raises `UserError` for a key or a value that is none.
+    Values that are written in two ways (0.1 and .1) count once. `own`: the points are one's own. Raises `UserError`
+    for a key or a value that is none.
     """
     axes: dict[str, list[tuple[str, Any]]] = {}
     for word in words:
         key, equals, text = word.partition("=")
+        if not equals and key in FIELDS:
+            raise UserError(f"--sweep: expected values behind {key}=, received none; type {EXAMPLE}")
         if not equals or key not in FIELDS:
             raise UserError(
                 f"--sweep: expected key=value,value with a key of the page, received {shown(word)}"
-                f"{nearest(key, list(FIELDS))}; type --sweep activation=relu,tanh networkShape=4,8x2"
+                f"{nearest(key, list(FIELDS))}; type {EXAMPLE}"
             )
+        if own and key in OF_DATA:
+            raise UserError(f"--sweep: expected --data or {key}, which draws points, received both; leave one out")
         if key in axes:
             raise UserError(f"--sweep: expected each key once, received {key} twice; type {key}=value,value")
-        alternatives = list(dict.fromkeys(part.strip() for part in text.split(",")))
-        axes[key] = [(part, value_of(key, part)) for part in alternatives]
+        values_of_key: dict[Any, str] = {}
+        for part in map(str.strip, text.split(",")):
+            values_of_key.setdefault(checked(state, key, part), part)
+        axes[key] = [(part, value) for value, part in values_of_key.items()]
     count = math.prod(len(axis) for axis in axes.values())
     if count > LARGEST:
         raise UserError(f"--sweep: expected at most {LARGEST} combinations, received {count:,}; type fewer values")
@@ -58,6 +83,16 @@ def combinations(state: State, words: Sequence[str]) -> list[tuple[dict[str, str
     return chosen
 
 
+def checked(state: State, key: str, text: str) -> Any:
+    """A value as the state keeps it. Raises `UserError`, which for a shape says how one is written here."""
+    try:
+        return getattr(dataclasses.replace(state, **{key: value_of(key, text)}), key)
+    except UserError as error:
+        if key != "networkShape":
+            raise
+        raise UserError(f"--sweep networkShape={text}: {str(error).partition('; ')[0]}; {SHAPES}") from None
+
+
 def value_of(key: str, text: str) -> Any:
     """A value as the state takes it; what it is, and whether it fits, is for the state to judge."""
     if key == "networkShape":
@@ -66,8 +101,10 @@ def value_of(key: str, text: str) -> Any:
         return number(key, text)
     if isinstance(FIELDS[key].default, bool) and text in ("true", "false"):
         return text == "true"
-    if key == "seed" and not text:
-        raise UserError("--sweep: expected a text for each seed, received none; type seed=1,2,3")
+    if key == "seed":
+        if not text:
+            raise UserError("--sweep: expected a text for each seed, received none; type seed=1,2,3")
+        return as_browser(text)
     if key in CHOICES:  # as on the command line elsewhere, in any case
         return next((choice for choice in CHOICES[key] if choice.lower() == text.lower()), text)
     return text
@@ -80,8 +117,16 @@ def run(
     points: Sequence[Sequence[float]] | None = None,
     progress: Callable[[str, int], object] | None = None,
 ) -> Iterator[Row]:
-    """Trains one combination after the other, the seeds of each side by side."""
-    check_amount(epochs, sum(len(seeds_of(state)) for _, state in chosen))
+    """Trains one combination after the other, the seeds of each side by side. Raises `UserError` before the first
+    where one of them, or all together, would be too much."""
+    count = sum(len(seeds_of(state)) for _, state in chosen)
+    check_amount(epochs, count)
+    if count > RUNS:
+        raise UserError(
+            f"--sweep: expected at most {RUNS:,} runs in all, received {count:,}; type fewer seeds or values"
+        )
+    for _, state in chosen:
+        check_memory(state, len(seeds_of(state)), len(points) if points else 1200)
     for place, (settings, state) in enumerate(chosen, start=1):
         told = f"{place} of {len(chosen)}, "
 
@@ -89,7 +134,10 @@ def run(
             if progress:
                 progress(told, epoch)
 
-        yield Row(settings, run_seeds(state, epochs, seeds_of(state), points=points, progress=tell))
+        histories = run_seeds(state, epochs, seeds_of(state), points=points, progress=tell)
+        runs = {history.state.seed: measures(history) for history in histories}
+        yield Row(settings, state, runs, all(history.finite for history in histories))
+        del histories  # before the next ones
 
 
 def measures(history: History) -> dict[str, float]:
@@ -105,25 +153,30 @@ def spread(values: Sequence[float]) -> dict[str, float]:
         return {"median": float(np.median(values)), "min": float(np.min(values)), "max": float(np.max(values))}
 
 
+def fixed(value: float, digits: int = 3, sign: str = "") -> str:
+    """A number with so many digits behind the point; from a million up as 1.23e+06."""
+    return f"{value:{sign}.{digits}f}" if not abs(value) >= 1e6 else f"{value:{sign}.3g}"
+
+
 def shown_spread(values: Sequence[float], digits: int = 3) -> str:
     """ "0.156 [0.056..0.431]", or the one value."""
     if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
+        return fixed(values[0], digits)
     s = spread(values)
-    return f"{s['median']:.{digits}f} [{s['min']:.{digits}f}..{s['max']:.{digits}f}]"
+    return f"{fixed(s['median'], digits)} [{fixed(s['min'], digits)}..{fixed(s['max'], digits)}]"
 
 
 def table(rows: Sequence[Row]) -> str:
     """One line a combination, in columns."""
     keys = list(rows[0].settings)
     names = {"test_loss": "test loss", "train_loss": "train loss", "test_accuracy": "test accuracy"}
-    if any(history.accuracy is None for row in rows for history in row.histories):
+    if any(row.state.problem == "regression" for row in rows):
         del names["test_accuracy"]
-    if any(history.dead_weights for row in rows for history in row.histories):
+    if any(run["dead_weights"] for row in rows for run in row.runs.values()):
         names["dead_weights"] = "dead weights"
     lines = [[*keys, *names.values()]]
     for row in rows:
-        values = [measures(history) for history in row.histories]
+        values = row.runs.values()
         cells = [shown_spread([v[m] for v in values], 0 if m == "dead_weights" else 3) for m in names]
         lines.append([*(row.settings[key] or "none" for key in keys), *cells])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -134,13 +187,13 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """For each combination its settings, the URL, and at the end of its runs the losses, with their spread."""
     listed = []
     for row in rows:
-        values = [measures(history) for history in row.histories]
         listed.append(
             {
                 "settings": row.settings,
-                "url": row.histories[0].state.to_url(),
-                **{name: spread([v[name] for v in values]) for name in MEASURES},
-                "runs": [{"seed": h.state.seed, **v} for h, v in zip(row.histories, values, strict=True)],
+                "url": row.url,
+                **({} if row.url else {"note": f"no URL: {WITHOUT_URL}"}),
+                **{name: spread([v[name] for v in row.runs.values()]) for name in MEASURES},
+                "runs": [{"seed": seed, **v} for seed, v in row.runs.items()],
             }
         )
     ready: list[dict[str, Any]] = json_ready(listed)
@@ -154,7 +207,7 @@ def as_csv(rows: Sequence[Row]) -> str:
     keys = [key for key in rows[0].settings if key != "seed"]
     writer.writerow([*keys, "seed", *MEASURES])
     for row in rows:
-        for history in row.histories:
-            settings = [as_text(getattr(history.state, key)) for key in keys]
-            writer.writerow([*settings, history.state.seed, *measures(history).values()])
+        for seed, values in row.runs.items():
+            settings = [as_text(getattr(row.state, key)) for key in keys]
+            writer.writerow([*settings, seed, *values.values()])
     return text.getvalue()

@@ -241,7 +241,7 @@ def restart(first: History, seed: str) -> History:
     laid_out = list(wanted)
     for point, (place, _, _) in zip(wanted, [*train_places, *test_places], strict=True):
         laid_out[int(place)] = point
-    return history.run(state, first.epochs, points=laid_out)
+    return dataclasses.replace(history.run(state, first.epochs, points=laid_out), own_points=False)
 
 
 def claims_of(exercise: Exercise, trials: Sequence[Trial], runs: Runs) -> Iterator[Claim]:

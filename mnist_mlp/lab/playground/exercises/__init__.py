@@ -19,6 +19,7 @@ from mnist_mlp.lab.playground.exercises import answers_deep as deep
 from mnist_mlp.lab.playground.exercises.parts import (
     ENOUGH_SEEDS,
     LECTURE_SPIRAL,
+    SEVERAL,
     Claim,
     Exercise,
     Measured,
@@ -206,6 +207,8 @@ def run(
     say("")
     for claim in claims:
         say(f"{claim.mark} {claim.text}")
+    if seeds < SEVERAL:
+        say(f"· what is said of several seeds is judged with --seeds={SEVERAL} or more")
     skipped = [trial.name for trial in exercise.trials if trial not in trials]
     if skipped:
         say(f"· not run: {', '.join(skipped)} (takes longer; --seeds={ENOUGH_SEEDS} runs it)")

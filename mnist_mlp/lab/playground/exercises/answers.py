@@ -10,7 +10,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from mnist_mlp.lab.playground.exercises.measures import alike, likeness
-from mnist_mlp.lab.playground.exercises.parts import Claim, Runs, accuracy, final, loss, points, spread, with_parameters
+from mnist_mlp.lab.playground.exercises.parts import (
+    Claim,
+    Runs,
+    accuracy,
+    final,
+    judged,
+    loss,
+    points,
+    spread,
+    with_parameters,
+)
 
 BY_HAND = ((0.0, 1.0, 1.0), (0.0, 1.0, 0.0), (4.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.0, -1.0, -1.0))  # b, w₁, w₂
 
@@ -91,9 +101,12 @@ def answer_3(runs: Runs) -> Iterator[Claim]:
     nearly = [int(np.argmax(curve < curve[-1] + (curve[0] - curve[-1]) / 20)) for curve in curves]
     yield Claim(
         f"95% of the fall is done after {spread(nearly, '.0f')} epochs: fast, then ever slower",
-        bool(np.median(nearly) < epochs / 10),
+        judged(histories, np.median(nearly) < epochs / 10),
     )
-    yield Claim(f"rerun: the test loss ends at {spread(final(histories), '.5f')}", bool(final(histories).max() < 0.005))
+    yield Claim(
+        f"rerun: the test loss ends at {spread(final(histories), '.5f')}",
+        judged(histories, final(histories).max() < 0.005),
+    )
 
 
 def answer_4(runs: Runs) -> Iterator[Claim]:
@@ -107,15 +120,14 @@ def answer_4(runs: Runs) -> Iterator[Claim]:
             f"{name} over restarts on the same points {spread(same[:, column], '.4f')}, on new points "
             f"{spread(fresh[:, column])}"
         )
-    several = len(same) > 1
     apart, apart_fresh, apart_before = (float(np.ptp(each, axis=0).max()) for each in (same, fresh, before))
     yield Claim(
         f"same points, other initial weights: they start up to {apart_before:.3f} apart and end {apart:.1e} apart",
-        apart < 0.01 if several else None,
+        judged(runs["restarts"], apart < 0.01),
     )
     yield Claim(
         f"a new seed in the URL also draws new points: then the weights end {apart_fresh:.3f} apart",
-        apart_fresh > 10 * apart if several else None,
+        judged(runs["new data"], apart_fresh > 10 * apart),
     )
     (history,) = runs["restarts"][:1]
     xy, labels = points(history)
@@ -136,13 +148,13 @@ def answer_5(runs: Runs) -> Iterator[Claim]:
     line, squares = runs["x and y"], runs["x, y, x² and y²"]
     yield Claim(
         f"logistic regression fails: test loss {spread(final(line))}, that of always answering 0 being 0.500",
-        bool(np.abs(np.median(final(line)) - 0.5) < 0.03),
+        judged(line, np.abs(np.median(final(line)) - 0.5) < 0.03),
     )
     yield Claim(f"its accuracy on the test points: {percent(accuracy(line))}")
     yield Claim(
         f"x² and y² mend it (median below 0.15): test loss {spread(final(squares))}, "
         f"{percent(accuracy(squares))} right",
-        bool(np.median(final(squares)) < 0.15),
+        judged(squares, np.median(final(squares)) < 0.15),
     )
     mended = [history for history in squares if history.losses[-1]["train"] < 0.5]
     stuck = len(squares) - len(mended)
@@ -155,7 +167,7 @@ def answer_5(runs: Runs) -> Iterator[Claim]:
         yield Claim(
             f"where they do, the weights of x² {spread(weights[:, 3])} and y² {spread(weights[:, 4])} are negative, "
             f"the bias {spread(weights[:, 0])} positive: inside an ellipse is blue",
-            bool((weights[:, 3:] < 0).all() and (weights[:, 0] > 0).all()),
+            judged(squares, (weights[:, 3:] < 0).all() and (weights[:, 0] > 0).all()),
         )
 
 
@@ -164,10 +176,12 @@ def answer_6(runs: Runs) -> Iterator[Claim]:
     one, three, four = (runs[f"{count} tanh"] for count in (1, 3, 4))
     for name, histories in (("one", one), ("three", three), ("four", four)):
         yield Claim(f"{name}: test loss {spread(final(histories))}, {percent(accuracy(histories))} right")
-    yield Claim("one neuron draws one straight edge and fails (loss above 0.25)", bool(np.median(final(one)) > 0.25))
-    yield Claim("three close a curve (median loss below 0.15)", bool(np.median(final(three)) < 0.15))
+    yield Claim(
+        "one neuron draws one straight edge and fails (loss above 0.25)", judged(one, np.median(final(one)) > 0.25)
+    )
+    yield Claim("three close a curve (median loss below 0.15)", judged(three, np.median(final(three)) < 0.15))
     ratio = float(np.median(final(four)) / np.median(final(three)))
-    yield Claim(f"a fourth changes the loss by a factor of {ratio:.2f} only", 0.5 < ratio < 1.5)
+    yield Claim(f"a fourth changes the loss by a factor of {ratio:.2f} only", judged(four, 0.5 < ratio < 1.5))
     if len(four) > 1:
         pairs = [(a, b) for at, a in enumerate(four) for b in four[at + 1 :]]
         hidden = [alike(a, b) for a, b in pairs]
@@ -175,5 +189,5 @@ def answer_6(runs: Runs) -> Iterator[Claim]:
         yield Claim(
             f"restart (same points, other weights): outputs correlate by {spread(outputs)}, the hidden neuron with the "
             f"weakest counterpart in the other run by {spread(hidden)}: other features, the same function",
-            bool(np.median(hidden) < 0.95 < np.median(outputs)),
+            judged(four, np.median(hidden) < 0.95 < np.median(outputs)),
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mnist_mlp.lab.playground.exercises.measures import best_threshold, drop_after_plateau, largest_rise
-from mnist_mlp.lab.playground.exercises.parts import LECTURE_SPIRAL, Claim, Runs, final, points, spread
+from mnist_mlp.lab.playground.exercises.parts import LECTURE_SPIRAL, Claim, Runs, final, judged, points, spread
 from mnist_mlp.lab.playground.history import History
 
 
@@ -36,14 +36,14 @@ def answer_7(runs: Runs) -> Iterator[Claim]:
         yield Claim(
             f"{name}: the train loss stands nearly still and later falls at least five times as fast for "
             f"{len(seen)} of {len(histories)} seeds{example}",
-            2 * len(seen) > len(histories) if name == "sigmoid" and len(histories) > 1 else None,
+            judged(histories, 2 * len(seen) > len(histories)) if name == "sigmoid" else None,
         )
         rise = [largest_rise(history) for history in histories]
         yield Claim(
             f"{name}: seeds end at train losses of {spread(final(histories, 'train'))} and test losses of "
             f"{spread(final(histories))}; on the way the train loss rises again by {spread(rise)}: what comes out "
             "depends on the seed: its points and its initial weights",
-            bool(np.ptp(final(histories)) > 0.05) if len(histories) > 1 else None,
+            judged(histories, np.ptp(final(histories)) > 0.05),
         )
     for epoch in (7000, 8000, 9000, 10_000):
         yield from at_epoch(runs.get("8 sigmoid, longer", []), epoch)
@@ -66,9 +66,9 @@ def answer_8(runs: Runs) -> Iterator[Claim]:
         ends = f"train loss {spread(final(histories, 'train'))}, test loss {spread(final(histories))}"
         trains = bool(np.median(final(histories, "train")) < 0.25)
         if name in ("relu", "tanh"):
-            yield Claim(f"{name} trains: {ends}", trains)
+            yield Claim(f"{name} trains: {ends}", judged(histories, trains))
         else:
-            yield Claim(f"{name} does not train: {ends}", not trains)
+            yield Claim(f"{name} does not train: {ends}", judged(histories, not trains))
     history = runs["linear"][0]
     w = history.layers()
     slope, offset = np.eye(2), np.zeros(2)
@@ -84,7 +84,10 @@ def answer_8(runs: Runs) -> Iterator[Claim]:
     )
     xy, _ = points(runs["sigmoid"][0])
     moves = [float(np.ptp(h.activations(xy)[-1][0])) for h in runs["sigmoid"]]
-    yield Claim(f"sigmoid gives the same output everywhere, to within {spread(moves, '.1e')}", max(moves) < 0.1)
+    yield Claim(
+        f"sigmoid gives the same output everywhere, to within {spread(moves, '.1e')}",
+        judged(runs["sigmoid"], max(moves) < 0.1),
+    )
 
 
 def layer_accuracies(histories: Sequence[History]) -> np.ndarray:
@@ -104,7 +107,7 @@ def answer_9(runs: Runs) -> Iterator[Claim]:
         yield Claim(
             f"{name}: the first layer has straight edges ({100 * early:.0f}%), the last nearly the answer "
             f"({100 * late:.0f}%, the output {100 * np.median(table[:, -1]):.0f}%)",
-            bool(late > early + 0.15),
+            judged(histories, late > early + 0.15),
         )
 
 
@@ -115,17 +118,25 @@ def answer_10(runs: Runs) -> Iterator[Claim]:
     for name in ("step 0.0001", "step 0.03", "step 10"):
         yield Claim(f"{name}: train loss {spread(ends[name])}, test loss {spread(final(runs[name]))}")
     best = float(np.median(ends["step 0.03"]))
-    yield Claim("too small: hardly begun after as many epochs", bool(np.median(ends["step 0.0001"]) > 2 * best))
+    yield Claim(
+        "too small: hardly begun after as many epochs", judged(usual, np.median(ends["step 0.0001"]) > 2 * best)
+    )
     before = np.median([history.losses[0]["train"] for history in runs["step 10"]])
-    yield Claim("too large: no better, or worse, than before training", bool(np.median(ends["step 10"]) >= before))
+    yield Claim(
+        "too large: no better, or worse, than before training", judged(usual, np.median(ends["step 10"]) >= before)
+    )
     for name in ("batch 1", "batch 30"):
         yield Claim(f"{name}: train loss {spread(ends[name])} (batch 10: {spread(ends['step 0.03'])})")
-    yield Claim("a larger batch takes fewer steps an epoch and gets less far", bool(np.median(ends["batch 30"]) > best))
+    yield Claim(
+        "a larger batch takes fewer steps an epoch and gets less far",
+        judged(usual, np.median(ends["batch 30"]) > best),
+    )
     curves = np.array([[row["train"] for row in history.losses] for history in usual])
     at = [epoch for epoch in (10, 30, 100, 300) if epoch < curves.shape[1]]
     shown = ", ".join(f"{epoch}: {np.median(curves[:, epoch]):.3f}" for epoch in at)
     yield Claim(
-        f"epochs (step 0.03, median train loss): {shown}", bool((np.diff(np.median(curves, axis=0)[at]) < 0).all())
+        f"epochs (step 0.03, median train loss): {shown}",
+        judged(usual, (np.diff(np.median(curves, axis=0)[at]) < 0).all()),
     )
     for activation in ("tanh", "relu", "linear"):
         stuck = runs[f"zero, {activation}"]

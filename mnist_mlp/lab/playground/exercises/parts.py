@@ -15,6 +15,9 @@ LECTURE_SPIRAL = (0.272, 0.182)  # test and training loss on the slide of eight 
 ENOUGH_SEEDS = 10  # the earlier ranges are over so many; a range over fewer says little of what lies outside it
 
 
+SEVERAL = 3  # seeds from which what is said of several is judged; the median of two is their mean, pulled by either
+
+
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """A loss measured before, by another program: the median over ten seeds and, where it is known, the range."""
@@ -77,6 +80,11 @@ class Exercise:
     figure: Callable[[Runs], Any] | None = None  # not given: made of the panels
 
 
+def judged(histories: Sequence[History], verdict: Any) -> bool | None:
+    """The verdict on what is said of several seeds; None where there are too few of them."""
+    return bool(verdict) if len(histories) >= SEVERAL else None
+
+
 def final(histories: Sequence[History], part: str = "test") -> np.ndarray:
     """The last loss of each history, float64 [seeds]."""
     return np.array([history.losses[-1][part] for history in histories], float)
@@ -101,7 +109,7 @@ def compared(trial: Trial, histories: Sequence[History]) -> Iterator[Claim]:
         ours = final(histories, part)
         median, holds = round(float(np.median(ours)), 3), None
         if figure.low is not None and figure.high is not None:
-            holds = figure.low <= median <= figure.high
+            holds = judged(histories, figure.low <= median <= figure.high)
         yield Claim(f"{trial.name}: {part} loss {spread(ours)}, measured before: {figure}", holds)
     if trial.lecture:
         both = zip((final(histories, "test"), final(histories, "train")), trial.lecture, strict=True)

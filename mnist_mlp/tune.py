@@ -30,7 +30,7 @@ from mnist_mlp.errors import Stopped, UserError
 from mnist_mlp.interruption import requests
 from mnist_mlp.options import check, nearest, option, option_of, path_of
 from mnist_mlp.result import Laps
-from mnist_mlp.tuning import folds, place, table
+from mnist_mlp.tuning import folds, place, space_file, table
 from mnist_mlp.tuning.messages import Work
 from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.outcome import Found, finish
@@ -98,6 +98,7 @@ def options_of(given: dict[str, Any], path: Path) -> Options:
     study = place.begun(path)
     if study is None:
         return Options(**given)
+    place.check_known([field.name for field in dataclasses.fields(Options)], study, path)
     stored = {**study["options"], "methods": tuple(study["options"]["methods"])}
     asked = Options(**{**stored, **given})
     return dataclasses.replace(asked, methods=(*stored["methods"], *asked.methods))
@@ -115,7 +116,8 @@ def tune(
     study = place.begun(path)
     place.check_options(vars(options), study, path)
     file = path_of("space_file", options.space_file) if options.space_file else None
-    spaces = place.spaces(options.methods, options.space, file, study)
+    filed = space_file.read(file, options.methods) if file else {}
+    spaces = place.spaces(options.methods, options.space, filed, study)
     backend = check_needs(options)
     if options.search == "grid":
         for space in spaces.values():
@@ -138,12 +140,10 @@ def tune(
             say(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
             for change in place.changed_versions(study):
                 say(f"  !      the trials so far were made with another version: {change}")
-            for change in place.changed_backend(study, backend):
-                say(f"  !      {change}")
-            try:
+            for remark in (*place.changed_backend(study, backend), *space_file.unused(list(filed), options.methods)):
+                say(f"  !      {remark}")
+            with listed(path, searches):
                 Run(searches, options.trials, request, say).run(work, min(options.jobs, left(searches, options)))
-            finally:
-                atomic.write_text(path / "trials.csv", table.as_csv(rows_of(searches)))
             laps.end("search")
             found = Found(options, path, dataset, work, rows_of(searches), spaces)
             return finish(found, request, laps, say)
@@ -173,9 +173,10 @@ def stored_options(options: Options) -> dict[str, Any]:
 
 def opened_searches(options: Options, path: Path, spaces: dict[str, Space]) -> list[Search]:
     """A search for each method, in the storage of the study."""
-    storage = open_storage(path / place.TRIALS)
+    file = path / place.TRIALS
+    storage = open_storage(file)
     settings = {"strategy": options.search, "pruning": options.pruning, "folds": options.folds, "seed": options.seed}
-    return [Search(storage, name, spaces[name], **settings) for name in options.methods]  # type: ignore[arg-type]
+    return [Search(file, storage, name, spaces[name], **settings) for name in options.methods]  # type: ignore[arg-type]
 
 
 def rows_of(searches: Sequence[Search]) -> list[Row]:
@@ -186,6 +187,18 @@ def left(searches: Sequence[Search], options: Options) -> int:
     """How many trials are to be run still; 1 at least."""
     finished = sum(row.state in ("complete", "pruned") for row in rows_of(searches))
     return max(1, sum(search.proposals.limit(options.trials) for search in searches) - finished)
+
+
+@contextlib.contextmanager
+def listed(path: Path, searches: Sequence[Search]) -> Iterator[None]:
+    """Writes trials.csv at the end, also where the search was stopped; what stopped it is told, not what follows."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(UserError):
+            atomic.write_text(path / "trials.csv", table.as_csv(rows_of(searches)))
+        raise
+    atomic.write_text(path / "trials.csv", table.as_csv(rows_of(searches)))
 
 
 @contextlib.contextmanager

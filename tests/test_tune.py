@@ -1,10 +1,14 @@
 """The search: spaces, folds, proposals, what a kill leaves, the choice, and the file that train takes."""
 
+import contextlib
 import csv
 import dataclasses
 import json
+import os
 import random
+import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,7 +21,7 @@ import pytest
 from mnist_mlp import atomic, command, data, run_config, tune
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.tuning import choice, fitting, folds, place, space, table
+from mnist_mlp.tuning import choice, fitting, folds, place, space, space_file, table
 from mnist_mlp.tuning.fitting import Score, score
 from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.space import Choice, Range
@@ -25,7 +29,7 @@ from mnist_mlp.tuning.study import Row
 
 
 def spaces(*words, methods=("mlp",), file=None):
-    return space.spaces_of(methods, words, file, {})
+    return space.spaces_of(methods, words, space_file.read(file, methods) if file else {}, {})
 
 
 def options(*argv):
@@ -43,6 +47,8 @@ def test_what_the_words_of_a_space_mean():
     assert found["optimizer"] == Choice(("adam", "sgd"))
     assert found["epochs"].points() == (3, 6, 10)
     assert Range(1e-4, 1e-2, log=True, count=3).points() == (1e-4, 1e-3, 1e-2)
+    ends = Range(0.12345678, 0.1234571, count=4).points()
+    assert (ends[0], ends[-1]) == (0.12345678, 0.1234571) and list(ends) == sorted(ends)
     assert Range(2, 5).points() == (2, 3, 4, 5) and Range(2, 500).points() is None and Range(0.1, 0.5).points() is None
 
 
@@ -130,6 +136,31 @@ def test_mistakes_in_a_file_are_answered(tmp_path, text, said):
     with pytest.raises(UserError) as caught:
         spaces(file=file)
     assert said in str(caught.value) and f"--space_file={file}" in str(caught.value)
+
+
+def test_tables_of_methods_that_are_not_compared_are_checked_and_told(tmp_path):
+    file = tmp_path / "space.toml"
+    file.write_text("[mlp]\nepochs = 3\n[tree]\nmax_depth = 3\n")
+    assert set(space_file.read(file, ("mlp",))) == {"mlp", "tree"}
+    (said,) = space_file.unused(["mlp", "tree"], ("mlp",))
+    assert "[tree] not used" in said and said.endswith("--methods=mlp,tree")
+    assert space_file.unused(["mlp"], ("mlp", "tree")) == []
+    with pytest.raises(UserError, match=r"a table of softmax; received \[mlp\], \[tree\]; type --methods=mlp,tree"):
+        space_file.read(file, ("softmax",))
+    file.write_text('[mlp]\nepochs = 3\n[tree]\nmax_depth = "deep"\n')
+    with pytest.raises(UserError, match=r"\[tree\] max_depth: expected a whole number"):
+        space_file.read(file, ("mlp",))
+
+
+def test_a_named_pipe_is_no_file_of_a_space_but_the_shells_is(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="received: what is no file"):
+        space_file.read(tmp_path / "pipe", ("mlp",))
+    theirs, ours = os.pipe()
+    os.write(ours, b"[mlp]\nepochs = 3\n")
+    os.close(ours)
+    assert space_file.read(Path(f"/dev/fd/{theirs}"), ("mlp",))["mlp"]["epochs"] == Choice((3,))
+    os.close(theirs)
 
 
 def test_a_file_that_is_not_there():
@@ -311,7 +342,7 @@ def test_train_takes_the_config_of_a_run_but_not_its_place(tmp_path):
         ('{"epoch": 3}', "unknown option 'epoch'; did you mean 'epochs'?"),
         ('{"epochs": 3', "expected a JSON file of options"),
         ('{"epochs": "3"}', "--epochs: expected a whole number"),
-        ("[3]", "it holds a list"),
+        ("[3]", "a list"),
         ('{"preset": "lectur"}', "did you mean 'lecture'?"),
         ("[" * 10000, "expected a JSON file"),
         ("\x00\x01", "expected a JSON file"),
@@ -330,15 +361,15 @@ def test_a_file_that_train_cannot_take_is_refused(tmp_path, text, said):
 
 def test_a_study_goes_on_with_the_options_that_it_was_begun_with(tmp_path):
     begun = options("--methods=tree", "--folds=3", "--trials=7", "--seed=5")
-    spaces_ = space.spaces_of(["tree"], ["max_depth=3..9"], None, {})
+    spaces_ = space.spaces_of(["tree"], ["max_depth=3..9"], {}, {})
     place.write(tmp_path, tune.stored_options(begun), spaces_, {"name": "digits", "training images": "abc"}, None)
     study = place.begun(tmp_path)
     now = tune.options_of({"methods": ("mlp",), "trials": 9}, tmp_path)
     assert (now.methods, now.folds, now.trials, now.seed) == (("tree", "mlp"), 3, 9, 5)
     place.check_options(vars(now), study, tmp_path)
-    assert place.spaces(now.methods, (), None, study)["tree"] == spaces_["tree"]
+    assert place.spaces(now.methods, (), {}, study)["tree"] == spaces_["tree"]
     with pytest.raises(UserError, match=r"begun with \(max_depth=3..9\), received max_depth=3..8"):
-        place.spaces(now.methods, ["max_depth=3..8"], None, study)
+        place.spaces(now.methods, ["max_depth=3..8"], {}, study)
     with pytest.raises(UserError, match=r"--folds=4: the study in .* was begun with --folds=3"):
         place.check_options(vars(tune.options_of({"folds": 4}, tmp_path)), study, tmp_path)
     place.check_data({"name": "digits", "training images": "abc"}, study, tmp_path)
@@ -353,6 +384,16 @@ def test_a_damaged_study_or_another_directory_is_refused(tmp_path):
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(UserError, match="damaged"):
         place.begun(tmp_path)
+
+
+def test_the_study_of_another_version_is_refused(tmp_path):
+    stored = tune.stored_options(options())
+    place.write(tmp_path, {**stored, "shuffle": True}, {}, {}, None)
+    with pytest.raises(UserError, match=r"options of this version .* received 'shuffle' of version"):
+        tune.options_of({}, tmp_path)
+    place.write(tmp_path, {name: value for name, value in stored.items() if name != "methods"}, {}, {}, None)
+    with pytest.raises(UserError, match="it has no option methods"):
+        tune.options_of({}, tmp_path)
 
 
 def test_two_at_once_in_one_study_are_refused(tmp_path):
@@ -389,10 +430,10 @@ def stored(path):
     """The trials of a study, but for times: {(method, number): (state, values, correct of each fold)}."""
     from mnist_mlp.tuning.study import Search, open_storage
 
-    study, found = place.begun(path), {}
+    study, found, file = place.begun(path), {}, path / place.TRIALS
     for method, words in study["spaces"].items():
         settings = {"folds": study["options"]["folds"], "seed": 0, "strategy": "random", "pruning": "none"}
-        search = Search(open_storage(path / place.TRIALS), method, space.from_words(method, words), **settings)
+        search = Search(file, open_storage(file), method, space.from_words(method, words), **settings)
         for trial in search.rows():
             scores = [(score.correct, score.loss) for score in trial.scores]
             found[method, trial.number] = (trial.state, trial.values, scores)
@@ -402,9 +443,9 @@ def stored(path):
 def search_of(path, *words, method="tree", strategy="tpe", pruning="none", seed=0, folds=2):
     from mnist_mlp.tuning.study import Search, open_storage
 
-    found = space.spaces_of([method], words, None, {})[method]
-    storage = open_storage(path / "study.sqlite3")
-    return Search(storage, method, found, strategy=strategy, pruning=pruning, folds=folds, seed=seed)
+    found = space.spaces_of([method], words, {}, {})[method]
+    file = path / "study.sqlite3"
+    return Search(file, open_storage(file), method, found, strategy=strategy, pruning=pruning, folds=folds, seed=seed)
 
 
 def complete(search, trials, accuracy=lambda values: 50):
@@ -500,11 +541,55 @@ def test_a_damaged_storage_is_refused(digits, tmp_path, content):
     path = tmp_path / "study"
     path.mkdir()
     train = data.in_order_hash(digits.train)
-    spaces_ = space.spaces_of(["tree"], (), None, {})
+    spaces_ = space.spaces_of(["tree"], (), {}, {})
     place.write(path, tune.stored_options(given), spaces_, {"name": "digits", "training images": train}, None)
     (path / place.TRIALS).write_bytes(content)
     with pytest.raises(UserError, match="received a damaged one"):
         tune.tune(given, path, dataset=digits, say=lambda text: None)
+
+
+@pytest.mark.slow
+def test_trials_that_are_gone_or_not_whole_are_refused(tmp_path):
+    file = tmp_path / place.TRIALS
+    complete(search_of(tmp_path), 1)
+
+    def without(statement):
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute(statement)
+            connection.commit()
+
+    whole = file.read_bytes()
+    without("DELETE FROM trial_user_attributes WHERE key = 'fold 1'")
+    with pytest.raises(UserError, match=r"damaged one \(trial 0 of tree has 1 scores of 2 folds\)"):
+        search_of(tmp_path)
+    without("DROP TABLE trials")
+    with pytest.raises(UserError, match="it has no table of trials"):
+        search_of(tmp_path)
+    file.write_bytes(b"")
+    with pytest.raises(UserError, match="it is empty"):
+        search_of(tmp_path)
+    file.unlink()
+    (tmp_path / "trials.csv").write_text("")
+    with pytest.raises(UserError, match=r"expected the trials that trials.csv was made from, received no such file"):
+        search_of(tmp_path)
+    file.write_bytes(whole)
+    assert len(search_of(tmp_path).rows()) == 1
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_with_how_to_go_on(tmp_path):
+    search = search_of(tmp_path)
+    trial, limits = search.next(1), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / place.TRIALS).stat().st_size, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"study.sqlite3 could not be written: .*; free space; go on with .*tune"):
+            while True:
+                trial.add(Score(50, 100, 0.1, 0.0))
+                trial = search.next(100) if not trial.running else trial
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    complete(search_of(tmp_path), 3)
+    assert {row.state for row in search_of(tmp_path).rows()} == {"complete"}
 
 
 class Touched(Exception):

@@ -14,7 +14,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,10 @@ def begun(path: Path) -> dict[str, Any] | None:
         found = read_json(file)
         for name in ("options", "spaces", "data", "versions"):
             if not isinstance(found[name], dict):
-                raise ValueError(name)
+                raise ValueError(f"it has no {name}")
+        for name in ("methods", *FIXED):
+            if name not in found["options"]:
+                raise ValueError(f"it has no option {name}")
         return found
     except OSError as error:
         reason = error.strerror
@@ -114,13 +117,13 @@ def held(path: Path) -> Iterator[None]:
 
 
 def spaces(
-    methods: Sequence[str], words: Sequence[str], file: Path | None, study: Mapping[str, Any] | None
+    methods: Sequence[str], words: Sequence[str], filed: Mapping[str, Space], study: Mapping[str, Any] | None
 ) -> dict[str, Space]:
     """The space of each method: as the study that is gone on with has it, else as given. Raises `UserError` where the
     two are not the same."""
     stored = study["spaces"] if study else {}
     begun = {name: from_words(name, space) for name, space in stored.items()}
-    found = spaces_of(methods, words, file, begun)
+    found = spaces_of(methods, words, filed, begun)
     for name, wants in stored.items():
         received = to_words(found[name])
         if received != wants:
@@ -133,6 +136,17 @@ def spaces(
                 "leave it out, or name another --study_dir"
             )
     return found
+
+
+def check_known(names: Iterable[str], study: Mapping[str, Any], path: Path) -> None:
+    """Raises `UserError` where a study has options that are not among `names`, those of this version."""
+    unknown = [name for name in study["options"] if name not in names]
+    if unknown:
+        raise UserError(
+            f"{path / SETTINGS}: expected the options of this version of mnist_mlp, {__version__}; received "
+            f"{', '.join(map(repr, unknown))} of version {study['versions'].get('mnist_mlp', 'unknown')}; go on with "
+            "that version, or name another --study_dir"
+        )
 
 
 def check_options(options: Mapping[str, Any], study: Mapping[str, Any] | None, path: Path) -> None:

@@ -7,15 +7,11 @@ range that is searched evenly on a logarithmic scale, and `1e-4..1e-2:log:3` one
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from mnist_mlp.atomic import LARGEST
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import expected, nearest, shown
 from mnist_mlp.tuning.methods import METHODS, Method
@@ -61,8 +57,9 @@ class Range:
             found = [self.low * (self.high / self.low) ** step for step in steps]
         else:
             found = [self.low + (self.high - self.low) * step for step in steps]
-        found[-1] = self.high  # exactly
-        return tuple(dict.fromkeys(round(x) if self.whole else float(f"{x:.6g}") for x in found))
+        inner = [round(x) if self.whole else float(f"{x:.6g}") for x in found[1:-1]]
+        # The ends exactly, and nothing beyond them by rounding.
+        return tuple(dict.fromkeys([self.low, *(min(max(x, self.low), self.high) for x in inner), self.high]))
 
     def __str__(self) -> str:
         count = f":{self.count}" if self.count else ""
@@ -74,22 +71,15 @@ Space = dict[str, Parameter]
 
 
 def spaces_of(
-    methods: Sequence[str], words: Sequence[str], file: Path | None, begun: Mapping[str, Space]
+    methods: Sequence[str], words: Sequence[str], filed: Mapping[str, Space], begun: Mapping[str, Space]
 ) -> dict[str, Space]:
-    """The space of each method: what the words of --space say, else the file, else as begun, else the method's own.
+    """The space of each method: what the words of --space say, else --space_file, else as begun, else its own.
 
     A word names a parameter of one method (`tree.max_depth=…`), or of all (`max_depth=…`): of all networks where one
     of the methods is a network that has it, for what a network and another method call alike is not the same thing.
     Raises `UserError`.
     """
-    found = {name: dict(begun.get(name) or default_space(name)) for name in methods}
-    if file:
-        for name, table in read_file(file).items():
-            if name in found:
-                found[name] |= {
-                    key: parse(METHODS[name], key, value, f"--space_file={file}: [{name}] {key}")
-                    for key, value in table.items()
-                }
+    found = {name: {**(begun.get(name) or default_space(name)), **filed.get(name, {})} for name in methods}
     given: set[tuple[str, str]] = set()
     for word in words:
         key, equals, value = word.partition("=")
@@ -146,36 +136,6 @@ def check_name(method: Method, parameter: str, where: str) -> None:
             f"{where}: expected a parameter of {method.name}: {', '.join(known)}; "
             f"received {shown(parameter)}{nearest(parameter, known)}"
         )
-
-
-def read_file(file: Path) -> dict[str, dict[str, Any]]:
-    """The tables of a TOML file: one for each method, with its parameters. Raises `UserError`."""
-    try:
-        toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    except ModuleNotFoundError:
-        raise UserError(
-            f"--space_file: expected the package tomli; type {sys.executable} -m pip install 'mnist_mlp[tune]'"
-        ) from None
-    flag = f"--space_file={file}"
-    try:
-        with open(file, encoding="utf-8") as opened:
-            tables: dict[str, dict[str, Any]] = toml.loads(opened.read(LARGEST))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"{flag}: expected a TOML file, such as [mlp] and below it batch_size = [16, 32]; received {reason}"
-        ) from None
-    for name, table in tables.items():
-        if name not in METHODS:
-            raise UserError(
-                f"{flag}: expected a table named after a method ({', '.join(METHODS)}); "
-                f"received {shown(name)}{nearest(name, list(METHODS))}"
-            )
-        if not isinstance(table, dict):
-            raise UserError(f"{flag}: expected [{name}] as a table, received {name} = {shown(table)}")
-        for parameter in table:
-            check_name(METHODS[name], parameter, f"{flag}: [{name}]")
-    return tables
 
 
 def parse(method: Method, name: str, value: Any, where: str) -> Parameter:

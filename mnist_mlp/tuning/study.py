@@ -8,9 +8,11 @@ alone: with one job, a search that was stopped, or killed, goes on as if it had 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +21,15 @@ import numpy as np
 from mnist_mlp import atomic
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
+from mnist_mlp.tuning import place
 from mnist_mlp.tuning.fitting import Score
 from mnist_mlp.tuning.proposals import Proposals, imported, values_of
 from mnist_mlp.tuning.space import Choice, Parameter, Space
 
 if TYPE_CHECKING:
     import optuna
+
+LEFT = ("result.json", "trials.csv")  # what a search leaves that has stored trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +72,13 @@ class Row:
 def open_storage(file: Path) -> optuna.storages.RDBStorage:
     """Optuna's storage in that file, made whole or not at all. Raises `UserError` where it is no such file."""
     optuna = imported()
+    if not file.exists() and (listed := [name for name in LEFT if (file.parent / name).exists()]):
+        raise UserError(
+            f"{file}: expected the trials that {listed[0]} was made from, received no such file; put it back, or name "
+            "another --study_dir"
+        )
     if reason := damaged(file):
-        raise UserError(f"{file}: expected the trials of a study, received a damaged one ({reason}); begin another one")
+        raise refused(file, reason)
     try:
         with undisturbed():
             if not file.exists():  # its tables are not made in one transaction
@@ -84,6 +94,25 @@ def open_storage(file: Path) -> optuna.storages.RDBStorage:
         ) from None
 
 
+def refused(file: Path, reason: str) -> UserError:
+    return UserError(f"{file}: expected the trials of a study, received a damaged one ({reason}); begin another one")
+
+
+@contextlib.contextmanager
+def kept_in(file: Path) -> Iterator[None]:
+    """Turns what Optuna raises where the file cannot be read or written, on a full disk above all, into `UserError`."""
+    optuna = imported()
+    try:
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        cause: BaseException = error
+        while not isinstance(cause, sqlite3.Error) and (cause.__cause__ or cause.__context__):
+            cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]  # SQLite's own words
+        how = place.command_line("tune", f"--study_dir={file.parent}")
+        reason = " ".join(str(cause).split())[:200]
+        raise UserError(f"{file} could not be written: {reason}; free space; go on with {how}") from None
+
+
 def storage_in(file: Path) -> optuna.storages.RDBStorage:
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(file, timeout=60, check_same_thread=False)
@@ -96,15 +125,20 @@ def damaged(file: Path) -> str:
     """What SQLite finds wrong with the file, or nothing. A journal that a killed process left is worked off."""
     if not file.exists():
         return ""
+    if not file.stat().st_size:  # it is made whole
+        return "it is empty"
     try:
         connection = sqlite3.connect(file, timeout=60)
         try:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         finally:
             connection.close()
     except sqlite3.Error as error:
         return str(error)
-    return "" if found == "ok" else str(found)
+    if found != "ok":
+        return str(found)
+    return "" if "trials" in tables else "it has no table of trials"
 
 
 class Trial:
@@ -121,9 +155,10 @@ class Trial:
 
     def add(self, score: Score) -> None:
         """Stores the score of the next fold; `running` says whether the trial goes on to another one."""
-        self.trial.set_user_attr(f"fold {len(self.scores)}", dataclasses.asdict(score))
-        self.scores.append(score)
-        self.settle()
+        with kept_in(self.search.file):
+            self.trial.set_user_attr(f"fold {len(self.scores)}", dataclasses.asdict(score))
+            self.scores.append(score)
+            self.settle()
 
     def settle(self) -> None:
         """Tells Optuna of the scores, and ends the trial where it is complete, hopeless or diverged."""
@@ -145,6 +180,7 @@ class Search:
 
     def __init__(
         self,
+        file: Path,
         storage: optuna.storages.RDBStorage,
         method: str,
         space: Space,
@@ -154,27 +190,49 @@ class Search:
         folds: int,
         seed: int,
     ):
-        """`strategy`: "tpe", "random" or "grid"; `pruning`: "median", "hyperband" or "none"."""
+        """`storage` is that of `file`.
+
+        `strategy`: "tpe", "random" or "grid"; `pruning`: "median", "hyperband" or "none"."""
         optuna = imported()
-        self.method, self.space, self.folds = method, space, folds
+        self.file, self.method, self.space, self.folds = file, method, space, folds
         self.proposals = Proposals(method, space, strategy, seed)
-        self.study = optuna.create_study(
-            storage=storage,
-            study_name=method,
-            direction="maximize",
-            load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(seed=0),  # never asked: Proposals draws the values
-            pruner={
-                "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5),
-                "hyperband": lambda: optuna.pruners.HyperbandPruner(1, folds, reduction_factor=2),
-                "none": optuna.pruners.NopPruner,
-            }[pruning](),
-        )
-        # What is running now was so when the process ended that ran it: nobody else is in the directory.
-        self.left = [trial for trial in self.study.trials if trial.state.name == "RUNNING"]
+        pruner = {
+            "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5),
+            "hyperband": lambda: optuna.pruners.HyperbandPruner(1, folds, reduction_factor=2),
+            "none": optuna.pruners.NopPruner,
+        }[pruning]()
+        with kept_in(file):
+            self.study = optuna.create_study(
+                storage=storage,
+                study_name=method,
+                direction="maximize",
+                load_if_exists=True,
+                sampler=optuna.samplers.RandomSampler(seed=0),  # never asked: Proposals draws the values
+                pruner=pruner,
+            )
+            self.check()
+            # What is running now was so when the process ended that ran it: nobody else is in the directory.
+            self.left = [trial for trial in self.study.trials if trial.state.name == "RUNNING"]
+
+    def check(self) -> None:
+        """Raises `UserError` where the file does not hold what a search would have stored."""
+        try:
+            for row in self.rows():
+                number, total = len(row.scores), min([score.total for score in row.scores], default=1)
+                finished = row.state in ("complete", "pruned")
+                if row.state == "complete" and number != self.folds:
+                    raise ValueError(f"trial {row.number} of {self.method} has {number} scores of {self.folds} folds")
+                if finished and (not number or total < 1 or set(row.values) != set(self.space)):
+                    raise ValueError(f"trial {row.number} of {self.method} is not whole")
+        except atomic.DAMAGED as error:
+            raise refused(self.file, str(error)) from None
 
     def next(self, trials: int) -> Trial | None:
         """The next of so many trials; None where all have been handed out."""
+        with kept_in(self.file):
+            return self.begun(trials)
+
+    def begun(self, trials: int) -> Trial | None:
         while self.left:
             optuna = imported()
             trial = Trial(self, optuna.trial.Trial(self.study, self.left.pop(0)._trial_id))
@@ -189,7 +247,8 @@ class Search:
 
     def rows(self) -> list[Row]:
         """All trials so far."""
-        return [self.row_of(trial) for trial in self.study.trials]
+        with kept_in(self.file):
+            return [self.row_of(trial) for trial in self.study.trials]
 
     def row_of(self, trial: optuna.trial.FrozenTrial) -> Row:
         folds = (trial.user_attrs.get(f"fold {fold}") for fold in range(self.folds))

@@ -18,7 +18,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,7 @@ def tune(
     filed = space_file.read(file, options.methods) if file else {}
     spaces = place.spaces(options.methods, options.space, filed, study)
     backend = check_needs(options)
+    check_figure(options, path, study)
     if options.search == "grid":
         for space in spaces.values():
             grid(space)
@@ -136,7 +137,7 @@ def tune(
         place.write(path, stored_options(options), spaces, hashes, study, backend)  # before there are trials
         searches = opened_searches(options, path, spaces)
         with requests() as request, telling_how_to_go_on(path):
-            done = sum(row.state in ("complete", "pruned") for row in rows_of(searches))
+            done = {search.method: finished(search.rows()) for search in searches}
             say(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
             for change in place.changed_versions(study):
                 say(f"  !      the trials so far were made with another version: {change}")
@@ -150,17 +151,29 @@ def tune(
 
 
 def check_needs(options: Options) -> str:
-    """The backend of the networks, if there are any. Raises `UserError` where a package, a device or the place of the
-    figure is missing, before any work."""
+    """The backend of the networks, if there are any. Raises `UserError` where a package or a device is missing, before
+    any work."""
     backend = ""
     imported()
     if any(not METHODS[name].network for name in options.methods) and importlib.util.find_spec("sklearn") is None:
         raise missing("scikit-learn", ModuleNotFoundError())
     if any(METHODS[name].network for name in options.methods):
         backend = devices.plan(options).backend
-    if options.figure:
-        figures.check("--figure", path_of("figure", options.figure))
     return backend
+
+
+def check_figure(options: Options, path: Path, study: Mapping[str, Any] | None) -> None:
+    """Raises `UserError` where the figure could not be written; the directory of the study will be there."""
+    if not options.figure:
+        return
+    file = path_of("figure", options.figure)
+    made = not path.exists() and os.path.abspath(file.parent) == os.path.abspath(path)
+    try:
+        figures.check("--figure", Path(file.name) if made else file)
+    except UserError as error:
+        if study and study["options"].get("figure") == options.figure:
+            raise UserError(f"{error}; the study has kept that name: type --figure= for no figure") from None
+        raise
 
 
 def stored_options(options: Options) -> dict[str, Any]:
@@ -183,10 +196,13 @@ def rows_of(searches: Sequence[Search]) -> list[Row]:
     return [row for search in searches for row in search.rows()]
 
 
+def finished(rows: Sequence[Row]) -> int:
+    return sum(row.state in ("complete", "pruned") for row in rows)
+
+
 def left(searches: Sequence[Search], options: Options) -> int:
     """How many trials are to be run still; 1 at least."""
-    finished = sum(row.state in ("complete", "pruned") for row in rows_of(searches))
-    return max(1, sum(search.proposals.limit(options.trials) for search in searches) - finished)
+    return max(1, sum(search.proposals.limit(options.trials) for search in searches) - finished(rows_of(searches)))
 
 
 @contextlib.contextmanager

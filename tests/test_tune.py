@@ -21,7 +21,7 @@ import pytest
 from mnist_mlp import atomic, command, data, run_config, tune
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.tuning import choice, fitting, folds, place, space, space_file, table
+from mnist_mlp.tuning import choice, fitting, folds, outcome, place, space, space_file, table
 from mnist_mlp.tuning.fitting import Score, score
 from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.space import Choice, Range
@@ -304,6 +304,55 @@ def test_tables_and_csv():
     assert [read[2][f"fold {fold}"] for fold in range(2)] == ["0.99", ""]
 
 
+def test_large_losses_keep_their_width_and_one_trial_is_one():
+    assert [table.loss_text(loss) for loss in (0.12345, 9.5, 15.94239)] == ["0.1235", "9.5000", "15.94"]
+    assert table.method_line("tree", ROWS[3:4], 1.0).startswith("tree: 1 trial, 0 of them")
+
+
+def test_what_the_opening_says_of_trials(digits):
+    def said(trials, **done):
+        given = {"pruning": "none", "jobs": 1, "seed": 0, "search": "random", "trials": trials}
+        return " ".join(table.opening(digits, [9, 9], given, {"tree": {"max_depth": Choice((3,))}}, done).split())
+
+    assert "up to 1 trial of each method" in said(1, tree=0) and "goes on" not in said(1, tree=0)
+    assert "done already: 3" in said(3, tree=3) and "--trials" not in said(3, tree=3)
+    assert "! --trials=2: tree has 3 already, and all of them count" in said(2, tree=3)
+
+
+def test_a_look_is_taken_again_only_at_other_images_and_only_the_same_are_no_longer_blind(
+    digits, tmp_path, monkeypatch
+):
+    taken = []
+    answer = {"confusion": np.eye(10, dtype=int).tolist(), "loss": 0.1, "seconds": 1, "ran_on": "CPU", "diverged": True}
+    monkeypatch.setattr(outcome, "look_at_test", lambda *asked: taken.append(asked) or answer)
+
+    def look(dataset, row):
+        found = outcome.Found(options(), tmp_path, dataset, None, ROWS, {})
+        test, looks = outcome.look(found, row, None)
+        atomic.write_json(tmp_path / "result.json", {"test": test, "looks": looks})
+        dataset_block = {"train_examples": 1, "name": "mnist"}
+        return table.test_lines({"test": test, "looks": looks, "chosen": {"method": "mlp"}, "dataset": dataset_block})
+
+    others = dataclasses.replace(digits, test=data.Split(digits.test.images[::-1], digits.test.labels[::-1]))
+    assert "this training diverged" in " ".join(look(digits, ROWS[0])) and len(taken) == 1
+    look(digits, ROWS[0])
+    assert len(taken) == 1
+    assert "looked at before" not in " ".join(look(others, ROWS[0])) and len(taken) == 2
+    assert "looked at before" in " ".join(" ".join(look(others, ROWS[1])).split()) and len(taken) == 3
+
+
+def test_the_line_for_train_has_all_that_says_where_it_runs():
+    given = options("--backend=jax", "--tpu=grpc://10.0.0.2:8470", "--replicas=2", "--start_timeout=9")
+    network = {"method": "mlp", "accuracy": 0.9}
+    test = {"interval": [0, 1], "correct": 9, "total": 10, "accuracy": 0.9, "loss": 1, "seconds": 1, "ran_on": "CPU"}
+    result = {
+        **{"best_network": network, "chosen": network, "seconds": {"total": 1.0}, "test": test},
+        **{"dataset": {"train_examples": 1, "name": "mnist"}, "looks": [{"test images": ""}]},
+    }
+    line = outcome.closing(result, Path("study"), given)[-1]
+    assert line.endswith("best.json --backend=jax --replicas=2 --tpu=grpc://10.0.0.2:8470 --start_timeout=9")
+
+
 def test_a_trial_as_a_config_of_train():
     values = choice.config_values(ROWS[1], 7, "digits")
     assert values == {"model": "mlp", "epochs": 5, "learning_rate": 0.001, "seed": 7, "dataset": "digits"}
@@ -394,6 +443,19 @@ def test_the_study_of_another_version_is_refused(tmp_path):
     place.write(tmp_path, {name: value for name, value in stored.items() if name != "methods"}, {}, {}, None)
     with pytest.raises(UserError, match="it has no option methods"):
         tune.options_of({}, tmp_path)
+
+
+def test_where_the_figure_may_go(tmp_path):
+    path = tmp_path / "study"
+    inside = options(f"--figure={path / 'search.png'}")
+    tune.check_figure(inside, path, None)  # the directory will be there
+    with pytest.raises(UserError, match="a directory that exists; name another one$"):
+        tune.check_figure(inside, tmp_path / "other", None)
+    with pytest.raises(UserError, match="expected a name that ends in .png"):
+        tune.check_figure(options(f"--figure={path / 'search.txt'}"), path, None)
+    with pytest.raises(UserError, match="the study has kept that name: type --figure= for no figure"):
+        tune.check_figure(inside, tmp_path / "other", {"options": tune.stored_options(inside)})
+    tune.check_figure(options("--figure="), path, None)
 
 
 def test_two_at_once_in_one_study_are_refused(tmp_path):

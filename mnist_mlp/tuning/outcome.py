@@ -9,7 +9,7 @@ from typing import Any
 
 from mnist_mlp import atomic
 from mnist_mlp.config import Config
-from mnist_mlp.data import Dataset
+from mnist_mlp.data import Dataset, in_order_hash
 from mnist_mlp.interruption import Request
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, dataset_block, finite
@@ -18,6 +18,8 @@ from mnist_mlp.tuning.messages import Test, Work
 from mnist_mlp.tuning.search import look_at_test
 from mnist_mlp.tuning.space import Space, to_words
 from mnist_mlp.tuning.study import Row
+
+PLACE = ("data_dir", "data_source", "strategy", "backend", "replicas", "tpu", "start_timeout")  # for train as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +67,14 @@ def finish(found: Found, request: Request, laps: Laps, say: Callable[[str], None
 
 
 def look(found: Found, chosen: Row, request: Request) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The `test` part of the result, and all looks that there were: none is needed where the last was at the same."""
+    """The `test` part of the result, and all looks that there were: none is needed where the last was the same trial's
+    at the same images."""
     test, looks = earlier_looks(found.path)
-    if looks and (looks[-1]["method"], looks[-1]["trial"]) == (chosen.method, chosen.number):
+    wants = {"method": chosen.method, "trial": chosen.number, "test images": in_order_hash(found.dataset.test)}
+    if looks and {name: looks[-1].get(name) for name in wants} == wants:
         return test, looks
     test = choice.test_block(look_at_test(found.work, Test(chosen.method, chosen.values, found.dataset.test), request))
-    now = {"method": chosen.method, "trial": chosen.number, "trials": len(found.rows)}
-    return test, [*looks, {**now, "correct": test["correct"], "total": test["total"]}]
+    return test, [*looks, {**wants, "trials": len(found.rows), "correct": test["correct"], "total": test["total"]}]
 
 
 def draw(found: Found) -> None:
@@ -95,8 +98,9 @@ def closing(result: dict[str, Any], path: Path, options: Any) -> list[str]:
                 f"         best.json is the best network, {network['method']}: {100 * network['accuracy']:.2f}%"
             )
         flags = [f"--config={path / 'best.json'}"]
-        flags += [f"--{name}={getattr(options, name)}" for name in ("data_dir", "strategy", "backend")
-                  if getattr(options, name) != getattr(Config, name)]  # fmt: skip
+        flags += [
+            f"--{name}={getattr(options, name)}" for name in PLACE if getattr(options, name) != getattr(Config, name)
+        ]
         lines.append(f"train    {place.command_line('train', *flags)}")
     return lines
 

@@ -20,28 +20,40 @@ SHOWN = 5  # of the best trials
 
 
 def opening(
-    dataset: Dataset, fold_sizes: Sequence[int], options: Mapping[str, Any], spaces: Mapping[str, Space], done: int
+    dataset: Dataset,
+    fold_sizes: Sequence[int],
+    options: Mapping[str, Any],
+    spaces: Mapping[str, Space],
+    done: Mapping[str, int],
 ) -> str:
-    """What is known before the first trial; so many are done already."""
+    """What is known before the first trial; so many of each method are done already."""
     verified = "content verified" if dataset.verified else "content not verified"
     low, high = min(fold_sizes), max(fold_sizes)
     sizes = f"{low:,}" if low == high else f"{low:,} or {high:,}"
     pruned = {"none": "none is pruned"}.get(options["pruning"], f"pruned by {options['pruning']}")
     workers = "1 job" if options["jobs"] == 1 else f"{options['jobs']} jobs"
+    trials = counted(options["trials"], "trial")
     lines = [
         f"data     {dataset.name}: {len(dataset.train):,} training images; {dataset.source}, {verified}",
         f"         the {len(dataset.test):,} test images wait until the choice is made",
         *remarks(list(dataset.notes)),
         f"folds    {len(fold_sizes)} of {sizes} images each, stratified by seed {options['seed']}, for all trials",
-        f"search   {options['search']}, up to {options['trials']} trials of each method, {pruned}, {workers}",
+        f"search   {options['search']}, up to {trials} of each method, {pruned}, {workers}",
     ]
     width = max(map(len, spaces))
     for name, space in spaces.items():
         told = {key: without_count(value) for key, value in space.items()} if options["search"] != "grid" else space
         lines.append(wrapped(f"         {name:<{width}}  ", to_words(told)))
-    if done:
-        lines.append(f"goes on  trials that are done already: {done:,}")
+    if any(done.values()):
+        lines.append(f"goes on  trials that are done already: {sum(done.values()):,}")
+    more = [f"{name} has {count:,}" for name, count in done.items() if count > options["trials"]]
+    if more:
+        lines += remarks([f"--trials={options['trials']}: {', '.join(more)} already, and all of them count"])
     return "\n".join(lines) + "\n"
+
+
+def counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" + "s" * (count != 1)
 
 
 def without_count(parameter: Parameter) -> Parameter:
@@ -60,7 +72,12 @@ def method_line(method: str, rows: Sequence[Row], seconds: float) -> str:
     best = ranking(rows)
     pruned = sum(row.state == "pruned" for row in rows)
     said = f"best {100 * best[0].accuracy:.2f}%, trial {best[0].number}" if best else "none complete"
-    return f"{method}: {len(rows)} trials, {pruned} of them pruned, {said}; {seconds:.1f} s"
+    return f"{method}: {counted(len(rows), 'trial')}, {pruned} of them pruned, {said}; {seconds:.1f} s"
+
+
+def loss_text(loss: float) -> str:
+    """Six characters, whatever its size."""
+    return f"{loss:.4f}" if loss < 10 else f"{loss:.4g}"
 
 
 def shown(value: Any) -> str:
@@ -71,7 +88,8 @@ def row_line(row: Row, name: str, more: str) -> str:
     """A trial: mean accuracy ± deviation over the folds and the interval of the mean, in percent; the values it has."""
     low, high = (100 * bound for bound in mean_interval(row.accuracies))
     interval = f"{max(low, 0):.2f}–{min(high, 100):.2f}"
-    figures = f"{100 * row.accuracy:5.2f} ± {100 * row.sd:<4.2f}  {interval:>12}  {row.loss:6.4f}  {row.seconds:7.1f}"
+    mean = f"{100 * row.accuracy:5.2f} ± {100 * row.sd:<4.2f}"
+    figures = f"{mean}  {interval:>12}  {loss_text(row.loss):>6}  {row.seconds:7.1f}"
     indent = f"{name}  {more}  {figures}  "
     words = ", ".join(f"{key} {shown(value)}" for key, value in sorted(row.values.items()))
     return textwrap.fill(words, 120, initial_indent=indent, subsequent_indent=" " * len(indent), break_on_hyphens=False)
@@ -125,17 +143,19 @@ def test_lines(result: Mapping[str, Any]) -> list[str]:
     lines = [
         f"test     {chosen['method']}, fitted on all {result['dataset']['train_examples']:,} training images: "
         f"{test['correct']:,} of {test['total']:,} right = {100 * test['accuracy']:.2f}%",
-        f"         (95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {test['loss']:.4f}, fitted in "
+        f"         (95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {loss_text(test['loss'])}, fitted in "
         f"{test['seconds']:.1f} s on {test['ran_on']}",
     ]
     if test.get("diverged"):
         lines.append("  !      a loss or a weight is not a finite number: this training diverged, though no fold's did")
     if result["dataset"]["name"] != "mnist":
         lines.append(f"  !      measured on {result['dataset']['name']}: this is not MNIST accuracy")
-    if len(result["looks"]) > 1:
+    *earlier, last = result["looks"]
+    same = [look for look in earlier if look.get("test images") in (None, last["test images"])]
+    if same:
         before = "; ".join(
-            f"{look['method']} after {look['trials']} trials, {look['correct']} of {look['total']}"
-            for look in result["looks"][:-1]
+            f"{look['method']} after {counted(look['trials'], 'trial')}, {look['correct']} of {look['total']}"
+            for look in same
         )
         lines += remarks([f"the test images were looked at before ({before}): this choice is no longer blind to them"])
     return lines

@@ -446,6 +446,7 @@ def test_the_study_of_another_version_is_refused(tmp_path):
 
 
 def test_where_the_figure_may_go(tmp_path):
+    pytest.importorskip("matplotlib")
     path = tmp_path / "study"
     inside = options(f"--figure={path / 'search.png'}")
     tune.check_figure(inside, path, None)  # the directory will be there

@@ -36,7 +36,7 @@ def choose(rows: Sequence[Row]) -> tuple[Row, Row | None]:
     if not ranked:
         raise UserError(
             "expected a trial that could be completed, none was: all diverged; type --space with smaller learning "
-            "rates, and another --study_dir"
+            "rates or another optimizer, and another --study_dir"
         )
     others = methods[1:] or ranked[1:]
     return ranked[0], others[0] if others else None

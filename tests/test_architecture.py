@@ -53,9 +53,9 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["lab.playground.exercises.parts", "lab.playground.exercises.measures", "lab.playground.exercises.answers"],
     ["lab.playground.exercises.answers_deep", "lab.playground.exercises.drawings", "lab.playground.exercises"],
     ["lab.playground.__main__"],
-    ["tuning", "tuning.methods", "tuning.space", "tuning.folds", "tuning.fitting", "tuning.messages"],
-    ["tuning.pool", "tuning.worker", "tuning.proposals", "tuning.study", "tuning.choice", "tuning.table"],
-    ["tuning.search", "tuning.picture", "tuning.place", "tuning.outcome"],
+    ["tuning", "tuning.methods", "tuning.space", "tuning.space_file", "tuning.folds", "tuning.fitting"],
+    ["tuning.messages", "tuning.pool", "tuning.worker", "tuning.place", "tuning.proposals", "tuning.study"],
+    ["tuning.choice", "tuning.table", "tuning.search", "tuning.picture", "tuning.outcome"],
     ["tune"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

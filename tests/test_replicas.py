@@ -44,6 +44,7 @@ def assert_same(found, count, expected, expected_count=1):
     np.testing.assert_array_equal(found[f"{count}/seen"], expected[f"{expected_count}/seen"])
 
 
+@pytest.mark.slow
 def test_two_replicas_on_jax_compute_the_step_of_one(curves):
     found = curves("jax", "mlp", ONE_LEFT_OUT, 32, 90, (1, 2))
     assert found["1/seen"].min() == 3

@@ -161,15 +161,9 @@ def test_other_images_are_refused(tmp_path, digits):
 # ---- signals ----
 
 
-@pytest.mark.parametrize(
-    "backend, signum",
-    [
-        ("tensorflow", signal.SIGINT),
-        pytest.param("tensorflow", signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param("jax", signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param("jax", signal.SIGTERM, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_in_good_order_and_says_how_to_go_on(backend, signum, tmp_path):
     path = tmp_path / "a run"
     flags = ["--dataset=digits", "--epochs=100000", f"--backend={backend}", "--strategy=cpu", f"--run_dir={path}"]
@@ -488,12 +482,8 @@ def test_a_directory_that_becomes_read_only(tmp_path, monkeypatch):
 # ---- paths ----
 
 
-SLOW_PATHS = [
-    pytest.param(name, marks=pytest.mark.slow) for name in ("with spaces", "Zahlen-数字", "a/b/../c", "link/run")
-]
-
-
-@pytest.mark.parametrize("name", ["-leading-dash", *SLOW_PATHS])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["-leading-dash", "with spaces", "Zahlen-数字", "a/b/../c", "link/run"])
 def test_odd_paths(name, tmp_path, monkeypatch):
     """Relative ones, with a umask that leaves nothing to others."""
     (tmp_path / "elsewhere").mkdir()

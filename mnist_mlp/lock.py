@@ -19,37 +19,40 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of fi
 
 
 @contextlib.contextmanager
-def held(directory: Path) -> Iterator[Callable[[], None]]:
-    """Holds the directory within the block; raises `UserError` where another process that lives holds it.
+def held(directory: Path, what: str = "run") -> Iterator[Callable[[], None]]:
+    """Holds the directory of a run (or of a study, named by --study_dir) within the block; raises `UserError` where
+    another process that lives holds it.
 
     Gives a function that raises `UserError` once there is another directory, or none, under that name.
     """
     file = directory / NAME
-    descriptor = acquire(file)
+    descriptor = acquire(file, what)
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{ourselves()}\n".encode(), 0)
-        yield lambda: check(file, descriptor)
+        yield lambda: check(file, descriptor, what)
     finally:
         with contextlib.suppress(OSError, UserError):
-            check(file, descriptor)
+            check(file, descriptor, what)
             file.unlink()
         os.close(descriptor)
 
 
-def check(file: Path, descriptor: int) -> None:
+def check(file: Path, descriptor: int, what: str) -> None:
     """Raises `UserError` where the file is no longer the one that is open: the directory was moved, say."""
     with contextlib.suppress(OSError):
         if os.path.samestat(os.fstat(descriptor), os.stat(file)):
             return
-    raise UserError(f"--run_dir={file.parent}: expected the directory that the run began in, it was moved or replaced")
+    raise UserError(
+        f"--{what}_dir={file.parent}: expected the directory that the {what} began in, it was moved or replaced"
+    )
 
 
 def ourselves() -> str:
     return f"{os.getpid()} on {socket.gethostname()}"
 
 
-def acquire(file: Path) -> int:
+def acquire(file: Path, what: str) -> int:
     """The descriptor of the file, which is ours alone until it is closed."""
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -64,8 +67,8 @@ def acquire(file: Path) -> int:
                 raise
             who = f"process {owner}" if owner.isprintable() and owner else "another process"
             raise UserError(
-                f"--run_dir={file.parent}: expected a run that no process is writing, {who} is; wait for its end (or, "
-                f"if it is gone, type rm {shlex.quote(str(file))}), or name another directory"
+                f"--{what}_dir={file.parent}: expected a {what} that no process is writing, {who} is; wait for its end "
+                f"(or, if it is gone, type rm {shlex.quote(str(file))}), or name another directory"
             ) from None
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), os.stat(file)):

@@ -128,8 +128,9 @@ def thrown_away(config: Config) -> Iterator[Run]:
 
 
 @contextlib.contextmanager
-def directories(path: Path) -> Iterator[None]:
-    """Makes the directory; if the block fails, it and those above it that were made too are removed where empty."""
+def directories(path: Path, what: str = "run") -> Iterator[None]:
+    """Makes the directory of a run (or study); if the block fails, it and those above it that were made too are removed
+    where empty."""
     made: list[Path] = []
     try:
         try:
@@ -138,9 +139,9 @@ def directories(path: Path) -> Iterator[None]:
                     directory.mkdir(exist_ok=True)  # a run beside this one may just have made it
                     made.append(directory)
         except FileExistsError:
-            raise UserError(f"--run_dir={path}: expected a directory, it is none; name another one") from None
+            raise UserError(f"--{what}_dir={path}: expected a directory, it is none; name another one") from None
         except (OSError, ValueError) as error:
-            raise unusable(path, error) from None
+            raise unusable(path, error, what) from None
         yield
     except BaseException:
         for directory in reversed(made):
@@ -182,9 +183,9 @@ def locked_and_swept(path: Path) -> Iterator[Callable[[], None]]:
         yield check_place
 
 
-def unusable(path: Path, error: Exception) -> UserError:
+def unusable(path: Path, error: Exception, what: str = "run") -> UserError:
     reason = getattr(error, "strerror", None) or error
-    return UserError(f"--run_dir={path}: expected a directory that can be written, received: {reason}")
+    return UserError(f"--{what}_dir={path}: expected a directory that can be written, received: {reason}")
 
 
 def find(path: Path, config: Config) -> Run:

@@ -94,6 +94,9 @@ class Engine(Protocol):
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """The inverse of `state`. Raises `UserError` for the state of another model."""
 
+    def step_flops(self) -> float:
+        """Floating-point operations of a training step over the global batch, as the framework counts them."""
+
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         """The mean of each number over all worker processes, which must all call this: how they decide together."""
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mnist_mlp.data import Split
 from mnist_mlp.engine import Attached, Counts, Sums, read_state, write_state
+from mnist_mlp.errors import UserError
 from mnist_mlp.metrics import confusion_matrix
 from mnist_mlp.models import to_logits
 
@@ -82,6 +83,9 @@ class FitEngine:
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         write_state(self.model, self.optimizer, state)
+
+    def step_flops(self) -> float:
+        raise UserError("--engine=fit: its operations are not counted; type --engine=compiled")
 
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         return list(values)

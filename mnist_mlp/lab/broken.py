@@ -17,7 +17,7 @@ from mnist_mlp.metrics import confusion_matrix
 if TYPE_CHECKING:
     import keras
 
-    from mnist_mlp.lab.learner import Curve, Learner
+    from mnist_mlp.learner import Curve, Learner
 
 RIGHT = "right program"
 BATCH_SIZE = 32

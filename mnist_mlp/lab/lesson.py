@@ -13,7 +13,7 @@ import numpy as np
 from mnist_mlp import data, models
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Sums
-from mnist_mlp.lab.learner import Curve, Learner
+from mnist_mlp.learner import Curve, Learner
 
 
 @dataclasses.dataclass(frozen=True)

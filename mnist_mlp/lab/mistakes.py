@@ -33,7 +33,7 @@ from mnist_mlp.options import check, nearest, option, option_of, path_of, shown
 from mnist_mlp.result import dataset_block, finite, versions
 
 if TYPE_CHECKING:
-    from mnist_mlp.lab.learner import Learner
+    from mnist_mlp.learner import Learner
 
 
 def word(name: str) -> str:
@@ -96,7 +96,7 @@ def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, A
     dataset = data.load(options)  # type: ignore[arg-type]  # it has the flags that are read
     os.environ.update(plan.environment)
     with undisturbed():
-        import mnist_mlp.lab.learner  # noqa: F401  # the frameworks, after the environment
+        import mnist_mlp.learner  # noqa: F401  # the frameworks, after the environment
 
     found: dict[str, Any] = {"dataset": dataset_block(dataset, len(dataset.train), 0), "epochs": options.epochs}
     found["seeds"] = list(range(options.seed, options.seed + options.seeds))
@@ -125,7 +125,7 @@ def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, A
 def learner_of(program: Program, plan: devices.Plan, dataset: data.Dataset) -> Learner:
     """The program's network, compiled, with the data as the program has them."""
     from mnist_mlp import models
-    from mnist_mlp.lab.learner import Learner
+    from mnist_mlp.learner import Learner
 
     def make_optimizer() -> Any:
         return models.make_optimizer("adam", None)

@@ -21,7 +21,7 @@ from mnist_mlp.lab.rungs import Network
 
 if TYPE_CHECKING:
     from mnist_mlp.engine import Engine
-    from mnist_mlp.lab.learner import Learner
+    from mnist_mlp.learner import Learner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Trials:
     def learner(self, network: Network) -> Learner:
         """The network compiled, as the lecture's is for all that differs from it in its start or step size alone."""
         with undisturbed():
-            from mnist_mlp.lab.learner import Learner
+            from mnist_mlp.learner import Learner
         program = dataclasses.replace(network, rate=Network.rate, start=Network.start)
         if program not in self.learners:
             self.learners = {kept: made for kept, made in self.learners.items() if kept == Network()}

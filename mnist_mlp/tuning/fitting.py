@@ -1,6 +1,6 @@
 """Fits a method on some training images and gives its probabilities for others.
 
-Networks are `lab.learner`'s: one is compiled for each (model, pixels, precision, optimizer, batch size), whatever the
+Networks are `learner`'s: one is compiled for each (model, pixels, precision, optimizer, batch size), whatever the
 fold, the epochs and the learning rate, which is a variable of the program. scikit-learn's methods see the pixels as 784
 numbers from 0 to 1.
 """
@@ -25,7 +25,7 @@ from mnist_mlp.metrics import confusion_matrix
 from mnist_mlp.tuning.methods import METHODS
 
 if TYPE_CHECKING:
-    from mnist_mlp.lab.learner import Curve, Learner
+    from mnist_mlp.learner import Curve, Learner
 
 KEPT = 8  # compiled networks at a time; each has the training images once more
 SMALLEST = 2.0**-23  # a probability counts as this at least: a tree's may be 0, whose logarithm is not finite
@@ -144,7 +144,7 @@ class Fitter:
         os.environ.update(plan.environment)
         with undisturbed():
             from mnist_mlp import models
-            from mnist_mlp.lab.learner import Learner
+            from mnist_mlp.learner import Learner
 
         return models, Learner, plan
 

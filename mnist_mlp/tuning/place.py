@@ -21,6 +21,7 @@ from typing import Any
 from mnist_mlp import __version__, lock
 from mnist_mlp.atomic import DAMAGED, TEMPORARY, cannot_write, read_json, sweep, write_json
 from mnist_mlp.errors import UserError
+from mnist_mlp.rundir import directories
 from mnist_mlp.tuning.space import Space, from_words, spaces_of, to_words
 
 SETTINGS, TRIALS = "study.json", "study.sqlite3"
@@ -62,27 +63,11 @@ def opened(path: Path) -> Iterator[None]:
     What was made is removed if the block fails before the study was begun. Raises `UserError` where the directory
     holds something else.
     """
-    made: list[Path] = []
-    try:
-        try:
-            for directory in reversed((path, *path.parents)):
-                if not directory.is_dir():
-                    directory.mkdir(exist_ok=True)
-                    made.append(directory)
-        except OSError as error:
-            reason = error.strerror or error
-            raise UserError(
-                f"--study_dir={path}: expected a directory that can be written, received: {reason}"
-            ) from None
+    with directories(path, "study"):
         look(path)
         with held(path):
             sweep(path)
             yield
-    except BaseException:
-        for directory in reversed(made):
-            with contextlib.suppress(OSError):  # something is in it
-                directory.rmdir()
-        raise
 
 
 def look(path: Path) -> None:
@@ -102,13 +87,7 @@ def look(path: Path) -> None:
 def held(path: Path) -> Iterator[None]:
     """Holds the lock of the directory."""
     try:
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(lock.held(path))
-            except UserError as error:  # in the words of a run
-                raise UserError(
-                    str(error).replace("--run_dir=", "--study_dir=").replace("expected a run", "expected a study")
-                ) from None
+        with lock.held(path, "study"):
             yield
     except OSError as error:
         if error.filename and Path(error.filename).parent == path:

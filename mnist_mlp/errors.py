@@ -18,6 +18,20 @@ class Diverged(UserError):
     exit_code = 3
 
 
+class Refuted(UserError):
+    """The program did its work, and what it found is not what was claimed: the message says what."""
+
+    exit_code = 4
+    prefix = ""
+
+
+class Refuted(UserError):
+    """What was to be shown does not hold here: no mistake of the user's, and no error of the program's."""
+
+    exit_code = 4
+    prefix = ""
+
+
 class Stopped(UserError):
     """The run was asked to stop, did so in good order, and can go on: the message says how."""
 

@@ -88,6 +88,9 @@ class Engine(Protocol):
     def predict(self, images: np.ndarray) -> np.ndarray:
         """float32 [n, 10], probabilities of uint8 images [n, 28, 28]."""
 
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """float32 [n, 10], what `predict` takes the softmax of."""
+
     def state(self) -> dict[str, np.ndarray]:
         """Everything needed to go on, by name: weights, optimizer, random state, counters."""
 

@@ -33,6 +33,7 @@ class FitEngine:
         self.network = to_logits(model)
         self.network.compile(
             optimizer=optimizer or "sgd",
+            jit_compile=False if attached.xla is False else "auto",
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=[
                 keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
@@ -77,6 +78,9 @@ class FitEngine:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return self.model.predict(images, batch_size=self.batch_size, verbose=0)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        return self.network.predict(images, batch_size=self.batch_size, verbose=0)
 
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)

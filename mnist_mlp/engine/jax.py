@@ -7,7 +7,6 @@ the batch (loss and gradients) across the devices, so that one device or eight c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -55,7 +54,8 @@ class JaxEngine:
         self.one_by_one = attached.kind == "CPU" and convolutions
         self.train_program = train_program(self.network, optimizer, self.mesh, one_by_one=self.one_by_one)
         self.evaluate_program = evaluate_program(self.network, self.mesh, one_by_one=self.one_by_one)
-        self.predict_program = jax.jit(partial(probabilities, model))
+        self.predict_program = forward_program(model)
+        self.logits_program = forward_program(self.network)
 
     def put(self, array: np.ndarray) -> jax.Array:
         """The array, whole, on each device; all processes give the same one."""
@@ -122,8 +122,14 @@ class JaxEngine:
         return Counts(confusion, float(losses.sum()))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
+        return self.forward(self.predict_program, images)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        return self.forward(self.logits_program, images)
+
+    def forward(self, program: Callable, images: np.ndarray) -> np.ndarray:
         def call(batch: np.ndarray) -> np.ndarray:
-            found = self.predict_program(self.values, self.put(batch))
+            found = program(self.values, self.put(batch))
             self.attest(found)
             return np.asarray(found)
 
@@ -258,10 +264,14 @@ def evaluate_program(network: keras.Model, mesh: Mesh, *, one_by_one: bool = Fal
     return one_program(loop, mesh)
 
 
-def probabilities(model: keras.Model, values: Values, images: jax.Array) -> jax.Array:
-    """float32 [n, 10]."""
-    with jax.default_matmul_precision("highest"):
-        return model.stateless_call(values["trainable"], values["non_trainable"], images, training=False)[0]
+def forward_program(network: keras.Model) -> Callable:
+    """What the network gives, float32 [n, 10], for images, float32 [n, 28, 28]."""
+
+    def program(values, images):
+        with jax.default_matmul_precision("highest"):
+            return network.stateless_call(values["trainable"], values["non_trainable"], images, training=False)[0]
+
+    return jax.jit(program)
 
 
 def cross_entropy(labels, logits):

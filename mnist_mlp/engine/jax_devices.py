@@ -24,6 +24,8 @@ def attach(plan: Plan, start_timeout: float) -> Attached:
     Where a GPU or TPU does not come up, "auto" takes the CPU with a note; one that was asked for raises `UserError`.
     `start_timeout` is in seconds, for a TPU and for other workers.
     """
+    if not plan.xla:
+        jax.config.update("jax_disable_jit", True)  # each operation by itself
     if plan.workers:
         return on_workers(plan, start_timeout)
     if plan.device == "cpu":

@@ -52,8 +52,8 @@ class TensorFlowEngine:
         train_step = training_step(self.network, optimizer, attached.replicas)
         self.train_program = one_program(compiled, self.strategy, train_step)
         self.evaluate_program = one_program(compiled, self.strategy, evaluation_step(self.network), (10, 10))
-        everywhere = model if self.strategy is None else lambda batch: self.strategy.run(model, args=(batch,))
-        self.predict_program = tf.function(everywhere, jit_compile=compiled, autograph=False)
+        self.predict_program = self.forward_program(model, compiled)
+        self.logits_program = self.forward_program(self.network, compiled)
         self.mean_program = tf.function(self.mean_over_replicas, autograph=False)
 
     def put(self, array: np.ndarray) -> Any:
@@ -112,9 +112,20 @@ class TensorFlowEngine:
             confusion += found
         return Counts(confusion, float(losses.sum()))
 
+    def forward_program(self, network: keras.Model, xla: bool) -> Callable:
+        """A function of float32 images [batch, 28, 28], compiled: what the network gives on each replica."""
+        everywhere = network if self.strategy is None else lambda batch: self.strategy.run(network, args=(batch,))
+        return tf.function(everywhere, jit_compile=xla, autograph=False)
+
     def predict(self, images: np.ndarray) -> np.ndarray:
+        return self.forward(self.predict_program, images)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        return self.forward(self.logits_program, images)
+
+    def forward(self, program: Callable, images: np.ndarray) -> np.ndarray:
         def call(batch: np.ndarray) -> np.ndarray:
-            found = self.predict_program(tf.constant(batch))
+            found = program(tf.constant(batch))
             self.attest(found)
             parts = (found,) if self.strategy is None else self.strategy.experimental_local_results(found)
             return parts[0].numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -34,14 +35,15 @@ def attach(plan: Plan, start_timeout: float) -> Attached:
         "tpu": lambda: on_tpu(plan, start_timeout),
         "multiworker": lambda: on_workers(plan, start_timeout),
     }
-    return attachers[plan.strategy]()
+    attached = attachers[plan.strategy]()
+    return attached if plan.xla else dataclasses.replace(attached, xla=False)
 
 
 def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
     """One CPU, or its logical parts."""
-    device, xla = f"CPU: {processor_name()}", None if plan.xla else False
+    device = f"CPU: {processor_name()}"
     if plan.replicas == 1:
-        return Attached(device, notes, xla=xla)
+        return Attached(device, notes)
     parts = [tf.config.LogicalDeviceConfiguration()] * (plan.replicas or 1)
     (cpu,) = tf.config.list_physical_devices("CPU")
     try:

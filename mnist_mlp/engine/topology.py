@@ -10,7 +10,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from mnist_mlp import models
 from mnist_mlp.data import sequential_order
 from mnist_mlp.engine.calls import pad_batches
-from mnist_mlp.engine.jax import evaluate_program, mesh_of, probabilities, train_program, variables_of
+from mnist_mlp.engine.jax import evaluate_program, forward_program, mesh_of, train_program, variables_of
 from mnist_mlp.engine.jax_devices import first_line
 from mnist_mlp.errors import UserError
 
@@ -127,7 +126,7 @@ def programs(
     }
     if "validation" in examples:
         found["validate"] = (evaluate, arguments("validation"))
-    found["predict"] = (jax.jit(partial(probabilities, model)), (values, whole((width, 28, 28), np.float32)))
+    found["predict"] = (forward_program(model), (values, whole((width, 28, 28), np.float32)))
     return found
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import command, data, devices, report
 from mnist_mlp.config import ONE_PROCESS, Config
-from mnist_mlp.errors import UserError
+from mnist_mlp.errors import Refuted
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import dataset_block, versions
@@ -52,13 +52,6 @@ class Options:
 
     def __post_init__(self) -> None:
         check(self)
-
-
-class Refuted(UserError):
-    """A claim does not hold here."""
-
-    exit_code = 4
-    prefix = ""
 
 
 def main(argv: Sequence[str]) -> None:

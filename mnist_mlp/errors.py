@@ -19,13 +19,6 @@ class Diverged(UserError):
 
 
 class Refuted(UserError):
-    """The program did its work, and what it found is not what was claimed: the message says what."""
-
-    exit_code = 4
-    prefix = ""
-
-
-class Refuted(UserError):
     """What was to be shown does not hold here: no mistake of the user's, and no error of the program's."""
 
     exit_code = 4

@@ -42,6 +42,16 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["predict"],
     ["doctor"],
     ["tpu_compile"],
+    [
+        "export",
+        "export.formats",
+        "export.network",
+        "export.numpy_forward",
+        "export.onnx_file",
+        "export.tensorflow_files",
+    ],
+    ["export.keras_file", "export.writing", "export.reading", "export.child", "export.comparing", "export.place"],
+    ["export.table", "export.__main__"],
     ["lab"],
     ["lab.lesson", "lab.claims", "lab.outcomes", "lab.explain"],
     ["lab.rungs", "lab.trials", "lab.approximation", "lab.ladder_report", "lab.ladder_figure", "lab.ladder"],
@@ -60,7 +70,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
 ]
 ORDER = [name for layer in LAYERS for name in layer]
 DRIVERS = {
-    *("train", "evaluate", "predict", "doctor", "tpu_compile", "tune"),
+    *("train", "evaluate", "predict", "doctor", "tpu_compile", "tune", "export.__main__"),
     *("lab.explain", "lab.ladder", "lab.mistakes", "lab.playground.__main__"),
 }
 FRAMEWORKS = {"keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib", "optuna", "h5py"}
@@ -87,6 +97,11 @@ MAY_IMPORT = {
     "tuning.proposals": {"optuna"},
     "tuning.study": {"optuna"},  # for type checkers alone
     "tuning.picture": {"matplotlib"},  # the same
+    "export.network": {"keras"},  # the same
+    "export.keras_file": {"keras"},
+    "export.tensorflow_files": {"tensorflow"},  # inside functions, like the following
+    "export.reading": {"keras", "tensorflow"},
+    "export.__main__": {"keras"},  # for type checkers alone
     "lab.rungs": {"keras"},  # inside functions, see below
     "lab.ladder_figure": {"matplotlib"},  # for type checkers alone
     "evidence": {"keras"},  # the same, and the next three

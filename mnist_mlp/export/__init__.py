@@ -1,0 +1,1 @@
+"""The model of a run in the formats of other runtimes, each file checked against the trained model."""

@@ -1,0 +1,128 @@
+"""The directory of an export: written under a temporary name, then renamed, so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mnist_mlp.atomic import DAMAGED, TEMPORARY, cannot_write, digest, read_json, sync
+from mnist_mlp.errors import UserError
+from mnist_mlp.export.formats import FORMATS
+from mnist_mlp.interruption import undisturbed
+from mnist_mlp.lock import lives, ourselves
+
+REPORT = "export.json"
+OURS = {REPORT, *(kind.file for kind in FORMATS.values())}
+
+
+def earlier(output: Path) -> dict[str, Any]:
+    """What export.json in the directory says of an earlier export; {} where the directory is new or empty.
+
+    Raises `UserError` where it cannot be the directory of an export.
+    """
+    flag = f"--output={output}"
+    try:
+        there = {entry.name for entry in output.iterdir()} if output.exists() else set()
+        if not output.parent.is_dir():
+            raise UserError(f"{flag}: expected a place in a directory that exists; name another one")
+        if strangers := sorted(there - OURS):
+            raise UserError(
+                f"{flag}: expected a new or empty directory, or an earlier export; it holds {strangers[0]!r}; "
+                "name another one"
+            )
+        return read_json(output / REPORT) if there else {}
+    except NotADirectoryError:
+        raise UserError(f"{flag}: expected a directory, it is none; name another one") from None
+    except FileNotFoundError:
+        raise UserError(f"{flag}: expected an earlier export, found no {REPORT} in it; name another one") from None
+    except OSError as error:
+        raise UserError(f"{flag}: expected a directory that can be read, received: {error.strerror}") from None
+    except DAMAGED:
+        raise UserError(f"{flag}: its {REPORT} is damaged; remove the directory, or name another one") from None
+
+
+@contextlib.contextmanager
+def replaced(output: Path) -> Iterator[Path]:
+    """A new directory to write into, which takes the place of `output` at the end of the block; if the block fails,
+    nothing has changed. Raises `UserError` where it cannot be written, or `output` was written by another meanwhile."""
+    sweep(output)
+    before = fingerprint(output)
+    new = temporary(output, "new")
+    try:
+        try:
+            new.mkdir()
+            yield new
+            for path in (new, *new.rglob("*")):
+                sync(path)
+            if fingerprint(output) != before:
+                raise UserError(f"--output={output}: another process wrote it meanwhile; type the command once more")
+            with undisturbed():
+                swap(output, new)
+        except OSError as error:
+            raise cannot_write(output, error) from None
+    finally:
+        with undisturbed():
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def swap(output: Path, new: Path) -> None:
+    """Gives `new` the name `output`; what had that name is put back if this fails, and removed if not."""
+    old = temporary(output, "old")
+    had = output.exists()
+    if had:
+        os.rename(output, old)
+    try:
+        os.rename(new, output)
+    except OSError:
+        if had:
+            os.rename(old, output)
+        raise
+    sync(output.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def temporary(output: Path, age: str) -> Path:
+    return output.with_name(f"{TEMPORARY}{os.getpid()}-{age}-{output.name}")
+
+
+def sweep(output: Path) -> None:
+    """Removes what processes that were killed had half written for that place."""
+    host = ourselves().partition(" on ")[2]
+    for path in output.parent.glob(f"{TEMPORARY}*-{output.name}"):
+        number, _, age = path.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name}").partition("-")
+        if age in ("new", "old") and number.isdigit() and not lives(f"{number} on {host}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def fingerprint(output: Path) -> str:
+    """What tells one export in that place from the next; "" where there is none."""
+    with contextlib.suppress(OSError):
+        return digest(output / REPORT)
+    return ""
+
+
+def keep(row: dict[str, Any], output: Path, new: Path) -> bool:
+    """Copies the file of an earlier export into the new one, and says whether it is still what its row says."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        name = row["file"]
+        source = output / name
+        if name not in OURS or not source.exists() or measure(source) != (row["bytes"], row["sha256"]):
+            return False
+        copy: Callable[..., object] = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, new / name)
+        return True
+    return False
+
+
+def measure(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 (hex) of a file; of a directory those of its files, the latter over their names and digests."""
+    if path.is_file():
+        return path.stat().st_size, digest(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files)  # as sha256sum prints
+    return sum(file.stat().st_size for file in files), hashlib.sha256(lines.encode()).hexdigest()

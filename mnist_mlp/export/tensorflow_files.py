@@ -1,0 +1,73 @@
+"""SavedModel and LiteRT files, written with TensorFlow's own operators.
+
+From the plain layers, not from the Keras model: so a run on JAX or in bfloat16 exports as any other, and neither
+format depends on how one version of Keras traces its layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_mlp.export.network import Array, Layer
+
+
+def write_saved_model(layers: Sequence[Layer], directory: Path) -> None:
+    """Writes the network with one signature, serving_default: images uint8 [n, 28, 28] → probabilities float32
+    [n, 10] and class int32 [n]. The weights are constants of the graph."""
+    import tensorflow as tf
+
+    def serve(images: Any) -> dict[str, Any]:
+        x = logits = tf.cast(images, tf.float32)
+        for layer in layers:
+            if layer.kind == "softmax":
+                logits = x
+            x = apply(layer, x)
+        return {"probabilities": x, "class": tf.argmax(logits, axis=-1, output_type=tf.int32)}
+
+    module = tf.Module()
+    images = tf.TensorSpec([None, 28, 28], tf.uint8, name="images")
+    module.serve = tf.function(serve, input_signature=[images], autograph=False)
+    tf.saved_model.save(module, str(directory), signatures={"serving_default": module.serve})
+
+
+def apply(layer: Layer, x: Any) -> Any:
+    """One layer, in TensorFlow's operators."""
+    import tensorflow as tf
+
+    if layer.kind == "scale":
+        return x * np.float32(layer.number)
+    if layer.kind == "flatten":
+        return tf.reshape(x, [-1, int(np.prod(x.shape[1:]))])
+    if layer.kind == "channel":
+        return tf.reshape(x, [-1, 28, 28, 1])
+    if layer.kind == "pool":
+        size = int(layer.number)
+        return tf.nn.max_pool2d(x, size, size, "VALID")
+    if layer.kind == "softmax":
+        return tf.nn.softmax(x)
+    kernel, bias = layer.weights
+    z = (tf.matmul(x, kernel) if layer.kind == "dense" else tf.nn.conv2d(x, kernel, 1, "VALID")) + bias
+    return z if layer.activation == "linear" else getattr(tf.nn, layer.activation)(z)
+
+
+def write_litert(saved_model: Path, file: Path, images: Array | None = None) -> None:
+    """Converts a SavedModel; same signature.
+
+    With `images`, uint8 [n, 28, 28], in full-integer quantisation: weights and activations in int8, the ranges of the
+    activations those on `images`, which must not be test images. Input and output stay uint8 and float32.
+    """
+    import tensorflow as tf
+
+    def calibration() -> Iterator[dict[str, Array]]:
+        for image in images if images is not None else ():
+            yield {"images": image[np.newaxis]}
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+    if images is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = calibration
+    file.write_bytes(converter.convert())

@@ -1,0 +1,51 @@
+"""A process that writes a network in other formats, from its weights.npz alone: neither Keras nor the run is here.
+
+python -m mnist_mlp.export.writing WEIGHTS CALIBRATION DIRECTORY FORMAT…
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mnist_mlp import command
+from mnist_mlp.export import network, onnx_file, tensorflow_files
+from mnist_mlp.export.formats import FORMATS
+
+
+def main(argv: Sequence[str]) -> None:
+    weights, calibration, directory = map(Path, argv[:3])
+    try:
+        write(network.read(weights), calibration, directory, argv[3:])
+    except Exception as error:  # TensorFlow and protobuf have errors of their own for a full disk
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        raise
+
+
+def write(layers: Sequence[network.Layer], calibration: Path, directory: Path, names: Sequence[str]) -> None:
+    """Writes those formats into the directory. `calibration` is a file of training images, for the int8 kinds."""
+    files = {name: directory / FORMATS[name].file for name in FORMATS}
+    onnx, saved_model = files["onnx"], files["saved_model"]
+    if {"onnx", "onnx_int8"} & {*names}:
+        onnx_file.write(layers, onnx)
+    if "onnx_int8" in names:
+        onnx_file.quantise(onnx, files["onnx_int8"], np.load(calibration)["images"])
+    if any(FORMATS[name].tensorflow for name in names):
+        tensorflow_files.write_saved_model(layers, saved_model)
+    if "litert" in names:
+        tensorflow_files.write_litert(saved_model, files["litert"])
+    if "litert_int8" in names:
+        tensorflow_files.write_litert(saved_model, files["litert_int8"], np.load(calibration)["images"])
+    for path in (onnx, saved_model):  # what was only on the way to another format
+        if path.exists() and path not in [files[name] for name in names]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,126 @@
+"""What is computed twice, on the device and by the reference: a network, its data, and the order of the examples."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from mnist_mlp import data
+from mnist_mlp.parity import oracle, rounding
+from mnist_mlp.parity.oracle import Pass
+from mnist_mlp.parity.rounding import Bounds, Precision
+
+LEARNING_RATE = 0.001  # of Adam, the lecture's optimizer, whose first moment shows the gradient
+ACTIVATIONS = {"mlp_sigmoid": "sigmoid", "mlp_tanh": "tanh"}  # of the hidden layers; the others have relu
+L2 = {"mlp_l2": 1e-4}
+MODELS = ("softmax", "mlp", "wide", "deep", "mlp_sigmoid", "mlp_tanh", "mlp_l2")  # of Dense layers, without chance
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """The variables of a network and of Adam between two steps, in the order of the network's weights."""
+
+    weights: list[np.ndarray]
+    first: list[np.ndarray]  # moments
+    second: list[np.ndarray]
+
+    def rounded(self) -> State:
+        """As float32, which devices hold, kept as float64."""
+        parts = (self.weights, self.first, self.second)
+        return State(*([values.astype(np.float32).astype(np.float64) for values in part] for part in parts))
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """A number or an array of numbers, and how far a right device may be from each."""
+
+    value: np.ndarray
+    bound: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """`weights` are their names: "hidden_1/kernel"."""
+
+    model: str
+    pixels: str
+    precision: Precision
+    dataset: data.Dataset
+    order: np.ndarray  # int32 [steps, batch], -1 where there is no example
+    weights: tuple[str, ...]
+
+    @property
+    def activation(self) -> str:
+        return ACTIVATIONS.get(self.model, "relu")
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The images, uint8 [n, 28, 28], and the labels of a step, without padding."""
+        row = self.order[step]
+        used = row[row >= 0]
+        return self.dataset.train.images[used], self.dataset.train.labels[used]
+
+    def compute(self, weights: list[np.ndarray], images: np.ndarray, labels: np.ndarray) -> tuple[Pass, Bounds]:
+        """What a batch gives by the formulas, and how far a device may be from it."""
+        inputs = images.reshape(len(images), 784) / (255.0 if self.pixels == "unit" else 1.0)
+        found = oracle.batch_pass(weights, inputs, labels, self.activation, L2.get(self.model, 0.0))
+        return found, rounding.bounds(found, weights, self.activation, self.precision)
+
+
+def order_of(seed: int, examples: int, batch_size: int, steps: int) -> np.ndarray:
+    """The order of so many steps, epoch after epoch: int32 [steps, batch]."""
+    epochs = range(-(-steps // -(-examples // batch_size)))
+    return np.concatenate([data.batch_order(seed, epoch, examples, batch_size) for epoch in epochs])[:steps]
+
+
+def apply(state: State, gradients: list[np.ndarray], step: int) -> State:
+    """The state after Adam's update number `step`, from 1 on."""
+    after = [
+        oracle.adam(weight, moments, gradient, step, LEARNING_RATE)
+        for weight, moments, gradient in zip(
+            state.weights, zip(state.first, state.second, strict=True), gradients, strict=True
+        )
+    ]
+    return State([w for w, _ in after], [m for _, (m, _) in after], [v for _, (_, v) in after])
+
+
+def expected_update(problem: Problem, state: State, gradients: list[Expected], step: int) -> dict[str, Expected]:
+    """What the update gives, by name."""
+    after = apply(state, [gradient.value for gradient in gradients], step)
+    found: dict[str, Expected] = {}
+    for index, name in enumerate(problem.weights):
+        moments = (state.first[index], state.second[index])
+        limits = rounding.adam_bounds(
+            state.weights[index], moments, gradients[index].value, gradients[index].bound, step, LEARNING_RATE
+        )
+        parts = (("first moment of", after.first), ("second moment of", after.second), ("updated", after.weights))
+        for (what, values), bound in zip(parts, (limits[1], limits[2], limits[0]), strict=True):
+            found[f"{what} {name}"] = Expected(values[index], bound)
+    return found
+
+
+def expected_classes(logits: Expected) -> Expected:
+    """The predicted classes; where the two largest logits are within their bounds, any is right."""
+    highest = logits.value.argmax(1)
+    rows = np.arange(len(highest))
+    lead = logits.value[rows, highest][:, None] - logits.value
+    close = lead <= logits.bound + logits.bound[rows, highest][:, None]
+    close[rows, highest] = False
+    return Expected(highest.astype(np.float64), np.where(close.any(1), 10.0, 0.5))
+
+
+def describe(problem: Problem) -> dict[str, Any]:
+    """The problem as JSON values."""
+    return {
+        "model": problem.model,
+        "pixels": problem.pixels,
+        "precision": dataclasses.asdict(problem.precision),
+        "dataset": problem.dataset.name,
+        "train_sha256": data.in_order_hash(problem.dataset.train),
+        "test_sha256": data.in_order_hash(problem.dataset.test),
+        "steps": len(problem.order),
+        "batch_size": problem.order.shape[1],
+        "optimizer": "adam",
+        "learning_rate": LEARNING_RATE,
+    }

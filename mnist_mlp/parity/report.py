@@ -1,0 +1,81 @@
+"""What parity prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mnist_mlp.parity.comparison import Comparison, Difference
+from mnist_mlp.parity.operations import Probe
+from mnist_mlp.report import remarks
+
+if TYPE_CHECKING:
+    from mnist_mlp.data import Dataset
+    from mnist_mlp.engine import Engine
+
+MARKS = {True: "✓", False: "✗"}
+
+
+def opening(options: Any, engine: Engine, dataset: Dataset, against: str) -> str:
+    """What is compared, where, and with what."""
+    attached = engine.attached
+    xla = "on" if engine.xla else "off"
+    replicas = f"{attached.replicas} replica{'s' if attached.replicas > 1 else ''}"
+    return "\n".join(
+        [
+            f"parity   {options.model} on {dataset.name}, {options.steps} steps of {options.batch_size}, Adam, seed "
+            f"{options.seed}, {options.precision}",
+            *remarks(list(dataset.notes)),
+            f"device   {attached.device}, {replicas}, XLA {xla}, {engine.backend}",
+            *remarks(list(attached.notes)),
+            f"against  {against}",
+        ]
+    )
+
+
+def probed(probes: Sequence[Probe]) -> str:
+    """A line for each probe."""
+    width = max(len(probe.name) for probe in probes)
+    return "\n".join(["", *(f"{MARKS[p.passed]} {p.name:<{width}}  {p.found}" for p in probes)])
+
+
+def compared(comparisons: Sequence[Comparison]) -> str:
+    """The table of quantities. The steps count from 1."""
+    rows = [
+        f"  {'':34}{'largest relative':>17}{'share of':>10}{'':>6}",
+        f"  {'quantity':34}{'difference':>17}{'its bound':>10}{'step':>6}  element",
+    ]
+    for comparison in comparisons:
+        for each in comparison.worst.values():
+            step = "" if each.step is None else str(each.step + 1)
+            mark = "✓" if each.agrees else "✗"
+            element = ", ".join(map(str, each.element))
+            rows.append(
+                f"{mark} {each.quantity:34}{comparison.relative[each.quantity]:17.1e}{each.share:10.2g}{step:>6}  {element}"
+            )
+    return "\n".join(["", *(row.rstrip() for row in rows)])
+
+
+def located(each: Difference) -> str:
+    """A difference that is too large, in words."""
+    where = "" if each.step is None else f" at step {each.step + 1}"
+    element = f"[{', '.join(map(str, each.element))}]" if each.element else ""
+    return (
+        f"first difference{where}: {each.quantity}{element}, expected {each.expected:.7g} within {each.bound:.1g}, "
+        f"received {each.received:.7g}"
+    )
+
+
+def closing(certificate: Mapping[str, Any], file: str) -> str:
+    """The verdict."""
+    steps, seconds = certificate["problem"]["steps"], certificate["seconds"]["total"]
+    probes, quantities = certificate["probes"], certificate["quantities"]
+    if certificate["verdict"] == "agrees":
+        largest = max(row["share"] for row in quantities)
+        told = (
+            f"agrees: {len(probes)} probes, and {len(quantities)} quantities of {steps} steps, each number within its "
+            f"bound (the nearest came to {largest:.2g} of it)"
+        )
+    else:
+        told = f"diverges: {certificate['told']}"
+    return f"\nverdict  {told}\n         {file}, {seconds:.1f} s"

@@ -1,0 +1,173 @@
+"""How far a right device may be from exact arithmetic: a bound for each number, derived from the precision.
+
+Each operation rounds: its result by a relative error of at most u, the unit roundoff, a matrix product also its factors
+(tf32, bfloat16), and a sum of k terms k times. These errors are taken for independent, as N. Higham and T. Mary do ("A
+new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019): a product of rows and columns of
+length k then has a deviation of u·√k·√(Σ a²b²). They are carried through the network by its derivatives, beside the
+numbers themselves, and `SPREAD` such deviations are allowed. Where the sum at a ReLU is within them of 0, its
+derivative may be 0 or 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mnist_mlp.parity import oracle
+from mnist_mlp.parity.oracle import BETA_1, BETA_2, Pass
+
+SPREAD = 8.0  # standard deviations; of 10⁸ comparisons none is that far off by chance
+FLOAT32, TF32, BFLOAT16 = 2.0**-24, 2.0**-11, 2.0**-8  # unit roundoffs: 24, 11 and 8 bits of significand
+TINY = 2.0**-126  # below it a device may take a float32 for 0
+
+
+@dataclass(frozen=True)
+class Units:
+    """The unit roundoffs of a layer."""
+
+    factors: float  # of the factors of its matrix products; 0: taken as they are
+    sums: float  # of each addition in them
+    results: float  # of what it gives on
+
+
+PRODUCTS = {  # by what the matrix products of float32 layers have promised
+    "float32": Units(0.0, FLOAT32, FLOAT32),
+    "tf32": Units(TF32, FLOAT32, FLOAT32),
+    "bfloat16": Units(BFLOAT16, FLOAT32, FLOAT32),
+}
+BFLOAT16_LAYER = Units(BFLOAT16, FLOAT32, BFLOAT16)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a network is computed in."""
+
+    products: str = "float32"  # a key of PRODUCTS
+    layers: str = "float32"  # or "bfloat16": the layers before the logits, which are always float32
+
+    def units(self, depth: int, last: int) -> Units:
+        return BFLOAT16_LAYER if self.layers == "bfloat16" and depth < last else PRODUCTS[self.products]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far the numbers of a step may be from the oracle's."""
+
+    loss: float
+    logits: np.ndarray
+    gradients: list[np.ndarray]
+
+
+def bounds(found: Pass, weights: Sequence[np.ndarray], activation: str, precision: Precision) -> Bounds:
+    """The bounds for a batch as the oracle computed it."""
+    inputs, sums, examples = forward(found, weights, activation, precision)
+    loss, delta = at_loss(found, sums[-1])
+    gradients: list[np.ndarray] = []
+    last = len(sums) - 1
+    for depth in reversed(range(last + 1)):
+        units = precision.units(depth, last)
+        kernel = product(found.inputs[depth].T, inputs[depth].T, found.deltas[depth], delta, units)
+        bias = np.sqrt((delta**2).sum(0) + examples * (units.sums**2 * found.deltas[depth] ** 2).sum(0))
+        rounded = units.results + 3 * FLOAT32  # the latter in the first moment, from which a gradient is read
+        of_layer = found.gradients[2 * depth : 2 * depth + 2]
+        gradients = [*(s + rounded * abs(g) for s, g in zip((kernel, bias), of_layer, strict=True)), *gradients]
+        if depth:
+            delta = backward(found, weights, activation, precision, depth, (sums[depth - 1], delta))
+    return Bounds(SPREAD * loss + TINY, SPREAD * sums[-1] + TINY, [SPREAD * s + TINY for s in gradients])
+
+
+def forward(found: Pass, weights: Sequence[np.ndarray], activation: str, precision: Precision):
+    """The deviations of the inputs of each layer and of its sums, and the number of examples."""
+    last = len(found.sums) - 1
+    deviation = precision.units(0, last).results * abs(found.inputs[0])
+    inputs, sums = [], []
+    for depth, values in enumerate(found.sums):
+        units = precision.units(depth, last)
+        inputs.append(deviation)
+        exact = np.zeros_like(weights[2 * depth])
+        own = product(found.inputs[depth], deviation, weights[2 * depth], exact, units)
+        sums.append(own + units.results * (abs(values) + abs(weights[2 * depth + 1])))
+        if depth < last:
+            slope, doubt = slope_bounds(values, found.inputs[depth + 1], sums[-1], activation)
+            deviation = (abs(slope) + doubt) * sums[-1] + 4 * units.results * abs(found.inputs[depth + 1])
+    return inputs, sums, len(found.losses)
+
+
+def at_loss(found: Pass, logits: np.ndarray) -> tuple[float, np.ndarray]:
+    """The deviations of the mean loss, and of its derivatives by the logits; the loss is always float32."""
+    n, values = len(found.losses), found.sums[-1]
+    reach = 2 + abs(values - values.max(1, keepdims=True))  # an exponential's error grows with its argument
+    mean = (found.probabilities**2 * logits**2).sum(1, keepdims=True)
+    deltas = found.probabilities * (np.sqrt(logits**2 + mean) + FLOAT32 * reach) / n
+    losses = np.sqrt((logits**2).max(1) + mean[:, 0]) + FLOAT32 * (reach.max(1) + abs(values).max(1))
+    return float(np.sqrt((losses**2).sum()) / n + FLOAT32 * np.sqrt(n) * found.losses.mean()), deltas
+
+
+def backward(
+    found: Pass,
+    weights: Sequence[np.ndarray],
+    activation: str,
+    precision: Precision,
+    depth: int,
+    deviations: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """The deviations of the derivatives by the sums below layer `depth`, from those of these sums and of its own
+    derivatives."""
+    sums, delta = deviations
+    kernel = weights[2 * depth].T
+    units = precision.units(depth, len(found.sums) - 1)
+    below = precision.units(depth - 1, len(found.sums) - 1)
+    values = abs(found.deltas[depth] @ kernel)
+    own = product(found.deltas[depth], delta, kernel, np.zeros_like(kernel), units) + units.results * values
+    slope, doubt = slope_bounds(found.sums[depth - 1], found.inputs[depth], sums, activation)
+    return abs(slope) * own + doubt * values + 4 * below.results * abs(slope) * values
+
+
+def slope_bounds(sums: np.ndarray, outputs: np.ndarray, deviations: np.ndarray, activation: str):
+    """The derivative of an activation, and how far it may be off where its argument is."""
+    slope = oracle.SLOPES[activation](sums, outputs) * 1.0
+    if activation == "relu":
+        return slope, (abs(sums) <= SPREAD * deviations) * 1.0
+    steepest = {"sigmoid": abs(1 - 2 * outputs), "tanh": 2 * abs(outputs)}[activation]  # f″ = f′ · this
+    return slope, slope * steepest * deviations + 4 * FLOAT32
+
+
+def product(a: np.ndarray, a_deviation: np.ndarray, b: np.ndarray, b_deviation: np.ndarray, units: Units) -> np.ndarray:
+    """The deviations of the matrix product a·b."""
+    a2, b2 = a**2, b**2
+    rounded_a, rounded_b = a_deviation**2 + units.factors**2 * a2, b_deviation**2 + units.factors**2 * b2
+    return np.sqrt(a2 @ (rounded_b + a.shape[1] * units.sums**2 * b2) + rounded_a @ (b2 + b_deviation**2))
+
+
+def adam_bounds(weight, moments, gradient, bound, step: int, learning_rate: float):
+    """How far a weight and its two moments may be from the oracle's after Adam's update number `step`, where the
+    gradient may be off by `bound`."""
+    low, high = gradient - bound, gradient + bound
+    turn = np.clip(turning_gradient(moments), low, high)  # the update is largest at one of the ends, or here
+    after, (first, second) = oracle.adam(weight, moments, gradient, step, learning_rate)
+    ends = [oracle.adam(weight, moments, end, step, learning_rate)[0] for end in (low, turn, high)]
+    reach = np.max([abs(end - after) for end in ends], axis=0)
+    # The step size holds 1 − βᵗ, of which βᵗ is rounded at 1, and t times over since β itself is.
+    powers = [beta**step for beta in (BETA_1, BETA_2)]
+    rate = 4 + sum(1 / (1 - power) for power in powers)
+    moved = np.max([abs(end - weight) for end in (after, *ends)], axis=0)
+    reach += FLOAT32 * sum(step * power / (1 - power) for power in powers) * moved
+    return (
+        reach + SPREAD * FLOAT32 * (abs(after) + rate * moved) + TINY,
+        (1 - BETA_1) * bound + SPREAD * FLOAT32 * (4 * abs(first) + abs(moments[0])) + TINY,
+        (1 - BETA_2) * bound * (2 * abs(gradient) + bound) + SPREAD * FLOAT32 * (4 * second + moments[1]) + TINY,
+    )
+
+
+def turning_gradient(moments) -> np.ndarray:
+    """The gradient g at which Adam's update (M + a·g) / (√V + ε), with V = v + c·g², has its extremum: where
+    a·(v + ε·√V) = c·g·M. Some steps of that as an iteration suffice, since an extremum is flat."""
+    a, c = 1 - BETA_1, 1 - BETA_2
+    rest, v = BETA_1 * moments[0], BETA_2 * moments[1]
+    turn = np.zeros_like(v)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(4):
+            turn = a * (v + oracle.EPSILON * np.sqrt(v + c * turn**2)) / (c * rest)
+    return np.nan_to_num(turn, nan=0.0)

@@ -1,0 +1,83 @@
+"""The device under test: what its own training program does to a state that is given to it, one step after another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_mlp.parity.oracle import BETA_1
+from mnist_mlp.parity.problem import Problem, State
+
+if TYPE_CHECKING:
+    from mnist_mlp.engine import Counts, Engine
+
+
+class Subject:
+    """An engine that trains the network of a problem."""
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+        state = engine.state()
+        self.names = [name for name in state if name.startswith("model/")]
+        self.first = [name for name in state if name.endswith("_momentum")]
+        self.second = [name for name in state if name.endswith("_velocity")]
+        (self.counter,) = (name for name in state if name.endswith("/iteration"))
+        self.other = {name: state[name] for name in state if name.endswith("/learning_rate")}
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        return tuple(name.removeprefix("model/") for name in self.names)
+
+    def state(self) -> State:
+        """As the engine has it, in float64."""
+        found = self.engine.state()
+        return State(*([found[n].astype(np.float64) for n in part] for part in (self.names, self.first, self.second)))
+
+    def restore(self, state: State, step: int) -> None:
+        """Puts the engine where so many steps are done."""
+        values = {name: np.asarray(value) for name, value in self.other.items()}
+        values[self.counter] = np.asarray(step, self.engine.state()[self.counter].dtype)
+        for names, part in ((self.names, state.weights), (self.first, state.first), (self.second, state.second)):
+            values |= {name: value.astype(np.float32) for name, value in zip(names, part, strict=True)}
+        self.engine.restore(values)
+
+    def step(self, problem: Problem, state: State, step: int) -> dict[str, np.ndarray]:
+        """All that a step computes from a state, by name, in the order in which it comes about."""
+        images, labels = problem.batch(step)
+        gradients = self.gradients(problem, state, step)
+        self.restore(state, step)
+        logits, classes = self.engine.logits(images), self.engine.predict(images).argmax(1)
+        sums = self.engine.train(problem.order, step, step + 1)
+        after = self.engine.state()
+        found = {
+            "loss": np.array(sums.losses[0] / len(labels)),
+            "logits": logits,
+            "predictions": classes,
+            "examples seen": np.array(sums.seen),
+            "right answers": np.array(sums.correct),
+        }
+        found |= {f"gradient of {name}": g for name, g in zip(self.weights, gradients, strict=True)}
+        for index, name in enumerate(self.weights):
+            found[f"first moment of {name}"] = after[self.first[index]]
+            found[f"second moment of {name}"] = after[self.second[index]]
+            found[f"updated {name}"] = after[self.names[index]]
+        return found | {"updates counted": np.asarray(after[self.counter])}
+
+    def gradients(self, problem: Problem, state: State, step: int) -> list[np.ndarray]:
+        """The gradients of a step as the optimizer gets them, summed over the replicas: after Adam's first update its
+        first moment is (1 − β₁)·g, so the very program that trains tells them."""
+        nothing = [np.zeros_like(weight) for weight in state.weights]
+        self.restore(State(state.weights, nothing, nothing), 0)
+        self.engine.train(problem.order, step, step + 1)
+        found = self.engine.state()
+        return [found[name].astype(np.float64) / (1 - BETA_1) for name in self.first]
+
+    def run(self, problem: Problem, state: State) -> np.ndarray:
+        """The mean loss of each step, float64 [steps], where all of them are one call, as in training."""
+        self.restore(state, 0)
+        sums = self.engine.train(problem.order)
+        return sums.losses / (problem.order >= 0).sum(1)
+
+    def evaluate(self) -> Counts:
+        return self.engine.evaluate("test")

@@ -57,7 +57,7 @@ def closing(exported: Mapping[str, Any], output: str) -> str:
     if tolerance is not None:
         lines.append(f"|Δp|     of one probability; up to {tolerance:.1e} is float32 rounding (see comparing.py)")
     if any(found["tolerance"] is None for found in rows):
-        bits = "fewer bits: expected are 99% of the images with the same class, and at most 0.2% fewer right"
+        bits = "fewer bits may lose 0.2% of the images, and change a third as many classes as the model has wrong"
         lines.append(f"{'|Δp|  ' if tolerance is None else '      '}   {bits}")
     lines += [
         "ms       per image, on the CPU: calls from images to predictions in memory, median of "

@@ -1,0 +1,494 @@
+"""Exports: every format agrees with the trained model, a wrong one is told, nothing half-written is left."""
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from mnist_mlp import atomic, models
+from mnist_mlp.config import Config
+from mnist_mlp.errors import UserError
+from mnist_mlp.export import __main__ as program
+from mnist_mlp.export import child, comparing, formats, keras_file, network, numpy_forward, onnx_file, place, reading
+from mnist_mlp.export.formats import FORMATS, NAMES
+from mnist_mlp.train import train_and_evaluate
+
+EXACT = ("saved_model", "onnx", "litert", "keras", "weights")
+
+
+def quiet(text):
+    """For `say`."""
+
+
+def tell_export(path, *argv, **more):
+    command = [sys.executable, "-m", "mnist_mlp.export", f"--run_dir={path}", *argv]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, **more)
+
+
+def left_over(path):
+    """Whatever in a directory has a temporary name."""
+    return [entry.name for entry in path.iterdir() if entry.name.startswith(atomic.TEMPORARY)]
+
+
+def random_images(n):
+    return np.random.default_rng(0).integers(0, 256, (n, 28, 28), "uint8")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run on the digits."""
+    path = tmp_path_factory.mktemp("export") / "run"
+    train_and_evaluate(Config(dataset="digits", epochs=6), path, say=quiet)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(run):
+    """All formats of the run, made by the program itself: (directory, export.json)."""
+    done = tell_export(run, "--int8", "--json")
+    assert done.returncode == 0, done.stderr
+    return run / "export", json.loads(done.stdout)
+
+
+# The plain layers, against Keras
+
+
+@pytest.mark.parametrize("name", sorted(models.MODELS))
+@pytest.mark.parametrize("pixels", ["unit", "raw"])
+def test_plain_layers_compute_what_keras_does(name, pixels, tmp_path):
+    model, images = models.build(name, pixels=pixels), random_images(7)
+    if name == "mlp_zeros":  # equal probabilities would hide anything
+        model.get_layer("logits").kernel.assign(np.random.default_rng(1).normal(0, 1, (64, 10)))
+        model.get_layer("hidden_2").bias.assign(np.linspace(-1, 1, 64))
+    network.write(network.layers_of(model), tmp_path / "weights.npz")
+    layers = network.read(tmp_path / "weights.npz")
+    expected = keras.ops.convert_to_numpy(model(images.astype("float32")))
+    assert np.ptp(expected) > 0.01
+    tolerance = 2e-5 if pixels == "unit" else 1e-3  # logits of noise up to 255 are in the hundreds
+    np.testing.assert_allclose(numpy_forward.probabilities(layers, images), expected, atol=tolerance)
+    np.testing.assert_allclose(numpy_forward.probabilities(layers, images, "float64"), expected, atol=tolerance)
+
+
+def test_a_layer_that_no_format_has_is_refused():
+    image = keras.Input((28, 28))
+    x = keras.layers.Conv2D(4, 3, padding="same")(keras.layers.Reshape((28, 28, 1))(image))
+    with pytest.raises(UserError, match="received the Conv2D layer 'conv2d.*', which is of none of our models"):
+        network.layers_of(keras.Model(image, keras.layers.Softmax()(keras.layers.Flatten()(x))))
+
+
+@pytest.mark.parametrize("pixels, precision", [("unit", "float32"), ("raw", "float32"), ("unit", "bfloat16")])
+def test_the_keras_file_takes_bytes(pixels, precision, tmp_path):
+    model, images = models.build("mlp", pixels=pixels, precision=precision), random_images(5)
+    for file in ("one.keras", "two.keras"):
+        keras_file.write(model, tmp_path / file)
+    assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
+    read = models.load(tmp_path / "one.keras")
+    assert (read.input.name, read.input.dtype, read.output_names) == ("images", "uint8", ["probabilities"])
+    expected = keras.ops.convert_to_numpy(model(images.astype("float32")))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(read(images)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp_tanh", "cnn"])
+def test_onnx_files_are_checked_old_enough_and_equal(name, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    layers, images = network.layers_of(models.build(name, seed=3)), random_images(5)
+    for file in ("one.onnx", "two.onnx"):
+        onnx_file.write(layers, tmp_path / file)
+    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+    model = onnx.load(tmp_path / "one.onnx")
+    assert (model.ir_version, model.opset_import[0].version) == (8, 17)
+    call, _ = reading.read_onnx(tmp_path / "one.onnx")
+    for n in (5, 1, 0):
+        probabilities, classes = call(images[:n])
+        assert (probabilities.dtype, probabilities.shape, classes.shape) == (np.float32, (n, 10), (n,))
+        np.testing.assert_allclose(probabilities, numpy_forward.probabilities(layers, images[:n]), atol=1e-6)
+
+
+# The comparison
+
+
+def predictions(n=1000):
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.full(10, 0.05), n).astype("float32")
+    labels = probabilities.argmax(1)
+    labels[:100] = (labels[:100] + 1) % 10  # the trained model has 90% right
+    return labels, probabilities
+
+
+def test_equal_predictions_agree():
+    labels, p = predictions()
+    found = comparing.compare(labels, p, p.copy(), p.argmax(1), 1e-5)
+    assert (found.agrees, found.agreements, found.correct, found.first_difference) == (True, 1000, 900, None)
+
+
+def test_one_probability_beyond_the_tolerance_is_enough():
+    labels, p = predictions()
+    other = p.copy()
+    other[417, 3] += 2e-5
+    found = comparing.compare(labels, p, other, other.argmax(1), 1e-5)
+    assert not found.agrees and found.first_difference["image"] == 417
+    assert comparing.compare(labels, p, other, other.argmax(1), 3e-5).agrees
+
+
+@pytest.mark.parametrize("tolerance", [1e-5, None])
+def test_nan_does_not_agree(tolerance):
+    labels, p = predictions()
+    other = np.full_like(p, np.nan)
+    found = comparing.compare(labels, p, other, p.argmax(1), tolerance)
+    assert not found.agrees and found.agreements == 0 and found.first_difference["image"] == 0
+
+
+def test_a_class_that_is_not_the_likeliest_does_not_agree():
+    labels, p = predictions()
+    classes = p.argmax(1)
+    classes[5] = p[5].argmin()
+    found = comparing.compare(labels, p, p.copy(), classes, 1e-5)
+    assert (found.agrees, found.agreements, found.first_difference["image"]) == (False, 999, 5)
+
+
+def moved(p, images):
+    """Predictions with another class for those images."""
+    other = p.copy()
+    other[images] = np.roll(other[images], 1, axis=1)
+    return other
+
+
+@pytest.mark.parametrize(
+    "images, agrees",
+    [
+        (slice(100, 102), True),  # two of 1,000 that were right: 0.2 points
+        (slice(100, 103), False),  # three
+        (slice(0, 33), True),  # 33 that were wrong, of 100
+        (slice(0, 35), False),
+    ],
+)
+def test_fewer_bits_may_lose_little_and_change_little(images, agrees):
+    labels, p = predictions()
+    if images.start == 0:
+        labels[:100] = (p[:100].argmax(1) + 5) % 10  # wrong before and after
+    other = moved(p, images)
+    assert comparing.compare(labels, p, other, other.argmax(1), None).agrees is agrees
+
+
+def test_the_tolerance_grows_with_the_logits():
+    model, images = models.build("softmax", pixels="raw"), random_images(50)
+    layers = network.layers_of(model)
+    small, large = (
+        [
+            dataclasses.replace(layer, kernel=layer.kernel * scale) if layer.kind == "dense" else layer
+            for layer in layers
+        ]
+        for scale in (np.float32(1e-3), np.float32(0.1))
+    )
+    assert comparing.tolerance_of(small, images) == comparing.LEAST_TOLERANCE
+    assert comparing.tolerance_of(large, images) > comparing.LEAST_TOLERANCE
+
+
+# What is asked for
+
+
+def test_formats_are_chosen_by_words_and_commas():
+    assert formats.chosen((), False) == list(NAMES) == list(EXACT)
+    assert formats.chosen(("keras,onnx",), False) == ["onnx", "keras"]
+    assert formats.chosen(("litert", "weights"), True) == ["litert", "weights", "litert_int8"]
+    with pytest.raises(UserError, match="received 'onx'; did you mean 'onnx'"):
+        formats.chosen(("onx",), False)
+    with pytest.raises(UserError, match="--int8: expected --format=onnx or litert, received keras"):
+        formats.chosen(("keras",), True)
+
+
+def test_a_missing_package_is_named_before_anything_is_done(monkeypatch, tmp_path):
+    there = formats.importlib.util.find_spec
+    gone = ("onnxruntime", "ai_edge_litert")
+    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None if name in gone else there(name))
+    with pytest.raises(UserError) as error:
+        formats.check_packages(formats.chosen((), False))
+    assert "--format=litert,onnx: expected the packages ai-edge-litert and onnxruntime" in str(error.value)
+    assert "-m pip install ai-edge-litert onnxruntime" in str(error.value)
+    formats.check_packages(["keras", "weights"])
+
+
+def test_without_tensorflow_the_other_formats_are_named(monkeypatch):
+    monkeypatch.setattr(formats, "tensorflow_problem", lambda seen: "TensorFlow is not installed; type pip install")
+    formats.check_packages(["onnx", "keras", "weights"])
+    with pytest.raises(
+        UserError, match=r"--format=saved_model: TensorFlow is .*without it: --format=onnx,keras,weight"
+    ):
+        formats.check_packages(["saved_model", "onnx"])
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["--format", "onx"], "did you mean 'onnx'"),
+        (["--format=onnx", "--run_dir=nowhere"], "--run_dir=nowhere: expected the directory of a finished run"),
+        ([], "type --run_dir=DIR"),
+    ],
+)
+def test_mistakes_are_answered_in_a_line_without_a_framework(argv, words, tmp_path):
+    block = "import sys, runpy; sys.modules.update(dict.fromkeys(('keras', 'tensorflow', 'jax')));"
+    code = f"{block} runpy.run_module('mnist_mlp.export', run_name='__main__', alter_sys=True)"
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert words in done.stderr
+
+
+# The place
+
+
+def entry(directory, **more):
+    """An earlier export with one file in it."""
+    directory.mkdir(exist_ok=True)
+    (directory / "model.onnx").write_bytes(b"onnx")
+    size, sha256 = place.measure(directory / "model.onnx")
+    row = {"format": "onnx", "file": "model.onnx", "bytes": size, "sha256": sha256, **more}
+    atomic.write_json(directory / place.REPORT, {"formats": [row]})
+    return row
+
+
+def test_the_directory_must_be_new_empty_or_an_export(tmp_path):
+    assert place.earlier(tmp_path / "new") == {}
+    (tmp_path / "empty").mkdir()
+    assert place.earlier(tmp_path / "empty") == {}
+    row = entry(tmp_path / "export")
+    assert place.earlier(tmp_path / "export") == {"formats": [row]}
+    (tmp_path / "export" / "thesis.tex").touch()
+    with pytest.raises(UserError, match="it holds 'thesis.tex'"):
+        place.earlier(tmp_path / "export")
+    with pytest.raises(UserError, match="expected a directory, it is none"):
+        place.earlier(tmp_path / "export" / "thesis.tex")
+    with pytest.raises(UserError, match="expected a place in a directory that exists"):
+        place.earlier(tmp_path / "a" / "b")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "model.onnx").touch()
+    with pytest.raises(UserError, match="expected an earlier export, found no export.json"):
+        place.earlier(tmp_path / "own")
+    (tmp_path / "own" / place.REPORT).write_text("{}")
+    with pytest.raises(UserError, match="export.json is damaged"):
+        place.earlier(tmp_path / "own")
+
+
+def test_a_file_is_kept_only_as_it_was(tmp_path):
+    row = entry(tmp_path / "old")
+    (tmp_path / "new").mkdir()
+    assert place.keep(row, tmp_path / "old", tmp_path / "new")
+    assert (tmp_path / "new" / "model.onnx").read_bytes() == b"onnx"
+    assert not place.keep({**row, "file": "../../secret"}, tmp_path / "old", tmp_path / "new")
+    (tmp_path / "old" / "model.onnx").write_bytes(b"oNnx")
+    assert not place.keep(row, tmp_path / "old", tmp_path / "new")
+
+
+@pytest.mark.parametrize("error", [UserError("no"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
+def test_what_fails_changes_nothing(tmp_path, error):
+    entry(tmp_path / "export")
+    before = place.fingerprint(tmp_path / "export")
+    with pytest.raises((UserError, KeyboardInterrupt)), place.replaced(tmp_path / "export") as directory:
+        (directory / "model.onnx").write_bytes(b"half")
+        raise error
+    assert place.fingerprint(tmp_path / "export") == before
+    assert os.listdir(tmp_path) == ["export"]
+
+
+def test_an_export_is_replaced_whole_and_leftovers_are_removed(tmp_path):
+    entry(tmp_path / "export")
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    leftover = tmp_path / f"{atomic.TEMPORARY}{gone.stdout.strip()}-new-export"
+    theirs = tmp_path / f"{atomic.TEMPORARY}{os.getppid()}-new-export"  # of a process that lives
+    for path in (leftover, theirs):
+        path.mkdir()
+    with place.replaced(tmp_path / "export") as directory:
+        (directory / "weights.npz").write_bytes(b"new")
+    assert os.listdir(tmp_path / "export") == ["weights.npz"]
+    assert sorted(os.listdir(tmp_path)) == sorted([theirs.name, "export"])
+
+
+def test_two_at_once_do_not_overwrite_each_other(tmp_path):
+    with pytest.raises(UserError, match="another process wrote it meanwhile"), place.replaced(tmp_path / "export"):
+        entry(tmp_path / "export")
+    assert (tmp_path / "export" / "model.onnx").exists() and os.listdir(tmp_path) == ["export"]
+
+
+# The processes
+
+
+def test_a_process_that_is_killed_or_refuses_is_told_in_a_line(monkeypatch):
+    def ends(code):
+        monkeypatch.setattr(child.sys, "executable", "/bin/sh")
+        monkeypatch.setattr(child.subprocess, "run", lambda command, **more: RUN(["/bin/sh", "-c", code], **more))
+
+    RUN = subprocess.run
+    ends("kill -9 $$")
+    with pytest.raises(UserError, match="the process that waits to live, it was killed by signal 9"):
+        child.run("reading", doing="waits")
+    ends("echo 'error: expected X' >&2; exit 2")
+    with pytest.raises(UserError, match="^expected X$"):
+        child.run("reading", doing="waits")
+    ends("echo 'ImportError: libfoo.so' >&2; exit 1")
+    with pytest.raises(UserError, match="a package cannot be imported .*libfoo.so"):
+        child.run("reading", doing="waits")
+    ends("echo 'Traceback: ZeroDivisionError' >&2; exit 1")
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        child.run("reading", doing="waits")
+
+
+def test_calls_of_several_sizes_cover_every_image_once():
+    assert list(reading.sizes(0)) == []
+    assert list(reading.sizes(102)) == [1] * 100 + [2]
+    assert list(reading.sizes(360)) == [1] * 100 + [3, 256, 1]
+    assert sum(reading.sizes(10_000)) == 10_000
+
+
+# The whole, on the digits
+
+
+@pytest.mark.slow
+def test_every_format_agrees_on_every_test_image(exported):
+    directory, report = exported
+    rows = {row["format"]: row for row in report["formats"]}
+    assert list(rows) == list(FORMATS) and all(row["agrees"] for row in rows.values())
+    for name in EXACT:
+        assert (rows[name]["agreements"], rows[name]["total"]) == (360, 360)
+        assert (
+            rows[name]["correct"]
+            == report["test"]["correct"]
+            == atomic.read_json(directory.parent / "result.json")["test"]["correct"]
+        )
+        assert rows[name]["largest_difference"] < 1e-5
+    assert atomic.read_json(directory / place.REPORT) == report
+    assert {entry.name for entry in directory.iterdir()} == place.OURS
+    for row in rows.values():
+        assert place.measure(directory / row["file"]) == (row["bytes"], row["sha256"])
+    assert rows["onnx_int8"]["bytes"] < 0.3 * rows["onnx"]["bytes"]
+    assert rows["litert_int8"]["bytes"] < 0.3 * rows["litert"]["bytes"]
+    assert left_over(directory.parent) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "keras"])
+def test_the_batch_is_free_and_the_input_is_bytes(exported, digits, name):
+    directory, _ = exported
+    call, _ = reading.READERS[name.removesuffix("_int8")](directory / FORMATS[name].file)
+    images = np.resize(digits.test.images, (1000, 28, 28))
+    many, _ = call(images)
+    for n in (0, 1, 3, 1000):
+        probabilities, classes = call(images[:n])
+        assert (probabilities.dtype, probabilities.shape, classes.shape) == (np.float32, (n, 10), (n,))
+        np.testing.assert_allclose(probabilities, many[:n], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, tmp_path):
+    directory, first = exported
+    shutil.copytree(directory, tmp_path / "export")
+    options = program.Options(
+        run_dir=str(directory.parent), format=("onnx", "keras", "weights"), int8=True, output=str(tmp_path / "export")
+    )
+    said = []
+    again = program.export(options, say=said.append)
+    assert "kept     saved_model, litert, litert_int8: exported before from the same model" in said
+    sums = [{row["format"]: row["sha256"] for row in report["formats"]} for report in (first, again)]
+    assert sums[0] == sums[1]
+    assert {entry.name for entry in (tmp_path / "export").iterdir()} == place.OURS
+
+
+def without_scaling(layers):
+    return [layer for layer in layers if layer.kind != "scale"]
+
+
+def with_swapped_outputs(layers):
+    def swapped(layer):
+        return dataclasses.replace(layer, kernel=layer.kernel[:, ::-1]) if layer.name == "logits" else layer
+
+    return [swapped(layer) for layer in layers]
+
+
+def with_a_weight_off(layers):
+    def off(layer):
+        kernel = layer.weights[0].copy()
+        kernel[kernel.shape[0] // 2, 0] += 0.01
+        return dataclasses.replace(layer, kernel=kernel)
+
+    return [off(layer) if layer.name == "hidden_1" else layer for layer in layers]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [without_scaling, with_swapped_outputs, with_a_weight_off])
+def test_a_wrong_export_is_refuted_and_its_file_removed(run, tmp_path, monkeypatch, capsys, wrong):
+    right = network.layers_of
+    monkeypatch.setattr(network, "layers_of", lambda model: wrong(right(model)))
+    with pytest.raises(program.Disagrees) as error:
+        program.main([f"--run_dir={run}", "--format", "onnx", "weights", f"--output={tmp_path / 'export'}"])
+    assert error.value.exit_code == 4
+    assert "✗ onnx does not predict what the trained model does: of test image" in str(error.value)
+    assert "✗ weights does not" in str(error.value)
+    report = atomic.read_json(tmp_path / "export" / place.REPORT)
+    assert [(row["format"], row["agrees"]) for row in report["formats"]] == [("onnx", False), ("weights", False)]
+    assert os.listdir(tmp_path / "export") == [place.REPORT]
+
+
+@pytest.mark.slow
+def test_of_a_run_in_bfloat16_everything_is_close(tmp_path):
+    train_and_evaluate(Config(dataset="digits", epochs=3, precision="bfloat16"), tmp_path / "run", say=quiet)
+    options = program.Options(run_dir=str(tmp_path / "run"), format=("onnx,weights",))
+    report = program.export(options, say=quiet)
+    assert report["tolerance"] is None
+    for row in report["formats"]:
+        assert row["agrees"] and 1e-5 < row["largest_difference"] < 0.1
+
+
+@pytest.mark.slow
+def test_a_damaged_model_is_refused_and_nothing_is_written(run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(run, path, ignore=shutil.ignore_patterns("export"))
+    content = bytearray((path / "model.keras").read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / "model.keras").write_bytes(content)
+    with pytest.raises(UserError, match="model.keras is damaged"):
+        program.export(program.Options(run_dir=str(path), format=("weights",)), say=quiet)
+    assert not (path / "export").exists() and left_over(path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_leaves_nothing(run, tmp_path, signum, code):
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+    command = [sys.executable, "-m", "mnist_mlp.export", f"--run_dir={tmp_path / 'run'}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        for _ in range(600):  # until it writes
+            if left_over(tmp_path / "run"):
+                break
+            time.sleep(0.05)
+        process.send_signal(signum)
+        _, words = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, words.count("\n")) == (code, 1), words
+    assert left_over(tmp_path / "run") == [] and not (tmp_path / "run" / "export").exists()
+
+
+# Real MNIST
+
+
+@pytest.mark.slow
+def test_on_mnist_float32_agrees_on_all_10_000_and_int8_loses_at_most_a_fifth_of_a_point(mnist_dir, tmp_path):
+    config = Config(dataset="mnist", data_dir=str(mnist_dir), epochs=1)
+    train_and_evaluate(config, tmp_path / "run", say=quiet)
+    options = program.Options(run_dir=str(tmp_path / "run"), format=("saved_model,onnx,litert",), int8=True)
+    report = program.export(options, say=quiet)
+    rows = {row["format"]: row for row in report["formats"]}
+    for name in ("saved_model", "onnx", "litert"):
+        assert (rows[name]["agreements"], rows[name]["total"]) == (10_000, 10_000)
+        assert rows[name]["correct"] == report["test"]["correct"]
+    for name in ("onnx_int8", "litert_int8"):
+        assert rows[name]["correct"] >= report["test"]["correct"] - 20

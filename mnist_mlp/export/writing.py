@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,21 +30,19 @@ def main(argv: Sequence[str]) -> None:
 
 def write(layers: Sequence[network.Layer], calibration: Path, directory: Path, names: Sequence[str]) -> None:
     """Writes those formats into the directory. `calibration` is a file of training images, for the int8 kinds."""
-    files = {name: directory / FORMATS[name].file for name in FORMATS}
-    onnx, saved_model = files["onnx"], files["saved_model"]
-    if {"onnx", "onnx_int8"} & {*names}:
-        onnx_file.write(layers, onnx)
-    if "onnx_int8" in names:
-        onnx_file.quantise(onnx, files["onnx_int8"], np.load(calibration)["images"])
-    if any(FORMATS[name].tensorflow for name in names):
-        tensorflow_files.write_saved_model(layers, saved_model)
-    if "litert" in names:
-        tensorflow_files.write_litert(saved_model, files["litert"])
-    if "litert_int8" in names:
-        tensorflow_files.write_litert(saved_model, files["litert_int8"], np.load(calibration)["images"])
-    for path in (onnx, saved_model):  # what was only on the way to another format
-        if path.exists() and path not in [files[name] for name in names]:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with tempfile.TemporaryDirectory() as scratch:
+        # What is only on the way to another format stays out of the directory.
+        files = {name: (directory if name in names else Path(scratch)) / FORMATS[name].file for name in FORMATS}
+        if {"onnx", "onnx_int8"} & {*names}:
+            onnx_file.write(layers, files["onnx"])
+        if "onnx_int8" in names:
+            onnx_file.quantise(files["onnx"], files["onnx_int8"], np.load(calibration)["images"])
+        if any(FORMATS[name].tensorflow for name in names):
+            tensorflow_files.write_saved_model(layers, files["saved_model"])
+        if "litert" in names:
+            tensorflow_files.write_litert(files["saved_model"], files["litert"])
+        if "litert_int8" in names:
+            tensorflow_files.write_litert(files["saved_model"], files["litert_int8"], np.load(calibration)["images"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,103 @@
+"""What the probes ask for, on JAX: one program, which every device of the mesh runs as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from mnist_mlp.engine import Attached
+from mnist_mlp.engine.jax import cross_entropy, kind, mesh_of
+from mnist_mlp.parity.questions import DROPPED
+
+try:
+    from jax import shard_map
+except ImportError:  # JAX 0.6.0
+    from jax.experimental.shard_map import shard_map
+
+Arrays = dict[str, Any]  # by name, perhaps in groups
+
+
+def answer(attached: Attached, asked: Arrays) -> dict[int, tuple[str, Arrays]]:
+    """By replica, those of this process: its device, "CPU:3", and what it computed."""
+
+    def on_each(asked: Arrays) -> Arrays:
+        replica = jax.lax.axis_index("batch")
+        return jax.tree.map(lambda value: value[None], compute(asked, replica))
+
+    everywhere, apart = PartitionSpec(), PartitionSpec("batch")
+    program = shard_map(on_each, mesh=mesh_of(attached.where), in_specs=everywhere, out_specs=apart)
+    with jax.default_matmul_precision("highest"):  # as in the engine
+        stacked = jax.jit(program)(asked)
+    shards = jax.tree.leaves(stacked)[0].addressable_shards
+    return {
+        replica: (f"{kind(device)}:{device.id}", jax.tree.map(lambda value, at=device: own_part(value, at), stacked))
+        for replica, device in sorted((shard.index[0].start or 0, shard.device) for shard in shards)
+    }
+
+
+def own_part(stacked: jax.Array, device: jax.Device) -> np.ndarray:
+    """What a device has of an array that holds one value of each replica."""
+    return next(np.asarray(shard.data)[0] for shard in stacked.addressable_shards if shard.device == device)
+
+
+def compute(asked: Arrays, replica: jax.Array) -> Arrays:
+    """All answers of one replica."""
+    return {
+        "products": products(**asked["products"]),
+        "means": {name: jnp.mean(flags) for name, flags in asked["flags"].items()},
+        "counts": {name: jnp.sum(flags) for name, flags in asked["flags"].items()},
+        "argmax": jnp.argmax(asked["ties"], -1).astype(jnp.int32),
+        "extremes": softmax_and_loss(**asked["extremes"]),
+        "images": gather(asked["images"], asked["rows"]),
+        "labels": gather(asked["labels"], asked["rows"]).astype(jnp.int32),
+        "pixels": asked["pixels"].astype(jnp.float32),
+        "scaled": asked["pixels"].astype(jnp.float32) * jnp.float32(1 / 255),
+        "bytes": asked["floats"].astype(jnp.uint8),
+        "sums": {name: jnp.sum(values) for name, values in asked["addends"].items()},
+        "exp": jnp.exp(asked["exponents"]),
+        "log": jnp.log(asked["positives"]),
+        "all-reduce": all_reduce(asked["positions"], asked["shares"], replica),
+        "bits": random_bits(asked["seed"], asked["ones"].shape),
+        "mask": keras.random.dropout(asked["ones"], DROPPED, seed=1),
+    }
+
+
+def products(forwards: Arrays, for_the_kernel: Arrays, for_the_input: Arrays) -> Arrays:
+    """The three forms in which a Dense layer multiplies: forwards, for its kernel's gradient, and for its input's."""
+    found = {name: jnp.matmul(a, b) for name, (a, b) in forwards.items()}
+    found |= {name: jnp.matmul(a.T, b) for name, (a, b) in for_the_kernel.items()}
+    return found | {name: jnp.matmul(a, b.T) for name, (a, b) in for_the_input.items()}
+
+
+def softmax_and_loss(logits: jax.Array, labels: jax.Array) -> Arrays:
+    """As the models and the engine take them, and the derivatives by the logits."""
+    losses = cross_entropy(labels, logits)
+    gradient = jax.grad(lambda logits: jnp.sum(cross_entropy(labels, logits)))(logits)
+    return {"softmax": jax.nn.softmax(logits), "losses": losses, "gradient": gradient}
+
+
+def gather(values: jax.Array, rows: jax.Array) -> jax.Array:
+    """As in the engine."""
+    return values[rows]
+
+
+def all_reduce(positions: jax.Array, shares: Arrays, replica: jax.Array) -> Arrays:
+    """Over the replicas, each of which has its share at positions of its own and 0 elsewhere."""
+    mine = positions % len(shares["floats"]) == replica
+    floats, integers = (jnp.where(mine, shares[kind][replica], 0) for kind in ("floats", "integers"))
+    return {
+        "sum": jax.lax.psum(floats, "batch"),
+        "mean": jax.lax.pmean(floats, "batch"),
+        "integer sum": jax.lax.psum(integers, "batch"),
+    }
+
+
+def random_bits(seed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """uint32, of the generator that Keras' seeds are for."""
+    with jax.threefry_partitionable(True):  # the draws are counted anew for no number of devices
+        return jax.random.bits(jax.random.wrap_key_data(seed, impl="threefry2x32"), shape, jnp.uint32)

@@ -1,0 +1,291 @@
+"""What a device is asked beside matrix products, and how its answers are judged; NumPy alone.
+
+`asked` is what goes to every replica, `questions` judges what comes back: the frameworks' modules answer under the same
+names. Operations on integers, and those whose results float32 holds, must be exact; elsewhere a few roundings are
+allowed, whose number stands with each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from mnist_mlp.parity import generators
+from mnist_mlp.parity.rounding import FLOAT32, TINY
+
+Arrays = Mapping[str, Any]  # by name, perhaps in groups
+N = 60_000
+CLOSE = 16 * FLOAT32  # for a few operations one after another, with a library's exponential or logarithm among them
+FLAGS = ((1, 1), (9, 10), (978, 1000), (58_674, N))  # so many true of so many
+SEED = (0x13198A2E, 0x03707344)  # digits of π, as in Random123's published vectors
+DROPPED = 0.2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one replica's answer is worth."""
+
+    found: str
+    passed: bool
+    figures: dict[str, float]  # nan where nan was found
+
+
+@dataclass(frozen=True)
+class Question:
+    name: str
+    expected: str
+    judge: Callable[[Arrays], Finding]
+
+
+def finding(complaints: Sequence[str], else_: str, **figures: float) -> Finding:
+    """Right if there is nothing to complain of; the first complaint is told in full."""
+    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+    numbers = {name: float(figure) for name, figure in figures.items()}
+    return Finding(complaints[0] + more if complaints else else_, not complaints, numbers)
+
+
+def asked(replicas: int) -> dict[str, Any]:
+    """The arrays that are put to each replica, beside the factors of matrix products.
+
+    To the all-reduce replica r adds its share, shares[…][r], at the positions r, r + replicas, r + 2·replicas, … alone.
+    """
+    edges = [0, N - 1, 1, N - 2, 0, 255, 256, 32_767, 32_768, 2**24 // 784, 2**24 // 784 + 1, N - 1]
+    logits, labels = extremes()[1:]
+    powers = np.concatenate([np.linspace(-87, -0.1, 2000), np.linspace(0.1, 88, 2000)])
+    return {
+        "flags": {f"{true} of {n}": np.arange(n) * 7919 % n < true for true, n in FLAGS},  # 7919 is prime: spread out
+        "ties": ties()[1],
+        "extremes": {"logits": logits, "labels": labels},
+        "images": np.arange(N * 196, dtype="<u4").view(np.uint8).reshape(N, 28, 28),  # four bytes tell their own place
+        "labels": (np.arange(N) * 7 % 251).astype(np.uint8),
+        "rows": np.array([*edges, *np.random.default_rng(1).integers(0, N, 52)], np.int32),
+        "pixels": np.arange(256, dtype=np.uint8),
+        "floats": np.arange(1024, dtype=np.float32) / 4,
+        "addends": {
+            "floats": np.full(N, 0.1, np.float32),
+            "integers": np.array([32_767] * 65_536 + [65_535], np.int32),
+        },
+        "exponents": np.linspace(-87, 88, 4001, dtype=np.float32),
+        "positives": np.exp(powers).astype(np.float32),
+        "positions": np.arange(109_386, dtype=np.int32),  # as many as the network has weights
+        "shares": {
+            "floats": np.arange(1, replicas + 1, dtype=np.float32),
+            "integers": 2**24 + 2 * np.arange(replicas, dtype=np.int32) + 1,  # which no float32 holds
+        },
+        "seed": np.array(SEED, np.uint32),
+        "ones": np.ones(N, np.float32),
+    }
+
+
+def questions(put: Arrays, backend: str) -> list[Question]:
+    """How the answers to `put`, which is `asked(…)`, are judged."""
+    return [
+        Question("boolean mean", "counts exact, means to 2 ulp", boolean_means),
+        Question("argmax with ties", "the first of the largest", argmax),
+        Question("softmax at extremes", "as in float64, no nan", partial(softmax, put["extremes"])),
+        Question(
+            "cross-entropy at extremes", "as in float64, no nan, nor its gradient", partial(losses, put["extremes"])
+        ),
+        Question("gather by index", "every byte exact", partial(gathered, put)),
+        Question("bytes to floats and back", "exact; × 1/255 to 2 ulp", partial(conversions, put)),
+        Question("sum of 60,000 × 0.1", f"relative error ≤ n·u = {N * FLOAT32:.1e}", float_sum),
+        Question("integer sum", "2147483647, exact", integer_sum),
+        Question("exponential and logarithm", "to 16 ulp", partial(exp_and_log, put)),
+        Question("all-reduce", "every replica's share once, exact", partial(all_reduce, put["shares"])),
+        Question("random bits", "those of Threefry" if backend == "jax" else "those of Philox", partial(bits, backend)),
+        Question("dropout mask", f"{DROPPED:.0%} are 0, to 5 deviations", dropout_mask),
+    ]
+
+
+def ulps(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Errors in units of the last place of float32."""
+    return np.abs(np.float64(found) - exact) / np.spacing(np.abs(exact).astype(np.float32))
+
+
+def boolean_means(answers: Arrays) -> Finding:
+    complaints, worst = [], 0.0
+    for true, n in FLAGS:
+        name = f"{true} of {n}"
+        mean, count = answers["means"][name], answers["counts"][name]
+        error = float(ulps(mean, np.array(true / n)))
+        worst = max(worst, error)
+        if not error <= 2:
+            complaints.append(f"the mean of {true:,} true of {n:,} is {mean:.6g} instead of {true / n:.6g}")
+        if count != true:
+            complaints.append(f"counted {count:,} true of {n:,}, of which {true:,} are")
+    return finding(complaints, f"all {len(FLAGS)} of up to {N:,} flags right", ulps=worst)
+
+
+def ties() -> tuple[list[str], np.ndarray]:
+    """Rows of ten with equal ones among them: what each is, and float32 [rows, 10]. The last one has nan."""
+    rows = {"all are equal": np.zeros(10), "all are -inf": np.full(10, -np.inf), "all are inf": np.full(10, np.inf)}
+    rows["-0 stands before 0"] = np.array([-1, -0.0, 0.0] + [-1] * 7)
+    for i in range(10):
+        rows[f"element {i} alone is finite"] = np.where(np.arange(10) == i, -1e38, -np.inf)
+        for j in range(i + 1, 10):
+            rows[f"elements {i} and {j} are equal"] = np.where(np.isin(np.arange(10), (i, j)), 0.5, -0.5)
+    rows["nan"] = np.array([0, 1, np.nan, 3, np.nan, 2, 2, 2, 2, 2])
+    return list(rows), np.stack(list(rows.values())).astype(np.float32)
+
+
+def argmax(answers: Arrays) -> Finding:
+    """Of nan, NumPy and JAX give the first, TensorFlow may pass it over: that is told, not judged."""
+    names, rows = ties()
+    truth, found = rows.argmax(1), answers["argmax"]
+    complaints = [
+        f"{found[i]} where {names[i]}, instead of {truth[i]}" for i in range(len(rows) - 1) if found[i] != truth[i]
+    ]
+    return finding(complaints, f"all {len(rows) - 1} rows right", beside_nan=found[-1])
+
+
+def extremes() -> tuple[list[str], np.ndarray, np.ndarray]:
+    """What each row is, float32 [rows, 10], and labels, int32 [rows]: that of the largest logit, or of the smallest."""
+    first = np.arange(10) == 0
+    rows = {f"all are {x:g}": np.full(10, x) for x in (0, 88.8, -88.8, 1e4, -1e4, 1e30)}
+    for x, others in ((88.8, 0), (104, 0), (1e4, -1e4), (-1e4, 1e4), (1e30, 0), (3.4e38, 0), (-3.4e38, 0)):
+        rows[f"one is {x:g}, others {others:g}"] = np.where(first, x, others)
+    rows["from -45 to 45"] = np.arange(10) * 10.0 - 45
+    rows["from 1e4 to 1e4 + 9"] = np.arange(10) + 1e4
+    logits = np.repeat(np.stack(list(rows.values())).astype(np.float32), 2, 0)
+    labels = np.where(np.arange(len(logits)) % 2, logits.argmin(1), logits.argmax(1))
+    return [name for name in rows for _ in range(2)], logits, labels.astype(np.int32)
+
+
+def exact_softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits less the largest of their row, and the probabilities, both float64."""
+    wide = logits.astype(np.float64)
+    shifted = wide - wide.max(1, keepdims=True)
+    return shifted, np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
+
+
+def softmax(put: Arrays, answers: Arrays) -> Finding:
+    """What rounds the argument of an exponential by so much, changes its result by that ratio."""
+    found = answers["extremes"]["softmax"]
+    shifted, exact = exact_softmax(put["logits"])
+    error = (np.abs(found - exact) / (CLOSE * exact * (1 + np.abs(shifted)) + TINY)).max(1)
+    error = np.maximum(error, np.abs(found.sum(1, dtype=np.float64) - 1) / CLOSE)
+    return by_row({"the softmax": (error, found.max(1), exact.max(1))})
+
+
+def losses(put: Arrays, answers: Arrays) -> Finding:
+    """A loss is a difference of two numbers, each of which is rounded."""
+    logits, rows, labels = put["logits"].astype(np.float64), np.arange(len(put["labels"])), put["labels"]
+    shifted, exact = exact_softmax(logits)
+    log_sums = np.log(np.exp(shifted).sum(1))
+    loss, gradient = log_sums - shifted[rows, labels], exact - np.eye(10)[labels]
+    rounded = 4 * FLOAT32 * (np.abs(log_sums + logits.max(1)) + np.abs(logits[rows, labels])) + CLOSE * (1 + loss)
+    found, slopes = answers["extremes"]["losses"], answers["extremes"]["gradient"]
+    slope_error = np.abs(slopes - gradient).max(1) / CLOSE
+    return by_row(
+        {
+            "the loss": (np.abs(found - loss) / rounded, found, loss),
+            "the gradient": (slope_error, slopes[rows, labels], gradient[rows, labels]),
+        }
+    )
+
+
+def by_row(judged: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Finding:
+    """Of each row of logits the error as a part of what is allowed, and a number that was found and the exact one."""
+    names = extremes()[0]
+    complaints = [
+        f"{what} is {found[i]:.6g} instead of {exact[i]:.6g} where {names[i]}"
+        for what, (error, found, exact) in judged.items()
+        for i in range(len(names))
+        if not error[i] <= 1  # nan, too
+    ]
+    worst = max(error.max() for error, _, _ in judged.values())
+    return finding(complaints, f"all {len(names)} rows right", share_of_allowed=worst)
+
+
+def gathered(put: Arrays, answers: Arrays) -> Finding:
+    complaints = []
+    images = np.ascontiguousarray(answers["images"]).reshape(-1, 784)
+    places = images[:, :4].copy().view("<u4")[:, 0] // 196  # what each image tells of itself
+    for row, image, place, label in zip(put["rows"], images, places, answers["labels"], strict=True):
+        if (image != put["images"][row].ravel()).any():
+            complaints.append(f"image {row:,} is " + (f"image {place:,}" if place != row else "damaged"))
+        if label != put["labels"][row]:
+            complaints.append(f"label {row:,} is {label} instead of {put['labels'][row]}")
+    return finding(complaints, f"{len(images)} images and labels of {N:,} right")
+
+
+def conversions(put: Arrays, answers: Arrays) -> Finding:
+    pixels, floats = put["pixels"], put["floats"]
+    error = ulps(answers["scaled"][1:], pixels[1:] / 255)
+    complaints = [f"byte {p} is {x:.6g} as a float" for p, x in zip(pixels, answers["pixels"], strict=True) if p != x]
+    complaints += [f"{x:.6g} is {b} as a byte" for x, b in zip(floats, answers["bytes"], strict=True) if int(x) != b]
+    if answers["scaled"][0] != 0 or not error.max() <= 2:
+        complaints.append(f"a byte × 1/255 is {error.max():.3g} ulp off")
+    return finding(complaints, "all 256 bytes right", ulps=error.max())
+
+
+def float_sum(answers: Arrays) -> Finding:
+    """Equal terms may round alike each time, so the bound is that of the worst case (Higham, "Accuracy and Stability of
+    Numerical Algorithms", 2nd ed., section 4.2)."""
+    exact = N * float(np.float32(0.1))
+    error = abs(float(answers["sums"]["floats"]) / exact - 1)
+    complaints = [] if error <= N * FLOAT32 else [f"{answers['sums']['floats']:.6g} instead of {exact:.6g}"]
+    return finding(complaints, f"relative error {error:.1e}", relative_error=error)
+
+
+def integer_sum(answers: Arrays) -> Finding:
+    found = int(answers["sums"]["integers"])
+    return finding([str(found)] if found != 2**31 - 1 else [], str(found), off_by=found - (2**31 - 1))
+
+
+def exp_and_log(put: Arrays, answers: Arrays) -> Finding:
+    """16 ulp let libraries differ, and not their precision."""
+    arguments, worst = {"exp": put["exponents"], "log": put["positives"]}, {}
+    complaints = []
+    for name, exact in (("exp", np.exp(np.float64(arguments["exp"]))), ("log", np.log(np.float64(arguments["log"])))):
+        error = ulps(answers[name], exact)
+        at = int(np.nan_to_num(error, nan=np.inf).argmax())
+        worst[name] = error[at]
+        if not error[at] <= 16:
+            complaints.append(
+                f"{name}({arguments[name][at]:.9g}) is {answers[name][at]:.9g} instead of {exact[at]:.9g}"
+            )
+    return finding(complaints, f"to {worst['exp']:.1f} and {worst['log']:.1f} ulp", **worst)
+
+
+def all_reduce(shares: Arrays, answers: Arrays) -> Finding:
+    """How often each replica's share is counted is read off where it alone adds something."""
+    complaints, replicas = [], len(shares["floats"])
+    for what, found in answers["all-reduce"].items():
+        for replica, share in enumerate(shares["integers" if "integer" in what else "floats"]):
+            times = np.float64(found[replica::replicas]) / share * (replicas if what == "mean" else 1)
+            wrong = times[~(np.abs(times - 1) <= (2 * FLOAT32 if what == "mean" else 0))]  # nan, too
+            if len(wrong):
+                so = "is left out of" if wrong[0] == 0 else f"counts {wrong[0]:.6g} times in"
+                complaints.append(f"replica {replica} {so} the {what} at {len(wrong):,} of {len(times):,} positions")
+    return finding(complaints, f"{', '.join(answers['all-reduce'])} of {replicas} right")
+
+
+def bits(backend: str, answers: Arrays) -> Finding:
+    """The same bits on every device, and as many of each byte as chance gives: χ² has 255 degrees of freedom, of which
+    it is 6 deviations of √510 off once in 10⁷ times."""
+    found, exact = answers["bits"], generators.BITS[backend](SEED, N)
+    counts = np.bincount(found.view(np.uint8), minlength=256)
+    chi_square = float(((counts - 4 * N / 256) ** 2 / (4 * N / 256)).sum())
+    wrong = np.flatnonzero(found != exact)
+    complaints = []
+    if len(wrong):
+        number = f"{found[wrong[0]]:08x} instead of {exact[wrong[0]]:08x}"
+        complaints.append(f"{len(wrong):,} of {N:,} are others: number {wrong[0]:,} is {number}")
+    if abs(chi_square - 255) > 6 * 510**0.5:
+        complaints.append(f"χ² of the bytes is {chi_square:.0f}, far from 255")
+    return finding(complaints, f"{N:,} numbers right, χ² of the bytes {chi_square:.0f}", chi_square=chi_square)
+
+
+def dropout_mask(answers: Arrays) -> Finding:
+    mask = answers["mask"]
+    share, deviation = float((mask == 0).mean()), (DROPPED * (1 - DROPPED) / N) ** 0.5
+    strange = mask[(mask != 0) & (ulps(mask, np.array(1 / (1 - DROPPED))) > 1)]
+    complaints = [f"{strange[0]:.6g} is neither 0 nor {1 / (1 - DROPPED)}"] if len(strange) else []
+    if not abs(share - DROPPED) <= 5 * deviation:
+        complaints.append(f"{share:.2%} are 0 instead of {DROPPED:.0%}")
+    return finding(complaints, f"{share:.2%} of {N:,} are 0", share=share)

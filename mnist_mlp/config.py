@@ -28,7 +28,7 @@ BACKENDS = ("auto", "tensorflow", "jax")
 FREE = (  # may change when a run is resumed; every other option decides what is computed
     *("dataset", "data_dir", "data_source", "epochs", "strategy", "backend", "replicas", "tpu", "workers"),
     *("worker_index", "start_timeout", "checkpoint_every", "keep", "resume", "early_stopping", "csv", "tensorboard"),
-    *("diagnose", "config", "run_dir", "json"),
+    *("diagnose", "gate", "false_alarms", "config", "run_dir", "json"),
 )
 
 
@@ -100,6 +100,10 @@ class Config:
     csv: bool = option(False, "also write history.csv, by Keras' CSVLogger")
     tensorboard: bool = option(False, "also write the history for TensorBoard, into the folder tensorboard")
     diagnose: bool = option(False, "look for classic mistakes at the end; what is found is told, with its remedy")
+    gate: bool = option(
+        False, "hold the result against those of right runs (hundreds of seeds, shipped); fail where it is not one"
+    )
+    false_alarms: float = option(1e-4, "of --gate: the share of right runs that may fail", low=1e-6, high=0.5)
     run_dir: str = option("", "where the run is written; not given: a new directory below runs/")
     json: bool = option(False, "print the result as one JSON object; the rest goes to standard error")
 

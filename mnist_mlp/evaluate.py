@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from mnist_mlp import command, data, devices, finished, report
+from mnist_mlp import command, data, devices, finished, gate, report
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of
@@ -37,6 +37,8 @@ class Options:
     replicas: int | None = option_of(Config, "replicas")
     tpu: str = option_of(Config, "tpu")
     start_timeout: int = option_of(Config, "start_timeout")
+    gate: bool = option_of(Config, "gate")
+    false_alarms: float = option_of(Config, "false_alarms")
     json: bool = option_of(Config, "json")
 
     def __post_init__(self) -> None:
@@ -49,6 +51,7 @@ def main(argv: Sequence[str]) -> None:
     result = evaluate(options, say=lambda text: print(text, file=stream, flush=True))
     if options.json:
         print(json.dumps(result.to_dict(), allow_nan=False))
+    gate.refuse(result, options.run_dir)
 
 
 def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Callable[[str], None] = print) -> Result:
@@ -60,6 +63,7 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
     plan = devices.plan(options)
     path, config, trained = finished.read_run(options.run_dir)
     dataset = dataset or data.load(finished.data_of_run(config, trained, options.data_dir))
+    judge = gate.watch(dataclasses.replace(config, gate=options.gate, false_alarms=options.false_alarms), dataset)
     laps.end("load")
 
     os.environ.update(plan.environment)
@@ -103,6 +107,7 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
         **laps.measured(),
     )
     result.seconds["train"] = 0.0  # nothing was trained here; the epochs keep their own seconds
+    result = dataclasses.replace(result, gate=judge(result))
     say(report.setting(result))
     say(report.closing(result, options.run_dir))
     if test["confusion"] != trained.test["confusion"]:

@@ -114,6 +114,7 @@ def closing(result: Result, run_dir: str) -> str:
         counts = f"{row['class']:>5}  {row['examples']:>6}  {row['correct']:>5}"
         lines.append(f"         {counts}  {recall:>6}  {precision:>9}  {mistaken:>12}")
     lines += [
+        *gated(result.gate),
         f"seconds  {spent(result.seconds)}",
         f"ran on   {', '.join(result.device['step_on']) or 'what Keras chose'}; "
         f"weights on {', '.join(result.device['weights_on'])}",
@@ -122,6 +123,47 @@ def closing(result: Result, run_dir: str) -> str:
         f"run      {run_dir}",
     ]
     return "\n".join(lines)
+
+
+def gated(verdict: dict[str, Any]) -> list[str]:
+    """What `--gate` says: observed, expected, p; what failed and what that may mean; and what it would notice."""
+    if not verdict:
+        return []
+    right, origin = verdict["right"], verdict["reference"]
+    odd = [row for row in verdict["losses"] if row["out"]]
+    shown_losses = [f"loss of epoch {row['epoch']}: {against(row, '.4f')}" for row in odd or verdict["losses"][-1:]]
+    if not odd:
+        shown_losses.append(f"losses of all {len(verdict['losses'])} epochs: p {equals(verdict['p_losses'])}")
+    points = "/".join(f"{100 * loss:.2g}" for loss in verdict["noticed"].values())
+    rows = [
+        f"right: {against(right, ',.0f')}",
+        *shown_losses,
+        *(f"{what}: {means}" for what, means in verdict["found"].items()),
+        f"{points} points of accuracy less would be noticed with probability {'/'.join(verdict['noticed'])}",
+        f"held against {origin['seeds']} seeds of {origin['made']['date']}, {origin['made']['backend']}",
+    ]
+    wrapper = textwrap.TextWrapper(119, initial_indent=" " * 9, subsequent_indent=" " * 11)
+    word = "passed" if verdict["passed"] else "FAILED"
+    return [f"gate     {word}; at most {one_in(verdict['false_alarms'])} right runs fails", *map(wrapper.fill, rows)]
+
+
+def against(row: dict[str, Any], digits: str) -> str:
+    """A number of a verdict beside what was expected."""
+    observed, expected, sd, low, high = (
+        format(value, digits) for value in (row["observed"], row["expected"], row["sd"], *row["accepted"])
+    )
+    return f"{observed}, expected {expected} ± {sd}, p {equals(row['p'])} ({low} to {high} pass)"
+
+
+def one_in(share: float) -> str:
+    """A share as "1 in 10,000", or in per cent where it is not one."""
+    times = round(1 / share)
+    return f"1 in {times:,}" if math.isclose(times * share, 1, rel_tol=1e-6) else f"{100 * share:g}%"
+
+
+def equals(p: float) -> str:
+    """A p as the end of an equation; so far out as 1e-9 nobody knows a distribution."""
+    return f"= {p:.2g}" if p >= 1e-9 else "< 1e-9"
 
 
 def spent(seconds: dict[str, float]) -> str:

@@ -54,6 +54,7 @@ class Result:
     seconds: dict[str, float]  # import, load, compile (and build), train, evaluate, save, total; of the last process
     peak_memory_mb: float
     diagnosis: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # of `--diagnose`: name, seen, remedy, …
+    gate: dict[str, Any] = dataclasses.field(default_factory=dict)  # of `--gate`: passed, p, found, right, losses, …
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Result:

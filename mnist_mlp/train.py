@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import atomic, checkpoint, command, data, devices, diagnosis, machine, meeting, report, rundir
+from mnist_mlp import atomic, checkpoint, command, data, devices, diagnosis, gate, machine, meeting, report, rundir
 from mnist_mlp.checkpoint import Checkpoint, Progress
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Diverged, UserError
@@ -56,6 +56,7 @@ def main(argv: Sequence[str]) -> None:
     result = train_and_evaluate(config, run_dir, say=say)
     if config.json and result.device["worker_index"] == 0:
         print(json.dumps(result.to_dict(), allow_nan=False))
+    gate.refuse(result, str(run_dir))
 
 
 def train_and_evaluate(
@@ -80,6 +81,7 @@ def train_and_evaluate(
             run.again = "train_and_evaluate, with resume=True and the same callbacks and images"
         check_packages(config)
         dataset = dataset or data.load(config)
+        judge = gate.watch(config, dataset)
         splits, hashes = split(dataset, config), data_hashes(dataset)
         meet_other_workers(plan, run, hashes)
         check_data(run, hashes)
@@ -113,20 +115,27 @@ def train_and_evaluate(
             raise
         laps.end("train")
 
-        result = finish(engine, plan, run, dataclasses.replace(result, epochs=epochs), laps, diagnose)
+        result = finish(engine, plan, run, dataclasses.replace(result, epochs=epochs), laps, diagnose, judge)
     tell(report.closing(result, str(run_dir)))
     return result
 
 
 def finish(
-    engine: Engine, plan: devices.Plan, run: rundir.Run, result: Result, laps: Laps, diagnose: diagnosis.Watch
+    engine: Engine,
+    plan: devices.Plan,
+    run: rundir.Run,
+    result: Result,
+    laps: Laps,
+    diagnose: diagnosis.Watch,
+    judge: gate.Judge,
 ) -> Result:
     """Scores the test images, once, and writes the model and the result."""
     from mnist_mlp import models
 
-    test = scores(engine.evaluate("test"))
+    result = dataclasses.replace(result, test=scores(engine.evaluate("test")))
     laps.end("evaluate")
-    result = dataclasses.replace(result, diagnosis=diagnose(result.epochs, test["confusion"]))
+    found = diagnose(result.epochs, result.test["confusion"])
+    result = dataclasses.replace(result, diagnosis=found, gate=judge(result))
     if run.config.diagnose:
         laps.end("diagnose")
 
@@ -135,7 +144,7 @@ def finish(
     model_sha256 = atomic.digest(run.path / "model.keras")
     laps.end("save")
 
-    ends = {"device": device_block(plan, engine), "test": test, "model_sha256": model_sha256, **laps.measured()}
+    ends = {"device": device_block(plan, engine), "model_sha256": model_sha256, **laps.measured()}
     result = dataclasses.replace(result, **ends)
     atomic.write_json(run.path / "result.json", result.to_dict())
     return result

@@ -115,7 +115,7 @@ class TensorFlowEngine:
     def forward_program(self, network: keras.Model, xla: bool) -> Callable:
         """A function of float32 images [batch, 28, 28], compiled: what the network gives on each replica."""
         everywhere = network if self.strategy is None else lambda batch: self.strategy.run(network, args=(batch,))
-        return tf.function(everywhere, jit_compile=xla, autograph=False)
+        return tf.function(partial(everywhere), jit_compile=xla, autograph=False)  # a partial: as in `one_program`
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return self.forward(self.predict_program, images)

@@ -1,22 +1,25 @@
 """Shows that a device computes what the formulas say: every number of every step, beside a reference.
 
-The same weights and the same order of examples on the device and on the reference: loss, logits, predictions, gradients,
-Adam's moments and updated weights of each step, then all steps in one call, then the test images. Each number has a bound
-that follows from the precision. Before that the device's operations are probed one by one. The verdict, with all that
-it rests on, is written to certificate.json; the exit code is 4 if anything is further off than a right device can be.
+Device and reference begin with the same weights and see the same examples: loss, logits, predictions, gradients, Adam's
+moments and updated weights of each step, then all steps in one call, then the test images. Each number has a bound that
+follows from the precision. Before that the device's operations are probed one by one. The verdict, with all that it
+rests on, is written to certificate.json; the exit code is 4 if anything is further off than it may be.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
+if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
+    # NumPy's threads, where they wait for each other, take the processor from the framework's: half of the time.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import contextlib
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any

@@ -61,11 +61,14 @@ class Problem:
         used = row[row >= 0]
         return self.dataset.train.images[used], self.dataset.train.labels[used]
 
-    def compute(self, weights: list[np.ndarray], images: np.ndarray, labels: np.ndarray) -> tuple[Pass, Bounds]:
-        """What a batch gives by the formulas, and how far a device may be from it."""
+    def compute(self, weights: list[np.ndarray], images: np.ndarray, labels: np.ndarray) -> Pass:
+        """What a batch gives by the formulas."""
         inputs = images.reshape(len(images), 784) / (255.0 if self.pixels == "unit" else 1.0)
-        found = oracle.batch_pass(weights, inputs, labels, self.activation, L2.get(self.model, 0.0))
-        return found, rounding.bounds(found, weights, self.activation, self.precision)
+        return oracle.batch_pass(weights, inputs, labels, self.activation, L2.get(self.model, 0.0))
+
+    def bounds(self, found: Pass, weights: list[np.ndarray]) -> Bounds:
+        """How far a device may be from that."""
+        return rounding.bounds(found, weights, self.activation, self.precision)
 
 
 def order_of(seed: int, examples: int, batch_size: int, steps: int) -> np.ndarray:

@@ -50,9 +50,8 @@ def compared(comparisons: Sequence[Comparison]) -> str:
             step = "" if each.step is None else str(each.step + 1)
             mark = "✓" if each.agrees else "✗"
             element = ", ".join(map(str, each.element))
-            rows.append(
-                f"{mark} {each.quantity:34}{comparison.relative[each.quantity]:17.1e}{each.share:10.2g}{step:>6}  {element}"
-            )
+            relative = comparison.relative[each.quantity]
+            rows.append(f"{mark} {each.quantity:34}{relative:17.1e}{each.share:10.2g}{step:>6}  {element}")
     return "\n".join(["", *(row.rstrip() for row in rows)])
 
 

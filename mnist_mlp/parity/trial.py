@@ -9,7 +9,7 @@ import numpy as np
 from mnist_mlp.parity.comparison import Comparison
 from mnist_mlp.parity.problem import Expected, Problem, State, apply, expected_classes, expected_update
 from mnist_mlp.parity.reference import Recorder, Reference, gradients_of
-from mnist_mlp.parity.rounding import SPREAD
+from mnist_mlp.parity.rounding import SPREAD, Bounds
 from mnist_mlp.parity.subject import Subject
 
 APART = 30.0  # how many times as far as the rounded twin a device's losses may be from the reference's, see `Twin`
@@ -31,14 +31,15 @@ def try_steps(
     losses, limits = [], []
     for step in range(len(problem.order)):
         images, labels = problem.batch(step)
-        found, bounds = problem.compute(state.weights, images, labels)
+        found = problem.compute(state.weights, images, labels)
+        bounds = problem.bounds(found, state.weights)
         expected = reference.step(problem, state, step, found, bounds)
         gradients = gradients_of(problem, expected)
         received = subject.step(problem, state, step)
         expected |= counted(labels, expected["logits"]) | expected_update(problem, state, gradients, step + 1)
         comparison.add(step, {**expected, "updates counted": exactly(step + 1)}, received)
         losses.append(float(expected["loss"].value))
-        limits.append(float(expected["loss"].bound) + APART * twin.apart(problem, step, losses[-1]))
+        limits.append(float(expected["loss"].bound) + APART * twin.apart(problem, step, losses[-1], bounds))
         lead = recorder.keep(step, received) if recorder else [gradient.value for gradient in gradients]
         state = apply(state, lead, step + 1).rounded()
         tell(step + 1)
@@ -68,9 +69,9 @@ class Twin:
     def __init__(self, state: State):
         self.state, self.chance, self.furthest = state, np.random.default_rng(0), 0.0
 
-    def apart(self, problem: Problem, step: int, loss: float) -> float:
-        """Trains one step; the largest difference from the reference's losses so far."""
-        found, bounds = problem.compute(self.state.weights, *problem.batch(step))
+    def apart(self, problem: Problem, step: int, loss: float, bounds: Bounds) -> float:
+        """Trains one step; the largest difference from the reference's losses so far. `bounds` are the reference's."""
+        found = problem.compute(self.state.weights, *problem.batch(step))
         self.furthest = max(self.furthest, abs(float(found.losses.mean()) - loss))
         gradients = [
             value + bound / SPREAD * self.chance.standard_normal(value.shape)
@@ -86,7 +87,8 @@ def try_test_images(subject: Subject, problem: Problem) -> Comparison:
     matrix, unclear, loss, limit = np.zeros((10, 10)), np.zeros(10), 0.0, 0.0
     for start in range(0, len(test), CHUNK):
         labels = test.labels[start : start + CHUNK]
-        found, bounds = problem.compute(weights, test.images[start : start + CHUNK], labels)
+        found = problem.compute(weights, test.images[start : start + CHUNK], labels)
+        bounds = problem.bounds(found, weights)
         classes = expected_classes(Expected(found.sums[-1], bounds.logits))
         np.add.at(matrix, (labels, classes.value.astype(int)), 1)
         np.add.at(unclear, labels, classes.bound > 1)

@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,14 +111,14 @@ def export(
     engine = start(plan, trained.engine, load, lambda: None, {}, BATCH, start_timeout=options.start_timeout)
     original = original_of(engine, dataset, trained)
     say(table.opening(trained, original.correct, len(original.labels), engine.attached.device, engine.backend))
-    with place.replaced(output) as directory, tempfile.TemporaryDirectory() as scratch:
+    with place.replaced(output) as (directory, work):
         rows = [row for row in before.get("formats", ()) if stays(row, before, trained, names, output, directory)]
         if rows:
             say(f"kept     {', '.join(row['format'] for row in rows)}: exported before from the same model")
         say(table.head())
-        write(names, engine.model, original, dataset, directory, Path(scratch))
+        write(names, engine.model, original, dataset, directory, work)
         for name in names:
-            rows.append(checked(name, original, directory, Path(scratch)))
+            rows.append(checked(name, original, directory, work))
             say(table.row(rows[-1]))
         exported = {
             "model": trained.model,
@@ -182,22 +181,22 @@ def write(
     original: Original,
     dataset: data.Dataset,
     directory: Path,
-    scratch: Path,
+    work: Path,
 ) -> None:
     """Writes those formats into the directory; keras here, what is made from the plain layers in a new process."""
     from mnist_mlp.export import keras_file
 
-    weights = scratch / "weights.npz"
+    weights = work / "weights.npz"
     network.write(original.layers, weights)
-    save(scratch / "calibration.npz", dataset.train.images[:CALIBRATION])
-    save(scratch / "images.npz", original.images)
+    save(work / "calibration.npz", dataset.train.images[:CALIBRATION])
+    save(work / "images.npz", original.images)
     if "keras" in names:
         keras_file.write(model, directory / FORMATS["keras"].file)
     if "weights" in names:
         shutil.copyfile(weights, directory / FORMATS["weights"].file)
     others = [name for name in names if name not in ("keras", "weights")]
     if others:
-        files = (weights, scratch / "calibration.npz", directory)
+        files = (weights, work / "calibration.npz", directory)
         child.run("writing", *files, *others, doing=f"writes {', '.join(others)}")
 
 
@@ -206,11 +205,11 @@ def save(file: Path, images: network.Array) -> None:
     np.savez(file, images=images)
 
 
-def checked(name: str, original: Original, directory: Path, scratch: Path) -> dict[str, Any]:
+def checked(name: str, original: Original, directory: Path, work: Path) -> dict[str, Any]:
     """The row of a format: what its own runtime predicts, in a new process, beside the trained model."""
-    kind, answers = FORMATS[name], scratch / f"{name}.npz"
+    kind, answers = FORMATS[name], work / f"{name}.npz"
     file = directory / kind.file
-    child.run("reading", name, file, scratch / "images.npz", answers, doing=f"reads {kind.file}")
+    child.run("reading", name, file, work / "images.npz", answers, doing=f"reads {kind.file}")
     size, sha256 = place.measure(file)
     with np.load(answers) as found:
         tolerance = None if kind.int8 else original.tolerance

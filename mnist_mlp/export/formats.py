@@ -52,6 +52,10 @@ def chosen(words: Sequence[str], int8: bool) -> list[str]:
 
 def check_packages(names: Sequence[str]) -> None:
     """Raises `UserError` where a format needs what is not installed; imports nothing."""
+    needing = [name for name in names if FORMATS[name].tensorflow]
+    if needing and (problem := tensorflow_problem(detect())):
+        others = ",".join(name for name in NAMES if not FORMATS[name].tensorflow)
+        raise UserError(f"--format={needing[0]}: {problem} (without it: --format={others})")
     missing = {
         package: name.removesuffix("_int8")
         for name in reversed(names)
@@ -65,7 +69,3 @@ def check_packages(names: Sequence[str]) -> None:
             f"--format={','.join(needing)}: expected the {one} {' and '.join(packages)}, found none; type "
             f"{sys.executable} -m pip install {' '.join(packages)} (in a clone: pip install -e '.[export]')"
         )
-    needing = [name for name in names if FORMATS[name].tensorflow]
-    if needing and (problem := tensorflow_problem(detect())):
-        others = ",".join(name for name in NAMES if not FORMATS[name].tensorflow)
-        raise UserError(f"--format={needing[0]}: {problem} (without it: --format={others})")

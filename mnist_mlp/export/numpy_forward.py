@@ -8,7 +8,7 @@ import numpy as np
 
 from mnist_mlp.export.network import Array, Layer
 
-AT_ONCE = 250  # images, so that the windows of a convolution stay below 100 MB in float32
+AT_ONCE = 256  # images, so that the windows of a convolution stay below 100 MB in float32
 
 
 def probabilities(layers: Sequence[Layer], images: Array, dtype: str = "float32") -> Array:

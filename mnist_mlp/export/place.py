@@ -47,16 +47,20 @@ def earlier(output: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def replaced(output: Path) -> Iterator[Path]:
-    """A new directory to write into, which takes the place of `output` at the end of the block; if the block fails,
-    nothing has changed. Raises `UserError` where it cannot be written, or `output` was written by another meanwhile."""
+def replaced(output: Path) -> Iterator[tuple[Path, Path]]:
+    """A new directory to write into, which takes the place of `output` at the end of the block, and one for what is
+    only needed within it; if the block fails, nothing has changed.
+
+    Raises `UserError` where it cannot be written, or `output` was written by another process meanwhile.
+    """
     sweep(output)
     before = fingerprint(output)
-    new = temporary(output, "new")
+    new, work = temporary(output, "new"), temporary(output, "work")
     try:
         try:
             new.mkdir()
-            yield new
+            work.mkdir()
+            yield new, work
             for path in (new, *new.rglob("*")):
                 sync(path)
             if fingerprint(output) != before:
@@ -67,7 +71,8 @@ def replaced(output: Path) -> Iterator[Path]:
             raise cannot_write(output, error) from None
     finally:
         with undisturbed():
-            shutil.rmtree(new, ignore_errors=True)
+            for path in (new, work):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def swap(output: Path, new: Path) -> None:
@@ -95,7 +100,7 @@ def sweep(output: Path) -> None:
     host = ourselves().partition(" on ")[2]
     for path in output.parent.glob(f"{TEMPORARY}*-{output.name}"):
         number, _, age = path.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name}").partition("-")
-        if age in ("new", "old") and number.isdigit() and not lives(f"{number} on {host}"):
+        if age in ("new", "old", "work") and number.isdigit() and not lives(f"{number} on {host}"):
             shutil.rmtree(path, ignore_errors=True)
 
 

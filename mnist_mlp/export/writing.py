@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,28 +20,30 @@ from mnist_mlp.export.formats import FORMATS
 def main(argv: Sequence[str]) -> None:
     weights, calibration, directory = map(Path, argv[:3])
     try:
-        write(network.read(weights), calibration, directory, argv[3:])
-    except Exception as error:  # TensorFlow and protobuf have errors of their own for a full disk
+        write(weights, calibration, directory, argv[3:])
+    except Exception as error:  # TensorFlow has errors of its own for a full disk
         if "No space left" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         raise
 
 
-def write(layers: Sequence[network.Layer], calibration: Path, directory: Path, names: Sequence[str]) -> None:
-    """Writes those formats into the directory. `calibration` is a file of training images, for the int8 kinds."""
-    with tempfile.TemporaryDirectory() as scratch:
-        # What is only on the way to another format stays out of the directory.
-        files = {name: (directory if name in names else Path(scratch)) / FORMATS[name].file for name in FORMATS}
-        if {"onnx", "onnx_int8"} & {*names}:
-            onnx_file.write(layers, files["onnx"])
-        if "onnx_int8" in names:
-            onnx_file.quantise(files["onnx"], files["onnx_int8"], np.load(calibration)["images"])
-        if any(FORMATS[name].tensorflow for name in names):
-            tensorflow_files.write_saved_model(layers, files["saved_model"])
-        if "litert" in names:
-            tensorflow_files.write_litert(files["saved_model"], files["litert"])
-        if "litert_int8" in names:
-            tensorflow_files.write_litert(files["saved_model"], files["litert_int8"], np.load(calibration)["images"])
+def write(weights: Path, calibration: Path, directory: Path, names: Sequence[str]) -> None:
+    """Writes those formats into the directory; what is only on the way to another one stays beside the weights.
+
+    `calibration` is a file of training images, for the int8 kinds.
+    """
+    layers = network.read(weights)
+    files = {name: (directory if name in names else weights.parent) / FORMATS[name].file for name in FORMATS}
+    if {"onnx", "onnx_int8"} & {*names}:
+        onnx_file.write(layers, files["onnx"])
+    if "onnx_int8" in names:
+        onnx_file.quantise(files["onnx"], files["onnx_int8"], np.load(calibration)["images"])
+    if any(FORMATS[name].tensorflow for name in names):
+        tensorflow_files.write_saved_model(layers, files["saved_model"])
+    if "litert" in names:
+        tensorflow_files.write_litert(files["saved_model"], files["litert"])
+    if "litert_int8" in names:
+        tensorflow_files.write_litert(files["saved_model"], files["litert_int8"], np.load(calibration)["images"])
 
 
 if __name__ == "__main__":

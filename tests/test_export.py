@@ -23,6 +23,7 @@ from mnist_mlp.export import child, comparing, formats, keras_file, network, num
 from mnist_mlp.export.formats import FORMATS, NAMES
 from mnist_mlp.train import train_and_evaluate
 
+TOGETHER = pytest.mark.xdist_group("export")  # so that one process makes what they share
 EXACT = ("saved_model", "onnx", "litert", "keras", "weights")
 
 
@@ -283,7 +284,8 @@ def test_a_file_is_kept_only_as_it_was(tmp_path):
     (tmp_path / "new").mkdir()
     assert place.keep(row, tmp_path / "old", tmp_path / "new")
     assert (tmp_path / "new" / "model.onnx").read_bytes() == b"onnx"
-    assert not place.keep({**row, "file": "../../secret"}, tmp_path / "old", tmp_path / "new")
+    shutil.copy(tmp_path / "old" / "model.onnx", tmp_path / "secret")
+    assert not place.keep({**row, "file": "../secret"}, tmp_path / "old", tmp_path / "new")
     (tmp_path / "old" / "model.onnx").write_bytes(b"oNnx")
     assert not place.keep(row, tmp_path / "old", tmp_path / "new")
 
@@ -352,6 +354,7 @@ def test_calls_of_several_sizes_cover_every_image_once():
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_every_format_agrees_on_every_test_image(exported):
     directory, report = exported
     rows = {row["format"]: row for row in report["formats"]}
@@ -374,6 +377,7 @@ def test_every_format_agrees_on_every_test_image(exported):
 
 
 @pytest.mark.slow
+@TOGETHER
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "keras"])
 def test_the_batch_is_free_and_the_input_is_bytes(exported, digits, name):
     directory, _ = exported
@@ -387,6 +391,7 @@ def test_the_batch_is_free_and_the_input_is_bytes(exported, digits, name):
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, tmp_path):
     directory, first = exported
     shutil.copytree(directory, tmp_path / "export")
@@ -422,6 +427,7 @@ def with_a_weight_off(layers):
 
 
 @pytest.mark.slow
+@TOGETHER
 @pytest.mark.parametrize("wrong", [without_scaling, with_swapped_outputs, with_a_weight_off])
 def test_a_wrong_export_is_refuted_and_its_file_removed(run, tmp_path, monkeypatch, capsys, wrong):
     right = network.layers_of
@@ -447,6 +453,7 @@ def test_of_a_run_in_bfloat16_everything_is_close(tmp_path):
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_a_damaged_model_is_refused_and_nothing_is_written(run, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(run, path, ignore=shutil.ignore_patterns("export"))
@@ -459,6 +466,7 @@ def test_a_damaged_model_is_refused_and_nothing_is_written(run, tmp_path):
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_interrupted_it_leaves_nothing(run, tmp_path):
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
     process = subprocess.Popen(

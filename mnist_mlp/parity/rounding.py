@@ -162,12 +162,13 @@ def adam_bounds(weight, moments, gradient, bound, step: int, learning_rate: floa
 
 
 def turning_gradient(moments) -> np.ndarray:
-    """The gradient g at which Adam's update (M + a·g) / (√V + ε), with V = v + c·g², has its extremum: where
-    a·(v + ε·√V) = c·g·M. Some steps of that as an iteration suffice, since an extremum is flat."""
-    a, c = 1 - BETA_1, 1 - BETA_2
+    """The gradient g at which Adam's update (M + a·g) / (s + ε), with s² = v + c·g², has its extremum, or 0 where it has
+    none: a·(v + ε·s) = c·g·M, and squared an equation of the second degree in s."""
+    a, c, e = 1 - BETA_1, 1 - BETA_2, oracle.EPSILON
     rest, v = BETA_1 * moments[0], BETA_2 * moments[1]
-    turn = np.zeros_like(v)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for _ in range(4):
-            turn = a * (v + oracle.EPSILON * np.sqrt(v + c * turn**2)) / (c * rest)
-    return np.nan_to_num(turn, nan=0.0)
+    square = c * rest**2
+    leading = square - (a * e) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        s = (a**2 * v * e + np.sqrt((a**2 * v * e) ** 2 + leading * (a**2 * v + square) * v)) / leading
+        turn = a * (v + e * s) / (c * rest)
+    return np.where(leading > 0, np.nan_to_num(turn), 0.0)

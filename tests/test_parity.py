@@ -1,0 +1,341 @@
+"""Parity: the oracle by its own derivatives, the bounds by simulated devices, and certificates of both backends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import faults
+import numpy as np
+import pytest
+
+from mnist_mlp.errors import UserError
+from mnist_mlp.parity import __main__ as parity
+from mnist_mlp.parity import oracle, report, rounding
+from mnist_mlp.parity.comparison import Comparison, difference
+from mnist_mlp.parity.problem import Expected, Problem, State, expected_classes, order_of
+from mnist_mlp.parity.reference import Recorded, Recorder
+from mnist_mlp.parity.rounding import Precision
+
+HERE = Path(__file__).parent
+ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+
+
+def weights_of(rng, widths, dtype=np.float64):
+    """As Glorot draws them, and biases that are not 0."""
+    found = []
+    for inputs, units in zip(widths, widths[1:], strict=False):
+        limit = np.sqrt(6 / (inputs + units))
+        found += [rng.uniform(-limit, limit, (inputs, units)), rng.normal(0, 0.1, units)]
+    return [weight.astype(np.float32).astype(dtype) for weight in found]
+
+
+def batch_of(rng, n=16):
+    images = rng.integers(0, 256, (n, 784)) * (rng.random((n, 784)) < 0.4)
+    return images / 255, rng.integers(0, 10, n)
+
+
+@pytest.mark.parametrize("activation", sorted(oracle.ACTIVATIONS))
+@pytest.mark.parametrize("l2", [0.0, 0.01])
+def test_gradients_of_the_oracle_are_the_slopes_of_its_loss(activation, l2):
+    rng = np.random.default_rng(0)
+    weights, (images, labels) = weights_of(rng, (784, 12, 8, 10)), batch_of(rng)
+
+    def loss(weights):
+        penalty = l2 * sum((kernel**2).sum() for kernel in weights[0:-2:2])
+        return oracle.batch_pass(weights, images, labels, activation).losses.mean() + penalty
+
+    gradients = oracle.batch_pass(weights, images, labels, activation, l2).gradients
+    for index, gradient in enumerate(gradients):
+        direction = rng.normal(size=gradient.shape)
+        ends = [[*weights[:index], weights[index] + h * direction, *weights[index + 1 :]] for h in (1e-6, -1e-6)]
+        slope = (loss(ends[0]) - loss(ends[1])) / 2e-6
+        assert slope == pytest.approx((gradient * direction).sum(), rel=1e-5)
+
+
+def test_adam_of_the_oracle_by_hand():
+    after, (first, second) = oracle.adam(np.array([1.0]), (np.array([0.0]), np.array([0.0])), np.array([0.5]), 1, 0.001)
+    assert (first, second) == (pytest.approx(0.05), pytest.approx(0.00025))
+    # 0.001 · √(1 − 0.999) / (1 − 0.9) = 3.1623e-4, and 0.05 / (√0.00025 + 1e-7) = 3.16226
+    assert after[0] == pytest.approx(1 - 3.16227766e-4 * 0.05 / (0.0158113883 + 1e-7), rel=1e-9)
+
+
+def simulated(weights, images, labels, activation, product):
+    """A step of a device that computes in float32, by a matrix product of its own."""
+    images, weights = images.astype(np.float32), [weight.astype(np.float32) for weight in weights]
+    slopes = {"relu": lambda z, a: z > 0, "sigmoid": lambda z, a: a * (1 - a), "tanh": lambda z, a: 1 - a * a}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(oracle.SLOPES, activation, slopes[activation])
+        inputs, sums = [images], []
+        for kernel, bias in zip(weights[0::2], weights[1::2], strict=True):
+            sums.append(product(inputs[-1], kernel) + bias)
+            inputs.append(oracle.ACTIVATIONS[activation](sums[-1]).astype(np.float32))
+    shifted = sums[-1] - sums[-1].max(1, keepdims=True)
+    exponentials = np.exp(shifted)
+    probabilities = exponentials / exponentials.sum(1, keepdims=True)
+    losses = np.log(exponentials.sum(1)) - shifted[np.arange(len(labels)), labels]
+    delta = (probabilities - np.eye(10, dtype=np.float32)[labels]) / np.float32(len(labels))
+    gradients = []
+    for depth in reversed(range(len(sums))):
+        gradients = [product(inputs[depth].T, delta), delta.sum(0), *gradients]
+        if depth:
+            delta = product(delta, weights[2 * depth].T) * slopes[activation](sums[depth - 1], inputs[depth])
+            delta = delta.astype(np.float32)
+    assert delta.dtype == losses.dtype == np.float32
+    return losses.mean(), sums[-1], gradients
+
+
+def cut(bits):
+    """A product whose factors keep so many bits of significand, rounded to nearest."""
+
+    def shortened(x):
+        mantissa, exponent = np.frexp(x)
+        return np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits).astype(np.float32)
+
+    return lambda a, b: shortened(a) @ shortened(b)
+
+
+PRODUCTS = {"float32": np.matmul, "tf32": cut(11), "bfloat16": cut(8)}
+
+
+@pytest.mark.parametrize("activation", sorted(oracle.ACTIVATIONS))
+def test_a_device_of_each_precision_stays_within_its_bounds_and_not_within_a_better_one(activation):
+    worst = {}
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        weights, (images, labels) = weights_of(rng, (784, 128, 64, 10)), batch_of(rng, 32)
+        found = oracle.batch_pass(weights, images, labels, activation)
+        for name, product in PRODUCTS.items():
+            loss, logits, gradients = simulated(weights, images, labels, activation, product)
+            for promised in PRODUCTS:
+                bounds = rounding.bounds(found, weights, activation, Precision(promised))
+                parts = zip(
+                    (loss, logits, *gradients),
+                    (found.losses.mean(), found.sums[-1], *found.gradients),
+                    (bounds.loss, bounds.logits, *bounds.gradients),
+                    strict=True,
+                )
+                share = max(float((abs(own - exact) / bound).max()) for own, exact, bound in parts)
+                worst[name, promised] = max(share, worst.get((name, promised), 0.0))
+    order = list(PRODUCTS)
+    for name, promised in worst:
+        agrees = order.index(name) <= order.index(promised)
+        assert (worst[name, promised] <= 1) == agrees, (name, promised, worst[name, promised])
+    assert all(worst[name, name] > 0.02 for name in order)  # and they are no wider than they must be
+
+
+def test_bounds_of_adam_hold_for_every_gradient_within_its_own():
+    rng = np.random.default_rng(1)
+    n = 20_000
+    scale = 10.0 ** rng.uniform(-12, 0, n)
+    weight, moments = rng.normal(0, 0.05, n), (rng.normal(size=n) * scale, (rng.normal(size=n) * scale) ** 2 * 0.01)
+    gradient = rng.normal(size=n) * 10.0 ** rng.uniform(-12, 0, n)
+    bound = 10.0 ** rng.uniform(-12, 0, n)
+    limits = rounding.adam_bounds(weight, moments, gradient, bound, 3, 0.001)
+    after, (first, second) = oracle.adam(weight, moments, gradient, 3, 0.001)
+    reached = np.zeros(n)
+    for share in np.linspace(-1, 1, 401):
+        ends = oracle.adam(weight, moments, gradient + share * bound, 3, 0.001)
+        for value, middle, limit in zip((ends[0], *ends[1]), (after, first, second), limits, strict=True):
+            assert (abs(value - middle) <= limit * (1 + 1e-12)).all()
+        reached = np.maximum(reached, abs(ends[0] - after))
+    assert np.median(reached / limits[0]) > 0.5  # as far as it goes, and hardly further
+
+
+def test_a_class_is_open_where_the_largest_logits_are_within_their_bounds():
+    logits = Expected(np.array([[0.0, 1.0, 0.95], [0.0, 1.0, 0.5]]), np.full((2, 3), 0.05))
+    assert expected_classes(logits).value.tolist() == [1, 1]
+    assert expected_classes(logits).bound.tolist() == [10, 0.5]
+
+
+def test_the_first_difference_is_named_and_kept():
+    comparison = Comparison()
+    expected = {"loss": Expected(np.array(1.0), np.array(0.1)), "g": Expected(np.zeros((2, 2)), np.full((2, 2), 0.1))}
+    comparison.add(0, expected, {"loss": np.array(1.05), "g": np.zeros((2, 2))})
+    assert comparison.agrees and comparison.worst["loss"].share == pytest.approx(0.5)
+    comparison.add(1, expected, {"loss": np.array(1.0), "g": np.array([[0, 0], [0.3, 0]])})
+    comparison.add(2, expected, {"loss": np.array(np.nan), "g": np.zeros((2, 2))})
+    (first,) = comparison.first
+    assert (first.quantity, first.step, first.element, first.received) == ("g", 1, (1, 0), 0.3)
+    assert comparison.worst["loss"].share == np.inf  # nan is as far off as can be
+    told = report.located(first)
+    assert told == "first difference at step 2: g[1, 0], expected 0 within 0.1, received 0.3"
+    with pytest.raises(ValueError, match="Expected g of shape"):
+        difference("g", 0, expected["g"], np.zeros(3))
+    with pytest.raises(ValueError, match="Expected"):
+        comparison.add(3, expected, {"loss": np.array(1.0)})
+
+
+def test_the_order_goes_on_epoch_after_epoch(digits):
+    order = order_of(0, 1437, 32, 100)
+    assert order.shape == (100, 32) and sorted(order[:45][order[:45] >= 0]) == list(range(1437))
+    assert (order[44] < 0).sum() == 3 and (order[45] >= 0).all() and not np.array_equal(order[0], order[45])
+
+
+@pytest.fixture
+def recorded(digits, tmp_path):
+    """A problem of one layer and two steps, and the file of a reference for it."""
+    problem = Problem("softmax", "unit", Precision(), digits, order_of(0, 1437, 8, 2), ("logits/kernel", "logits/bias"))
+    weights = weights_of(np.random.default_rng(0), (784, 10))
+    recorder = Recorder(problem)
+    recorder.begin(State(weights, weights, weights))
+    for step in range(2):
+        found = problem.compute(weights, *problem.batch(step))
+        received = {"loss": found.losses.mean(), "logits": found.sums[-1]}
+        recorder.keep(
+            step, received | {f"gradient of {n}": g for n, g in zip(problem.weights, found.gradients, strict=True)}
+        )
+    about = parity.describe(problem) | {"seed": 0}
+    options = {name: getattr(parity.Options(model="softmax", batch_size=8, steps=2), name) for name in parity.PROBLEM}
+    file = tmp_path / "reference.npz"
+    recorder.write(file, {"options": options, "problem": about, "backend": "made up", "device": {"actual": "CPU"}})
+    return problem, about, file
+
+
+def test_a_reference_is_read_as_it_was_written(recorded):
+    problem, about, file = recorded
+    found = Recorded(file, "--against")
+    found.check(about, problem.order)
+    state = found.initial(problem)
+    computed = problem.compute(state.weights, *problem.batch(1))
+    expected = found.step(problem, state, 1, computed, problem.bounds(computed, state.weights))
+    kernel = expected["gradient of logits/kernel"]
+    own = problem.bounds(computed, state.weights).gradients[0]
+    np.testing.assert_allclose(kernel.value, computed.gradients[0], rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(kernel.bound, 2 * own)  # one share of each device
+    assert np.load(file)["1/logits"].shape == (8, 10)  # NumPy alone reads it
+
+
+def test_a_reference_of_something_else_is_refused(recorded, tmp_path):
+    problem, about, file = recorded
+    found = Recorded(file, "--against")
+    with pytest.raises(UserError, match="expected seed 0, with which it was written, received 1"):
+        found.check(about | {"seed": 1}, problem.order)
+    with pytest.raises(UserError, match="expected the order"):
+        found.check(about, problem.order[::-1])
+    with pytest.raises(UserError, match="--steps=3: the reference in .* was written with --steps=2; leave it out"):
+        parity.options_of({"against": str(file), "steps": 3})
+    options, _ = parity.options_of({"against": str(file), "backend": "jax"})
+    assert (options.model, options.batch_size, options.backend) == ("softmax", 8, "jax")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "damaged.npz").write_bytes(content)
+    (tmp_path / "other.npz").write_bytes(b"no archive")
+    np.savez(tmp_path / "strange.npz", x=np.zeros(3))
+    for name in ("damaged", "other", "strange", "absent"):
+        with pytest.raises(UserError, match=f"{name}.npz.*: expected "):
+            Recorded(tmp_path / f"{name}.npz", f"--against={tmp_path / name}.npz")
+
+
+def run(*flags, cwd=None):
+    command = [sys.executable, "-m", "mnist_mlp.parity", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, env=ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--model=cnn"], "--model: expected one of softmax, mlp, "),
+        (["--steps=0"], "--steps: expected a whole number from 1 to 100,000, received 0"),
+        (["--against=nowhere.npz"], "--against=nowhere.npz: expected cpu, numpy or a file that parity --write wrote"),
+        (["--against=cpu", "--write=x.npz"], "--write writes what was held against NumPy; leave --against out"),
+        (["--strategy=tpu"], "--strategy=tpu: expected a TPU"),
+    ],
+)
+def test_what_it_cannot_do_is_said_in_a_line(flags, words, tmp_path):
+    done = run(*flags, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {words}") and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def lines(script, *arguments):
+    """What a script of the tests prints, a dict for each line."""
+    command = [sys.executable, str(HERE / script), *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600, env=ENVIRONMENT)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+SHORT = "steps=13,batch_size=128"  # 12 steps are an epoch, the last of them with 29 of 128 examples
+
+
+OTHERS = {  # one device without XLA, and in bfloat16
+    "tensorflow": (f"{SHORT},xla=off", f"{SHORT},precision=bfloat16"),
+    "jax": ("steps=2,batch_size=1000,xla=off",),  # operation by operation: slow
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", OTHERS)
+def test_every_device_gets_a_certificate(backend):
+    """1, 2, 4 and 8 replicas, with XLA and without, all in float32 but for one."""
+    runs = [f"{SHORT},replicas={count}" for count in (8, 4, 2, 1)]
+    runs += [f"replicas=1,{more}" for more in OTHERS[backend]]
+    found = lines("certificates.py", backend, *runs)
+    told = [(each["device"]["replicas"], each["device"]["xla"], each["verdict"], each["told"]) for each in found]
+    several = backend == "jax"  # TensorFlow's replicas run without XLA
+    expected = [(8, several), (4, several), (2, several), (1, True), (1, False), (1, True)]
+    assert told == [(*each, "agrees", "") for each in expected[: len(found)]]
+    assert len(found) == len(runs)
+    for each in found:
+        assert len(each["quantities"]) == 34 and len(each["probes"]) >= 10
+        assert all(np.isfinite(row["share"]) for row in each["quantities"])
+        assert each["device"]["step_on"] == [f"CPU:{index}" for index in range(each["device"]["replicas"])]
+
+
+FOUND = {  # what parity names of each fault: the quantity, and the step from 1 on
+    faults.SUMMED: ("gradient of hidden_1/kernel", 1),
+    faults.DROPPED: ("gradient of hidden_1/kernel", 1),
+    faults.CUT: ("loss", 1),
+    faults.STALE: ("second moment of hidden_2/kernel", 1),
+    faults.SHIFTED: ("loss", 12),
+    faults.LAST: ("loss", 12),
+    faults.SIGN: ("gradient of hidden_2/bias", 1),
+    faults.EPSILON: ("updated hidden_1/kernel", 1),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_every_fault_is_found_at_its_tensor_and_step(backend):
+    sound, *found = lines("faults.py", backend, "2", "13", "128")
+    assert sound["verdict"] == "agrees"
+    assert {each["fault"] for each in found} == set(FOUND)
+    for each in found:
+        first = each["first_differences"][0]
+        assert each["verdict"] == "diverges"
+        assert (first["quantity"], first["step"] + 1) == FOUND[each["fault"]], each["fault"]
+        assert first["share"] > 5
+        touched = {row["quantity"] for row in each["first_differences"] if row["step"] is not None}
+        own = {faults.STALE: "hidden_2/kernel", faults.SIGN: "hidden_2/bias", faults.EPSILON: "updated"}
+        assert all(own.get(each["fault"], "") in quantity for quantity in touched), each["fault"]
+
+
+@pytest.mark.slow
+def test_a_certificate_by_the_command_line(tmp_path):
+    done = run("--strategy=cpu", "--backend=tensorflow", "--steps=50", cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert "verdict  agrees: " in done.stdout and "✗" not in done.stdout
+    kept = json.loads((tmp_path / "certificate.json").read_text())
+    assert kept["verdict"] == "agrees" and kept["problem"]["steps"] == 50 and kept["versions"]["tensorflow"]
+    assert [path.name for path in tmp_path.iterdir()] == ["certificate.json"]
+
+
+@pytest.mark.slow
+def test_one_backend_against_the_other_and_against_its_own_cpu(tmp_path):
+    flags = ("--strategy=cpu", "--model=softmax")
+    written = run(*flags, "--backend=jax", "--steps=46", "--write=reference.npz", cwd=tmp_path)
+    assert written.returncode == 0, written.stderr
+    held = run("--strategy=cpu", "--backend=tensorflow", "--against=reference.npz", "--json", cwd=tmp_path)
+    assert held.returncode == 0, held.stderr
+    assert json.loads(held.stdout)["problem"]["model"] == "softmax"
+    assert "reference.npz, written on CPU" in held.stderr
+    on_cpu = run(*flags, "--backend=jax", "--steps=3", "--against=cpu", "--replicas=2", cwd=tmp_path)
+    assert on_cpu.returncode == 0 and "which agrees with NumPy" in on_cpu.stdout, on_cpu.stderr
+
+
+@pytest.mark.slow
+def test_other_networks_agree_too(tmp_path):
+    runs = [f"{SHORT},model={model}" for model in ("softmax", "deep", "mlp_sigmoid", "mlp_tanh", "mlp_l2")]
+    found = lines("certificates.py", "jax", *runs, f"{SHORT},pixels=raw", f"{SHORT},precision=bfloat16")
+    assert [(each["verdict"], each["told"]) for each in found] == [("agrees", "")] * 7

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Product:
     a: np.ndarray
     b: np.ndarray
 
+    @cached_property
     def exact(self) -> tuple[np.ndarray, np.ndarray, int]:
         """The product and that of the magnitudes, in float64, and the length k of its sums."""
         a, b = self.a.astype(np.float64), self.b.astype(np.float64)
@@ -71,7 +72,7 @@ def asked(multiplied: Sequence[Product]) -> dict[str, Any]:
 
 def questions(multiplied: Sequence[Product], promised: str) -> list[Question]:
     """How the answers are judged; `promised` is a key of `PRODUCTS`."""
-    exact = {p.name: p.exact() for p in multiplied}
+    exact = {p.name: p.exact for p in multiplied}
     found = []
     for m in ROWS:
         names = [p.name for p in multiplied if p.rows == m]

@@ -90,7 +90,6 @@ def described(values: np.ndarray, spread: Spread) -> dict[str, Any]:
     }
 
 
-@functools.cache
 def read(file: Path = FILE) -> tuple[Reference, ...]:
     """The references in a file, none where there is no file. Raises `UserError` where it is damaged."""
     try:

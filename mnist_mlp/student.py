@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 LIMIT = 500  # terms of the continued fraction; it is there after about √df of them
@@ -17,6 +18,7 @@ def tail(t: float, df: float) -> float:
     return half if t >= 0 else 1 - half
 
 
+@functools.lru_cache(maxsize=4096)  # a gate asks for the same ones for each run
 def quantile(share: float, df: float) -> float:
     """The t with tail(t, df) = `share`, 0 < share < 1: exceeded with that probability."""
     if not 0 < share < 1:

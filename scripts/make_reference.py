@@ -140,7 +140,14 @@ def summed_up(config: Config, rows: list[Row]) -> Reference:
 def put(made: Reference, path: Path) -> None:
     """Puts a reference among those of a file."""
     there = [known for known in reference.read(path) if known.options != made.options]
-    ordered = sorted([*there, made], key=lambda known: json.dumps(known.options))
+    defaults = {"dataset": "digits"} | {name: getattr(Config, name) for name in DECIDING}
+
+    def place(known: Reference) -> tuple[str, int, str]:
+        """The plain ones of a data set come first."""
+        others = sum(known.options[name] != value for name, value in defaults.items())
+        return known.options["dataset"], others, json.dumps(known.options)
+
+    ordered = sorted([*there, made], key=place)
     atomic.write_json(path, {"references": [dataclasses.asdict(known) for known in ordered]})
 
 

@@ -80,16 +80,27 @@ def test_plain_layers_compute_what_keras_does(name, pixels, tmp_path):
     np.testing.assert_allclose(numpy_forward.probabilities(layers, images, "float64"), expected, atol=tolerance)
 
 
-def test_a_layer_that_no_format_has_is_refused():
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Rescaling(1 / 127.5, offset=-1, name="odd"),
+        keras.layers.Dense(28, activation="gelu", name="odd"),
+        keras.layers.Conv1D(28, 3, padding="same", name="odd"),
+    ],
+)
+def test_a_layer_that_no_format_has_is_refused(layer):
     image = keras.Input((28, 28))
-    x = keras.layers.Conv2D(4, 3, padding="same")(keras.layers.Reshape((28, 28, 1))(image))
-    with pytest.raises(UserError, match="received the Conv2D layer 'conv2d.*', which is of none of our models"):
-        network.layers_of(keras.Model(image, keras.layers.Softmax()(keras.layers.Flatten()(x))))
+    x = keras.layers.Dense(10)(keras.layers.Flatten()(layer(image)))
+    with pytest.raises(UserError, match=f"received the {type(layer).__name__} layer 'odd', which is of none of our"):
+        network.layers_of(keras.Model(image, keras.layers.Softmax()(x)))
 
 
-@pytest.mark.parametrize("pixels, precision", [("unit", "float32"), ("raw", "float32"), ("unit", "bfloat16")])
-def test_the_keras_file_takes_bytes(pixels, precision, tmp_path):
-    model, images = models.build("mlp", pixels=pixels, precision=precision), random_images(5)
+@pytest.mark.parametrize(
+    "name, pixels, precision",
+    [("mlp", "unit", "float32"), ("mlp", "raw", "float32"), ("mlp", "unit", "bfloat16"), ("cnn", "raw", "float32")],
+)
+def test_the_keras_file_takes_bytes(name, pixels, precision, tmp_path):
+    model, images = models.build(name, pixels=pixels, precision=precision), random_images(5)
     for file in ("one.keras", "two.keras"):
         keras_file.write(model, tmp_path / file)
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()

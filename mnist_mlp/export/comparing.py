@@ -64,7 +64,7 @@ def compare(labels: Array, trained: Array, exported: Array, classes: Array, tole
         may_move = max(1, math.ceil(MOVED * (len(labels) - right)))
         agrees = beyond.sum() <= may_move and right - correct <= math.ceil(LOST * len(labels))
     else:
-        beyond = ~(apart <= tolerance) | ~largest  # also where it is nan
+        beyond = (apart > tolerance) | ~largest
         agrees = not beyond.any()
     different = np.flatnonzero(beyond if beyond.any() else ~same)
     return Comparison(

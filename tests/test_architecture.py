@@ -54,6 +54,8 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["export.table", "export.__main__"],
     ["parity", "parity.oracle", "parity.rounding", "parity.generators", "parity.questions", "parity.matrix_products"],
     ["parity.operations_jax", "parity.operations_tensorflow", "parity.operations"],
+    ["parity.problem", "parity.comparison", "parity.reference", "parity.subject", "parity.trial"],
+    ["parity.cpu", "parity.report", "parity.__main__"],
     ["lab"],
     ["lab.lesson", "lab.claims", "lab.outcomes", "lab.explain"],
     ["lab.rungs", "lab.trials", "lab.approximation", "lab.ladder_report", "lab.ladder_figure", "lab.ladder"],
@@ -72,7 +74,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
 ]
 ORDER = [name for layer in LAYERS for name in layer]
 DRIVERS = {
-    *("train", "evaluate", "predict", "doctor", "tpu_compile", "tune", "export.__main__"),
+    *("train", "evaluate", "predict", "doctor", "tpu_compile", "tune", "export.__main__", "parity.__main__"),
     *("lab.explain", "lab.ladder", "lab.mistakes", "lab.playground.__main__"),
 }
 FRAMEWORKS = {"keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib", "optuna", "h5py"}

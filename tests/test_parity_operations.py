@@ -139,6 +139,12 @@ FAULTS = {  # what a device gives instead, the probe that must fail, and what it
     ),
     "a label": ("labels", lambda a: a + (np.arange(64) == 1), "gather by index", "label 59,999 is"),
     "a byte of an image": ("images", lambda a: a ^ np.eye(28, dtype="u1")[9], "gather by index", "image 0 is damaged"),
+    "a byte as a float": (
+        "pixels",
+        lambda a: a.astype(np.int8),
+        "bytes to floats and back",
+        "byte 128 is -128 as a float",
+    ),
     "scaling": ("scaled", lambda a: a * np.float32(1 + 2**-20), "bytes to floats and back", "a byte × 1/255 is"),
     "rounding to bytes": ("bytes", lambda a: np.rint(np.arange(1024) / 4), "bytes to floats and back", "0.75 is 1"),
     "log": ("log", lambda a: a.astype(np.float16), "exponential and logarithm", "log("),
@@ -165,6 +171,8 @@ FAULTS = {  # what a device gives instead, the probe that must fail, and what it
         "in the integer sum",
     ),
     "a bit": ("bits", lambda a: a ^ (np.arange(60_000) == 7), "random bits", "1 of 60,000 are others: number 7 is"),
+    "uneven bits": ("bits", lambda a: a & np.uint32(2**31 - 1), "random bits", " (and 1 more)"),
+    "a third dropped": ("mask", lambda a: a * (np.arange(60_000) % 6 > 0), "dropout mask", "33."),
     "no scaling behind dropout": ("mask", lambda a: a.clip(0, 1), "dropout mask", "1 is neither 0 nor 1.25"),
 }
 
@@ -179,6 +187,14 @@ def test_each_fault_of_an_answer_fails_its_probe_alone(fault, device):
     found = judge(judged, changed(answers, path, spoil(value)))
     assert list(found) == [name]
     assert found[name].startswith("replica 1: ") and words in found[name]
+
+
+def test_a_row_that_is_another_one_alone_is_told(device):
+    _, _, answers, judged = device
+    name = "[1, 64]·[64, 10]"
+    found = judge(judged, changed(answers, f"products/{name}", answers["products"][name] * (1 + 2.0**-11)))
+    assert list(found) == [PRODUCTS[0], ALONE]
+    assert found[ALONE].startswith("replica 1: 11.") and f"bits in common: {name} and [2, 64]·[64, 10]" in found[ALONE]
 
 
 @pytest.mark.parametrize("kept", [24, 11, 8])

@@ -379,6 +379,7 @@ def test_every_format_agrees_on_every_test_image(exported):
         )
         assert rows[name]["largest_difference"] < 1e-5
     assert atomic.read_json(directory / place.REPORT) == report
+    assert {"keras", "tensorflow", "onnx", "onnxruntime", "ai-edge-litert"} <= set(report["versions"])
     assert {entry.name for entry in directory.iterdir()} == place.OURS
     for row in rows.values():
         assert place.measure(directory / row["file"]) == (row["bytes"], row["sha256"])

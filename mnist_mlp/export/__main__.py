@@ -27,7 +27,7 @@ import numpy as np
 from mnist_mlp import atomic, command, data, devices, finished
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.export import child, comparing, network, place, table
+from mnist_mlp.export import child, comparing, formats, network, place, table
 from mnist_mlp.export.formats import FORMATS, NAMES, check_packages, chosen
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of, path_of
@@ -129,7 +129,7 @@ def export(
             "device": engine.attached.device,
             "tolerance": original.tolerance,
             "formats": sorted(rows, key=lambda row: list(FORMATS).index(row["format"])),
-            "versions": versions(engine.backend),
+            "versions": {**versions(engine.backend), **formats.versions(names)},
         }
         atomic.write_json(directory / place.REPORT, exported)
     say(table.closing(exported, str(output)))

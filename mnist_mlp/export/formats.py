@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Sequence
@@ -69,3 +70,9 @@ def check_packages(names: Sequence[str]) -> None:
             f"--format={','.join(needing)}: expected the {one} {' and '.join(packages)}, found none; type "
             f"{sys.executable} -m pip install {' '.join(packages)} (in a clone: pip install -e '.[export]')"
         )
+
+
+def versions(names: Sequence[str]) -> dict[str, str]:
+    """The versions of the packages, beyond what every run has, that those formats are written and read with."""
+    packages = sorted({package for name in names for package in FORMATS[name].packages})
+    return {package: importlib.metadata.version(package) for package in packages}

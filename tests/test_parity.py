@@ -335,7 +335,7 @@ def test_one_backend_against_the_other_and_against_its_own_cpu(tmp_path):
 
 
 @pytest.mark.slow
-def test_other_networks_agree_too(tmp_path):
-    runs = [f"{SHORT},model={model}" for model in ("softmax", "deep", "mlp_sigmoid", "mlp_tanh", "mlp_l2")]
-    found = lines("certificates.py", "jax", *runs, f"{SHORT},pixels=raw", f"{SHORT},precision=bfloat16")
-    assert [(each["verdict"], each["told"]) for each in found] == [("agrees", "")] * 7
+def test_other_networks_agree_too():
+    runs = [f"{SHORT},model={model}" for model in ("deep", "mlp_sigmoid", "mlp_tanh,precision=bfloat16")]
+    found = lines("certificates.py", "jax", *runs, f"{SHORT},model=mlp_l2,pixels=raw")
+    assert [(each["verdict"], each["told"]) for each in found] == [("agrees", "")] * 4

@@ -33,7 +33,7 @@ from mnist_mlp.parity import operations, report
 from mnist_mlp.parity.comparison import Comparison, as_json
 from mnist_mlp.parity.cpu import written_on_cpu
 from mnist_mlp.parity.problem import LEARNING_RATE, MODELS, Problem, describe, order_of
-from mnist_mlp.parity.reference import Oracle, Recorded, Recorder
+from mnist_mlp.parity.reference import Oracle, Recorded, Recorder, Reference
 from mnist_mlp.parity.rounding import PRODUCTS, Precision
 from mnist_mlp.parity.subject import Subject
 from mnist_mlp.parity.trial import try_steps, try_test_images
@@ -182,7 +182,7 @@ def tried(
     probes = operations.probe(engine.attached, engine.backend, promised, engine.xla)
     say(report.probed(probes))
     initial = recorded.initial(problem) if recorded else subject.state()
-    reference = recorded or Oracle()
+    reference: Reference = recorded or Oracle()
     with progress(options.steps) as tell:
         comparisons = [*try_steps(subject, problem, reference, initial, recorder, tell)]
         comparisons.append(try_test_images(subject, problem))

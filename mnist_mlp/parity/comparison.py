@@ -44,8 +44,11 @@ def difference(quantity: str, step: int | None, expected: Expected, received: np
         quantity,
         step,
         tuple(int(index) for index in at),
-        *(float(part[at]) for part in (value, received, bound, shares)),
-        float(distance.max() / largest) if largest else float(distance.max()),
+        expected=float(value[at]),
+        received=float(received[at]),
+        bound=float(bound[at]),
+        share=float(shares[at]),
+        relative=float(distance.max() / largest) if largest else float(distance.max()),
     )
 
 

@@ -5,13 +5,23 @@ Weights are [kernel, bias, kernel, bias, …]; images are float64 [n, inputs], a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-ACTIVATIONS = {"relu": lambda z: np.maximum(z, 0), "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "tanh": np.tanh}
-SLOPES = {"relu": lambda z, a: z > 0, "sigmoid": lambda z, a: a * (1 - a), "tanh": lambda z, a: 1 - a**2}
+Moments = tuple[np.ndarray, np.ndarray]  # the first and the second, of Adam
+
+ACTIVATIONS: dict[str, Callable] = {
+    "relu": lambda z: np.maximum(z, 0),
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "tanh": np.tanh,
+}
+SLOPES: dict[str, Callable] = {  # by z and what the activation gives for it
+    "relu": lambda z, a: z > 0,
+    "sigmoid": lambda z, a: a * (1 - a),
+    "tanh": lambda z, a: 1 - a**2,
+}
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras' Adam
 
 
@@ -37,7 +47,8 @@ def batch_pass(
     rows = np.arange(len(labels))
     probabilities = np.exp(shifted - log_sums[:, None])
     delta = (probabilities - np.eye(10)[labels]) / len(labels)
-    deltas, gradients = [delta], []
+    deltas: list[np.ndarray] = [delta]
+    gradients: list[np.ndarray] = []
     for depth in reversed(range(len(sums))):
         penalty = 2 * l2 * weights[2 * depth] if depth < len(sums) - 1 else 0
         gradients = [inputs[depth].T @ delta + penalty, delta.sum(0), *gradients]
@@ -58,7 +69,9 @@ def forward(
     return inputs[:-1], sums
 
 
-def adam(weight, moments, gradient, step: int, learning_rate: float):
+def adam(
+    weight: np.ndarray, moments: Moments, gradient: np.ndarray, step: int, learning_rate: float
+) -> tuple[np.ndarray, Moments]:
     """The weight and its two moments after Adam's update number `step`, from 1 on (Kingma and Ba, 2015; ε stands where
     the end of their section 2, and Keras, have it)."""
     first = moments[0] + (1 - BETA_1) * (gradient - moments[0])

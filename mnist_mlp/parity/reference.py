@@ -28,8 +28,13 @@ FORMAT = 1
 
 
 class Reference(Protocol):
-    name: str  # for people
-    about: dict[str, Any]  # for the certificate
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """For the certificate."""
 
     def step(self, problem: Problem, state: State, step: int, found: Pass, bounds: Bounds) -> dict[str, Expected]:
         """The loss, the logits and the gradients of a step, from what the oracle found and its bounds."""

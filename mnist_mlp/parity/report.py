@@ -35,7 +35,7 @@ def opening(options: Any, engine: Engine, dataset: Dataset, against: str) -> str
 
 def probed(probes: Sequence[Probe]) -> str:
     """A line for each probe."""
-    width = max(len(probe.name) for probe in probes)
+    width = max((len(probe.name) for probe in probes), default=0)
     return "\n".join(["", *(f"{MARKS[p.passed]} {p.name:<{width}}  {p.found}" for p in probes)])
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnist_mlp.parity import oracle
-from mnist_mlp.parity.oracle import BETA_1, BETA_2, Pass
+from mnist_mlp.parity.oracle import BETA_1, BETA_2, Moments, Pass
 
 SPREAD = 8.0  # standard deviations; of 10⁸ comparisons none is that far off by chance
 FLOAT32, TF32, BFLOAT16 = 2.0**-24, 2.0**-11, 2.0**-8  # unit roundoffs: 24, 11 and 8 bits of significand
@@ -78,7 +78,9 @@ def bounds(found: Pass, weights: Sequence[np.ndarray], activation: str, precisio
     return Bounds(SPREAD * loss + TINY, SPREAD * sums[-1] + TINY, [SPREAD * s + TINY for s in gradients])
 
 
-def forward(found: Pass, weights: Sequence[np.ndarray], activation: str, precision: Precision):
+def forward(
+    found: Pass, weights: Sequence[np.ndarray], activation: str, precision: Precision
+) -> tuple[list[np.ndarray], list[np.ndarray], int]:
     """The deviations of the inputs of each layer and of its sums, and the number of examples."""
     last = len(found.sums) - 1
     deviation = precision.units(0, last).results * abs(found.inputs[0])
@@ -100,7 +102,7 @@ def at_loss(found: Pass, logits: np.ndarray) -> tuple[float, np.ndarray]:
     n, values = len(found.losses), found.sums[-1]
     reach = 2 + abs(values - values.max(1, keepdims=True))  # an exponential's error grows with its argument
     mean = (found.probabilities**2 * logits**2).sum(1, keepdims=True)
-    deltas = found.probabilities * (np.sqrt(logits**2 + mean) + FLOAT32 * reach) / n
+    deltas = found.probabilities * (np.sqrt(logits**2 + mean) + FLOAT32 * reach) / n + TINY
     losses = np.sqrt((logits**2).max(1) + mean[:, 0]) + FLOAT32 * (reach.max(1) + abs(values).max(1))
     return float(np.sqrt((losses**2).sum()) / n + FLOAT32 * np.sqrt(n) * found.losses.mean()), deltas
 
@@ -125,7 +127,9 @@ def backward(
     return abs(slope) * own + doubt * values + 4 * below.results * abs(slope) * values
 
 
-def slope_bounds(sums: np.ndarray, outputs: np.ndarray, deviations: np.ndarray, activation: str):
+def slope_bounds(
+    sums: np.ndarray, outputs: np.ndarray, deviations: np.ndarray, activation: str
+) -> tuple[np.ndarray, np.ndarray]:
     """The derivative of an activation, and how far it may be off where its argument is."""
     slope = oracle.SLOPES[activation](sums, outputs) * 1.0
     if activation == "relu":
@@ -141,7 +145,14 @@ def product(a: np.ndarray, a_deviation: np.ndarray, b: np.ndarray, b_deviation: 
     return np.sqrt(a2 @ (rounded_b + a.shape[1] * units.sums**2 * b2) + rounded_a @ (b2 + b_deviation**2))
 
 
-def adam_bounds(weight, moments, gradient, bound, step: int, learning_rate: float):
+def adam_bounds(
+    weight: np.ndarray,
+    moments: Moments,
+    gradient: np.ndarray,
+    bound: np.ndarray,
+    step: int,
+    learning_rate: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How far a weight and its two moments may be from the oracle's after Adam's update number `step`, where the
     gradient may be off by `bound`."""
     low, high = gradient - bound, gradient + bound
@@ -161,8 +172,8 @@ def adam_bounds(weight, moments, gradient, bound, step: int, learning_rate: floa
     )
 
 
-def turning_gradient(moments) -> np.ndarray:
-    """The gradient g at which Adam's update (M + a·g) / (s + ε), with s² = v + c·g², has its extremum, or 0 where it has
+def turning_gradient(moments: Moments) -> np.ndarray:
+    """The gradient g at which Adam's update (M + a·g) / (s + ε), s² = v + c·g², has its extremum, or 0 where it has
     none: a·(v + ε·s) = c·g·M, and squared an equation of the second degree in s."""
     a, c, e = 1 - BETA_1, 1 - BETA_2, oracle.EPSILON
     rest, v = BETA_1 * moments[0], BETA_2 * moments[1]

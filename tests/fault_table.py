@@ -1,0 +1,70 @@
+"""The table of injected faults: what accuracy, the gate and parity each say of them, over several seeds.
+
+usage: python fault_table.py SEEDS [MNIST_DIRECTORY]      prints Markdown; JAX, two replicas on the CPU
+"""
+
+import os
+import sys
+
+seeds, *place = sys.argv[1:]
+os.environ |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "OPENBLAS_NUM_THREADS": "1"}
+
+import numpy as np  # noqa: E402 (after the environment)
+
+from mnist_mlp import chatter  # noqa: E402
+
+chatter.silence()
+
+import faults  # noqa: E402
+
+from mnist_mlp import data, gate, models, reference  # noqa: E402
+from mnist_mlp.config import PRESETS, Config  # noqa: E402
+from mnist_mlp.devices import Plan  # noqa: E402
+from mnist_mlp.learner import Learner  # noqa: E402
+
+FIRST = 9000  # seeds that no reference has
+CERTIFICATES = 5  # of each fault
+
+
+def trained(config: Config, dataset: data.Dataset, fault: str) -> list[dict]:
+    """The gate's verdicts on runs with the fault, one for each seed."""
+    judge = gate.Gate(reference.find(config, dataset.name), 1e-4)
+    with faults.injected(fault, "jax"):
+        plan = Plan("jax", "cpu", "cpu", {}, replicas=faults.REPLICAS)
+        learner = Learner(plan, lambda: models.build("mlp"), lambda: models.make_optimizer("adam", None), dataset)
+        found = []
+        for seed in range(FIRST, FIRST + int(seeds)):
+            curve = learner.fit(seed, config.epochs)
+            found.append(judge.verdict(learner.test().correct, list(curve.losses), len(dataset.train)))
+        return found
+
+
+def row(config: Config, dataset: data.Dataset, fault: str) -> str:
+    verdicts = trained(config, dataset, fault)
+    right = np.array([each["right"]["observed"] for each in verdicts])
+    by_count = sum(each["right"]["out"] != "" for each in verdicts)
+    failed = sum(not each["passed"] for each in verdicts)
+    mean, sd = (100 * value / len(dataset.test) for value in (right.mean(), right.std(ddof=1)))
+    return f"{mean:.2f} ± {sd:.2f} | {by_count} of {len(verdicts)} | {failed} of {len(verdicts)}"
+
+
+def by_parity(fault: str) -> str:
+    """How many certificates, each of another seed, say so, and what the first names."""
+    told = []
+    for seed in range(FIRST, FIRST + CERTIFICATES):
+        ((_, found),) = faults.certificates("jax", faults.REPLICAS, 13, 128, [fault], seed)
+        told.append(found["first_differences"][:1])
+    count = sum(map(bool, told))
+    first = f": {told[0][0]['quantity']}, step {told[0][0]['step'] + 1}" if count else ""
+    return f"{count} of {CERTIFICATES}{first}"
+
+
+runs = [(PRESETS["smoke"], data.load(PRESETS["smoke"]))]
+if place:
+    config = Config(dataset="mnist", data_dir=place[0])
+    runs.append((config, data.load(config)))
+names = " | ".join(f"{d.name}: test accuracy, % | told by the count | by the gate" for _, d in runs)
+print(f"| fault | {names} | by parity |\n|{'---|' * (3 * len(runs) + 2)}")
+for fault in ("", *faults.NAMES):
+    columns = " | ".join(row(*run, fault) for run in runs)
+    print(f"| {fault or 'none'} | {columns} | {by_parity(fault)} |", flush=True)

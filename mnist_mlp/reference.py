@@ -128,4 +128,4 @@ def find(config: Config, dataset: str, file: Path = FILE) -> Reference:
 
 def flags(values: Mapping[str, Any], names: Sequence[str]) -> str:
     """Options as one types them."""
-    return " ".join(f"--{name}={values[name]}" for name in names)
+    return " ".join(f"--{name}={values[name]}" if values[name] is not None else f"no --{name}" for name in names)

@@ -1,0 +1,379 @@
+"""The gate: its statistics beside SciPy and simulation, its verdicts, what it refuses, and whole runs that fail it."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mnist_mlp import evaluate, gate, reference, report, student, train
+from mnist_mlp.atomic import read_json, write_json
+from mnist_mlp.config import MODELS, PRESETS, Config
+from mnist_mlp.data import Split
+from mnist_mlp.errors import Refuted, UserError
+from mnist_mlp.gate import FEW, HIGH, LOW, MANY, OTHER_DATA, SHORT, Gate
+from mnist_mlp.lab import broken
+from mnist_mlp.reference import find
+from mnist_mlp.spread import Side, Spread
+
+SMOKE = find(PRESETS["smoke"], "digits")
+PARTS = ("images", "labels")
+EXPECTED = [epoch["mean"] for epoch in SMOKE.losses]
+
+
+def judged(right=350, losses=EXPECTED, false_alarms=1e-4, train_examples=1437):
+    return Gate(SMOKE, false_alarms).verdict(right, losses, train_examples)
+
+
+def test_students_tail_and_quantile_are_those_of_scipy():
+    for df in (1, 2, 3.3, 4.5, 10, 29.5, 99, 199, 999, 5000):
+        for t in (-200, -5, -1.7, -0.01, 0, 1e-6, 0.3, 1, 2, 4, 8, 20, 200, math.inf):
+            assert student.tail(t, df) == pytest.approx(stats.t.sf(t, df), rel=1e-8, abs=1e-300)
+        for share in (0.975, 0.5, 0.3, 0.025, 1e-3, 1e-5, 2.5e-7):
+            assert student.quantile(share, df) == pytest.approx(stats.t.isf(share, df), rel=1e-8, abs=1e-8)
+    with pytest.raises(ValueError, match="Received 1"):
+        student.quantile(1, 5)
+    with pytest.raises(ValueError, match="Received 0"):
+        student.tail(1, 0)
+
+
+def test_a_spread_of_many_normal_values_is_normal():
+    values = np.exp(stats.norm(1.0, 0.05).ppf((np.arange(10_000) + 0.5) / 10_000))
+    spread = Spread.of(values, "log")
+    for z in (-4, -2, -0.5, 0, 1, 3):
+        x = math.exp(1.0 + 0.05 * z)
+        assert spread.above(x) == pytest.approx(stats.norm.sf(z), rel=0.35, abs=1e-3)
+        assert spread.above(x) + spread.below(x) == pytest.approx(1)
+        assert spread.exceeded_by(spread.above(x)) == pytest.approx(x, rel=1e-9)
+
+
+def test_each_side_of_a_spread_is_its_own():
+    z = stats.norm.ppf((np.arange(10_000) + 0.5) / 10_000)
+    spread = Spread.of(np.exp(np.where(z < 0, 0.1 * z, 0.3 * z)), "log")
+    for z in (-3, -1, 0, 1, 3):
+        x = math.exp(0.1 * z if z < 0 else 0.3 * z)
+        assert spread.above(x) == pytest.approx(stats.norm.sf(z), rel=0.3, abs=1e-3)
+        assert spread.above(x) + spread.below(x) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("alarms, most", [(0.05, 1.2), (0.01, 1.3), (1e-4, 1.3)])
+def test_as_many_right_runs_fail_as_stated_also_where_they_are_skew_and_heavy_tailed(alarms, most):
+    """As losses are (skewness 0.5, excess kurtosis 1.9). Fitted to 200, a normal distribution is far off."""
+    rng = np.random.default_rng(0)
+    fails, normal_fails, n = 0, 0, 0
+    for _ in range(40):
+        numbers = np.exp(stats.norminvgauss(2, 0.5).rvs(4200, random_state=rng) * 0.05)
+        known, fresh = numbers[:200], numbers[200:]
+        spread = Spread.of(known, "log")
+        fails += (fresh < spread.exceeded_by(1 - alarms / 2)).sum() + (fresh > spread.exceeded_by(alarms / 2)).sum()
+        z = (np.log(fresh) - np.log(known).mean()) / np.log(known).std()
+        normal_fails += (z > stats.norm.isf(alarms / 2)).sum()
+        n += len(fresh)
+    assert fails / n < most * alarms
+    assert alarms < 0.01 or fails / n > 0.7 * alarms
+    assert normal_fails / n > 1.2 * alarms / 2  # on one side alone
+
+
+def test_few_seeds_make_wide_tails():
+    few, many = (Side(0.1, 0.0, n) for n in (50, 1_000_000))
+    assert few.reached_by(1e-5) > 1.3 * many.reached_by(1e-5)
+    assert many.reached_by(1e-5) == pytest.approx(0.1 * stats.norm.isf(1e-5), rel=0.05)
+
+
+def test_where_all_counts_are_the_same_one_image_more_or_less_is_no_surprise():
+    spread = Spread.of(np.full(200, 324.5), "root")
+    assert spread.above(325) > 0.1 and spread.above(334) < 1e-4
+
+
+def test_a_usual_run_passes():
+    verdict = judged()
+    assert verdict["passed"] and not verdict["found"] and verdict["p"] == 1.0
+    assert verdict["reference"]["seeds"] == SMOKE.seeds and verdict["false_alarms"] == 1e-4
+    json.dumps(verdict, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "found, run",
+    [
+        (FEW, {"right": 330}),
+        (MANY, {"right": 360}),
+        (HIGH, {"losses": [*EXPECTED[:4], 2 * EXPECTED[4], *EXPECTED[5:]]}),
+        (HIGH, {"losses": [*EXPECTED[:9], math.nan]}),
+        (LOW, {"losses": [EXPECTED[0] * 0.7, *EXPECTED[1:]]}),
+        (LOW, {"losses": [*EXPECTED[:9], 0.0]}),
+        (SHORT, {"losses": EXPECTED[:9]}),
+        (SHORT, {"losses": [*EXPECTED, 0.07]}),
+        (OTHER_DATA, {"train_examples": 1797}),
+    ],
+)
+def test_a_run_that_is_out_fails_for_the_right_reason(found, run):
+    verdict = judged(**run)
+    assert not verdict["passed"] and list(verdict["found"]) == [found]
+    text = "\n".join(report.gated(verdict))
+    assert (
+        "gate     FAILED; at most 1 in 10,000 right runs fails" in text and f"{found}: {gate.MEANS[found]}"[:60] in text
+    )
+
+
+@pytest.mark.parametrize("alarms", [1e-6, 1e-4, 0.01, 0.05, 0.5])
+def test_verdict_bounds_and_p_say_the_same(alarms):
+    judge = Gate(SMOKE, alarms)
+    low, high = judge.count(350)["accepted"]
+    for right in range(300, 361):
+        row = judge.count(right)
+        assert (row["out"] == "") == (low <= right <= high) == (row["p"] >= alarms / 2), right
+    for epoch in range(10):
+        low, high = judge.loss(epoch, 1.0)["accepted"]
+        for loss, out in ((low * 0.9999, LOW), (low * 1.0001, ""), (high * 0.9999, ""), (high * 1.0001, HIGH)):
+            row = judge.loss(epoch, loss)
+            assert row["out"] == out and (row["p"] >= alarms / 20) == (out == "")
+
+
+def test_all_comparisons_together_fail_at_most_as_often_as_stated():
+    """Losses that are independent of each other and of the count, which is the worst case."""
+    rng, judge = np.random.default_rng(0), Gate(SMOKE, 0.05)
+    losses = np.exp(np.transpose([drawn(spread, 1000, rng) for spread in SMOKE.epochs])).tolist()
+    wrong = np.round(drawn(SMOKE.wrong, 1000, rng) ** 2 - 0.5).astype(int).tolist()
+    failed = sum(not judge.verdict(360 - w, row, 1437)["passed"] for w, row in zip(wrong, losses, strict=True))
+    assert 25 <= failed <= 60
+
+
+def drawn(spread, n, rng):
+    """Right runs as the spread has them, on its scale."""
+    low, high = (np.abs(rng.standard_t(side.df, n)) * side.unit for side in (spread.low, spread.high))
+    return spread.centre + np.where(rng.random(n) < 0.5, -low, high)
+
+
+@pytest.mark.parametrize("preset, dataset", [("smoke", "digits"), ("default", "mnist")])
+@pytest.mark.parametrize("alarms", [1e-4, 0.01])
+def test_the_power_is_what_is_stated(preset, dataset, alarms):
+    known = find(PRESETS[preset], dataset)
+    judge, rng = Gate(known, alarms), np.random.default_rng(0)
+    assert judge.count(known.test_examples - judge.most_wrong - 1)["out"] == FEW
+    wrong = np.round(drawn(known.wrong, 4000, rng) ** 2 - 0.5).astype(int)
+    for power in gate.POWERS:
+        less = round(judge.noticed(power) * known.test_examples)
+        noticed = np.mean(wrong + less > judge.most_wrong)
+        assert noticed > power - 0.02
+        assert np.mean(wrong + less - 1 > judge.most_wrong) < power + 0.02  # one image less, and it is not
+
+
+def test_what_the_report_says():
+    lines = report.gated(judged(right=351))
+    assert lines[0] == "gate     passed; at most 1 in 10,000 right runs fails"
+    assert lines[1].startswith("         right: 351, expected 350 ± 3, p = ")
+    assert lines[1].endswith("({} to {} pass)".format(*judged()["right"]["accepted"]))
+    assert "losses of all 10 epochs: p = 1" in lines[3]
+    assert "points of accuracy less would be noticed with probability 0.5/0.9/0.99" in lines[4]
+    assert max(map(len, lines)) < 120
+    assert "p < 1e-9" in "\n".join(report.gated(judged(right=100)))
+    assert report.gated({}) == []
+    assert [report.one_in(share) for share in (1e-4, 0.05, 0.03)] == ["1 in 10,000", "1 in 20", "3%"]
+
+
+def test_the_shipped_references():
+    assert reference.FILE.stat().st_size < 100_000
+    there = reference.read()
+    assert {each.options["model"] for each in there if each.options["dataset"] == "digits"} >= {
+        "mlp",
+        "softmax",
+        "deep",
+    }
+    assert len({json.dumps(each.options) for each in there}) == len(there)
+    for each in there:
+        assert each.seeds >= reference.FEWEST and each.first_seed == 1000
+        assert len(each.losses) == each.options["epochs"]
+        assert (each.train_examples, each.test_examples) in ((1437, 360), (60000, 10000))
+        for row in (each.right, *each.losses):
+            quantiles = list(row["quantiles"].values())
+            assert quantiles == sorted(quantiles) and quantiles[1] <= row["mean"] <= quantiles[-2]
+        assert {"command", "date", "device", "backend", "versions"} <= each.made.keys()
+        assert "/" not in each.made["command"].removeprefix("scripts/")
+
+
+@pytest.mark.parametrize("dataset", ["digits", "mnist"])
+def test_every_preset_can_be_gated(dataset):
+    for name, preset in PRESETS.items():
+        if name != "smoke" or dataset == "digits":
+            assert find(preset, dataset).options["pixels"] == preset.pixels
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_can_be_gated_on_the_digits(model):
+    assert find(Config(model=model), "digits").options["model"] == model
+
+
+def test_what_changes_no_result_changes_no_reference():
+    one = find(Config(), "digits")
+    same = Config(learning_rate=0.001, seed=77, engine="fit", checkpoint_every="0", strategy="cpu", backend="jax")
+    assert find(same, "digits") == one
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (
+            {"epochs": 3},
+            "expected --epochs=5, received --epochs=3; type --epochs=5, or make a reference: scripts/make_",
+        ),
+        ({"batch_size": 64}, "--batch_size=32, received --batch_size=64"),
+        ({"learning_rate": 0.01}, "received --learning_rate=0.01"),
+        ({"optimizer": "sgd"}, "expected --optimizer=adam, received --optimizer=sgd"),
+        ({"precision": "bfloat16"}, "expected --precision=float32"),
+        ({"validation_fraction": 0.1}, "expected --validation_fraction=0.0"),
+        ({"early_stopping": 3}, "received --early_stopping; leave one of them out"),
+        ({"epochs": 3, "precision": "bfloat16"}, "--epochs=5 --precision=float32, received --epochs=3 --precision=bf"),
+    ],
+)
+def test_a_run_without_a_reference_is_refused_by_the_flag_that_differs(flags, words):
+    with pytest.raises(UserError) as refused:
+        find(Config(**flags), "digits")
+    assert words in str(refused.value)
+
+
+def test_a_reference_at_another_learning_rate_is_not_that_of_the_optimizers_own(tmp_path):
+    options = {**SMOKE.options, "learning_rate": 0.01}
+    known = dataclasses.replace(SMOKE, options=options, learning_rate=0.01)
+    write_json(tmp_path / "r.json", {"references": [dataclasses.asdict(known)]})
+    fast = dataclasses.replace(PRESETS["smoke"], learning_rate=0.01)
+    assert find(fast, "digits", tmp_path / "r.json") == known
+    with pytest.raises(UserError, match="expected --learning_rate=0.01, received no --learning_rate;"):
+        find(PRESETS["smoke"], "digits", tmp_path / "r.json")
+
+
+def test_a_refusal_shows_the_command_that_makes_the_reference():
+    with pytest.raises(UserError, match=r"scripts/make_reference.py --dataset=digits --model=softmax --epochs=2$"):
+        find(Config(model="softmax", epochs=2), "digits")
+    with pytest.raises(UserError, match="one of the data sets digits.*; received fashion_mnist"):
+        find(Config(), "fashion_mnist")
+
+
+def test_a_model_without_a_reference_is_refused(tmp_path):
+    write_json(tmp_path / "r.json", {"references": [dataclasses.asdict(SMOKE)]})
+    with pytest.raises(UserError, match="one of the models mlp, received --model=cnn; type one of them"):
+        find(Config(model="cnn"), "digits", tmp_path / "r.json")
+    (tmp_path / "damaged.json").write_text("{}")
+    with pytest.raises(UserError, match="damaged"):
+        find(Config(), "digits", tmp_path / "damaged.json")
+
+
+def test_a_refusal_comes_before_anything_is_trained_or_imported(tmp_path):
+    code = (
+        "import sys; from mnist_mlp import train\n"
+        "try: train.main(sys.argv[1:])\n"
+        "except Exception as error: print(type(error).__name__, error, 'keras' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "--gate", "--dataset=digits", "--epochs=3", f"--run_dir={tmp_path / 'run'}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.startswith("UserError --gate: on digits expected --epochs=5") and done.stdout.endswith("False\n")
+    assert not (tmp_path / "run").exists()
+
+
+def quiet(text):
+    """For `say`."""
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory):
+    """A gated run of the smoke preset, as a user types it."""
+    path = tmp_path_factory.mktemp("gate") / "run"
+    flags = ["--preset=smoke", "--gate", "--json", "--strategy=cpu", f"--run_dir={path}"]
+    done = subprocess.run([sys.executable, "-m", "mnist_mlp.train", *flags], capture_output=True, text=True)
+    return path, done
+
+
+@pytest.mark.slow
+def test_a_right_run_passes(passed):
+    path, done = passed
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout)["gate"]
+    assert verdict["passed"] and verdict == read_json(path / "result.json")["gate"]
+    assert verdict["right"]["observed"] == json.loads(done.stdout)["test"]["correct"]
+    assert "gate     passed" in done.stderr
+
+
+@pytest.mark.slow
+def test_evaluate_gates_the_run_with_what_it_measures(passed, capsys):
+    path, done = passed
+    trained = json.loads(done.stdout)
+    evaluate.main([f"--run_dir={path}", "--gate", "--json", "--strategy=cpu", "--batch_size=7"])
+    assert json.loads(capsys.readouterr().out)["gate"] == trained["gate"]
+    without = evaluate.evaluate(evaluate.Options(run_dir=str(path), strategy="cpu"), say=quiet)
+    assert without.gate == {}
+
+
+@pytest.mark.slow
+def test_evaluate_fails_where_the_labels_are_shifted(passed, digits, monkeypatch):
+    test = Split(digits.test.images, ((digits.test.labels + 1) % 10).astype(np.uint8))
+    shifted = dataclasses.replace(digits, test=test)
+    said = []
+    options = evaluate.Options(run_dir=str(passed[0]), strategy="cpu", gate=True)
+    result = evaluate.evaluate(options, dataset=shifted, say=said.append)
+    assert list(result.gate["found"]) == [FEW] and result.gate["p"] < 1e-9
+    assert "FAILED" in "\n".join(said)
+    with pytest.raises(Refuted, match=f"the gate failed: {FEW}; the run is kept in there") as refuted:
+        gate.refuse(result, "there")
+    assert refuted.value.exit_code == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change, found", [(broken.with_test_images, [OTHER_DATA]), (broken.with_shifted_labels, [FEW])]
+)
+def test_broken_data_fail(change, found, digits, tmp_path):
+    config = dataclasses.replace(PRESETS["smoke"], gate=True, strategy="cpu", diagnose=True)
+    result = train.train_and_evaluate(config, tmp_path / "run", dataset=change(digits), say=quiet)
+    assert list(result.gate["found"]) == found and result.diagnosis
+    assert read_json(tmp_path / "run" / "result.json")["gate"] == result.gate  # the run is kept
+
+
+@pytest.mark.slow
+def test_test_images_among_the_training_images_are_too_good_on_mnist(mnist, tmp_path):
+    """As many training images as ever; a sixth of them are the test images."""
+    mixed = (np.concatenate([getattr(mnist.test, part), getattr(mnist.train, part)[10_000:]]) for part in PARTS)
+    leaking = dataclasses.replace(mnist, train=Split(*mixed))
+    config = Config(dataset="mnist", gate=True, strategy="cpu")
+    result = train.train_and_evaluate(config, tmp_path / "run", dataset=leaking, say=quiet)
+    assert list(result.gate["found"]) == [MANY]
+
+
+@pytest.mark.slow
+def test_a_resumed_run_is_gated_as_one_that_never_stopped(passed, tmp_path):
+    config = dataclasses.replace(PRESETS["smoke"], strategy="cpu")
+    train.train_and_evaluate(dataclasses.replace(config, epochs=4), tmp_path / "run", say=quiet)
+    again = train.train_and_evaluate(dataclasses.replace(config, resume=True, gate=True), tmp_path / "run", say=quiet)
+    assert again.resumed and again.gate == json.loads(passed[1].stdout)["gate"]
+
+
+@pytest.mark.slow
+def test_the_other_backend_is_held_against_the_same_reference(tmp_path):
+    pytest.importorskip("jax")
+    flags = ["--preset=smoke", "--gate", "--json", "--strategy=cpu", "--backend=jax", f"--run_dir={tmp_path / 'run'}"]
+    done = subprocess.run([sys.executable, "-m", "mnist_mlp.train", *flags], capture_output=True, text=True)
+    assert done.returncode == 0 and json.loads(done.stdout)["gate"]["passed"], done.stderr
+
+
+@pytest.mark.parametrize("program", [train, evaluate])
+@pytest.mark.parametrize("right", [350, 300])
+def test_a_program_prints_its_result_and_then_ends_by_the_verdict(program, right, monkeypatch, capsys):
+    verdict = judged(right=right)
+    result = SimpleNamespace(gate=verdict, device={"worker_index": 0}, to_dict=lambda: {"gate": verdict})
+    monkeypatch.setattr(train, "train_and_evaluate", lambda config, run_dir, say: result)
+    monkeypatch.setattr(evaluate, "evaluate", lambda options, say: result)
+    with pytest.raises(Refuted, match="there") if right == 300 else contextlib.nullcontext():
+        program.main(["--run_dir=there", "--json", "--gate"])
+    assert json.loads(capsys.readouterr().out)["gate"]["passed"] == (right == 350)
+    result.device["worker_index"] = 1
+    gate.refuse(result, "there")  # only the chief says so
+
+
+def test_other_test_images_than_the_references_are_refused(digits):
+    fewer = dataclasses.replace(digits, test=Split(digits.test.images[:100], digits.test.labels[:100]))
+    with pytest.raises(UserError, match="expected the 360 test images of digits, received 100"):
+        gate.watch(dataclasses.replace(PRESETS["smoke"], gate=True), fewer)

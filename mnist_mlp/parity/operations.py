@@ -1,7 +1,7 @@
 """Small questions to a device, whose answers are known: the operations that a network is made of, one by one.
 
-Each was answered wrongly somewhere: products of truncated factors, a boolean mean that overflowed, an all-reduce that
-left one replica out. Every replica answers all of them, in one compiled program, and every answer is judged.
+Several were answered wrongly by released software: products of truncated factors, a wrong boolean mean. An all-reduce may
+leave one replica out. Every replica answers all of them, in one compiled program, and every answer is judged.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ def bounds(found: Pass, weights: Sequence[np.ndarray], activation: str, precisio
         gradients = [*(s + rounded * abs(g) for s, g in zip((kernel, bias), of_layer, strict=True)), *gradients]
         if depth:
             delta = backward(found, weights, activation, precision, depth, (sums[depth - 1], delta))
-    return Bounds(SPREAD * loss + TINY, SPREAD * sums[-1] + TINY, [SPREAD * s + TINY for s in gradients])
+    lost = TINY / (1 - BETA_1)  # of a gradient, by its first moment
+    return Bounds(SPREAD * loss + TINY, SPREAD * sums[-1] + TINY, [SPREAD * s + lost for s in gradients])
 
 
 def forward(

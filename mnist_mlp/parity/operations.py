@@ -1,7 +1,7 @@
 """Small questions to a device, whose answers are known: the operations that a network is made of, one by one.
 
-Several were answered wrongly by released software: products of truncated factors, a wrong boolean mean. An all-reduce may
-leave one replica out. Every replica answers all of them, in one compiled program, and every answer is judged.
+Released software has got some of them wrong, such as float32 products of cut-off factors, or the mean of booleans.
+Every replica answers all of them, in one compiled program, and every answer is judged.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def find(config: Config, dataset: str, file: Path = FILE) -> Reference:
         wanted, has, remedy = f"one of the models {models}", f"--model={config.model}", "type one of them"
     else:
         wanted, has = flags(nearest.options, differing), flags(config.to_dict(), differing)
-        remedy = f"type {wanted}"
+        remedy = f"type {wanted}" if "no --" not in wanted else f"leave {has} out"
     others = [name for name in DECIDING if getattr(config, name) != getattr(Config, name)]
     command = f"scripts/make_reference.py --dataset={dataset} {flags(config.to_dict(), others)}".rstrip()
     raise UserError(f"--gate: on {dataset} expected {wanted}, received {has}; {remedy}, or make a reference: {command}")

@@ -41,12 +41,17 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--seeds", type=int, default=200, help="how many (default: %(default)s)")
     parser.add_argument("--first_seed", type=int, help="the first of them (default: 1000, with --check 5000)")
-    parser.add_argument("--output", type=Path, required=True, help="file of the raw results, lines of JSON")
+    parser.add_argument(
+        "--output", type=Path, default=Path("references.jsonl"), help="file of the raw results (default: %(default)s)"
+    )
     parser.add_argument(
         "--references", type=Path, default=reference.FILE, help="file of the summaries (default: the shipped one)"
     )
     parser.add_argument("--check", action="store_true", help="hold fresh seeds against the reference that is there")
-    arguments, rest = parser.parse_known_args(argv)
+    try:
+        arguments, rest = parser.parse_known_args(argv)
+    finally:
+        sys.stdout.flush()  # the help
     config = command.with_preset(PRESETS, command.given_flags(Config, rest, program="train", about=__doc__))
     first = arguments.first_seed if arguments.first_seed is not None else 5000 if arguments.check else 1000
     seeds = range(first, first + arguments.seeds)

@@ -220,7 +220,7 @@ def test_what_changes_no_result_changes_no_reference():
     [
         (
             {"epochs": 3},
-            "expected --epochs=5, received --epochs=3; type --epochs=5, or make a reference: scripts/make_",
+            "expected --epochs=5, received --epochs=3; type --epochs=5, or make a reference: python scripts",
         ),
         ({"batch_size": 64}, "--batch_size=32, received --batch_size=64"),
         ({"learning_rate": 0.01}, "received --learning_rate=0.01"),

@@ -48,6 +48,10 @@ def test_commands(place):
 @pytest.mark.slow
 def test_python_code(place):
     expected = [r"^\d+ of 360\n\(1, 10\)$", r"^{'train': 0\.\d+, 'test': 0\.\d+} {'train': .*} 105$"]
+    expected += [r"^\(3, 10\) \[(\d) \1 \1\]$"]
+    exported = "python -m mnist_mlp.export --run_dir runs/mine --format onnx"
+    done = run(f"python -m mnist_mlp.train --preset smoke --epochs 1 --run_dir runs/mine && {exported}", place)
+    assert done.returncode == 0, done.stderr
     for code, printed in zip(blocks("python"), expected, strict=True):
         done = run(f"python - <<'END'\n{code}\nEND", place)
         assert re.search(printed, done.stdout, re.MULTILINE), done.stdout + done.stderr

@@ -15,6 +15,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.machine import processor_name
 from mnist_mlp.waiting import within
 
+DISABLED = jax.config.jax_disable_jit  # by the user, who may set JAX_DISABLE_JIT
 HEARTBEAT_TIMEOUT = 30  # seconds; a worker that is silent for longer is taken for dead, and JAX ends the others
 
 
@@ -24,8 +25,7 @@ def attach(plan: Plan, start_timeout: float) -> Attached:
     Where a GPU or TPU does not come up, "auto" takes the CPU with a note; one that was asked for raises `UserError`.
     `start_timeout` is in seconds, for a TPU and for other workers.
     """
-    if not plan.xla:
-        jax.config.update("jax_disable_jit", True)  # each operation by itself
+    jax.config.update("jax_disable_jit", not plan.xla or DISABLED)  # each operation by itself, or not
     if plan.workers:
         return on_workers(plan, start_timeout)
     if plan.device == "cpu":

@@ -134,9 +134,9 @@ def certify(
     certificate = tried(engine, options, dataset, recorded, say)
     laps.end("compare")
     certificate |= {"device": device_block(plan, engine), "backend": engine.backend}
-    certificate |= {"versions": versions(engine.backend), **laps.measured()}
+    certificate = finite({**certificate, "versions": versions(engine.backend), **laps.measured()})
     file = path_of("certificate", options.certificate)
-    atomic.write_json(file, finite(certificate))
+    atomic.write_json(file, certificate)
     say(report.closing(certificate, str(file)))
     return certificate
 
@@ -177,7 +177,7 @@ def tried(
     about = describe(problem) | {"seed": options.seed}
     if recorded:
         recorded.check(about, order)
-    recorder = Recorder(problem) if options.write else None
+    recorder = Recorder(problem, engine.model.count_params()) if options.write else None
 
     probes = operations.probe(engine.attached, engine.backend, promised, engine.xla)
     say(report.probed(probes))
@@ -198,11 +198,15 @@ def tried(
         fixed = {name: getattr(options, name) for name in PROBLEM}
         place = {"backend": engine.backend, "device": {"actual": engine.attached.device}}
         recorder.write(path_of("write", options.write), {"options": fixed, "problem": about, **place})
+        say(f"\nwritten  {options.write}, for --against on other machines")
+    elif recorder:
+        say(f"\n  !      {options.write} is not written: what does not agree is no reference")
     return found
 
 
 def promise(engine: Engine) -> str:
-    """What the matrix products of a float32 layer are good to on the device; see FLOAT32_ON_TPU of TensorFlow's."""
+    """What the device promises of float32 products: TensorFlow rounds their factors to bfloat16 on a TPU
+    (engine.tensorflow_devices.FLOAT32_ON_TPU)."""
     return "bfloat16" if engine.backend == "tensorflow" and engine.attached.kind == "TPU" else "float32"
 
 

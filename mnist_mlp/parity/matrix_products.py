@@ -3,8 +3,8 @@
 In a sum of k products each product and each addition is rounded by at most u = 2⁻²⁴. Where these errors are independent
 and zero on average, that of the sum is within λ√k·u of the sum of magnitudes, but for a probability of 2·exp(−λ²/2) for
 each of the roundings (N. Higham and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci.
-Comput. 41, 2019). So the error of AB is compared, element by element, with |A||B|. With λ = 8, which is `SPREAD`, all
-2·10⁸ roundings here are within it, but for about five times in a million. Factors that a device rounds, or cuts off,
+Comput. 41, 2019). So the error of AB is compared, element by element, with |A||B|. With λ = 8, which is `DEVIATIONS`,
+all 4·10⁸ roundings here are within it, but for about ten times in a million. Factors that a device rounds, or cuts off,
 may each add twice their unit roundoff.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp.parity.questions import Arrays, Finding, Question, finding
-from mnist_mlp.parity.rounding import FLOAT32, PRODUCTS, SPREAD
+from mnist_mlp.parity.rounding import DEVIATIONS, FLOAT32, PRODUCTS
 
 Exact = tuple[np.ndarray, np.ndarray, int]  # of a product: itself, that of the magnitudes, and k
 ROWS = (1, 2, 32, 1000)
@@ -85,12 +85,12 @@ def questions(multiplied: Sequence[Product], promised: str) -> list[Question]:
 
 def bound(k: int, promised: str) -> float:
     """Of the error of a sum of k products, relative to the sum of their magnitudes."""
-    return 4 * PRODUCTS[promised].factors + SPREAD * math.sqrt(k) * FLOAT32
+    return 4 * PRODUCTS[promised].factors + DEVIATIONS * math.sqrt(k) * FLOAT32
 
 
 def bits(error: float) -> float:
     """How many bits are right at a relative error; float64 has 53."""
-    return -math.log2(min(max(error, 2.0**-53), 1.0))  # 0 for nan, too
+    return 0.0 - math.log2(min(max(error, 2.0**-53), 1.0))  # not -0.0
 
 
 def precision(exact: Mapping[str, Exact], promised: str, answers: Arrays) -> Finding:

@@ -14,7 +14,7 @@ Moments = tuple[np.ndarray, np.ndarray]  # the first and the second, of Adam
 
 ACTIVATIONS: dict[str, Callable] = {
     "relu": lambda z: np.maximum(z, 0),
-    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "sigmoid": lambda z: 0.5 + 0.5 * np.tanh(z / 2),  # 1/(1 + e⁻ᶻ) without its overflow
     "tanh": np.tanh,
 }
 SLOPES: dict[str, Callable] = {  # by z and what the activation gives for it

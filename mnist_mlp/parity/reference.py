@@ -1,4 +1,4 @@
-"""What a device is held against: the oracle, or a file that another device wrote by way of it.
+"""What a device is held against: the oracle, or a file of another device that agreed with the oracle.
 
 A reference leads: each step begins at the state to which its own gradients have brought it, so that a device is asked
 for one step at a time and no difference grows. A file holds the first state, and of each step the loss, the logits and
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mnist_mlp.archives import MAX_BYTES
 from mnist_mlp.atomic import DAMAGED, write_file
 from mnist_mlp.checkpoint import checksum
 from mnist_mlp.errors import UserError
@@ -64,7 +65,11 @@ class Oracle:
 class Recorder:
     """The oracle as a reference, beside which a device's own numbers are kept for a file; these lead."""
 
-    def __init__(self, problem: Problem):
+    def __init__(self, problem: Problem, parameters: int):
+        """Raises `UserError` for more steps, of a network of so many parameters, than a file may hold."""
+        most = MAX_BYTES // (4 * parameters) * 9 // 10  # the rest for what is not a gradient
+        if len(problem.order) > most:
+            raise UserError(f"--write: expected at most {most:,} steps of this network; type --steps={most}")
         self.problem = problem
         self.arrays: dict[str, np.ndarray] = {"order": problem.order}
 

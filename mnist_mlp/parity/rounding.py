@@ -1,11 +1,16 @@
 """How far a right device may be from exact arithmetic: a bound for each number, derived from the precision.
 
 Each operation rounds: its result by a relative error of at most u, the unit roundoff, a matrix product also its factors
-(tf32, bfloat16), and a sum of k terms k times. These errors are taken for independent, as N. Higham and T. Mary do ("A
-new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019): a product of rows and columns of
-length k then has a deviation of u·√k·√(Σ a²b²). They are carried through the network by its derivatives, beside the
-numbers themselves, and `SPREAD` such deviations are allowed. Where the sum at a ReLU is within them of 0, its
-derivative may be 0 or 1.
+(tf32, bfloat16), and a sum of k terms k times. These errors are taken for independent and 0 on average, as by N. Higham
+and T. Mary ("A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019). The partial sums
+of terms of either sign, as they are here, stay of the order of √(Σ a²b²) (the same, "Sharper probabilistic backward
+error analysis for basic linear algebra kernels with random data", SISC 42, 2020), so that a sum of k products has a
+deviation of u·√k·√(Σ a²b²). The deviations are carried through the network by its derivatives, beside the numbers
+themselves, and `DEVIATIONS` of them are allowed.
+
+A factor that is rounded is so for all examples of a batch, be it a weight or a pixel: there the errors are not
+independent, and may add up. Where the sum at a ReLU is within its bound of 0, its derivative may be 0 or 1. What is
+several operations, such as an activation or Adam's update, may round as often, four times at most.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ import numpy as np
 from mnist_mlp.parity import oracle
 from mnist_mlp.parity.oracle import BETA_1, BETA_2, Moments, Pass
 
-SPREAD = 8.0  # standard deviations; of 10⁸ comparisons none is that far off by chance
+DEVIATIONS = 8.0  # standard deviations; of 10⁸ comparisons none is that far off by chance
 FLOAT32, TF32, BFLOAT16 = 2.0**-24, 2.0**-11, 2.0**-8  # unit roundoffs: 24, 11 and 8 bits of significand
 TINY = 2.0**-126  # below it a device may take a float32 for 0
 
@@ -32,7 +37,7 @@ class Units:
     results: float  # of what it gives on
 
 
-PRODUCTS = {  # by what the matrix products of float32 layers have promised
+PRODUCTS = {  # by what a device promises of the matrix products of float32 layers
     "float32": Units(0.0, FLOAT32, FLOAT32),
     "tf32": Units(TF32, FLOAT32, FLOAT32),
     "bfloat16": Units(BFLOAT16, FLOAT32, FLOAT32),
@@ -46,6 +51,11 @@ class Precision:
 
     products: str = "float32"  # a key of PRODUCTS
     layers: str = "float32"  # or "bfloat16": the layers before the logits, which are always float32
+
+    @property
+    def coarse(self) -> bool:
+        """Whether factors are rounded."""
+        return (self.products, self.layers) != ("float32", "float32")
 
     def units(self, depth: int, last: int) -> Units:
         return BFLOAT16_LAYER if self.layers == "bfloat16" and depth < last else PRODUCTS[self.products]
@@ -62,27 +72,32 @@ class Bounds:
 
 def bounds(found: Pass, weights: Sequence[np.ndarray], activation: str, precision: Precision) -> Bounds:
     """The bounds for a batch as the oracle computed it."""
-    inputs, sums, examples = forward(found, weights, activation, precision)
-    loss, delta = at_loss(found, sums[-1])
+    inputs, sums = forward(found, weights, activation, precision)
+    examples = len(found.losses)
+    loss, delta = at_loss(found, sums[-1], precision)
     gradients: list[np.ndarray] = []
     last = len(sums) - 1
     for depth in reversed(range(last + 1)):
         units = precision.units(depth, last)
         kernel = product(found.inputs[depth].T, inputs[depth].T, found.deltas[depth], delta, units)
         bias = np.sqrt((delta**2).sum(0) + examples * (units.sums**2 * found.deltas[depth] ** 2).sum(0))
+        if precision.coarse:
+            together = delta + 2 * units.factors * abs(found.deltas[depth])
+            kernel = np.maximum(kernel, abs(found.inputs[depth]).T @ together)
+            bias = np.maximum(bias, delta.sum(0))
         rounded = units.results + 3 * FLOAT32  # the latter in the first moment, from which a gradient is read
         of_layer = found.gradients[2 * depth : 2 * depth + 2]
         gradients = [*(s + rounded * abs(g) for s, g in zip((kernel, bias), of_layer, strict=True)), *gradients]
         if depth:
             delta = backward(found, weights, activation, precision, depth, (sums[depth - 1], delta))
     lost = TINY / (1 - BETA_1)  # of a gradient, by its first moment
-    return Bounds(SPREAD * loss + TINY, SPREAD * sums[-1] + TINY, [SPREAD * s + lost for s in gradients])
+    return Bounds(DEVIATIONS * loss + TINY, DEVIATIONS * sums[-1] + TINY, [DEVIATIONS * s + lost for s in gradients])
 
 
 def forward(
     found: Pass, weights: Sequence[np.ndarray], activation: str, precision: Precision
-) -> tuple[list[np.ndarray], list[np.ndarray], int]:
-    """The deviations of the inputs of each layer and of its sums, and the number of examples."""
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The deviations of the inputs of each layer and of its sums."""
     last = len(found.sums) - 1
     deviation = precision.units(0, last).results * abs(found.inputs[0])
     inputs, sums = [], []
@@ -93,19 +108,20 @@ def forward(
         own = product(found.inputs[depth], deviation, weights[2 * depth], exact, units)
         sums.append(own + units.results * (abs(values) + abs(weights[2 * depth + 1])))
         if depth < last:
-            slope, doubt = slope_bounds(values, found.inputs[depth + 1], sums[-1], activation)
+            slope, doubt = slope_bounds(values, found.inputs[depth + 1], sums[-1], activation, units)
             deviation = (abs(slope) + doubt) * sums[-1] + 4 * units.results * abs(found.inputs[depth + 1])
-    return inputs, sums, len(found.losses)
+    return inputs, sums
 
 
-def at_loss(found: Pass, logits: np.ndarray) -> tuple[float, np.ndarray]:
+def at_loss(found: Pass, logits: np.ndarray, precision: Precision) -> tuple[float, np.ndarray]:
     """The deviations of the mean loss, and of its derivatives by the logits; the loss is always float32."""
     n, values = len(found.losses), found.sums[-1]
     reach = 2 + abs(values - values.max(1, keepdims=True))  # an exponential's error grows with its argument
     mean = (found.probabilities**2 * logits**2).sum(1, keepdims=True)
     deltas = found.probabilities * (np.sqrt(logits**2 + mean) + FLOAT32 * reach) / n + TINY
     losses = np.sqrt((logits**2).max(1) + mean[:, 0]) + FLOAT32 * (reach.max(1) + abs(values).max(1))
-    return float(np.sqrt((losses**2).sum()) / n + FLOAT32 * np.sqrt(n) * found.losses.mean()), deltas
+    together = losses.mean() if precision.coarse else np.sqrt((losses**2).sum()) / n
+    return float(together + FLOAT32 * np.sqrt(n) * found.losses.mean()), deltas
 
 
 def backward(
@@ -124,19 +140,21 @@ def backward(
     below = precision.units(depth - 1, len(found.sums) - 1)
     values = abs(found.deltas[depth] @ kernel)
     own = product(found.deltas[depth], delta, kernel, np.zeros_like(kernel), units) + units.results * values
-    slope, doubt = slope_bounds(found.sums[depth - 1], found.inputs[depth], sums, activation)
+    if precision.coarse:
+        own = np.maximum(own, delta @ abs(kernel))
+    slope, doubt = slope_bounds(found.sums[depth - 1], found.inputs[depth], sums, activation, below)
     return abs(slope) * own + doubt * values + 4 * below.results * abs(slope) * values
 
 
 def slope_bounds(
-    sums: np.ndarray, outputs: np.ndarray, deviations: np.ndarray, activation: str
+    sums: np.ndarray, outputs: np.ndarray, deviations: np.ndarray, activation: str, units: Units
 ) -> tuple[np.ndarray, np.ndarray]:
     """The derivative of an activation, and how far it may be off where its argument is."""
     slope = oracle.SLOPES[activation](sums, outputs) * 1.0
     if activation == "relu":
-        return slope, (abs(sums) <= SPREAD * deviations) * 1.0
+        return slope, (abs(sums) <= DEVIATIONS * deviations) * 1.0
     steepest = {"sigmoid": abs(1 - 2 * outputs), "tanh": 2 * abs(outputs)}[activation]  # f″ = f′ · this
-    return slope, slope * steepest * deviations + 4 * FLOAT32
+    return slope, slope * steepest * deviations + 4 * units.results
 
 
 def product(a: np.ndarray, a_deviation: np.ndarray, b: np.ndarray, b_deviation: np.ndarray, units: Units) -> np.ndarray:
@@ -167,9 +185,9 @@ def adam_bounds(
     moved = np.max([abs(end - weight) for end in (after, *ends)], axis=0)
     reach += FLOAT32 * sum(step * power / (1 - power) for power in powers) * moved
     return (
-        reach + SPREAD * FLOAT32 * (abs(after) + rate * moved) + TINY,
-        (1 - BETA_1) * bound + SPREAD * FLOAT32 * (4 * abs(first) + abs(moments[0])) + TINY,
-        (1 - BETA_2) * bound * (2 * abs(gradient) + bound) + SPREAD * FLOAT32 * (4 * second + moments[1]) + TINY,
+        reach + DEVIATIONS * FLOAT32 * (abs(after) + rate * moved) + TINY,
+        (1 - BETA_1) * bound + DEVIATIONS * FLOAT32 * (4 * abs(first) + abs(moments[0])) + TINY,
+        (1 - BETA_2) * bound * (2 * abs(gradient) + bound) + DEVIATIONS * FLOAT32 * (4 * second + moments[1]) + TINY,
     )
 
 

@@ -9,10 +9,12 @@ import numpy as np
 from mnist_mlp.parity.comparison import Comparison
 from mnist_mlp.parity.problem import Expected, Problem, State, apply, expected_classes, expected_update
 from mnist_mlp.parity.reference import Recorder, Reference, gradients_of
-from mnist_mlp.parity.rounding import SPREAD, Bounds
+from mnist_mlp.parity.rounding import DEVIATIONS, Bounds
 from mnist_mlp.parity.subject import Subject
 
-APART = 30.0  # how many times as far as the rounded twin a device's losses may be from the reference's, see `Twin`
+# In one call a device goes its own way, and no bound for a step holds: its losses may be as many times as far from the
+# reference's as those of a twin that is rounded at random, see `Twin`. The twin is one draw of many.
+APART = 30.0
 CHUNK = 1000  # test images at a time, in float64
 
 
@@ -74,7 +76,7 @@ class Twin:
         found = problem.compute(self.state.weights, *problem.batch(step))
         self.furthest = max(self.furthest, abs(float(found.losses.mean()) - loss))
         gradients = [
-            value + bound / SPREAD * self.chance.standard_normal(value.shape)
+            value + bound / DEVIATIONS * self.chance.standard_normal(value.shape)
             for value, bound in zip(found.gradients, bounds.gradients, strict=True)
         ]
         self.state = apply(self.state, gradients, step + 1).rounded()

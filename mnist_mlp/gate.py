@@ -4,6 +4,9 @@ A run is held against a reference (reference.py) by the number of test images th
 loss of each epoch, on both sides. Of right runs the share `--false_alarms` fails, all comparisons taken together
 (Bonferroni): half of it goes to the count, half is divided among the epochs, and each part between its two sides.
 The losses of a run's epochs rise and fall together, so rather less than that fails.
+
+That holds by the spread that is fitted to the reference's seeds (spread.py). A few hundred of them show what happens to
+1 run in 100; what happens to 1 in 10,000 is extrapolated by Student's t, and so are p and what is noticed so far out.
 """
 
 from __future__ import annotations
@@ -24,11 +27,11 @@ if TYPE_CHECKING:
 
 POWERS = (0.5, 0.9, 0.99)  # for these it is stated which loss of accuracy is noticed with that probability
 FEW, MANY, HIGH, LOW = "too few right", "too many right", "loss too high", "loss too low"
-SHORT, OTHER_DATA = "stopped early", "another number of training images"
+OTHER_EPOCHS, OTHER_DATA = "another number of epochs", "another number of training images"
 ORIGIN = ("options", "train_examples", "test_examples", "first_seed", "seeds", "made")  # of a reference, in a verdict
 MEANS = {
     OTHER_DATA: "the numbers below are those of another program",
-    SHORT: "the runs of the reference went on",
+    OTHER_EPOCHS: "stopped early, or gone on with, which the runs of the reference were not",
     FEW: "learned less than it should, or scored wrongly: weights, test images, labels, counting",
     MANY: "too good to be true: are test images among the training images?",
     HIGH: "learns more slowly than it should: labels, order, gradients, optimizer, initial weights",
@@ -86,7 +89,7 @@ class Gate:
         p = min(1.0, 2 * counted["p"], 2 * p_losses)
         found = [row["out"] for row in (counted, *learned) if row["out"]]
         if len(losses) != epochs:
-            found.append(SHORT)
+            found.append(OTHER_EPOCHS)
         if train_examples != self.reference.train_examples:
             found.append(OTHER_DATA)
         return {

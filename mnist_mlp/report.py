@@ -134,17 +134,20 @@ def gated(verdict: dict[str, Any]) -> list[str]:
     shown_losses = [f"loss of epoch {row['epoch']}: {against(row, '.4f')}" for row in odd or verdict["losses"][-1:]]
     if not odd:
         shown_losses.append(f"losses of all {len(verdict['losses'])} epochs: p {equals(verdict['p_losses'])}")
-    points = "/".join(f"{100 * loss:.2g}" for loss in verdict["noticed"].values())
+    (power, loss), *more = verdict["noticed"].items()
+    powers = [f"{100 * loss:.2g} points of accuracy less with probability {power}"]
+    powers += [f"{100 * loss:.2g} with {power}" for power, loss in more]
     rows = [
         f"right: {against(right, ',.0f')}",
         *shown_losses,
         *(f"{what}: {means}" for what, means in verdict["found"].items()),
-        f"{points} points of accuracy less would be noticed with probability {'/'.join(verdict['noticed'])}",
+        f"would notice {', '.join(powers)}",
         f"held against {origin['seeds']} seeds of {origin['made']['date']}, {origin['made']['backend']}",
     ]
     wrapper = textwrap.TextWrapper(119, initial_indent=" " * 9, subsequent_indent=" " * 11)
     word = "passed" if verdict["passed"] else "FAILED"
-    return [f"gate     {word}; at most {one_in(verdict['false_alarms'])} right runs fails", *map(wrapper.fill, rows)]
+    failing = f"by the spread of {origin['seeds']} seeds {right_runs(verdict['false_alarms'])} fails"
+    return [f"gate     {word}; {failing}", *map(wrapper.fill, rows)]
 
 
 def against(row: dict[str, Any], digits: str) -> str:
@@ -155,10 +158,11 @@ def against(row: dict[str, Any], digits: str) -> str:
     return f"{observed}, expected {expected} ± {sd}, p {equals(row['p'])} ({low} to {high} pass)"
 
 
-def one_in(share: float) -> str:
-    """A share as "1 in 10,000", or in per cent where it is not one."""
+def right_runs(share: float) -> str:
+    """A share of them: "1 in 10,000 right runs", or in per cent where it is no such one."""
     times = round(1 / share)
-    return f"1 in {times:,}" if math.isclose(times * share, 1, rel_tol=1e-6) else f"{100 * share:g}%"
+    one = math.isclose(times * share, 1, rel_tol=1e-6)
+    return f"1 in {times:,} right runs" if one else f"{100 * share:g}% of right runs"
 
 
 def equals(p: float) -> str:

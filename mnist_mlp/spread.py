@@ -54,17 +54,13 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """A two-piece Student's t around the median, on a scale.
+    """Half a Student's t on each side of the median, on a scale; half of the right runs lie on either side.
 
     Right runs are not spread normally: now and then a loss jumps for an epoch, and a network gets some images more
     wrong, seldom fewer. So each side has its own width and its own tail, as heavy as its kurtosis says plus two
-    standard errors, 2√(24/n), so that few seeds make wide tails; and a width known from n values is √(1 + 1/n) times
-    as wide.
-
-    Why so: with 200 seeds of the preset smoke on the digits, a normal distribution calls the losses of others too high
-    80 times as often as it should at 1 in 10,000, and on the side of few right images of the preset lecture 56 times.
-    Source of such distributions: C. Fernández and M. Steel, "On Bayesian modeling of fat tails and skewness", JASA 93
-    (1998).
+    standard errors, 2√(24/n), so that few seeds make wide tails. The centre is an estimate, too, for which a width is
+    taken √(1 + 1/n) times as large, and so is the width, for which t has n degrees of freedom at most. Where the two
+    widths differ the density jumps at the median; only tails are asked for.
     """
 
     scale: str
@@ -99,7 +95,9 @@ class Spread:
 
     def place(self, value: float) -> float:
         """The number on the scale."""
-        return float(SCALES[self.scale][0](value)) if value > 0 else 0.0 if self.scale == "root" else -math.inf
+        if value > 0:
+            return float(SCALES[self.scale][0](value))
+        return 0.0 if self.scale == "root" else -math.inf
 
     def exceeded_by(self, share: float) -> float:
         """The number that so large a share of right runs exceeds."""

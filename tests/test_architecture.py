@@ -30,7 +30,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "lock",
     ],
     ["archives", "digits", "sources", "libraries", "data", "checkpoint"],
-    ["metrics", "student", "model_file", "models"],
+    ["student", "metrics", "model_file", "models"],
     ["engine", "engine.calls", "engine.fit", "engine.tensorflow", "engine.tensorflow_devices"],
     ["engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],
     ["callbacks", "training", "learner"],

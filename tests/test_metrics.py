@@ -59,7 +59,9 @@ def test_confusion_and_rows():
 
 def test_mean_interval_is_students():
     low, high = metrics.mean_interval([0.95, 0.96, 0.97])  # mean 0.96, sd 0.01; t(2) = 4.303
-    assert (low, high) == pytest.approx((0.96 - 4.303 * 0.01 / 3**0.5, 0.96 + 4.303 * 0.01 / 3**0.5))
+    assert (low, high) == pytest.approx((0.96 - 4.303 * 0.01 / 3**0.5, 0.96 + 4.303 * 0.01 / 3**0.5), abs=1e-5)
+    low, high = metrics.mean_interval([0.94, 0.96] * 50)
+    assert high - low == pytest.approx(2 * 1.9842 * np.std([0.94, 0.96] * 50, ddof=1) / 10, rel=1e-4)  # t(99)
     assert metrics.mean_interval([0.9]) == (-np.inf, np.inf)
 
 
@@ -85,5 +87,5 @@ def test_seeds_are_compared_on_the_same_images():
     assert found["p_by_seed"] == pytest.approx([2 / 2**9, 2 / 2**9, 1])
     assert found["p"] == pytest.approx(4 / 2**9) and found["difference"] == pytest.approx(0.3)
     reach = 4.303 * np.std([0.45, 0.45, 0], ddof=1) / 3**0.5
-    assert found["difference_interval"] == pytest.approx([0.3 - reach, 0.3 + reach])
+    assert found["difference_interval"] == pytest.approx([0.3 - reach, 0.3 + reach], abs=1e-3)
     assert metrics.compare_seeds(right[:1], before[:1])["difference_interval"] is None

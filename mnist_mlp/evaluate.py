@@ -13,16 +13,12 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from mnist_mlp import command, data, devices, finished, gate, report
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
-
-if TYPE_CHECKING:
-    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,28 +64,13 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
 
     os.environ.update(plan.environment)
     with undisturbed():
-        from mnist_mlp import models
-        from mnist_mlp.engine.start import start
+        from mnist_mlp.finished_model import start_finished
 
     laps.end("import")
 
     batch_size = options.batch_size or trained.batch_size
     splits = {"test": dataset.test}
-
-    def load() -> keras.Model:
-        model = models.load(path / "model.keras")
-        finished.check_model(path, trained)  # the run may have been resumed since it was read
-        return model
-
-    engine = start(
-        plan,
-        trained.engine,
-        load,
-        lambda: None,
-        splits,
-        batch_size,
-        start_timeout=options.start_timeout,
-    )
+    engine = start_finished(plan, path, trained, splits, batch_size, start_timeout=options.start_timeout)
     engine.compile()
     laps.end("compile")
     test = scores(engine.evaluate("test"))

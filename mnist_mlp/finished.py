@@ -34,12 +34,6 @@ def read_run(run_dir: str) -> tuple[Path, Config, Result]:
     return path, read_config(path), result
 
 
-def check_model(path: Path, result: Result) -> None:
-    """Raises `UserError` where model.keras is not that of the result, such as a newer one."""
-    if digest(path / "model.keras") != result.model_sha256:
-        raise UserError(f"--run_dir={path}: model.keras was replaced meanwhile; type the command once more")
-
-
 def read_config(path: Path) -> Config:
     """The config in a run directory. Raises `UserError`."""
     flag = f"--run_dir={path}"

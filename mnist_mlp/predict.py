@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,9 +23,6 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of, path_of
-
-if TYPE_CHECKING:
-    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,28 +93,12 @@ def predict(options: Options) -> tuple[str, np.ndarray]:
 
     os.environ.update(plan.environment)
     with undisturbed():
-        from mnist_mlp import models
-        from mnist_mlp.engine.start import start
+        from mnist_mlp.finished_model import start_finished
 
-    model_file = path / "model.keras"
-
-    def load() -> keras.Model:
-        model = models.load(model_file)
-        finished.check_model(path, trained)  # the run may have been resumed since it was read
-        return model
-
-    engine = start(
-        plan,
-        trained.engine,
-        load,
-        lambda: None,
-        {},
-        options.batch_size,
-        start_timeout=options.start_timeout,
-    )
+    engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)
     probabilities = engine.predict(images)
     if not np.isfinite(probabilities).all():
-        raise UserError(f"{model_file}: expected probabilities, received nan: its training diverged; train again")
+        raise UserError(f"{path / 'model.keras'}: expected probabilities, received nan: training diverged; train again")
     return name, probabilities
 
 

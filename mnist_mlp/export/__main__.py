@@ -26,9 +26,10 @@ import numpy as np
 
 from mnist_mlp import atomic, command, data, devices, finished
 from mnist_mlp.config import ONE_PROCESS, Config
-from mnist_mlp.errors import UserError
+from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.export import child, comparing, formats, network, place, table
 from mnist_mlp.export.formats import FORMATS, NAMES, check_packages, chosen
+from mnist_mlp.export.reading import TIMED
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.result import Result, finite, versions
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 BATCH = 1000  # images per call of the trained model
 CALIBRATION = 500  # training images from which the ranges of int8 activations are taken
-TIMED = (1, 256)  # images per call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +63,6 @@ class Options:
         chosen(self.format, self.int8)
 
 
-class Disagrees(UserError):
-    """An exported file does not predict what the trained model predicts."""
-
-    exit_code = 4
-    prefix = ""
-
-
 def main(argv: Sequence[str]) -> None:
     options = command.parse(Options, argv, program="export", about=__doc__)
     stream = sys.stderr if options.json else sys.stdout
@@ -78,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
         print(json.dumps(exported, allow_nan=False))
     wrong = [row for row in exported["formats"] if not row["agrees"]]
     if wrong:
-        raise Disagrees(table.refuted(wrong))
+        raise Refuted(table.refuted(wrong))
 
 
 def export(
@@ -100,15 +93,9 @@ def export(
 
     os.environ.update(plan.environment)
     with undisturbed():
-        from mnist_mlp import models
-        from mnist_mlp.engine.start import start
+        from mnist_mlp.finished_model import start_finished
 
-    def load() -> keras.Model:
-        model = models.load(path / "model.keras")
-        finished.check_model(path, trained)  # the run may have been resumed since it was read
-        return model
-
-    engine = start(plan, trained.engine, load, lambda: None, {}, BATCH, start_timeout=options.start_timeout)
+    engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)
     original = original_of(engine, dataset, trained)
     say(table.opening(trained, original.correct, len(original.labels), engine.attached.device, engine.backend))
     with place.replaced(output) as (directory, work):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from mnist_mlp.export.network import Array, Layer
 
 ROUNDINGS = 16  # how many times the error of one float32 computation another one may deviate
 LEAST_TOLERANCE = 1e-5  # in probability
-LOST = 0.002  # share of the images that may be right no longer, where a format computes in fewer bits
-MOVED = 1 / 3  # images whose class may change there, per image that the trained model has wrong
+LOST = 0.002  # where a format computes in fewer bits: share of the images by which fewer may be right
+MOVED = Fraction(1, 3)  # images whose class may change there, per image that the trained model has wrong
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +24,9 @@ class Comparison:
     """An exported file beside the trained model, on the same images.
 
     `tolerance` bounds every probability's difference; None where fewer bits are computed with (int8, bfloat16). There
-    at most 0.2% of the images, rounded up, may be right no longer, and at most a third as many as the trained model has
-    wrong may change their class: what rounding moves, and what is wrong, are images near a boundary.
+    the images right no longer, less those newly right, may be 0.2% of all, rounded up; and a third as many images as
+    the trained model has wrong, rounded up and at least one, may change their class: what rounding moves, and what is
+    wrong, are images near a boundary.
     """
 
     agreements: int  # images with the same class

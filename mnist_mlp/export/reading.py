@@ -16,7 +16,8 @@ import numpy as np
 from mnist_mlp import command
 from mnist_mlp.export.network import Array
 
-SINGLE, BATCH = 100, 256  # calls with one image; images of the calls after them
+TIMED = (1, 256)  # images of the calls that are timed
+SINGLE = 100  # how many of them are with one image
 Call = Callable[[Array], tuple[Any, Any]]  # uint8 [n, 28, 28] → probabilities [n, 10], class [n]
 
 
@@ -55,7 +56,8 @@ def ask(call: Call, images: Array) -> dict[str, Array]:
 
 def sizes(n: int) -> Iterator[int]:
     """How n images are shared out over calls: 1, 1, …, 3, 256, 256, …, the rest."""
-    for size in [1] * SINGLE + [3] + [BATCH] * (n // BATCH + 1):
+    one, many = TIMED
+    for size in [one] * SINGLE + [3] + [many] * (n // many + 1):
         if n > 0:
             yield min(size, n)
         n -= size

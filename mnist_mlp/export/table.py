@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_mlp.export.comparing import LEAST_TOLERANCE, LOST, MOVED, ROUNDINGS
+from mnist_mlp.export.reading import TIMED
+
 if TYPE_CHECKING:
     from mnist_mlp.result import Result
 
-HEADS = ("format", "file", "bytes", "agree", "largest |Δp|", "right", "ms: n = 1", "n = 256", "read by")
+ONE, MANY = TIMED
+HEADS = ("format", "file", "bytes", "agree", "largest |Δp|", "right", f"ms: n = {ONE}", f"n = {MANY}", "read by")
 WIDTHS = (12, 17, 10, 14, 12, 7, 9, 8, 0)
 
 
@@ -34,7 +38,7 @@ def line(cells: Sequence[str]) -> str:
 
 def row(found: Mapping[str, Any]) -> str:
     """One format."""
-    milliseconds = [found["milliseconds"].get(size) for size in ("1", "256")]
+    milliseconds = [found["milliseconds"].get(str(n)) for n in TIMED]
     difference = found["largest_difference"]
     cells = (
         found["format"],
@@ -52,17 +56,20 @@ def row(found: Mapping[str, Any]) -> str:
 def closing(exported: Mapping[str, Any], output: str) -> str:
     """What the columns mean, and where the files are."""
     rows, tolerance = exported["formats"], exported["tolerance"]
-    calls = {size: max(found["calls"].get(size, 0) for found in rows) for size in ("1", "256")}
+    calls = {n: max(found["calls"].get(str(n), 0) for found in rows) for n in TIMED}
     lines = ["", "agree    test images with the class that the trained model gives them"]
     if tolerance is not None:
-        least = "16 times what float32 is off float64 in NumPy, 1e-05 at least"
+        least = f"{ROUNDINGS} times what float32 is off float64 in NumPy, {LEAST_TOLERANCE:.0e} at least"
         lines.append(f"|Δp|     of one probability; float32 may differ by {tolerance:.1e} ({least})")
     if any(found["tolerance"] is None for found in rows):
-        bits = "fewer bits may lose 0.2% of the images, and change a third as many classes as the model has wrong"
-        lines.append(f"{'|Δp|  ' if tolerance is None else '      '}   {bits}")
+        lines += [
+            f"{'|Δp|' if tolerance is None else '':<9}with fewer bits {100 * LOST:g}% fewer images may be right, and "
+            f"{MOVED} as many as the model has wrong may change their class",
+            f"{'':<9}(right no longer less newly right; both rounded up, at least one)",
+        ]
     lines += [
         "ms       per image, on the CPU: calls from images to predictions in memory, median of "
-        f"{calls['1']} with 1 image, {calls['256']} with 256",
+        f"{calls[ONE]} with {ONE} image, {calls[MANY]} with {MANY}",
         f"export   {output}",
     ]
     return "\n".join(lines)

@@ -69,7 +69,7 @@ def per_class(confusion: np.ndarray) -> list[dict[str, Any]]:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95% interval of the mean that these independent values estimate, by Student's t; all numbers for one value."""
+    """The 95% interval of the mean that these independent values estimate, by Student's t; of one, all numbers."""
     n = len(values)
     if n < 2:
         return -math.inf, math.inf

@@ -70,22 +70,39 @@ def main(argv: list[str]) -> None:
 
 
 def results(config: Config, dataset: data.Dataset, seeds: range, output: Path) -> Iterator[Row]:
-    """The row of each seed: from the file where it is there, else trained now and added to it."""
+    """The row of each seed: from the file where it is there, else trained now and added to it.
+
+    Raises `UserError` where the versions of the packages are not the same for all.
+    """
     plan = devices.plan(config)
     options = {"dataset": dataset.name} | {name: getattr(config, name) for name in DECIDING}
     there = {
         row["seed"]: row for row in rows_of(output) if row["options"] == options and row["backend"] == plan.backend
     }
-    train = None
+    train = first = None
     for seed in seeds:
-        if seed not in there:
+        row = there.get(seed)
+        if row is None:
             train = train or trainer(config, plan, dataset)
-            there[seed] = {"options": options, "seed": seed, **train(seed), "date": time.strftime("%Y-%m-%d")}
+            row = {"options": options, "seed": seed, **train(seed), "date": time.strftime("%Y-%m-%d")}
+        first = first or row
+        if row["versions"] != first["versions"]:
+            raise UserError(mixed(first, row, output))
+        if seed not in there:
             with open(output, "a") as file:
-                file.write(json.dumps(there[seed]) + "\n")
+                file.write(json.dumps(row) + "\n")
             if sys.stderr.isatty():
-                print(f"seed {seed} of {seeds[-1]}: {there[seed]['right']:,} right", end="\r", file=sys.stderr)
-        yield there[seed]
+                print(f"seed {seed} of {seeds[-1]}: {row['right']:,} right", end="\r", file=sys.stderr)
+        yield row
+
+
+def mixed(one: Row, other: Row, output: Path) -> str:
+    """What to say of two rows that other versions made."""
+    before, now = one["versions"], other["versions"]
+    differing = [name for name in before | now if before.get(name) != now.get(name)]
+    received = ", ".join(f"{name} {before.get(name)} and {now.get(name)}" for name in differing)
+    seeds = f"seeds {one['seed']} and {other['seed']}"
+    return f"--output={output}: expected one version for all seeds, received {received} ({seeds}); name another file"
 
 
 def rows_of(path: Path) -> Iterator[Row]:
@@ -99,8 +116,15 @@ def rows_of(path: Path) -> Iterator[Row]:
 
 def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
     """A function that trains with a seed, on a network compiled once, and gives what `train` would have come to."""
-    if config.engine == "fit" or plan.workers or config.validation_fraction:
-        raise UserError("expected one process, the compiled engine and all training images; leave the other flag out")
+    refused = {
+        f"--engine={config.engine}": config.engine == "fit",
+        f"--strategy={config.strategy}": bool(plan.workers),
+        f"--validation_fraction={config.validation_fraction:g}": config.validation_fraction > 0,
+    }
+    if others := " ".join(flag for flag, given in refused.items() if given):
+        raise UserError(
+            f"expected one process, the compiled engine and all training images, received {others}; leave {others} out"
+        )
     os.environ.update(plan.environment)
     with undisturbed():
         from mnist_mlp import models

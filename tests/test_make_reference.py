@@ -96,6 +96,23 @@ def test_rows_of_other_options_or_backends_are_not_mixed_in(trained, tmp_path):
     assert len(trained) == 100
 
 
+def test_rows_of_other_versions_are_refused(trained, tmp_path):
+    make(tmp_path, "--seeds=100")
+    raw, references = tmp_path / "raw.jsonl", (tmp_path / "references.json").read_bytes()
+    raw.write_text(raw.read_text().replace('{"keras": "3"}', '{"keras": "2"}'))
+    before = raw.read_text()
+    with pytest.raises(UserError, match=r"raw.jsonl: .* received keras 2 and 3 \(seeds 1000 and 1100\); name another"):
+        make(tmp_path, "--seeds=101")
+    assert raw.read_text() == before and (tmp_path / "references.json").read_bytes() == references
+    make(tmp_path, "--seeds=100")  # all of one version
+
+
+def test_what_cannot_be_trained_here_is_named(digits):
+    config = Config(dataset="digits", engine="fit", validation_fraction=0.1, strategy="cpu")
+    with pytest.raises(UserError, match=r"leave --engine=fit --validation_fraction=0.1 out$"):
+        make_reference.trainer(config, devices.plan(config), digits)
+
+
 def test_check_counts_what_fails_and_changes_nothing(trained, tmp_path, capsys):
     make(tmp_path, "--seeds=100")
     before = (tmp_path / "references.json").read_bytes()

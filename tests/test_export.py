@@ -515,9 +515,12 @@ def test_interrupted_it_leaves_nothing(run, tmp_path):
 def test_on_mnist_float32_agrees_on_all_10_000_and_int8_loses_at_most_a_fifth_of_a_point(mnist_dir, tmp_path):
     config = Config(dataset="mnist", data_dir=str(mnist_dir), epochs=1)
     train_and_evaluate(config, tmp_path / "run", say=quiet)
-    options = program.Options(run_dir=str(tmp_path / "run"), format=("onnx",), int8=True)
-    report = program.export(options, say=quiet)
+    formats = ("onnx", "saved_model", "litert")
+    report = program.export(program.Options(run_dir=str(tmp_path / "run"), format=formats, int8=True), say=quiet)
     rows = {row["format"]: row for row in report["formats"]}
-    assert (rows["onnx"]["agreements"], rows["onnx"]["total"]) == (10_000, 10_000)
-    assert rows["onnx"]["correct"] == report["test"]["correct"]
-    assert rows["onnx_int8"]["correct"] >= report["test"]["correct"] - 20
+    assert set(rows) == {*formats, "onnx_int8", "litert_int8"}
+    for name in formats:
+        assert (rows[name]["agreements"], rows[name]["total"]) == (10_000, 10_000)
+        assert rows[name]["correct"] == report["test"]["correct"]
+    for name in ("onnx_int8", "litert_int8"):
+        assert rows[name]["correct"] >= report["test"]["correct"] - 20

@@ -25,6 +25,7 @@ OPTIMIZERS = (  # by their Keras names
 STRATEGIES = ("auto", "cpu", "gpu", "tpu", "mirrored", "multiworker")
 ONE_PROCESS = tuple(name for name in STRATEGIES if name != "multiworker")
 BACKENDS = ("auto", "tensorflow", "jax")
+FALSE_ALARMS = 1e-4
 FREE = (  # may change when a run is resumed; every other option decides what is computed
     *("dataset", "data_dir", "data_source", "epochs", "strategy", "backend", "replicas", "tpu", "workers"),
     *("worker_index", "start_timeout", "checkpoint_every", "keep", "resume", "early_stopping", "csv", "tensorboard"),
@@ -101,9 +102,12 @@ class Config:
     tensorboard: bool = option(False, "also write the history for TensorBoard, into the folder tensorboard")
     diagnose: bool = option(False, "look for classic mistakes at the end; what is found is told, with its remedy")
     gate: bool = option(
-        False, "hold the result against those of right runs (hundreds of seeds, shipped); fail where it is not one"
+        False,
+        "hold the result against those of right runs (hundreds of seeds, shipped); exit code 4 where it is not one",
     )
-    false_alarms: float = option(1e-4, "of --gate: the share of right runs that may fail", low=1e-6, high=0.5)
+    false_alarms: float = option(
+        FALSE_ALARMS, "of --gate: the share of right runs that may fail, from 0.000001 to 0.5", low=1e-6, high=0.5
+    )
     run_dir: str = option("", "where the run is written; not given: a new directory below runs/")
     json: bool = option(False, "print the result as one JSON object; the rest goes to standard error")
 
@@ -114,6 +118,7 @@ class Config:
         self.steps_between_checkpoints(1)  # refuses what it cannot read
         if self.engine == "fit" and "step" in self.checkpoint_every:
             raise UserError("--engine=fit trains whole epochs: expected --checkpoint_every in epochs; type a number")
+        check_gate(self)
 
     def steps_between_checkpoints(self, steps_per_epoch: int) -> int:
         """What `checkpoint_every` says, in steps; 0: none on the way."""
@@ -137,6 +142,14 @@ class Config:
             if name not in names:
                 raise UserError(f"unknown option {shown(name)}{nearest(name, names)}")
         return cls(**values)
+
+
+def check_gate(options: Any) -> None:
+    """Raises `UserError` for a rate of false alarms where nothing is gated: a job would pass for ever."""
+    if options.false_alarms != FALSE_ALARMS and not options.gate:
+        raise UserError(
+            f"--false_alarms={options.false_alarms:g}: expected --gate beside it, received none; type --gate"
+        )
 
 
 def differing(one: Config, other: Config) -> list[str]:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mnist_mlp import command, data, devices, finished, gate, report
-from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.config import ONE_PROCESS, Config, check_gate
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
@@ -39,6 +39,7 @@ class Options:
 
     def __post_init__(self) -> None:
         check(self)
+        check_gate(self)
 
 
 def main(argv: Sequence[str]) -> None:

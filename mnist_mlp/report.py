@@ -147,7 +147,7 @@ def gated(verdict: dict[str, Any]) -> list[str]:
     wrapper = textwrap.TextWrapper(119, initial_indent=" " * 9, subsequent_indent=" " * 11)
     word = "passed" if verdict["passed"] else "FAILED"
     failing = f"by the spread of {origin['seeds']} seeds {right_runs(verdict['false_alarms'])} fails"
-    return [f"gate     {word}; {failing}", *map(wrapper.fill, rows)]
+    return [f"gate     {word}, p {equals(verdict['p'])}; {failing}", *map(wrapper.fill, rows)]
 
 
 def against(row: dict[str, Any], digits: str) -> str:

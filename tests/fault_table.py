@@ -1,12 +1,17 @@
 """The table of injected faults: what accuracy, the gate and parity each say of them, over several seeds.
 
-usage: python fault_table.py SEEDS [MNIST_DIRECTORY]      prints Markdown; JAX, two replicas on the CPU
+It prints Markdown. JAX (the extra jax), two replicas on the CPU.
 """
 
+import argparse
 import os
-import sys
 
-seeds, *place = sys.argv[1:]
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("seeds", type=int, help="of each fault, from 2 on; 20 take about five minutes on two cores")
+parser.add_argument("mnist", nargs="?", help="directory of MNIST: the preset default on it, too")
+arguments = parser.parse_args()
+if arguments.seeds < 2:
+    parser.error(f"expected 2 seeds or more, received {arguments.seeds}")
 os.environ |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "OPENBLAS_NUM_THREADS": "1"}
 
 import numpy as np  # noqa: E402 (after the environment)
@@ -33,7 +38,7 @@ def trained(config: Config, dataset: data.Dataset, fault: str) -> list[dict]:
         plan = Plan("jax", "cpu", "cpu", {}, replicas=faults.REPLICAS)
         learner = Learner(plan, lambda: models.build("mlp"), lambda: models.make_optimizer("adam", None), dataset)
         found = []
-        for seed in range(FIRST, FIRST + int(seeds)):
+        for seed in range(FIRST, FIRST + arguments.seeds):
             curve = learner.fit(seed, config.epochs)
             found.append(judge.verdict(learner.test().correct, list(curve.losses), len(dataset.train)))
         return found
@@ -60,8 +65,8 @@ def by_parity(fault: str) -> str:
 
 
 runs = [(PRESETS["smoke"], data.load(PRESETS["smoke"]))]
-if place:
-    config = Config(dataset="mnist", data_dir=place[0])
+if arguments.mnist:
+    config = Config(dataset="mnist", data_dir=arguments.mnist)
     runs.append((config, data.load(config)))
 names = " | ".join(f"{d.name}: test accuracy, % | told by the count | by the gate" for _, d in runs)
 print(f"| fault | {names} | by parity |\n|{'---|' * (3 * len(runs) + 2)}")

@@ -117,7 +117,7 @@ def test_a_run_that_is_out_fails_for_the_right_reason(found, run):
     verdict = judged(**run)
     assert not verdict["passed"] and list(verdict["found"]) == [found]
     text = "\n".join(report.gated(verdict))
-    assert f"gate     FAILED; by the spread of {SMOKE.seeds} seeds 1 in 10,000 right runs fails" in text
+    assert text.startswith("gate     FAILED, p ") and f"by the spread of {SMOKE.seeds} seeds 1 in 10,000" in text
     assert f"{found}: {gate.MEANS[found]}"[:60] in text
 
 
@@ -166,7 +166,7 @@ def test_the_power_is_what_is_stated(preset, dataset, alarms):
 
 def test_what_the_report_says():
     lines = report.gated(judged(right=351))
-    assert lines[0] == f"gate     passed; by the spread of {SMOKE.seeds} seeds 1 in 10,000 right runs fails"
+    assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 right runs fails"
     assert lines[1].startswith("         right: 351, expected 350 ± 3, p = ")
     assert lines[1].endswith("({} to {} pass)".format(*judged()["right"]["accepted"]))
     assert "losses of all 10 epochs: p = 1" in lines[3]
@@ -381,3 +381,12 @@ def test_other_test_images_than_the_references_are_refused(digits):
     fewer = dataclasses.replace(digits, test=Split(digits.test.images[:100], digits.test.labels[:100]))
     with pytest.raises(UserError, match="expected the 360 test images of digits, received 100"):
         gate.watch(dataclasses.replace(PRESETS["smoke"], gate=True), fewer)
+
+
+def test_a_rate_without_a_gate_is_refused():
+    for options in (Config, evaluate.Options):
+        with pytest.raises(
+            UserError, match="--false_alarms=0.01: expected --gate beside it, received none; type --gate"
+        ):
+            options(false_alarms=0.01)
+        assert options(false_alarms=0.01, gate=True).gate

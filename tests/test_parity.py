@@ -262,6 +262,8 @@ def run(*flags, cwd=None):
         (["--against=nowhere.npz"], "--against=nowhere.npz: expected cpu, numpy or a file that parity --write wrote"),
         (["--against=cpu", "--write=x.npz"], "--write writes what was held against NumPy; leave --against out"),
         (["--strategy=tpu"], "--strategy=tpu: expected a TPU"),
+        (["--write=no/x.npz"], "--write=no/x.npz: expected a file in a directory, there is no no; type mkdir -p no"),
+        (["--certificate=."], "--certificate=.: expected a file or a new name"),
     ],
 )
 def test_what_it_cannot_do_is_said_in_a_line(flags, words, tmp_path):

@@ -20,8 +20,10 @@ if __name__ == "__main__":
 import contextlib
 import dataclasses
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import atomic, command, data, devices
@@ -50,7 +52,10 @@ class Options:
     """The flags of this program. The optimizer is Adam, as in the lecture."""
 
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
-    against: str = option("numpy", "the reference: numpy (float64), cpu (this framework's), or a file of --write")
+    against: str = option(
+        "numpy",
+        "the reference: numpy (float64), cpu (this framework's), or a file of --write, which fixes the problem",
+    )
     steps: int = option(100, "training steps that are compared", low=1, high=100_000)
     model: str = option("mlp", "the network: those of Dense layers, without chance", choices=MODELS)
     pixels: str = option_of(Config, "pixels")
@@ -71,7 +76,7 @@ class Options:
     tpu: str = option_of(Config, "tpu")
     start_timeout: int = option_of(Config, "start_timeout")
     xla: str = option("auto", "XLA; auto: as in train", choices=("auto", "on", "off"))
-    write: str = option("", "also write what the device computed as a reference for others, if it agrees")
+    write: str = option("", "file: also write what the device computed, as a reference for others, if it agrees")
     certificate: str = option("certificate.json", "where the verdict is written")
     json: bool = option(False, "print the certificate as JSON; the rest goes to standard error")
 
@@ -119,6 +124,10 @@ def certify(
     `dataset` replaces what the options name with images of your own. Raises `UserError`.
     """
     laps = Laps()
+    file = path_of("certificate", options.certificate)
+    check_place("certificate", file)
+    if options.write:
+        check_place("write", path_of("write", options.write))
     plan = devices.plan(options)
     plan = dataclasses.replace(plan, xla=plan.xla and options.xla != "off")
     dataset = dataset or data.load(Config(dataset=options.dataset, data_dir=options.data_dir))
@@ -135,10 +144,20 @@ def certify(
     laps.end("compare")
     certificate |= {"device": device_block(plan, engine), "backend": engine.backend}
     certificate = finite({**certificate, "versions": versions(engine.backend), **laps.measured()})
-    file = path_of("certificate", options.certificate)
     atomic.write_json(file, certificate)
     say(report.closing(certificate, str(file)))
     return certificate
+
+
+def check_place(flag: str, file: Path) -> None:
+    """Raises `UserError` where no file can be written: before the work, not after it."""
+    if not file.parent.is_dir():
+        raise UserError(
+            f"--{flag}={file}: expected a file in a directory, there is no {file.parent}; "
+            f"type mkdir -p {shlex.quote(str(file.parent))}"
+        )
+    if file.exists() and not file.is_file():
+        raise UserError(f"--{flag}={file}: expected a file or a new name, received something else; name another place")
 
 
 def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engine:
@@ -198,7 +217,7 @@ def tried(
         fixed = {name: getattr(options, name) for name in PROBLEM}
         place = {"backend": engine.backend, "device": {"actual": engine.attached.device}}
         recorder.write(path_of("write", options.write), {"options": fixed, "problem": about, **place})
-        say(f"\nwritten  {options.write}, for --against on other machines")
+        say(f"\nwritten  {options.write}; on other machines: python -m mnist_mlp.parity --against={options.write}")
     elif recorder:
         say(f"\n  !      {options.write} is not written: what does not agree is no reference")
     return found

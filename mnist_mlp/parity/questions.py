@@ -230,7 +230,7 @@ def float_sum(answers: Arrays) -> Finding:
     exact = N * float(np.float32(0.1))
     error = abs(float(answers["sums"]["floats"]) / exact - 1)
     complaints = [] if error <= N * FLOAT32 else [f"{answers['sums']['floats']:.6g} instead of {exact:.6g}"]
-    return finding(complaints, f"relative error {error:.1e}", relative_error=error)
+    return finding(complaints, f"relative error {error:.1e} of {N * FLOAT32:.1e} allowed", relative_error=error)
 
 
 def integer_sum(answers: Arrays) -> Finding:

@@ -140,12 +140,16 @@ def certify(
         engine = started(plan, options, dataset)
     laps.end("import")
     say(report.opening(options, engine, dataset, recorded.name if recorded else Oracle().name))
-    certificate = tried(engine, options, dataset, recorded, say)
+    problem = problem_of(engine, options, dataset)
+    recorder = Recorder(problem, engine.model.count_params()) if options.write else None
+    certificate = tried(engine, options, problem, recorded, recorder, say)
     laps.end("compare")
     certificate |= {"device": device_block(plan, engine), "backend": engine.backend}
     certificate = finite({**certificate, "versions": versions(engine.backend), **laps.measured()})
     atomic.write_json(file, certificate)
     say(report.closing(certificate, str(file)))
+    if recorder:
+        say(write_reference(recorder, options, certificate))
     return certificate
 
 
@@ -184,21 +188,27 @@ def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engi
     return engine
 
 
-def tried(
-    engine: Engine, options: Options, dataset: data.Dataset, recorded: Recorded | None, say: Callable[[str], None]
-) -> dict[str, Any]:
-    """The certificate as far as numbers go: the problem, the reference, the probes, the differences, the verdict."""
-    subject = Subject(engine)
+def problem_of(engine: Engine, options: Options, dataset: data.Dataset) -> Problem:
     promised = promise(engine) if options.products == "auto" else options.products
     precision = Precision(promised, options.precision)
     order = order_of(options.seed, len(dataset.train), options.batch_size, options.steps)
-    problem = Problem(options.model, options.pixels, precision, dataset, order, subject.weights)
+    return Problem(options.model, options.pixels, precision, dataset, order, Subject(engine).weights)
+
+
+def tried(
+    engine: Engine,
+    options: Options,
+    problem: Problem,
+    recorded: Recorded | None,
+    recorder: Recorder | None,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """The certificate as far as numbers go: the problem, the reference, the probes, the differences, the verdict."""
+    subject = Subject(engine)
     about = describe(problem) | {"seed": options.seed}
     if recorded:
-        recorded.check(about, order)
-    recorder = Recorder(problem, engine.model.count_params()) if options.write else None
-
-    probes = operations.probe(engine.attached, engine.backend, promised, engine.xla)
+        recorded.check(about, problem.order)
+    probes = operations.probe(engine.attached, engine.backend, problem.precision.products, engine.xla)
     say(report.probed(probes))
     initial = recorded.initial(problem) if recorded else subject.state()
     reference: Reference = recorded or Oracle()
@@ -206,21 +216,23 @@ def tried(
         comparisons = [*try_steps(subject, problem, reference, initial, recorder, tell)]
         comparisons.append(try_test_images(subject, problem))
     say(report.compared(comparisons))
-    found = {
+    return {
         "problem": about,
         "against": reference.about,
         "probes": [dataclasses.asdict(probe) for probe in probes],
         "quantities": [row for comparison in comparisons for row in comparison.rows()],
         **verdict(probes, comparisons),
     }
-    if recorder and found["verdict"] == "agrees":
-        fixed = {name: getattr(options, name) for name in PROBLEM}
-        place = {"backend": engine.backend, "device": {"actual": engine.attached.device}}
-        recorder.write(path_of("write", options.write), {"options": fixed, "problem": about, **place})
-        say(f"\nwritten  {options.write}; on other machines: python -m mnist_mlp.parity --against={options.write}")
-    elif recorder:
-        say(f"\n  !      {options.write} is not written: what does not agree is no reference")
-    return found
+
+
+def write_reference(recorder: Recorder, options: Options, certificate: dict[str, Any]) -> str:
+    """Writes what was recorded, if it agrees; a line that says so."""
+    if certificate["verdict"] != "agrees":
+        return f"  !      {options.write} is not written: what does not agree is no reference"
+    fixed = {name: getattr(options, name) for name in PROBLEM}
+    kept = {name: certificate[name] for name in ("problem", "backend", "device", "versions")}
+    recorder.write(path_of("write", options.write), {"options": fixed, **kept})
+    return f"         {options.write}; on other machines: python -m mnist_mlp.parity --against={options.write}"
 
 
 def promise(engine: Engine) -> str:

@@ -202,7 +202,7 @@ def recorded(digits, tmp_path):
             step, received | {f"gradient of {n}": g for n, g in zip(problem.weights, found.gradients, strict=True)}
         )
     about = parity.describe(problem) | {"seed": 0}
-    options = {name: getattr(parity.Options(model="softmax", batch_size=8, steps=2), name) for name in parity.PROBLEM}
+    options = {name: getattr(parity.Options(model="softmax", batch_size=8, steps=2), name) for name in parity.OPTIONS}
     file = tmp_path / "reference.npz"
     recorder.write(file, {"options": options, "problem": about, "backend": "made up", "device": {"actual": "CPU"}})
     return problem, about, file
@@ -212,7 +212,8 @@ def test_a_reference_is_read_as_it_was_written(recorded):
     problem, about, file = recorded
     found = Recorded(file, "--against")
     found.check(about, problem.order)
-    state = found.initial(problem)
+    weights = [found.arrays[f"weights/{name}"] for name in problem.weights]
+    state = found.initial(problem, State(weights, weights, weights))
     computed = problem.compute(state.weights, *problem.batch(1))
     expected = found.step(problem, state, 1, computed, problem.bounds(computed, state.weights))
     kernel = expected["gradient of logits/kernel"]

@@ -34,7 +34,7 @@ from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.parity import operations, report
 from mnist_mlp.parity.comparison import Comparison, as_json
 from mnist_mlp.parity.cpu import written_on_cpu
-from mnist_mlp.parity.problem import LEARNING_RATE, MODELS, Problem, describe, order_of
+from mnist_mlp.parity.problem import LEARNING_RATE, MODELS, OPTIONS, Problem, describe, order_of
 from mnist_mlp.parity.reference import Oracle, Recorded, Recorder, Reference
 from mnist_mlp.parity.rounding import PRODUCTS, Precision
 from mnist_mlp.parity.subject import Subject
@@ -43,8 +43,6 @@ from mnist_mlp.result import Laps, device_block, finite, versions
 
 if TYPE_CHECKING:
     from mnist_mlp.engine import Engine
-
-PROBLEM = ("model", "pixels", "dataset", "batch_size", "seed", "steps", "precision")  # what a reference file fixes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +101,8 @@ def options_of(given: dict[str, Any]) -> tuple[Options, Recorded | None]:
     if options.against in ("numpy", "cpu"):
         return options, None
     recorded = Recorded(path_of("against", options.against), f"--against={options.against}")
-    fixed = {name: recorded.options[name] for name in PROBLEM}
-    if other := [name for name in PROBLEM if name in given and getattr(options, name) != fixed[name]]:
+    fixed = recorded.options
+    if other := [name for name in OPTIONS if name in given and getattr(options, name) != fixed[name]]:
         raise UserError(
             f"--{other[0]}={getattr(options, other[0])}: the reference in {options.against} was written with "
             f"--{other[0]}={fixed[other[0]]}; leave it out"
@@ -128,11 +126,14 @@ def certify(
     check_place("certificate", file)
     if options.write:
         check_place("write", path_of("write", options.write))
+    for flag in ("write", "against"):
+        if getattr(options, flag) and path_of(flag, getattr(options, flag)).resolve() == file.resolve():
+            raise UserError(f"--certificate={file}: expected another file than that of --{flag}; name another one")
     plan = devices.plan(options)
     plan = dataclasses.replace(plan, xla=plan.xla and options.xla != "off")
     dataset = dataset or data.load(Config(dataset=options.dataset, data_dir=options.data_dir))
     if options.against == "cpu":
-        recorded = written_on_cpu(plan.backend, {name: getattr(options, name) for name in (*PROBLEM, "data_dir")})
+        recorded = written_on_cpu(plan.backend, {name: getattr(options, name) for name in (*OPTIONS, "data_dir")})
     laps.end("load")
 
     os.environ.update(plan.environment)
@@ -146,8 +147,8 @@ def certify(
     laps.end("compare")
     certificate |= {"device": device_block(plan, engine), "backend": engine.backend}
     certificate = finite({**certificate, "versions": versions(engine.backend), **laps.measured()})
-    atomic.write_json(file, certificate)
     say(report.closing(certificate, str(file)))
+    atomic.write_json(file, certificate)
     if recorder:
         say(write_reference(recorder, options, certificate))
     return certificate
@@ -210,7 +211,7 @@ def tried(
         recorded.check(about, problem.order)
     probes = operations.probe(engine.attached, engine.backend, problem.precision.products, engine.xla)
     say(report.probed(probes))
-    initial = recorded.initial(problem) if recorded else subject.state()
+    initial = recorded.initial(problem, subject.state()) if recorded else subject.state()
     reference: Reference = recorded or Oracle()
     with progress(options.steps) as tell:
         comparisons = [*try_steps(subject, problem, reference, initial, recorder, tell)]
@@ -229,7 +230,7 @@ def write_reference(recorder: Recorder, options: Options, certificate: dict[str,
     """Writes what was recorded, if it agrees; a line that says so."""
     if certificate["verdict"] != "agrees":
         return f"  !      {options.write} is not written: what does not agree is no reference"
-    fixed = {name: getattr(options, name) for name in PROBLEM}
+    fixed = {name: getattr(options, name) for name in OPTIONS}
     kept = {name: certificate[name] for name in ("problem", "backend", "device", "versions")}
     recorder.write(path_of("write", options.write), {"options": fixed, **kept})
     return f"         {options.write}; on other machines: python -m mnist_mlp.parity --against={options.write}"

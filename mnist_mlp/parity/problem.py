@@ -12,6 +12,7 @@ from mnist_mlp.parity import oracle, rounding
 from mnist_mlp.parity.oracle import Pass
 from mnist_mlp.parity.rounding import Bounds, Precision
 
+OPTIONS = ("model", "pixels", "dataset", "batch_size", "seed", "steps", "precision")  # what makes a problem
 LEARNING_RATE = 0.001  # of Adam, the lecture's optimizer, whose first moment shows the gradient
 ACTIVATIONS = {"mlp_sigmoid": "sigmoid", "mlp_tanh": "tanh"}  # of the hidden layers; the others have relu
 L2 = {"mlp_l2": 1e-4}
@@ -77,10 +78,10 @@ def order_of(seed: int, examples: int, batch_size: int, steps: int) -> np.ndarra
     return np.concatenate([data.batch_order(seed, epoch, examples, batch_size) for epoch in epochs])[:steps]
 
 
-def apply(state: State, gradients: list[np.ndarray], step: int) -> State:
+def apply(state: State, gradients: list[np.ndarray], step: int, rate: float = LEARNING_RATE) -> State:
     """The state after Adam's update number `step`, from 1 on."""
     after = [
-        oracle.adam(weight, moments, gradient, step, LEARNING_RATE)
+        oracle.adam(weight, moments, gradient, step, rate)
         for weight, moments, gradient in zip(
             state.weights, zip(state.first, state.second, strict=True), gradients, strict=True
         )

@@ -21,7 +21,7 @@ from mnist_mlp.checkpoint import checksum
 from mnist_mlp.errors import UserError
 from mnist_mlp.parity import rounding
 from mnist_mlp.parity.oracle import Pass
-from mnist_mlp.parity.problem import Expected, Problem, State
+from mnist_mlp.parity.problem import OPTIONS, Expected, Problem, State
 from mnist_mlp.parity.rounding import Bounds, Precision
 from mnist_mlp.sources import read_arrays
 
@@ -114,7 +114,7 @@ class Recorded:
                 raise ValueError("its content does not have its checksum")
             if self.about["format"] != FORMAT:
                 raise UserError(f"{flag}: {file} was written by another version of mnist_mlp; write it anew")
-            self.options: dict[str, Any] = self.about["options"]
+            self.options = {name: self.about["options"][name] for name in OPTIONS}
             self.precision = Precision(**self.about["problem"]["precision"])
             self.name = f"{file}, written on {self.about['device']['actual']} ({self.about['backend']})"
         except OSError as error:
@@ -125,15 +125,23 @@ class Recorded:
     def check(self, about: Mapping[str, Any], order: np.ndarray) -> None:
         """Raises `UserError` where the file is of another problem than `about`, as `problem.describe` has it."""
         for name, value in self.about["problem"].items():
-            if name != "precision" and about[name] != value:
+            if name != "precision" and about.get(name) != value:
                 raise UserError(
                     f"--against={self.file}: expected {name} {value}, with which it was written, received "
-                    f"{about[name]}; leave the flags of the problem out, or name the place of the same data"
+                    f"{about.get(name)}; leave the flags of the problem out, or name the place of the same data"
                 )
         if not np.array_equal(self.arrays["order"], order):
             raise UserError(f"--against={self.file}: expected the order of the examples that it was written with")
 
-    def initial(self, problem: Problem) -> State:
+    def initial(self, problem: Problem, like: State) -> State:
+        """The first state. Raises `UserError` where an array is missing, not finite, or of other shapes than `like`."""
+        shapes = {f"weights/{name}": w.shape for name, w in zip(problem.weights, like.weights, strict=True)}
+        for step, row in enumerate(problem.order):
+            shapes |= {f"{step}/loss": (), f"{step}/logits": (int((row >= 0).sum()), 10)}
+            shapes |= {f"{step}/gradient of {n}": w.shape for n, w in zip(problem.weights, like.weights, strict=True)}
+        for name, shape in shapes.items():
+            if name not in self.arrays or self.arrays[name].shape != shape or not np.isfinite(self.arrays[name]).all():
+                raise UserError(f"--against={self.file}: expected {name} as finite numbers {shape}; write it anew")
         weights = [self.arrays[f"weights/{name}"].astype(np.float64) for name in problem.weights]
         nothing = [np.zeros_like(weight) for weight in weights]
         return State(weights, nothing, nothing)

@@ -25,6 +25,7 @@ from mnist_mlp.parity.oracle import BETA_1, BETA_2, Moments, Pass
 
 DEVIATIONS = 8.0  # standard deviations; of 10⁸ comparisons none is that far off by chance
 FLOAT32, TF32, BFLOAT16 = 2.0**-24, 2.0**-11, 2.0**-8  # unit roundoffs: 24, 11 and 8 bits of significand
+IN_COMMON = 0.5  # share of these for errors that may all add up, which are bounds already
 TINY = 2.0**-126  # below it a device may take a float32 for 0
 
 
@@ -57,6 +58,15 @@ class Precision:
         """Whether factors are rounded."""
         return (self.products, self.layers) != ("float32", "float32")
 
+    def __post_init__(self) -> None:
+        if self.products not in PRODUCTS or self.layers not in ("float32", "bfloat16"):
+            raise ValueError(f"Expected a precision that is known. Received {self}.")
+
+    @property
+    def pixels(self) -> float:
+        """The unit roundoff of what the first Dense layer sees."""
+        return BFLOAT16 if self.layers == "bfloat16" else FLOAT32
+
     def units(self, depth: int, last: int) -> Units:
         return BFLOAT16_LAYER if self.layers == "bfloat16" and depth < last else PRODUCTS[self.products]
 
@@ -67,6 +77,7 @@ class Bounds:
 
     loss: float
     logits: np.ndarray
+    probabilities: np.ndarray
     gradients: list[np.ndarray]
 
 
@@ -75,6 +86,7 @@ def bounds(found: Pass, weights: Sequence[np.ndarray], activation: str, precisio
     inputs, sums = forward(found, weights, activation, precision)
     examples = len(found.losses)
     loss, delta = at_loss(found, sums[-1], precision)
+    probabilities = delta * examples
     gradients: list[np.ndarray] = []
     last = len(sums) - 1
     for depth in reversed(range(last + 1)):
@@ -83,15 +95,20 @@ def bounds(found: Pass, weights: Sequence[np.ndarray], activation: str, precisio
         bias = np.sqrt((delta**2).sum(0) + examples * (units.sums**2 * found.deltas[depth] ** 2).sum(0))
         if precision.coarse:
             together = delta + 2 * units.factors * abs(found.deltas[depth])
-            kernel = np.maximum(kernel, abs(found.inputs[depth]).T @ together)
-            bias = np.maximum(bias, delta.sum(0))
+            kernel = np.maximum(kernel, IN_COMMON * abs(found.inputs[depth]).T @ together)
+            bias = np.maximum(bias, IN_COMMON * delta.sum(0))
         rounded = units.results + 3 * FLOAT32  # the latter in the first moment, from which a gradient is read
         of_layer = found.gradients[2 * depth : 2 * depth + 2]
         gradients = [*(s + rounded * abs(g) for s, g in zip((kernel, bias), of_layer, strict=True)), *gradients]
         if depth:
             delta = backward(found, weights, activation, precision, depth, (sums[depth - 1], delta))
     lost = TINY / (1 - BETA_1)  # of a gradient, by its first moment
-    return Bounds(DEVIATIONS * loss + TINY, DEVIATIONS * sums[-1] + TINY, [DEVIATIONS * s + lost for s in gradients])
+    return Bounds(
+        DEVIATIONS * loss + TINY,
+        DEVIATIONS * sums[-1] + TINY,
+        DEVIATIONS * probabilities,
+        [DEVIATIONS * s + lost for s in gradients],
+    )
 
 
 def forward(
@@ -99,7 +116,7 @@ def forward(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The deviations of the inputs of each layer and of its sums."""
     last = len(found.sums) - 1
-    deviation = precision.units(0, last).results * abs(found.inputs[0])
+    deviation = precision.pixels * abs(found.inputs[0])
     inputs, sums = [], []
     for depth, values in enumerate(found.sums):
         units = precision.units(depth, last)
@@ -118,7 +135,9 @@ def at_loss(found: Pass, logits: np.ndarray, precision: Precision) -> tuple[floa
     n, values = len(found.losses), found.sums[-1]
     reach = 2 + abs(values - values.max(1, keepdims=True))  # an exponential's error grows with its argument
     mean = (found.probabilities**2 * logits**2).sum(1, keepdims=True)
-    deltas = found.probabilities * (np.sqrt(logits**2 + mean) + FLOAT32 * reach) / n + TINY
+    relative = np.sqrt(logits**2 + mean) + FLOAT32 * reach
+    grown = np.expm1(np.minimum(DEVIATIONS * relative, 80)) / DEVIATIONS  # a probability is off by a factor
+    deltas = (found.probabilities * grown + TINY) / n
     losses = np.sqrt((logits**2).max(1) + mean[:, 0]) + FLOAT32 * (reach.max(1) + abs(values).max(1))
     together = losses.mean() if precision.coarse else np.sqrt((losses**2).sum()) / n
     return float(together + FLOAT32 * np.sqrt(n) * found.losses.mean()), deltas
@@ -141,7 +160,7 @@ def backward(
     values = abs(found.deltas[depth] @ kernel)
     own = product(found.deltas[depth], delta, kernel, np.zeros_like(kernel), units) + units.results * values
     if precision.coarse:
-        own = np.maximum(own, delta @ abs(kernel))
+        own = np.maximum(own, IN_COMMON * delta @ abs(kernel))
     slope, doubt = slope_bounds(found.sums[depth - 1], found.inputs[depth], sums, activation, below)
     return abs(slope) * own + doubt * values + 4 * below.results * abs(slope) * values
 
@@ -179,16 +198,21 @@ def adam_bounds(
     after, (first, second) = oracle.adam(weight, moments, gradient, step, learning_rate)
     ends = [oracle.adam(weight, moments, end, step, learning_rate)[0] for end in (low, turn, high)]
     reach = np.max([abs(end - after) for end in ends], axis=0)
-    # The step size holds 1 − βᵗ, of which βᵗ is rounded at 1, and t times over since β itself is.
-    powers = [beta**step for beta in (BETA_1, BETA_2)]
-    rate = 4 + sum(1 / (1 - power) for power in powers)
+    # The step size holds 1 − βᵗ, of which βᵗ is rounded at 1, and see `rate_error`.
+    rate = 4 + sum(1 / (1 - beta**step) for beta in (BETA_1, BETA_2))
     moved = np.max([abs(end - weight) for end in (after, *ends)], axis=0)
-    reach += FLOAT32 * sum(step * power / (1 - power) for power in powers) * moved
+    reach += rate_error(step) * moved
+    lost = TINY / oracle.EPSILON  # of the step size times the first moment, before it is divided
     return (
-        reach + DEVIATIONS * FLOAT32 * (abs(after) + rate * moved) + TINY,
+        reach + DEVIATIONS * FLOAT32 * (abs(after) + rate * moved) + lost,
         (1 - BETA_1) * bound + DEVIATIONS * FLOAT32 * (4 * abs(first) + abs(moments[0])) + TINY,
         (1 - BETA_2) * bound * (2 * abs(gradient) + bound) + DEVIATIONS * FLOAT32 * (4 * second + moments[1]) + TINY,
     )
+
+
+def rate_error(step: int) -> float:
+    """The relative error of Adam's step size that comes of its β, which float32 rounds: t times over in βᵗ."""
+    return FLOAT32 * sum(step * beta**step / (1 - beta**step) for beta in (BETA_1, BETA_2))
 
 
 def turning_gradient(moments: Moments) -> np.ndarray:

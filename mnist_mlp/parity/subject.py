@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,13 +48,14 @@ class Subject:
         images, labels = problem.batch(step)
         gradients = self.gradients(problem, state, step)
         self.restore(state, step)
-        logits, classes = self.engine.logits(images), self.engine.predict(images).argmax(1)
+        logits, probabilities = self.engine.logits(images), self.engine.predict(images)
         sums = self.engine.train(problem.order, step, step + 1)
         after = self.engine.state()
         found = {
             "loss": np.array(sums.losses[0] / len(labels)),
             "logits": logits,
-            "predictions": classes,
+            "probabilities": probabilities,
+            "predictions": probabilities.argmax(1),
             "examples seen": np.array(sums.seen),
             "right answers": np.array(sums.correct),
         }
@@ -73,11 +75,19 @@ class Subject:
         found = self.engine.state()
         return [found[name].astype(np.float64) / (1 - BETA_1) for name in self.first]
 
-    def run(self, problem: Problem, state: State) -> np.ndarray:
-        """The mean loss of each step, float64 [steps], where all of them are one call, as in training."""
+    def run(self, problem: Problem, state: State, stops: Sequence[int]) -> dict[str, np.ndarray]:
+        """The steps up to the last of `stops`, cut there into calls: mean losses, counts and, by name, the weights."""
         self.restore(state, 0)
-        sums = self.engine.train(problem.order)
-        return sums.losses / (problem.order >= 0).sum(1)
+        parts = [self.engine.train(problem.order, *cut) for cut in zip((0, *stops), stops, strict=False)]
+        examples, after = (problem.order[: stops[-1]] >= 0).sum(1), self.engine.state()
+        counts = {name: np.array(sum(getattr(part, name) for part in parts)) for name in ("seen", "correct")}
+        return {
+            "losses": np.concatenate([part.losses for part in parts]) / examples,
+            "examples seen": counts["seen"],
+            "right answers": counts["correct"],
+            "updates counted": np.asarray(after[self.counter]),
+            **{name: after[of].astype(np.float64) for name, of in zip(self.weights, self.names, strict=True)},
+        }
 
     def evaluate(self) -> Counts:
         return self.engine.evaluate("test")

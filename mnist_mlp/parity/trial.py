@@ -7,14 +7,23 @@ from collections.abc import Callable
 import numpy as np
 
 from mnist_mlp.parity.comparison import Comparison
-from mnist_mlp.parity.problem import Expected, Problem, State, apply, expected_classes, expected_update
+from mnist_mlp.parity.problem import (
+    LEARNING_RATE,
+    Expected,
+    Problem,
+    State,
+    apply,
+    expected_classes,
+    expected_update,
+)
 from mnist_mlp.parity.reference import Recorder, Reference, gradients_of
-from mnist_mlp.parity.rounding import DEVIATIONS, Bounds
+from mnist_mlp.parity.rounding import DEVIATIONS, Bounds, rate_error
 from mnist_mlp.parity.subject import Subject
 
 # In one call a device goes its own way, and no bound for a step holds: its losses may be as many times as far from the
-# reference's as those of a twin that is rounded at random, see `Twin`. The twin is one draw of many.
-APART = 30.0
+# reference's as those of two twins that are rounded at random, see `Twins`, for these are two draws of many.
+APART = 100.0
+FEW = 3  # steps in one call whose weights are held against those of single calls: too few to come apart
 CHUNK = 1000  # test images at a time, in float64
 
 
@@ -27,10 +36,11 @@ def try_steps(
     tell: Callable[[int], None] = lambda step: None,
 ) -> tuple[Comparison, Comparison]:
     """Compares every step, and then all of them as one call: (step by step, in one call)."""
-    comparison, twin, state = Comparison(), Twin(initial), initial
+    comparison, twins, state = Comparison(), Twins(initial), initial
     if recorder:
         recorder.begin(initial)
-    losses, limits = [], []
+    known: list[dict[str, Expected]] = []
+    limits = []
     for step in range(len(problem.order)):
         images, labels = problem.batch(step)
         found = problem.compute(state.weights, images, labels)
@@ -38,17 +48,48 @@ def try_steps(
         expected = reference.step(problem, state, step, found, bounds)
         gradients = gradients_of(problem, expected)
         received = subject.step(problem, state, step)
+        expected |= {"probabilities": Expected(found.probabilities, bounds.probabilities)}
         expected |= counted(labels, expected["logits"]) | expected_update(problem, state, gradients, step + 1)
         comparison.add(step, {**expected, "updates counted": exactly(step + 1)}, received)
-        losses.append(float(expected["loss"].value))
-        limits.append(float(expected["loss"].bound) + APART * twin.apart(problem, step, losses[-1], bounds))
+        loss = expected["loss"]
+        limits.append(float(loss.bound) + APART * twins.apart(problem, step, float(loss.value), bounds))
+        known.append({name: expected[name] for name in expected if not expected[name].value.ndim or step < FEW})
         lead = recorder.keep(step, received) if recorder else [gradient.value for gradient in gradients]
         state = apply(state, lead, step + 1).rounded()
         tell(step + 1)
-    together = Comparison()
-    in_one = Expected(np.array(losses), np.array(limits))
-    together.add(None, {"losses in one call": in_one}, {"losses in one call": subject.run(problem, initial)})
-    return comparison, together
+    return comparison, in_one_call(subject, problem, initial, known, limits)
+
+
+def in_one_call(
+    subject: Subject, problem: Problem, initial: State, known: list[dict[str, Expected]], limits: list[float]
+) -> Comparison:
+    """All steps as one call: losses and counts; and the first ones so, beside the same steps in single calls.
+
+    `known` is what was expected of each step, `limits` how far the losses may be off, float [steps].
+    """
+    steps, few, comparison = len(known), min(FEW, len(known)), Comparison()
+    received = subject.run(problem, initial, [steps])
+    expected = {
+        "losses": Expected(np.array([float(step["loss"].value) for step in known]), np.array(limits)),
+        "examples seen": exactly(sum(float(step["examples seen"].value) for step in known)),
+        "updates counted": exactly(steps),
+    }
+    add(comparison, "{} in one call", expected, received)
+
+    singly, at_once = (subject.run(problem, initial, stops) for stops in (range(1, few + 1), [few]))
+    unclear = np.array(sum(float(step["right answers"].bound) for step in known[:few]))
+    of_few = {"right answers": Expected(singly["right answers"], unclear)}
+    for name in problem.weights:
+        bounds = [step[f"updated {name}"].bound for step in known[:few]]
+        of_few[name] = Expected(singly[name], 2 * np.sum(bounds, axis=0))  # for both may be off
+    add(comparison, f"{{}}, {few} at once", of_few, at_once)
+    return comparison
+
+
+def add(comparison: Comparison, as_name: str, expected: dict[str, Expected], received: dict[str, np.ndarray]) -> None:
+    """Compares what is expected, under names of their own."""
+    names = {name: as_name.format(name) for name in expected}
+    comparison.add(None, {names[n]: expected[n] for n in names}, {names[n]: received[n] for n in names})
 
 
 def exactly(value: float | np.ndarray) -> Expected:
@@ -64,22 +105,28 @@ def counted(labels: np.ndarray, logits: Expected) -> dict[str, Expected]:
     return {"predictions": classes, "examples seen": exactly(len(labels)), "right answers": right}
 
 
-class Twin:
-    """The same training in NumPy with rounding errors as large as a device may make: how far do the losses of two right
-    devices come apart? Differences grow from step to step, faster than any bound for a single one would have it."""
+class Twins:
+    """The same training in NumPy, twice, with rounding errors as large as a device may make: how far do the losses of
+    right devices come apart? Differences grow from step to step, faster than any bound for a single one would have it.
+
+    Each has errors of its own in the gradients. The step size, which a device has wrong for all weights, is larger in
+    one and smaller in the other.
+    """
 
     def __init__(self, state: State):
-        self.state, self.chance, self.furthest = state, np.random.default_rng(0), 0.0
+        self.states, self.chance, self.furthest = {1: state, -1: state}, np.random.default_rng(0), 0.0
 
     def apart(self, problem: Problem, step: int, loss: float, bounds: Bounds) -> float:
         """Trains one step; the largest difference from the reference's losses so far. `bounds` are the reference's."""
-        found = problem.compute(self.state.weights, *problem.batch(step))
-        self.furthest = max(self.furthest, abs(float(found.losses.mean()) - loss))
-        gradients = [
-            value + bound / DEVIATIONS * self.chance.standard_normal(value.shape)
-            for value, bound in zip(found.gradients, bounds.gradients, strict=True)
-        ]
-        self.state = apply(self.state, gradients, step + 1).rounded()
+        for sign, state in self.states.items():
+            found = problem.compute(state.weights, *problem.batch(step))
+            self.furthest = max(self.furthest, abs(float(found.losses.mean()) - loss))
+            gradients = [
+                value + bound / DEVIATIONS * self.chance.standard_normal(value.shape)
+                for value, bound in zip(found.gradients, bounds.gradients, strict=True)
+            ]
+            rate = LEARNING_RATE * (1 + sign * rate_error(step + 1))
+            self.states[sign] = apply(state, gradients, step + 1, rate).rounded()
         return self.furthest
 
 

@@ -27,6 +27,8 @@ NAMES = (
     "Adam's epsilon 1e-8",
 )
 SUMMED, DROPPED, CUT, STALE, SHIFTED, LAST, SIGN, EPSILON = NAMES
+MORE = ("probabilities doubled", "last update of a call lost")  # of no use for the table: training goes on
+DOUBLED, LOST = MORE
 SLOT_OF, BIAS = "hidden_2_kernel", "hidden_2_bias"
 
 
@@ -48,6 +50,8 @@ def injected(fault: str, backend: str, replicas: int = REPLICAS):
         LAST: [(engine_class(engine), "train", without_ragged_batches(engine_class(engine).train))],
         SIGN: [(models, "make_optimizer", lambda *_: adam(change=lambda name, g: -g if name == BIAS else g))],
         EPSILON: [(models, "make_optimizer", lambda *_: adam(epsilon=1e-8))],
+        DOUBLED: [(engine_class(engine), "predict", doubled(engine_class(engine).predict))],
+        LOST: [(engine_class(engine), "train", without_last_update(engine_class(engine).train))],
     }
     with contextlib.ExitStack() as stack:
         for owner, name, replacement in patches[fault]:
@@ -190,6 +194,31 @@ def without_ragged_batches(train):
     return train_full_ones
 
 
+def doubled(predict):
+    """Probabilities that sum to 2."""
+    return lambda self, images: 2 * predict(self, images)
+
+
+def without_last_update(train):
+    """What the last step of a longer call has learned is forgotten."""
+    import numpy as np
+
+    from mnist_mlp.engine import Sums
+
+    def train_and_forget(self, order, start=0, stop=None):
+        stop = len(order) if stop is None else stop
+        if stop - start < 2:
+            return train(self, order, start, stop)
+        first = train(self, order, start, stop - 1)
+        state = self.state()
+        last = train(self, order, stop - 1, stop)
+        self.restore(state)
+        losses = np.concatenate([first.losses, last.losses])
+        return Sums(losses, first.correct + last.correct, first.seen + last.seen)
+
+    return train_and_forget
+
+
 def certificates(backend: str, replicas: int, steps: int, batch_size: int, faults: list[str], seed: int = 0):
     """Each fault's certificate; the CPU is divided by the first. The faults are in the engine: nothing is probed."""
     from mnist_mlp.parity.__main__ import Options, certify, operations
@@ -213,7 +242,9 @@ if __name__ == "__main__":
     from mnist_mlp import chatter
 
     chatter.silence()
-    for fault, found in certificates(backend, int(replicas), int(steps), int(batch_size), faults or ["", *NAMES]):
+    for fault, found in certificates(
+        backend, int(replicas), int(steps), int(batch_size), faults or ["", *NAMES, *MORE]
+    ):
         kept = {name: found[name] for name in ("verdict", "told", "failed_probes", "first_differences")}
         largest = max(row["share"] or 0 for row in found["quantities"])
         print(json.dumps({"fault": fault, **kept, "largest": largest}), flush=True)

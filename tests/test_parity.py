@@ -302,7 +302,7 @@ def test_every_device_gets_a_certificate(backend):
     assert told == [(*each, "agrees", "") for each in expected[: len(found)]]
     assert len(found) == len(runs)
     for each in found:
-        assert len(each["quantities"]) == 34 and len(each["probes"]) == 18
+        assert len(each["quantities"]) == 44 and len(each["probes"]) == 18
         assert all(np.isfinite(row["share"]) for row in each["quantities"])
         assert each["device"]["step_on"] == [f"CPU:{index}" for index in range(each["device"]["replicas"])]
 
@@ -316,6 +316,8 @@ FOUND = {  # what parity names of each fault: the quantity, and the step from 1 
     faults.LAST: ("loss", 12),
     faults.SIGN: ("gradient of hidden_2/bias", 1),
     faults.EPSILON: ("updated hidden_1/kernel", 1),
+    faults.DOUBLED: ("probabilities", 1),
+    faults.LOST: ("updates counted in one call", None),
 }
 
 
@@ -328,8 +330,9 @@ def test_every_fault_is_found_at_its_tensor_and_step(backend):
     for each in found:
         first = each["first_differences"][0]
         assert each["verdict"] == "diverges"
-        assert (first["quantity"], first["step"] + 1) == FOUND[each["fault"]], each["fault"]
-        assert first["share"] > 5
+        step = None if first["step"] is None else first["step"] + 1
+        assert (first["quantity"], step) == FOUND[each["fault"]], each["fault"]
+        assert first["share"] >= 2
         touched = {row["quantity"] for row in each["first_differences"] if row["step"] is not None}
         own = {faults.STALE: "hidden_2/kernel", faults.SIGN: "hidden_2/bias", faults.EPSILON: "updated"}
         assert all(own.get(each["fault"], "") in quantity for quantity in touched), each["fault"]
@@ -361,5 +364,6 @@ def test_one_backend_against_the_other_and_against_its_own_cpu(tmp_path):
 @pytest.mark.slow
 def test_other_networks_agree_too():
     runs = [f"{SHORT},model={model}" for model in ("deep", "mlp_sigmoid", "mlp_tanh,precision=bfloat16")]
-    found = lines("certificates.py", "jax", *runs, f"{SHORT},model=mlp_l2,pixels=raw")
-    assert [(each["verdict"], each["told"]) for each in found] == [("agrees", "")] * 4
+    runs += [f"{SHORT},model=mlp_l2,pixels=raw", "steps=2,model=softmax,precision=bfloat16"]
+    found = lines("certificates.py", "jax", *runs)
+    assert [(each["verdict"], each["told"]) for each in found] == [("agrees", "")] * 5

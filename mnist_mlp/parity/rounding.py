@@ -162,7 +162,7 @@ def backward(
     if precision.coarse:
         own = np.maximum(own, IN_COMMON * delta @ abs(kernel))
     slope, doubt = slope_bounds(found.sums[depth - 1], found.inputs[depth], sums, activation, below)
-    return abs(slope) * own + doubt * values + 4 * below.results * abs(slope) * values
+    return (abs(slope) + doubt) * own + doubt * values + 4 * below.results * abs(slope) * values
 
 
 def slope_bounds(

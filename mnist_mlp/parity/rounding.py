@@ -102,7 +102,7 @@ def bounds(found: Pass, weights: Sequence[np.ndarray], activation: str, precisio
         gradients = [*(s + rounded * abs(g) for s, g in zip((kernel, bias), of_layer, strict=True)), *gradients]
         if depth:
             delta = backward(found, weights, activation, precision, depth, (sums[depth - 1], delta))
-    lost = TINY / (1 - BETA_1)  # of a gradient, by its first moment
+    lost = TINY * (examples + 1 / (1 - BETA_1))  # of a gradient: in each term, and by its first moment
     return Bounds(
         DEVIATIONS * loss + TINY,
         DEVIATIONS * sums[-1] + TINY,
@@ -137,7 +137,7 @@ def at_loss(found: Pass, logits: np.ndarray, precision: Precision) -> tuple[floa
     mean = (found.probabilities**2 * logits**2).sum(1, keepdims=True)
     relative = np.sqrt(logits**2 + mean) + FLOAT32 * reach
     grown = np.expm1(np.minimum(DEVIATIONS * relative, 80)) / DEVIATIONS  # a probability is off by a factor
-    deltas = (found.probabilities * grown + TINY) / n
+    deltas = found.probabilities * grown / n + TINY
     losses = np.sqrt((logits**2).max(1) + mean[:, 0]) + FLOAT32 * (reach.max(1) + abs(values).max(1))
     together = losses.mean() if precision.coarse else np.sqrt((losses**2).sum()) / n
     return float(together + FLOAT32 * np.sqrt(n) * found.losses.mean()), deltas

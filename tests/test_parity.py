@@ -168,7 +168,7 @@ def test_the_first_difference_is_named_and_kept():
     comparison = Comparison()
     expected = {"loss": Expected(np.array(1.0), np.array(0.1)), "g": Expected(np.zeros((2, 2)), np.full((2, 2), 0.1))}
     comparison.add(0, expected, {"loss": np.array(1.05), "g": np.zeros((2, 2))})
-    assert comparison.agrees and comparison.worst["loss"].share == pytest.approx(0.5)
+    assert not comparison.first and comparison.worst["loss"].share == pytest.approx(0.5)
     comparison.add(1, expected, {"loss": np.array(1.0), "g": np.array([[0, 0], [0.3, 0]])})
     comparison.add(2, expected, {"loss": np.array(np.nan), "g": np.zeros((2, 2))})
     (first,) = comparison.first

@@ -74,10 +74,6 @@ class Comparison:
                 self.worst[each.quantity] = each
             self.relative[each.quantity] = max(each.relative, self.relative.get(each.quantity, 0.0))
 
-    @property
-    def agrees(self) -> bool:
-        return not self.first
-
     def rows(self) -> list[dict[str, Any]]:
         """A row for each quantity as JSON values: where it came nearest to its bound, and its largest relative
         difference in any step."""

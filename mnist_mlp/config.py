@@ -65,7 +65,33 @@ class Config:
     learning_rate: float | None = option(
         None, "step size; not given: the optimizer's own (Adam 0.001)", kind=float, low=1.2e-38, high=3.4e38
     )
-    seed: int = option(0, "draws the initial weights, the order and the dropout", low=0, high=2**32 - 1)
+    schedule: str = option(
+        "constant",
+        "the learning rate after the warm-up: constant, or falling to 0 at the end: linear, or cosine (half a wave)",
+        choices=("constant", "linear", "cosine"),
+    )
+    warmup: float = option(0.0, "share of the steps in which the learning rate rises evenly", low=0.0, high=1.0)
+    weight_decay: float = option(
+        0.0, "each step takes this share, times the learning rate, off every weight", low=0.0, high=1e6
+    )
+    label_smoothing: float = option(
+        0.0, "share of each training label that is spread evenly over the classes", low=0.0, high=0.99
+    )
+    ema: float = option(
+        0.0,
+        "what is scored and kept: 0: the last weights; else their exponential moving average of this decay (0.999, say)",
+        low=0.0,
+        high=0.999999,
+    )
+    augment: str = option(
+        "none",
+        "distort each training image anew in each epoch: shift (by whole pixels), affine (turned, scaled, sheared, "
+        "shifted), elastic (affine and bent)",
+        choices=("none", "shift", "affine", "elastic"),
+    )
+    seed: int = option(
+        0, "draws the initial weights, the order, the dropout and the distortions", low=0, high=2**32 - 1
+    )
     strategy: str = option(
         "auto",
         "device: auto takes the best one that is there; mirrored: all GPUs; multiworker: several processes",

@@ -256,19 +256,3 @@ def draw(initializer: keras.Initializer, shape: Sequence[int], rng: np.random.Ge
             values[outside] = rng.normal(0.0, 1.0, outside.sum())
         values /= 0.87962566103423978
     return (math.sqrt(variance) * values).astype("float32")
-
-
-UNFIT = {  # optimizers of Keras (seen in 3.13 and 3.15) that compute something else on one of its backends
-    ("schedulefreeadamw", "tensorflow"): "Keras reads its old momentum after the update there; type --backend=jax",
-    ("adafactor", "jax"): "it gives nan under XLA where a pixel is always 0; type --backend=tensorflow",
-}
-
-
-def make_optimizer(name: str, learning_rate: float | None) -> keras.Optimizer:
-    """The Keras optimizer of that name (in any case), with its own learning rate where none is given."""
-    if reason := UNFIT.get((name, keras.backend.backend())):
-        raise UserError(f"--optimizer={name}: {reason}")
-    classes = {key.lower(): value for key, value in vars(keras.optimizers).items()}
-    if name not in classes:
-        raise UserError(f"--optimizer={name}: Keras {keras.__version__} does not have it; type pip install -U keras")
-    return classes[name]() if learning_rate is None else classes[name](learning_rate)

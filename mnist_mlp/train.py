@@ -89,17 +89,19 @@ def train_and_evaluate(
 
         os.environ.update(plan.environment)
         with undisturbed():  # frameworks: after the environment, and after what can fail early
-            from mnist_mlp import models
+            from mnist_mlp import models, optimizers
+            from mnist_mlp.engine import Recipe
             from mnist_mlp.engine.start import start
         laps.end("import")
 
         make_model = partial(
             models.build, config.model, pixels=config.pixels, precision=config.precision, seed=config.seed
         )
-        make_optimizer = partial(models.make_optimizer, config.optimizer, config.learning_rate)
-        timeout = config.start_timeout
+        make_optimizer = partial(optimizers.of_config, config, math.ceil(len(splits["train"]) / config.batch_size))
+        recipe = Recipe(config.augment, config.label_smoothing, config.seed)
         engine = start(
-            plan, config.engine, make_model, make_optimizer, splits, config.batch_size, start_timeout=timeout
+            *(plan, config.engine, make_model, make_optimizer, splits, config.batch_size, recipe),
+            start_timeout=config.start_timeout,
         )
         result = result_before_training(plan, dataset, splits, engine, run)
         diagnose = diagnosis.watch(config, engine, make_model, splits, lambda found: tell(report.diagnosed(found)))
@@ -131,16 +133,18 @@ def finish(
 ) -> Result:
     """Scores the test images, once, and writes the model and the result."""
     from mnist_mlp import models
+    from mnist_mlp.optimizers import averaged
 
-    result = dataclasses.replace(result, test=scores(engine.evaluate("test")))
-    laps.end("evaluate")
-    found = diagnose(result.epochs, result.test["confusion"])
-    result = dataclasses.replace(result, diagnosis=found, gate=judge(result))
-    if run.config.diagnose:
-        laps.end("diagnose")
+    with averaged(engine):
+        result = dataclasses.replace(result, test=scores(engine.evaluate("test")))
+        laps.end("evaluate")
+        found = diagnose(result.epochs, result.test["confusion"])
+        result = dataclasses.replace(result, diagnosis=found, gate=judge(result))
+        if run.config.diagnose:
+            laps.end("diagnose")
 
-    run.check_place()
-    atomic.write_file(run.path / "model.keras", partial(models.save, engine.model))
+        run.check_place()
+        atomic.write_file(run.path / "model.keras", partial(models.save, engine.model))
     model_sha256 = atomic.digest(run.path / "model.keras")
     laps.end("save")
 
@@ -211,9 +215,10 @@ def result_before_training(
     plan: devices.Plan, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine, run: rundir.Run
 ) -> Result:
     """The result as far as it is known before training."""
+    from mnist_mlp import optimizers
+
     config = run.config
     sizes = {name: len(split) for name, split in splits.items()}
-    learning_rate = float(engine.optimizer.learning_rate.numpy())
     steps_per_epoch = math.ceil(sizes["train"] / config.batch_size)
     return Result(
         model=config.model,
@@ -225,7 +230,7 @@ def result_before_training(
         steps_per_epoch=steps_per_epoch,
         evaluation_steps=math.ceil(sizes["test"] / config.batch_size),
         optimizer=config.optimizer,
-        learning_rate=float(f"{learning_rate:.7g}"),  # float32: 0.001, not 0.0010000000474974513
+        learning_rate=optimizers.rate(engine.optimizer),
         epochs=[],
         test={},
         device=device_block(plan, engine),

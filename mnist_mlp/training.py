@@ -22,6 +22,7 @@ from mnist_mlp.engine import Engine, Sums
 from mnist_mlp.engine.calls import Pace
 from mnist_mlp.errors import Diverged, Stopped
 from mnist_mlp.interruption import Request, requests
+from mnist_mlp.optimizers import averaged
 
 
 class Training:
@@ -120,7 +121,8 @@ class Training:
             "seconds": done.seconds,
         }
         if self.config.validation_fraction:
-            counts = self.engine.evaluate("validation")
+            with averaged(self.engine):
+                counts = self.engine.evaluate("validation")
             row["validation_loss"] = counts.loss_sum / counts.total
             row["validation_accuracy"] = counts.correct / counts.total
         self.progress = Progress(epoch=done.epoch + 1, history=[*done.history, row])

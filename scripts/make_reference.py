@@ -127,11 +127,11 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
         )
     os.environ.update(plan.environment)
     with undisturbed():
-        from mnist_mlp import models
+        from mnist_mlp import models, optimizers
         from mnist_mlp.learner import Learner
         from mnist_mlp.result import versions
     make_model = partial(models.build, config.model, pixels=config.pixels, precision=config.precision)
-    make_optimizer = partial(models.make_optimizer, config.optimizer, config.learning_rate)
+    make_optimizer = partial(optimizers.make_optimizer, config.optimizer, config.learning_rate)
     learner = Learner(plan, make_model, make_optimizer, dataset, config.batch_size)
     rate = float(learner.engine.optimizer.learning_rate.numpy())
 

@@ -18,7 +18,7 @@ from mnist_mlp import chatter  # noqa: E402
 
 chatter.silence()
 
-from mnist_mlp import models  # noqa: E402
+from mnist_mlp import models, optimizers  # noqa: E402
 from mnist_mlp.config import Config  # noqa: E402
 from mnist_mlp.data import Split, batch_order, load  # noqa: E402
 from mnist_mlp.devices import Plan, Request, choose  # noqa: E402
@@ -46,7 +46,7 @@ for count, plan in plans.items():
         plan,
         "compiled",
         lambda: models.build(model, seed=int(seed)),
-        lambda: models.make_optimizer("adam", None),
+        lambda: optimizers.make_optimizer("adam", None),
         {"train": split, "test": split},
         int(batch),
     )

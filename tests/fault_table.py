@@ -22,7 +22,7 @@ chatter.silence()
 
 import faults  # noqa: E402
 
-from mnist_mlp import data, gate, models, reference  # noqa: E402
+from mnist_mlp import data, gate, models, optimizers, reference  # noqa: E402
 from mnist_mlp.config import PRESETS, Config  # noqa: E402
 from mnist_mlp.devices import Plan  # noqa: E402
 from mnist_mlp.learner import Learner  # noqa: E402
@@ -36,7 +36,7 @@ def trained(config: Config, dataset: data.Dataset, fault: str) -> list[dict]:
     judge = gate.Gate(reference.find(config, dataset.name), 1e-4)
     with faults.injected(fault, "jax"):
         plan = Plan("jax", "cpu", "cpu", {}, replicas=faults.REPLICAS)
-        learner = Learner(plan, lambda: models.build("mlp"), lambda: models.make_optimizer("adam", None), dataset)
+        learner = Learner(plan, lambda: models.build("mlp"), lambda: optimizers.make_optimizer("adam", None), dataset)
         found = []
         for seed in range(FIRST, FIRST + arguments.seeds):
             curve = learner.fit(seed, config.epochs)

@@ -37,19 +37,19 @@ def injected(fault: str, backend: str, replicas: int = REPLICAS):
     """Whatever engine is made within the block has the fault. "" is none."""
     import keras
 
-    from mnist_mlp import models
+    from mnist_mlp import optimizers
 
     engine = importlib.import_module(f"mnist_mlp.engine.{backend}")
     patches = {
         "": [],
-        SUMMED: [(models, "make_optimizer", lambda *_: adam(change=lambda name, g: g * replicas))],
+        SUMMED: [(optimizers, "make_optimizer", lambda *_: adam(change=lambda name, g: g * replicas))],
         DROPPED: [losses_without_a_replica(engine, backend, replicas)],
         CUT: [(keras.src.ops, "matmul", cut_product(backend))],
-        STALE: [(models, "make_optimizer", lambda *_: adam(stale=SLOT_OF))],
+        STALE: [(optimizers, "make_optimizer", lambda *_: adam(stale=SLOT_OF))],
         SHIFTED: [shifting_labels(engine, backend)],
         LAST: [(engine_class(engine), "train", without_ragged_batches(engine_class(engine).train))],
-        SIGN: [(models, "make_optimizer", lambda *_: adam(change=lambda name, g: -g if name == BIAS else g))],
-        EPSILON: [(models, "make_optimizer", lambda *_: adam(epsilon=1e-8))],
+        SIGN: [(optimizers, "make_optimizer", lambda *_: adam(change=lambda name, g: -g if name == BIAS else g))],
+        EPSILON: [(optimizers, "make_optimizer", lambda *_: adam(epsilon=1e-8))],
         DOUBLED: [(engine_class(engine), "predict", doubled(engine_class(engine).predict))],
         LOST: [(engine_class(engine), "train", without_last_update(engine_class(engine).train))],
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_mlp import config, models
+from mnist_mlp import config, models, optimizers
 from mnist_mlp.config import PRESETS
 
 PACKAGE = Path(config.__file__).parent
@@ -30,8 +30,8 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "lock",
     ],
     ["archives", "digits", "sources", "libraries", "data", "checkpoint"],
-    ["student", "metrics", "model_file", "models"],
-    ["engine", "engine.calls", "engine.fit", "engine.tensorflow", "engine.tensorflow_devices"],
+    ["student", "metrics", "model_file", "models", "distortions"],
+    ["engine", "optimizers", "engine.calls", "engine.fit", "engine.tensorflow", "engine.tensorflow_devices"],
     ["engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],
     ["callbacks", "training", "learner"],
     ["evidence", "diagnosis"],
@@ -81,6 +81,8 @@ FRAMEWORKS = {"keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "skl
 MAY_IMPORT = {
     "model_file": {"h5py"},  # inside functions, see below
     "models": {"keras"},
+    "distortions": {"keras"},
+    "optimizers": {"keras"},
     "callbacks": {"keras"},
     "training": {"keras"},
     "engine": {"keras"},
@@ -162,7 +164,16 @@ def test_frameworks_stay_where_they_belong(name, tree):
     at_top = {target.split(".")[0] for target in imports(tree, top_only=True)} & FRAMEWORKS
     lab = ("lab.lesson", "lab.claims")
     parity = ("parity.operations_jax", "parity.operations_tensorflow")
-    if name not in ("models", "callbacks", "training", "learner", *lab, *parity) and not name.startswith("engine"):
+    if name not in (
+        "models",
+        "distortions",
+        "optimizers",
+        "callbacks",
+        "training",
+        "learner",
+        *lab,
+        *parity,
+    ) and not name.startswith("engine"):
         assert not at_top
 
 
@@ -187,4 +198,4 @@ def test_every_preset_builds(name):
     assert preset.preset == name
     model = models.build(preset.model, pixels=preset.pixels, precision=preset.precision, seed=preset.seed)
     assert model.count_params() == 109_386
-    assert models.make_optimizer(preset.optimizer, preset.learning_rate)
+    assert optimizers.make_optimizer(preset.optimizer, preset.learning_rate)

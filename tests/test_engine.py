@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from mnist_mlp import models
+from mnist_mlp import models, optimizers
 from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import Split, batch_order
 from mnist_mlp.devices import Plan
@@ -23,7 +23,7 @@ CPU = Attached("CPU")
 
 
 def start(kind, model, split, batch_size, optimizer="adam", rate=None, xla=None):
-    optimizer = models.make_optimizer(optimizer, rate)
+    optimizer = optimizers.make_optimizer(optimizer, rate)
     attached = Attached("CPU", xla=xla)
     return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, attached)
 
@@ -246,7 +246,7 @@ def test_xla_is_off_where_it_is_slower(digits):
 def test_other_optimizers_train_in_one_program(name, digits):
     ends = []
     try:
-        models.make_optimizer(name, None)
+        optimizers.make_optimizer(name, None)
     except UserError:
         pytest.skip(f"this Keras has no {name}")
     for kind in ENGINES:

@@ -13,7 +13,7 @@ from mnist_mlp.data import batch_order
 BEGIN = """
 import json
 import numpy as np
-from mnist_mlp import models
+from mnist_mlp import models, optimizers
 from mnist_mlp.config import Config, OPTIMIZERS
 from mnist_mlp.data import Split, batch_order, load
 from mnist_mlp.devices import Plan
@@ -89,7 +89,7 @@ for name in ("mlp", "mlp_l2", "softmax", "cnn"):
     ends = []
     for engine_class in (JaxEngine, FitEngine):
         attached = Attached("CPU", where=jax.devices())
-        optimizer = models.make_optimizer("adam", None)
+        optimizer = optimizers.make_optimizer("adam", None)
         engine = engine_class(models.build(name, seed=1), optimizer, {"train": split, "test": split}, 32, attached)
         engine.compile()
         for epoch in range(3):
@@ -111,7 +111,7 @@ split = load(Config(dataset="digits")).train
 found = {}
 for name in OPTIMIZERS:
     try:
-        optimizer = models.make_optimizer(name, None)
+        optimizer = optimizers.make_optimizer(name, None)
     except UserError:
         continue
     engine = JaxEngine(models.build("softmax"), optimizer, {"train": split}, 32, Attached("CPU", where=jax.devices()))
@@ -128,19 +128,19 @@ print(json.dumps(found))
 
 @pytest.mark.slow
 def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
-    from mnist_mlp import models
+    from mnist_mlp import models, optimizers
     from mnist_mlp.engine import Attached
     from mnist_mlp.engine.tensorflow import TensorFlowEngine
 
     order = batch_order(0, 0, len(digits.train), 32)
-    optimizer = models.make_optimizer("adam", None)
+    optimizer = optimizers.make_optimizer("adam", None)
     engine = TensorFlowEngine(models.build("mlp"), optimizer, {"train": digits.train}, 32, Attached("CPU"))
     engine.train(order[:20])
     np.savez(tmp_path / "state.npz", **engine.state())
     expected = engine.train(order[20:])
     code = f"""
 split = load(Config(dataset="digits")).train
-optimizer = models.make_optimizer("adam", None)
+optimizer = optimizers.make_optimizer("adam", None)
 attached = Attached("CPU", where=jax.devices())
 engine = JaxEngine(models.build("mlp", seed=9), optimizer, {{"train": split}}, 32, attached)
 engine.restore(dict(np.load({str(tmp_path / "state.npz")!r})))

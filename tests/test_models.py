@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from mnist_mlp import config, model_file, models
+from mnist_mlp import config, model_file, models, optimizers
 from mnist_mlp.errors import UserError
 from mnist_mlp.result import layer_rows
 
@@ -54,10 +54,10 @@ def test_the_declared_optimizers_are_those_that_keras_has():
 
 
 def test_the_optimizer_keeps_its_own_rate_unless_one_is_given():
-    assert float(models.make_optimizer("sgd", None).learning_rate) == pytest.approx(0.01)
-    assert float(models.make_optimizer("sgd", 0.5).learning_rate) == 0.5
+    assert float(optimizers.make_optimizer("sgd", None).learning_rate) == pytest.approx(0.01)
+    assert float(optimizers.make_optimizer("sgd", 0.5).learning_rate) == 0.5
     with pytest.raises(UserError, match="pip install -U keras"):
-        models.make_optimizer("shampoo", None)
+        optimizers.make_optimizer("shampoo", None)
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
@@ -170,7 +170,7 @@ def test_a_model_of_another_keras_is_not_called_damaged(tmp_path):
 
 def test_an_optimizer_that_computes_something_else_on_this_backend_is_refused():
     with pytest.raises(UserError, match="--optimizer=schedulefreeadamw: Keras reads .*; type --backend=jax"):
-        models.make_optimizer("schedulefreeadamw", None)
+        optimizers.make_optimizer("schedulefreeadamw", None)
 
 
 @pytest.fixture(scope="module")

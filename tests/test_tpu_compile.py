@@ -392,7 +392,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 2)
 from functools import partial
 import numpy as np
-from mnist_mlp import data, models
+from mnist_mlp import data, models, optimizers
 from mnist_mlp.config import Config
 from mnist_mlp.engine import Attached, topology
 from mnist_mlp.engine.jax import JaxEngine
@@ -401,7 +401,7 @@ dataset = data.load(Config(dataset="digits"))
 rest, validation = data.split_validation(dataset.train, 0.1, 0)
 splits = {"train": rest, "test": dataset.test, "validation": validation}
 devices = jax.devices()[:int(sys.argv[1])]
-new = lambda: (models.build("mlp_dropout"), models.make_optimizer("adam", None))
+new = lambda: (models.build("mlp_dropout"), optimizers.make_optimizer("adam", None))
 engine = JaxEngine(*new(), splits, 33, Attached("CPU: here", (), len(devices), devices))
 run = {}
 for name in ("train", "evaluate", "predict"):

@@ -64,6 +64,18 @@ class Attached:
         return self.device[:3]
 
 
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What training does with a batch beyond the plain step."""
+
+    augment: str = "none"  # of distortions.KINDS
+    label_smoothing: float = 0.0  # 0 to 1; of the loss that is trained on and told, not of an evaluation's
+    seed: int = 0  # of the distortions
+
+
+PLAIN = Recipe()
+
+
 class Engine(Protocol):
     """What a device offers to the programs."""
 
@@ -74,6 +86,7 @@ class Engine(Protocol):
     xla: bool
     weights_on: list[str]  # the devices that hold the weights, read back from the framework: ["GPU:0"]
     step_on: list[str]  # those that the last compiled step ended on, read back likewise; [] where it is not known
+    seed: int  # of the distortions; a program need not be compiled again for another one
     whole_epochs: bool  # whether `train` takes whole orders alone, and its `losses` are then one sum
 
     def compile(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from mnist_mlp.data import Split
-from mnist_mlp.engine import Attached, Counts, Sums, read_state, write_state
+from mnist_mlp.distortions import distort
+from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, read_state, write_state
 from mnist_mlp.errors import UserError
 from mnist_mlp.metrics import confusion_matrix
 from mnist_mlp.models import to_logits
@@ -27,17 +28,20 @@ class FitEngine:
         splits: Mapping[str, Split],
         batch_size: int,
         attached: Attached,
+        recipe: Recipe = PLAIN,
     ):
         self.model, self.optimizer, self.splits = model, optimizer, splits
+        self.recipe, self.seed = recipe, recipe.seed
         self.batch_size, self.attached = batch_size, attached
         self.network = to_logits(model)
+        loss = smoothed_cross_entropy(recipe.label_smoothing)
         self.network.compile(
             optimizer=optimizer or "sgd",
             jit_compile=False if attached.xla is False else "auto",
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=loss,
             metrics=[
                 keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-                keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy"),
+                keras.metrics.MeanMetricWrapper(loss, name="cross_entropy"),
             ],
         )
         if optimizer is not None:
@@ -59,7 +63,7 @@ class FitEngine:
             raise ValueError("Expected padding at the end of the order alone. Received some before its end.")
         split = self.splits["train"]
         history = self.network.fit(
-            split.images[used],
+            self.distorted(order),
             split.labels[used],
             batch_size=order.shape[1],
             epochs=1,
@@ -68,6 +72,19 @@ class FitEngine:
         ).history
         seen = len(used)
         return Sums(np.array([history["cross_entropy"][0] * seen]), round(history["accuracy"][0] * seen), seen)
+
+    def distorted(self, order: np.ndarray) -> np.ndarray:
+        """The images of an order, one after the other, as its steps are to see them."""
+        images = self.splits["train"].images
+        if self.recipe.augment == "none":
+            return images[order[order >= 0]]
+        begin = int(keras.ops.convert_to_numpy(self.optimizer.iterations))
+        rows = [row[row >= 0] for row in order]
+        seen = [
+            distort(images[row].astype("float32"), self.recipe.augment, self.seed, begin + step, row)
+            for step, row in enumerate(rows)
+        ]
+        return np.concatenate([keras.ops.convert_to_numpy(each) for each in seen])
 
     def evaluate(self, split: str) -> Counts:
         images, labels = self.splits[split].images, self.splits[split].labels
@@ -93,3 +110,13 @@ class FitEngine:
 
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         return list(values)
+
+
+def smoothed_cross_entropy(smoothing: float) -> Callable:
+    """A loss of labels and logits, [n]: the cross-entropy against labels of which that share is spread evenly."""
+
+    def loss(labels, logits):
+        labels = keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(labels, "int32"), (-1,)), 10)
+        return keras.losses.categorical_crossentropy(labels, logits, from_logits=True, label_smoothing=smoothing)
+
+    return loss

@@ -16,7 +16,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mnist_mlp.data import Split, sequential_order
-from mnist_mlp.engine import Attached, Counts, Sums, check_places, read_state, with_others, write_state
+from mnist_mlp.distortions import distort
+from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, check_places, read_state, with_others, write_state
 from mnist_mlp.engine.calls import Pace, pad_batches, pad_steps, pieces, predict_in_batches
 from mnist_mlp.models import to_logits
 
@@ -37,8 +38,10 @@ class JaxEngine:
         splits: Mapping[str, Split],
         batch_size: int,
         attached: Attached,
+        recipe: Recipe = PLAIN,
     ):
         self.model, self.optimizer, self.batch_size, self.attached = model, optimizer, batch_size, attached
+        self.seed = recipe.seed
         self.mesh = mesh_of(attached.where)
         self.pace = Pace() if attached.workers == 1 else None  # workers must make the same calls, whatever their clocks
         self.xla = not jax.config.jax_disable_jit
@@ -52,7 +55,7 @@ class JaxEngine:
         # XLA runs a convolution on a CPU six times slower within a loop.
         convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
         self.one_by_one = attached.kind == "CPU" and convolutions
-        self.train_program = train_program(self.network, optimizer, self.mesh, one_by_one=self.one_by_one)
+        self.train_program = train_program(self.network, optimizer, self.mesh, recipe, one_by_one=self.one_by_one)
         self.evaluate_program = evaluate_program(self.network, self.mesh, one_by_one=self.one_by_one)
         self.predict_program = forward_program(model)
         self.logits_program = forward_program(self.network)
@@ -78,7 +81,9 @@ class JaxEngine:
         nothing = (0, int(self.one_by_one))  # one step, on copies, where no call makes fewer
         if "train" in self.data:
             copies = jax.tree.map(jnp.copy, self.values)
-            self.attest(self.train_program(copies, *self.data["train"], self.orders["train"], *nothing)[1])
+            self.attest(
+                self.train_program(copies, *self.data["train"], self.orders["train"], *nothing, np.uint32(self.seed))[1]
+            )
         for name in self.data:
             if name != "train":
                 self.attest(self.evaluate_program(self.values, *self.data[name], self.orders[name], *nothing)[0])
@@ -102,7 +107,9 @@ class JaxEngine:
         losses, correct = np.zeros(len(padded)), 0
         with with_others(self.attached):
             for part in self.calls(start, stop):
-                self.values, part_losses, hits = self.train_program(self.values, *self.data["train"], padded, *part)
+                self.values, part_losses, hits = self.train_program(
+                    self.values, *self.data["train"], padded, *part, np.uint32(self.seed)
+                )
                 self.attest(part_losses)
                 losses += np.asarray(part_losses)  # 0 for the steps of other calls
                 correct += int(hits)
@@ -144,7 +151,7 @@ class JaxEngine:
 
     def step_flops(self) -> float:
         """Floating-point operations of a training step, as XLA counts them in the program that it is given."""
-        program = self.train_program.lower(self.values, *self.data["train"], self.orders["train"], 0, 1)
+        program = self.train_program.lower(self.values, *self.data["train"], self.orders["train"], 0, 1, np.uint32(0))
         return float(program.cost_analysis()["flops"])  # the body of a loop counts once
 
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
@@ -181,14 +188,14 @@ def variables_of(network: keras.Model, optimizer: keras.Optimizer | None) -> Val
 
 
 def one_program(loop: Callable, mesh: Mesh, **options: Any) -> Callable:
-    """`loop(values, images, labels, order, start, stop)`, compiled; what comes out is the same on each device.
+    """`loop(values, images, labels, order, start, stop, …)`, compiled; what comes out is the same on each device.
 
     `start` and `stop` are run-time values: a call may run any part of the order without compiling again.
     """
 
-    def program(values, images, labels, order, start, stop):
+    def program(*arguments):
         with jax.default_matmul_precision("highest"):  # float32 means float32, also on a TPU and a GPU
-            return loop(values, images, labels, order, start, stop)
+            return loop(*arguments)
 
     return jax.jit(program, out_shardings=NamedSharding(mesh, PartitionSpec()), **options)
 
@@ -211,25 +218,32 @@ def batch_gatherer(mesh: Mesh) -> Callable:
 
 
 def train_program(
-    network: keras.Model, optimizer: keras.Optimizer | None, mesh: Mesh, *, one_by_one: bool = False
+    network: keras.Model,
+    optimizer: keras.Optimizer | None,
+    mesh: Mesh,
+    recipe: Recipe = PLAIN,
+    *,
+    one_by_one: bool = False,
 ) -> Callable:
     """Steps `start` to `stop`: the new values, Σ wᵢlᵢ of each step, float32 [steps], and how many were right."""
     gather_batch = batch_gatherer(mesh)
+    counter = [variable is optimizer.iterations for variable in optimizer.variables].index(True) if optimizer else 0
 
     def loss(trainable, non_trainable, x, y, weights, weight_of_all):
         logits, non_trainable, penalties = network.stateless_call(
             trainable, non_trainable, x, training=True, return_losses=True
         )
-        loss_sum = jnp.sum(weights * cross_entropy(y, logits))
+        loss_sum = jnp.sum(weights * cross_entropy(y, logits, recipe.label_smoothing))
         hits = jnp.sum(weights * (jnp.argmax(logits, -1) == y)).astype(jnp.int32)
         return loss_sum / jnp.maximum(weight_of_all, 1) + sum(penalties), (non_trainable, loss_sum, hits)
 
-    def loop(values, images, labels, order, start, stop):
+    def loop(values, images, labels, order, start, stop, seed):
         def step(i, carry):
             values, losses, correct = carry
-            batch = gather_batch(images, labels, order, i)
+            x, *rest = gather_batch(images, labels, order, i)
+            x = distort(x, recipe.augment, seed, values["optimizer"][counter], jnp.maximum(order[i], 0))
             (_, (non_trainable, loss_sum, hits)), gradients = jax.value_and_grad(loss, has_aux=True)(
-                values["trainable"], values["non_trainable"], *batch
+                values["trainable"], values["non_trainable"], x, *rest
             )
             trainable, slots = optimizer.stateless_apply(values["optimizer"], gradients, values["trainable"])
             values = {"trainable": trainable, "non_trainable": non_trainable, "optimizer": slots}
@@ -274,6 +288,8 @@ def forward_program(network: keras.Model) -> Callable:
     return jax.jit(program)
 
 
-def cross_entropy(labels, logits):
-    """−log softmax(logitsᵢ)[labelᵢ], in nats, float32 [batch]."""
-    return jax.nn.logsumexp(logits, -1) - jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
+def cross_entropy(labels, logits, smoothing=0.0):
+    """−log softmax(logitsᵢ)[labelᵢ], in nats, float32 [batch]; with smoothing that share of a label is spread over all
+    classes."""
+    losses = jax.nn.logsumexp(logits, -1) - jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
+    return losses if not smoothing else (1 - smoothing) * losses - smoothing * jax.nn.log_softmax(logits).mean(-1)

@@ -12,7 +12,7 @@ import keras
 
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Engine, with_others
+from mnist_mlp.engine import PLAIN, Engine, Recipe, with_others
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.errors import UserError
 from mnist_mlp.models import set_conventions
@@ -25,6 +25,7 @@ def start(
     make_optimizer: Callable[[], keras.Optimizer | None],
     splits: Mapping[str, Split],
     batch_size: int,
+    recipe: Recipe = PLAIN,
     *,
     start_timeout: float = 300,
 ) -> Engine:
@@ -53,7 +54,7 @@ def start(
     with with_others(attached):
         engine_class = FitEngine if kind == "fit" else CompiledEngine
         with attached.where.scope() if plan.backend == "tensorflow" and attached.where else contextlib.nullcontext():
-            return engine_class(make_model(), make_optimizer(), splits, batch_size, attached)
+            return engine_class(make_model(), make_optimizer(), splits, batch_size, attached, recipe)
 
 
 def take_signals_back() -> None:

@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_mlp.data import Split, sequential_order
-from mnist_mlp.engine import Attached, Counts, Sums, check_places, read_state, with_others, write_state
+from mnist_mlp.distortions import distort
+from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, check_places, read_state, with_others, write_state
 from mnist_mlp.engine.calls import Pace, pad_batches, pad_steps, pieces, predict_in_batches
 from mnist_mlp.models import to_logits
 
@@ -37,8 +38,10 @@ class TensorFlowEngine:
         splits: Mapping[str, Split],
         batch_size: int,
         attached: Attached,
+        recipe: Recipe = PLAIN,
     ):
         self.model, self.optimizer, self.batch_size, self.attached = model, optimizer, batch_size, attached
+        self.recipe, self.seed = recipe, recipe.seed
         self.strategy = attached.where
         self.pace = Pace() if attached.workers == 1 else None  # workers must make the same calls, whatever their clocks
         self.network = to_logits(model)
@@ -49,7 +52,7 @@ class TensorFlowEngine:
         orders = {name: sequential_order(len(s), batch_size) for name, s in splits.items()}
         self.orders = {name: pad_batches(order, attached.replicas) for name, order in orders.items()}
         compiled = self.xla and self.strategy is None  # a TPU strategy calls XLA itself
-        train_step = training_step(self.network, optimizer, attached.replicas)
+        train_step = training_step(self.network, optimizer, attached.replicas, recipe)
         self.train_program = one_program(compiled, self.strategy, train_step)
         self.evaluate_program = one_program(compiled, self.strategy, evaluation_step(self.network), (10, 10))
         self.predict_program = self.forward_program(model, compiled)
@@ -79,7 +82,7 @@ class TensorFlowEngine:
     def run(self, program: Callable, split: str, order: np.ndarray, start: int, stop: int) -> tuple[Any, Any]:
         """Calls a program over a split, and reads back where it ran."""
         with with_others(self.attached):
-            losses, found, last = program(*self.data[split], order, start, stop)
+            losses, found, last = program(*self.data[split], order, start, stop, self.seed)
             self.attest(last)
             return losses.numpy(), found.numpy()
 
@@ -143,9 +146,14 @@ class TensorFlowEngine:
 
     def step_flops(self) -> float:
         """Floating-point operations of a training step, as TensorFlow's profiler counts them in the step's graph."""
-        share_out, step = share_over(self.strategy), training_step(self.network, self.optimizer, self.attached.replicas)
+        share_out, step = (
+            share_over(self.strategy),
+            training_step(self.network, self.optimizer, self.attached.replicas, self.recipe),
+        )
         traced = tf.function(lambda *batch: share_out(step, *batch), autograph=False)
-        graph = traced.get_concrete_function(*self.data["train"], tf.constant(self.orders["train"][0])).graph
+        graph = traced.get_concrete_function(
+            *self.data["train"], tf.constant(self.orders["train"][0]), tf.constant(self.seed, tf.uint32)
+        ).graph
         profiler = tf.compat.v1.profiler
         options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
         logger, level = tf.get_logger(), tf.get_logger().level
@@ -177,16 +185,16 @@ def xla_pays(model: keras.Model, optimizer: keras.Optimizer | None) -> bool:
 
 
 def one_program(xla: bool, strategy: tf.distribute.Strategy | None, step: Callable, shape: tuple = ()) -> Callable:
-    """The steps `start` to `stop` of an order, compiled, as a function of (images, labels, order, start, stop).
+    """The steps `start` to `stop` of an order, compiled, as a function of (images, labels, order, start, stop, seed).
 
     It gives the loss sum of each step, float32 [steps], the sum of what else the steps give (int32 of that shape), and
     the last loss sum as each replica had it. A call may run any part of the order without compiling again.
     """
     share_out = share_over(strategy)
 
-    def program(images, labels, order, start, stop):
+    def program(images, labels, order, start, stop, seed):
         def body(i, losses, found, _):
-            (loss_sum, more), last = share_out(step, images, labels, order[i])
+            (loss_sum, more), last = share_out(step, images, labels, order[i], seed)
             return i + 1, losses.write(i, loss_sum), found + more, last
 
         # The losses leave step by step: their sum must not depend on how an epoch was cut into calls.
@@ -200,8 +208,8 @@ def one_program(xla: bool, strategy: tf.distribute.Strategy | None, step: Callab
 
     # A partial of it: TensorFlow counts how often the same code is traced, and warns where there are several engines.
     compiled = tf.function(partial(program), jit_compile=xla, autograph=False)
-    return lambda images, labels, order, start, stop: compiled(
-        images, labels, tf.constant(order), tf.constant(start), tf.constant(stop)
+    return lambda images, labels, order, start, stop, seed: compiled(
+        images, labels, tf.constant(order), tf.constant(start), tf.constant(stop), tf.constant(seed, tf.uint32)
     )
 
 
@@ -211,15 +219,15 @@ def share_over(strategy: tf.distribute.Strategy | None) -> Callable:
     It gives what the step gives, summed over the replicas, and the loss sum as each replica has it.
     """
 
-    def on_one(step, images, labels, row):
-        found = step(images, labels, row, weight_of(row))
+    def on_one(step, images, labels, row, seed):
+        found = step(images, labels, row, weight_of(row), seed)
         return found, found[0]
 
-    def on_replicas(step, images, labels, row):
+    def on_replicas(step, images, labels, row, seed):
         def on_each(images, labels):
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             mine = tf.reshape(row, (strategy.num_replicas_in_sync, -1))[replica]
-            return step(images, labels, mine, weight_of(row))
+            return step(images, labels, mine, weight_of(row), seed)
 
         found = strategy.run(on_each, args=(images, labels))
         return [strategy.reduce("SUM", value, axis=None) for value in found], found[0]
@@ -239,14 +247,15 @@ def gather_batch(images, labels, row):
     return tf.cast(tf.gather(images, index), tf.float32), tf.cast(tf.gather(labels, index), tf.int32), weights
 
 
-def training_step(network, optimizer, replicas):
+def training_step(network, optimizer, replicas, recipe):
     """A step on a replica's share of a batch: its Σ wᵢlᵢ and how many were right; the weights change."""
 
-    def step(images, labels, row, weight_of_all):
+    def step(images, labels, row, weight_of_all, seed):
         x, y, weights = gather_batch(images, labels, row)
+        x = distort(x, recipe.augment, seed, optimizer.iterations, tf.maximum(row, 0))
         with tf.GradientTape() as tape:
             logits = network(x, training=True)
-            loss_sum = weighted_cross_entropy(y, logits, weights)
+            loss_sum = weighted_cross_entropy(y, logits, weights, recipe.label_smoothing)
             # The optimizer sums the replicas' gradients, so each has its part of the loss, and of the penalties.
             loss = tf.math.divide_no_nan(loss_sum, weight_of_all) + sum(network.losses) / replicas
         variables = network.trainable_variables
@@ -260,7 +269,7 @@ def training_step(network, optimizer, replicas):
 def evaluation_step(network):
     """A step on a replica's share of a batch: its Σ wᵢlᵢ and its confusion matrix, int32 [10, 10]."""
 
-    def step(images, labels, row, weight_of_all):
+    def step(images, labels, row, weight_of_all, seed):
         x, y, weights = gather_batch(images, labels, row)
         logits = network(x, training=False)
         truth = weights[:, None] * tf.one_hot(y, 10)
@@ -271,7 +280,9 @@ def evaluation_step(network):
     return step
 
 
-def weighted_cross_entropy(labels, logits, weights):
-    """−Σ wᵢ log softmax(logitsᵢ)[labelᵢ], in nats."""
+def weighted_cross_entropy(labels, logits, weights, smoothing=0.0):
+    """−Σ wᵢ log softmax(logitsᵢ)[labelᵢ], in nats; with smoothing that share of a label is spread over all classes."""
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    if smoothing:
+        losses = (1 - smoothing) * losses - smoothing * tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
     return tf.reduce_sum(weights * losses)

@@ -19,7 +19,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
-from mnist_mlp import models
+from mnist_mlp import models, optimizers
 from mnist_mlp.data import sequential_order
 from mnist_mlp.engine.calls import pad_batches
 from mnist_mlp.engine.jax import evaluate_program, forward_program, mesh_of, train_program, variables_of
@@ -49,7 +49,7 @@ def compile_for(request: Mapping[str, Any]) -> dict[str, Any]:
     model = models.build(
         request["model"], pixels=request["pixels"], precision=request["precision"], seed=request["seed"]
     )
-    optimizer = models.make_optimizer(request["optimizer"], request["learning_rate"])
+    optimizer = optimizers.make_optimizer(request["optimizer"], request["learning_rate"])
     skip_layouts()
     found = programs(model, optimizer, devices, request["examples"], request["batch_size"])
     return {
@@ -121,7 +121,7 @@ def programs(
     evaluate = evaluate_program(network, mesh)
     width = sequential_order(examples["test"], batch_size).shape[1]
     found: dict[str, Program] = {
-        "train": (train_program(network, optimizer, mesh), arguments("train")),
+        "train": (train_program(network, optimizer, mesh), (*arguments("train"), np.uint32(0))),
         "evaluate": (evaluate, arguments("test")),
     }
     if "validation" in examples:

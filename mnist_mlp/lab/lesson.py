@@ -10,7 +10,7 @@ import time
 import keras
 import numpy as np
 
-from mnist_mlp import data, models
+from mnist_mlp import data, models, optimizers
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Sums
 from mnist_mlp.learner import Curve, Learner
@@ -64,7 +64,7 @@ class Lesson:
     def compiled(self, name: str, pixels: str = "unit") -> Learner:
         """A network with Adam on the data."""
         make_model = functools.partial(models.build, name, pixels=pixels)
-        make_optimizer = functools.partial(models.make_optimizer, "adam", None)
+        make_optimizer = functools.partial(optimizers.make_optimizer, "adam", None)
         return Learner(self.plan, make_model, make_optimizer, self.dataset, self.batch_size)
 
     @property

@@ -124,11 +124,11 @@ def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, A
 
 def learner_of(program: Program, plan: devices.Plan, dataset: data.Dataset) -> Learner:
     """The program's network, compiled, with the data as the program has them."""
-    from mnist_mlp import models
+    from mnist_mlp import optimizers
     from mnist_mlp.learner import Learner
 
     def make_optimizer() -> Any:
-        return models.make_optimizer("adam", None)
+        return optimizers.make_optimizer("adam", None)
 
     return Learner(plan, program.make_model, make_optimizer, program.change(dataset), BATCH_SIZE)
 

@@ -104,11 +104,11 @@ class Fitter:
 
     def check_optimizers(self, choices: Mapping[str, Sequence[str]]) -> None:
         """Raises `UserError` where the backend has no such optimizer, or one that computes something else."""
-        models, _, _ = self.libraries()
+        _, optimizers, _, _ = self.libraries()
         for method, names in choices.items():
             for name in names:
                 try:
-                    models.make_optimizer(name, None)
+                    optimizers.make_optimizer(name, None)
                 except UserError as error:
                     reason = str(error).removeprefix(f"--optimizer={name}: ")
                     raise UserError(f"--space {method}.optimizer: {name}: {reason}; or leave {name} out") from None
@@ -125,12 +125,12 @@ class Fitter:
         while len(self.learners) >= KEPT:
             self.learners.popitem(last=False)
         # There are no test images here: a training image stands for them, and is never scored.
-        models, make, plan = self.libraries()
+        models, optimizers, make, plan = self.libraries()
         test = data.Split(self.train.images[:1], self.train.labels[:1])
         found: Learner = make(
             plan,
             lambda: models.build(config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
-            lambda: models.make_optimizer(config.optimizer, None),
+            lambda: optimizers.make_optimizer(config.optimizer, None),
             data.Dataset("of a search", "", self.train, test, (), False),
             config.batch_size,
         )
@@ -138,15 +138,15 @@ class Fitter:
         self.learners[key] = found
         return found
 
-    def libraries(self) -> tuple[Any, Any, devices.Plan]:
-        """`models` and `Learner`, with the environment that the planned device needs set before Keras is imported."""
+    def libraries(self) -> tuple[Any, Any, Any, devices.Plan]:
+        """`models`, `optimizers` and `Learner`; the environment that the device needs is set before Keras is imported."""
         plan = devices.choose(self.request, devices.detect())
         os.environ.update(plan.environment)
         with undisturbed():
-            from mnist_mlp import models
+            from mnist_mlp import models, optimizers
             from mnist_mlp.learner import Learner
 
-        return models, Learner, plan
+        return models, optimizers, Learner, plan
 
 
 def finite(learner: Learner, curve: Curve) -> bool:

@@ -1,0 +1,93 @@
+"""The optimizers, Keras' own, with what a recipe adds: a learning rate that changes, weight decay, averaged weights."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import ops
+
+from mnist_mlp.errors import UserError
+
+if TYPE_CHECKING:
+    from mnist_mlp.config import Config
+    from mnist_mlp.engine import Engine
+
+UNFIT = {  # optimizers of Keras (seen in 3.13 and 3.15) that compute something else on one of its backends
+    ("schedulefreeadamw", "tensorflow"): "Keras reads its old momentum after the update there; type --backend=jax",
+    ("adafactor", "jax"): "it gives nan under XLA where a pixel is always 0; type --backend=tensorflow",
+}
+
+
+def make_optimizer(name: str, learning_rate: float | None, **more: Any) -> keras.Optimizer:
+    """The Keras optimizer of that name (in any case), with its own learning rate where none is given.
+
+    `more` are its other arguments. Raises `UserError` where Keras does not have it, or computes it wrongly here.
+    """
+    if reason := UNFIT.get((name, keras.backend.backend())):
+        raise UserError(f"--optimizer={name}: {reason}")
+    classes = {key.lower(): value for key, value in vars(keras.optimizers).items()}
+    if name not in classes:
+        raise UserError(f"--optimizer={name}: Keras {keras.__version__} does not have it; type pip install -U keras")
+    return classes[name](**more) if learning_rate is None else classes[name](learning_rate, **more)
+
+
+def of_config(config: Config, steps_per_epoch: int) -> keras.Optimizer:
+    """The optimizer of a run."""
+    more: dict[str, Any] = {}
+    if config.weight_decay:
+        more["weight_decay"] = config.weight_decay
+    if config.ema:
+        more |= {"use_ema": True, "ema_momentum": config.ema}
+    optimizer = make_optimizer(config.optimizer, config.learning_rate, **more)
+    if config.schedule == "constant" and not config.warmup:
+        return optimizer
+    schedule = Schedule(rate(optimizer), config.schedule, config.epochs * steps_per_epoch, config.warmup)
+    return make_optimizer(config.optimizer, schedule, **more)
+
+
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises evenly to its peak, and then stays there, or falls to 0 at the end of the run.
+
+    `kind`: "constant", "linear" (falls evenly) or "cosine" (falls as a half wave). `warmup` is the share of the steps
+    in which it rises. The first step after these has the peak; the last one falls short of 0 by one step.
+    """
+
+    def __init__(self, peak: float, kind: str, steps: int, warmup: float):
+        self.peak, self.kind, self.steps, self.warmup = peak, kind, steps, warmup
+        self.rising = math.ceil(warmup * steps)  # steps
+
+    def __call__(self, step: Any) -> Any:
+        step = ops.cast(step, "float32")
+        rise = ops.minimum(1.0, (step + 1) / (self.rising + 1))
+        gone = ops.clip((step - self.rising) / max(1, self.steps - self.rising), 0.0, 1.0)
+        falls = {"constant": 1.0, "linear": 1 - gone, "cosine": (1 + ops.cos(math.pi * gone)) / 2}
+        return self.peak * rise * falls[self.kind]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self.peak, "kind": self.kind, "steps": self.steps, "warmup": self.warmup}
+
+
+def rate(optimizer: keras.Optimizer) -> float:
+    """The learning rate of an optimizer: of a schedule its peak."""
+    schedule = optimizer._learning_rate  # `learning_rate` is that of the next step
+    if isinstance(schedule, Schedule):
+        return schedule.peak
+    return float(f"{float(ops.convert_to_numpy(optimizer.learning_rate)):.7g}")  # float32: 0.001, not 0.00100000004749
+
+
+@contextlib.contextmanager
+def averaged(engine: Engine) -> Iterator[None]:
+    """Within this, the engine's network has the averaged weights, where its optimizer averages them."""
+    optimizer = engine.optimizer
+    if optimizer is None or not optimizer.use_ema:
+        yield
+        return
+    before = engine.state()
+    optimizer.finalize_variable_values(engine.model.trainable_variables)
+    engine.restore(engine.state())
+    yield
+    engine.restore(before)

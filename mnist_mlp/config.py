@@ -79,7 +79,7 @@ class Config:
     )
     ema: float = option(
         0.0,
-        "what is scored and kept: 0: the last weights; else their exponential moving average of this decay (0.999, say)",
+        "decay, say 0.999, of a moving average of the weights, which is then what is scored and kept; 0: none",
         low=0.0,
         high=0.999999,
     )
@@ -180,8 +180,9 @@ def check_gate(options: Any) -> None:
 
 def differing(one: Config, other: Config) -> list[str]:
     """The names of the options that decide what is computed and are not the same in both."""
+    free = FREE if other.schedule == "constant" and not other.warmup else set(FREE) - {"epochs"}  # it fits its steps
     values = other.to_dict()
-    return [name for name, value in one.to_dict().items() if name not in FREE and value != values[name]]
+    return [name for name, value in one.to_dict().items() if name not in free and value != values[name]]
 
 
 PRESETS: dict[str, Config] = {

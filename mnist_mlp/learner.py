@@ -11,8 +11,9 @@ import numpy as np
 
 from mnist_mlp import data, models
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Counts
+from mnist_mlp.engine import PLAIN, Counts, Recipe
 from mnist_mlp.engine.start import start
+from mnist_mlp.optimizers import averaged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +39,11 @@ class Learner:
         make_optimizer: Callable[[], keras.Optimizer],
         dataset: data.Dataset,
         batch_size: int = 32,
+        recipe: Recipe = PLAIN,
     ):
         self.dataset, self.batch_size = dataset, batch_size
         splits = {"train": dataset.train, "test": dataset.test}
-        self.engine = start(plan, "compiled", make_model, make_optimizer, splits, batch_size)
+        self.engine = start(plan, "compiled", make_model, make_optimizer, splits, batch_size, recipe)
         self.model = self.engine.model
         began = time.perf_counter()
         self.engine.compile()
@@ -50,6 +52,7 @@ class Learner:
 
     def begin(self, seed: int, *, learning_rate: float | None = None) -> None:
         """Puts the network back to the initial weights of that seed, and the optimizer to its start."""
+        self.engine.seed = seed
         models.initialise(self.model, seed)
         state = self.engine.state()
         state |= {name: value for name, value in self.at_start.items() if name.startswith("optimizer/")}
@@ -91,8 +94,9 @@ class Learner:
         return np.pad(order, ((0, 0), (0, min(width, len(self.dataset.train)) - order.shape[1])), constant_values=-1)
 
     def test(self) -> Counts:
-        """Every test image, scored once."""
-        return self.engine.evaluate("test")
+        """Every test image, scored once, with the averaged weights where the optimizer averages them."""
+        with averaged(self.engine):
+            return self.engine.evaluate("test")
 
     def right(self) -> np.ndarray:
         """bool [test images]: which of them the network gets right."""

@@ -21,6 +21,7 @@ from mnist_mlp.spread import Spread, rounded
 FILE = Path(__file__).with_name("references.json")
 DECIDING = (  # options that decide how the results are spread; a device or a backend only rounds otherwise
     *("model", "pixels", "optimizer", "learning_rate", "batch_size", "epochs", "precision", "validation_fraction"),
+    *("schedule", "warmup", "weight_decay", "label_smoothing", "ema", "augment"),
 )
 QUANTILES = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
 FEWEST = 100  # seeds of a reference
@@ -52,7 +53,8 @@ class Reference:
 
     def differing(self, config: Config, dataset: str) -> list[str]:
         """The names of the options that this reference was not made with."""
-        wanted = {**self.options, "learning_rate": self.rate(self.options["learning_rate"])}
+        then = {name: getattr(Config, name) for name in DECIDING}  # of an option that is newer than the reference
+        wanted = {**then, **self.options, "learning_rate": self.rate(self.options["learning_rate"])}
         has = {**{name: getattr(config, name) for name in DECIDING}, "dataset": dataset}
         has["learning_rate"] = self.rate(has["learning_rate"])
         return [name for name, value in wanted.items() if has[name] != value]

@@ -124,7 +124,8 @@ def installed_versions() -> dict[str, str]:
 
 def request_of(options: Options) -> dict[str, Any]:
     """What decides the programs of a run, beside the topology. Raises `UserError` as `train` would."""
-    names = ("model", "pixels", "precision", "optimizer", "learning_rate", "seed", "batch_size", "replicas")
+    names = ("model", "pixels", "precision", "optimizer", "learning_rate", "seed", "batch_size", "replicas", "epochs")
+    names += ("schedule", "warmup", "weight_decay", "label_smoothing", "ema", "augment")
     examples = dict(EXAMPLES.get(options.dataset, MNIST_EXAMPLES))
     nothing = data.Split(np.empty((examples["train"], 0), np.uint8), np.empty(examples["train"], np.uint8))
     train, validation = data.split_validation(nothing, options.validation_fraction, options.seed)

@@ -14,7 +14,6 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
 import dataclasses
 import errno
 import importlib
-import io
 import json
 import math
 import os
@@ -24,9 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mnist_mlp import atomic, checkpoint, command, data, devices, diagnosis, gate, machine, meeting, report, rundir
+from mnist_mlp import atomic, command, data, devices, diagnosis, gate, report, run_data, rundir
 from mnist_mlp.checkpoint import Checkpoint, Progress
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Diverged, UserError
@@ -82,9 +79,9 @@ def train_and_evaluate(
         check_packages(config)
         dataset = dataset or data.load(config)
         judge = gate.watch(config, dataset)
-        splits, hashes = split(dataset, config), data_hashes(dataset)
-        meet_other_workers(plan, run, hashes)
-        check_data(run, hashes)
+        splits, hashes = run_data.split(dataset, config), run_data.hashes(dataset)
+        run_data.meet_other_workers(plan, run, hashes)
+        run_data.check(run, hashes)
         laps.end("load")
 
         os.environ.update(plan.environment)
@@ -164,47 +161,6 @@ def check_packages(config: Config) -> None:
             f"--tensorboard: expected the package tensorboard, it cannot be imported ({error}); "
             f"type {sys.executable} -m pip install tensorboard"
         ) from None
-
-
-def split(dataset: data.Dataset, config: Config) -> dict[str, data.Split]:
-    """What the engine gets: train, test, and validation if images are kept for it."""
-    train, validation = data.split_validation(dataset.train, config.validation_fraction, config.seed)
-    return {"train": train, "test": dataset.test} | ({"validation": validation} if validation else {})
-
-
-def data_hashes(dataset: data.Dataset) -> dict[str, str]:
-    """What must be the same data for all workers, and when a run is resumed, image by image."""
-    splits = {"training": dataset.train, "test": dataset.test}
-    return {"name": dataset.name, **{f"{name} images": data.in_order_hash(part) for name, part in splits.items()}}
-
-
-def meet_other_workers(plan: devices.Plan, run: rundir.Run, hashes: Mapping[str, str]) -> None:
-    """Of several workers: waits for the others, which must have the same flags, data and versions; they get the
-    checkpoint from which the chief goes on."""
-    if not plan.workers:
-        return
-    own = ("data_dir", "data_source", "workers", "worker_index", "start_timeout", "run_dir", "json")
-    own += ("keep", "csv", "tensorboard")
-    flags = {f"--{name}": str(value) for name, value in run.config.to_dict().items() if name not in own}
-    decided = {"backend": plan.backend, "device": plan.device, "versions": str(machine.installed_software())}
-    packed = io.BytesIO()
-    if run.found:
-        np.savez(packed, **run.found.to_arrays())
-    has, timeout = {**flags, **hashes, **decided}, run.config.start_timeout
-    handed_out = meeting.meet(plan.workers, plan.worker_index, timeout, has, hand_out=packed.getvalue())
-    if handed_out and not plan.chief:
-        file = run.path / "handed-out.npz"
-        file.write_bytes(handed_out)
-        run.found = checkpoint.read(file)
-
-
-def check_data(run: rundir.Run, hashes: Mapping[str, str]) -> None:
-    """Raises `UserError` where a run would go on with other images, or the same in another order."""
-    if run.found and (other := [name for name, value in hashes.items() if run.found.data.get(name) != value]):
-        raise UserError(
-            f"--resume: expected the {run.found.data['name']} images that the run in {run.path} was begun with, "
-            f"received {hashes['name']} whose {' and '.join(other)} differ; name their place with --data_dir=DIR"
-        )
 
 
 def silent(text: str) -> None:

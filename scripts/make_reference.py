@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 import sys
 import time
@@ -128,12 +129,13 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
     os.environ.update(plan.environment)
     with undisturbed():
         from mnist_mlp import models, optimizers
+        from mnist_mlp.engine import Recipe
         from mnist_mlp.learner import Learner
         from mnist_mlp.result import versions
     make_model = partial(models.build, config.model, pixels=config.pixels, precision=config.precision)
-    make_optimizer = partial(optimizers.make_optimizer, config.optimizer, config.learning_rate)
-    learner = Learner(plan, make_model, make_optimizer, dataset, config.batch_size)
-    rate = float(learner.engine.optimizer.learning_rate.numpy())
+    make_optimizer = partial(optimizers.of_config, config, math.ceil(len(dataset.train) / config.batch_size))
+    recipe = Recipe(config.augment, config.label_smoothing)
+    learner = Learner(plan, make_model, make_optimizer, dataset, config.batch_size, recipe)
 
     def train(seed: int) -> Row:
         curve, counts = learner.fit(seed, config.epochs), learner.test()
@@ -147,7 +149,7 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
             "backend": plan.backend,
             "device": learner.engine.attached.device,
             "versions": versions(plan.backend),
-            "learning_rate": float(f"{rate:.7g}"),
+            "learning_rate": optimizers.rate(learner.engine.optimizer),
         }
 
     return train

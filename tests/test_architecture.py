@@ -35,7 +35,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],
     ["callbacks", "training", "learner"],
     ["evidence", "diagnosis"],
-    ["spread", "reference", "result", "gate", "report", "finished", "finished_model", "rundir", "figures"],
+    ["spread", "reference", "result", "gate", "report", "finished", "finished_model", "rundir", "run_data", "figures"],
     ["chatter", "lean_keras", "command", "run_config"],
     ["train"],
     ["evaluate"],

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time
@@ -20,7 +21,9 @@ from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mnist_mlp import models, optimizers
+from mnist_mlp.config import Config
 from mnist_mlp.data import sequential_order
+from mnist_mlp.engine import PLAIN, Recipe
 from mnist_mlp.engine.calls import pad_batches
 from mnist_mlp.engine.jax import evaluate_program, forward_program, mesh_of, train_program, variables_of
 from mnist_mlp.engine.jax_devices import first_line
@@ -49,9 +52,11 @@ def compile_for(request: Mapping[str, Any]) -> dict[str, Any]:
     model = models.build(
         request["model"], pixels=request["pixels"], precision=request["precision"], seed=request["seed"]
     )
-    optimizer = optimizers.make_optimizer(request["optimizer"], request["learning_rate"])
+    config = Config(**{name: value for name, value in request.items() if name not in ("topology", "examples")})
+    optimizer = optimizers.of_config(config, math.ceil(request["examples"]["train"] / config.batch_size))
     skip_layouts()
-    found = programs(model, optimizer, devices, request["examples"], request["batch_size"])
+    recipe = Recipe(config.augment, config.label_smoothing)
+    found = programs(model, optimizer, devices, request["examples"], config.batch_size, recipe)
     return {
         "error": "",
         "kind": devices[0].device_kind,
@@ -96,6 +101,7 @@ def programs(
     devices: Sequence[jax.Device],
     examples: Mapping[str, int],
     batch_size: int,
+    recipe: Recipe = PLAIN,
 ) -> dict[str, Program]:
     """What `JaxEngine` would run on these devices, by name, with the shapes, types and places of its arguments.
 
@@ -121,7 +127,7 @@ def programs(
     evaluate = evaluate_program(network, mesh)
     width = sequential_order(examples["test"], batch_size).shape[1]
     found: dict[str, Program] = {
-        "train": (train_program(network, optimizer, mesh), (*arguments("train"), np.uint32(0))),
+        "train": (train_program(network, optimizer, mesh, recipe), (*arguments("train"), np.uint32(0))),
         "evaluate": (evaluate, arguments("test")),
     }
     if "validation" in examples:

@@ -139,7 +139,7 @@ class Fitter:
         return found
 
     def libraries(self) -> tuple[Any, Any, Any, devices.Plan]:
-        """`models`, `optimizers` and `Learner`; the environment that the device needs is set before Keras is imported."""
+        """`models`, `optimizers` and `Learner`, with the environment of the device, set before Keras is imported."""
         plan = devices.choose(self.request, devices.detect())
         os.environ.update(plan.environment)
         with undisturbed():

@@ -3,6 +3,7 @@
 usage: python curves.py BACKEND FILE.npz MODEL EXAMPLES BATCH STEPS SEED REPLICAS,REPLICAS,…
        python curves.py … workers=HOST:PORT,HOST:PORT INDEX
 
+MODEL may be followed by a kind of distortions: mlp+elastic.
 For each number of replicas: losses, float64 [steps], confusion on all examples, int64 [10, 10], and the whole state.
 """
 
@@ -10,6 +11,7 @@ import os
 import sys
 
 backend, file, model, examples, batch, steps, seed, replicas, *index = sys.argv[1:]
+model, _, augment = model.partition("+")
 os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
 
 import numpy as np  # noqa: E402 (after the environment)
@@ -22,6 +24,7 @@ from mnist_mlp import models, optimizers  # noqa: E402
 from mnist_mlp.config import Config  # noqa: E402
 from mnist_mlp.data import Split, batch_order, load  # noqa: E402
 from mnist_mlp.devices import Plan, Request, choose  # noqa: E402
+from mnist_mlp.engine import Recipe  # noqa: E402
 from mnist_mlp.engine.start import start  # noqa: E402
 from mnist_mlp.machine import detect  # noqa: E402
 
@@ -49,6 +52,7 @@ for count, plan in plans.items():
         lambda: optimizers.make_optimizer("adam", None),
         {"train": split, "test": split},
         int(batch),
+        Recipe(augment or "none", seed=int(seed)),
     )
     sums = [engine.train(row[None]) for row in order]
     found[f"{count}/losses"] = [s.loss_sum / s.seen for s in sums]

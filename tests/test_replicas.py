@@ -53,7 +53,7 @@ def test_two_replicas_on_jax_compute_the_step_of_one(curves):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["mlp", "mlp_l2"])
+@pytest.mark.parametrize("model", ["mlp", "mlp_l2", "mlp+elastic"])
 @pytest.mark.parametrize("examples", [RAGGED, ONE_LEFT_OUT])
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_any_number_of_replicas_computes_the_steps_of_one_tensorflow_device(backend, model, examples, curves):

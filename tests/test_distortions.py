@@ -1,0 +1,215 @@
+"""The distortions against NumPy and plain Python, and what they must leave alone."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from mnist_mlp import distortions, models, optimizers
+from mnist_mlp.data import batch_order
+from mnist_mlp.distortions import STRENGTHS, Strength, distort
+from mnist_mlp.engine import Attached, Recipe
+from mnist_mlp.engine.fit import FitEngine
+from mnist_mlp.engine.tensorflow import TensorFlowEngine
+
+KINDS = tuple(STRENGTHS)
+WORD = 2**32
+
+
+def scrambled(word):
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        word = (word ^ (word >> shift)) * factor % WORD
+    return word ^ (word >> 16)
+
+
+def random_words(seed, step, index, count):
+    """The words of one example, in Python's whole numbers."""
+    key = scrambled(index ^ scrambled(step ^ scrambled(seed)))
+    return [scrambled((key + place * 0x9E3779B9) % WORD) for place in range(1, count + 1)]
+
+
+def fields(kind, seed, step, index):
+    """How far each pixel of one image is displaced, float64 [28, 28] twice: across and down."""
+    strength, modes = STRENGTHS[kind], distortions.MODES
+    words = random_words(seed, step, index, 6 + 2 * modes**2)
+    to_right, to_below, turn, wide, high, lean = ((word >> 8) / 2**23 - 1 for word in words[:6])
+    if strength.whole:
+        n = int(2 * strength.shift + 1)
+        return (np.full((28, 28), math.floor(n * (u + 1) / 2) - strength.shift) for u in (to_right, to_below))
+    angle = math.radians(strength.degrees * turn)
+    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    leaning = np.array([[1, strength.shear * lean], [0, 1]])
+    matrix = np.diag([1 + strength.scale * wide, 1 + strength.scale * high]) @ rotation @ leaning
+    y, x = np.mgrid[0:28, 0:28] - 13.5
+    across = matrix[0, 0] * x + matrix[0, 1] * y - x + strength.shift * to_right
+    down = matrix[1, 0] * x + matrix[1, 1] * y - y + strength.shift * to_below
+    if strength.wave:
+        normal = [(sum(word.to_bytes(4, "little")) - 510) / math.sqrt(4 * (256**2 - 1) / 12) for word in words[6:]]
+        normal = np.array(normal).reshape(2, modes, modes)
+        across, down = (
+            f + strength.wave * wave(n, strength.smooth) for f, n in ((across, normal[0]), (down, normal[1]))
+        )
+    return across, down
+
+
+def wave(normal, smooth):
+    """A sum of cosines, each weakened as by a Gaussian, of mean variance 1."""
+    found, variance = np.zeros((28, 28)), np.zeros((28, 28))
+    place = (np.arange(28) + 0.5) / 28
+    for i, j in np.ndindex(normal.shape):
+        one = np.outer(np.cos(np.pi * i * place), np.cos(np.pi * j * place))
+        one *= math.sqrt(2) ** ((i > 0) + (j > 0)) * math.exp(-((smooth * np.pi / 28) ** 2) * (i**2 + j**2) / 2)
+        found, variance = found + normal[i, j] * one, variance + one**2
+    return found / math.sqrt(variance.mean())
+
+
+def sampled(image, across, down):
+    """The image at displaced places, bilinearly; 0 outside."""
+    framed = np.zeros((28 + 200, 28 + 200))
+    framed[100:128, 100:128] = image
+    found = np.zeros((28, 28))
+    for y, x in np.ndindex(28, 28):
+        at_y, at_x = y + 100 + down[y, x], x + 100 + across[y, x]
+        top, left = int(at_y), int(at_x)
+        square = framed[top : top + 2, left : left + 2]
+        found[y, x] = [1 - (at_y - top), at_y - top] @ square @ [1 - (at_x - left), at_x - left]
+    return found
+
+
+def expected(images, kind, seed, step, index):
+    return np.stack([sampled(i, *fields(kind, seed, step, int(k))) for i, k in zip(images, index, strict=True)])
+
+
+INDEX = np.array([0, 3, 1436, 59_999], np.int32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed, step", [(0, 0), (7, 2**20), (WORD - 1, 1)])
+def test_as_numpy_has_it(kind, seed, step, digits):
+    images = digits.train.images[:4].astype("float32")
+    found = keras.ops.convert_to_numpy(distort(images, kind, seed, step, INDEX))
+    assert np.abs(found - images).mean() > 5  # it does something
+    np.testing.assert_allclose(found, expected(images, kind, seed, step, INDEX), atol=0.05)  # of 255
+
+
+@pytest.mark.slow
+def test_as_numpy_has_it_on_jax(digits):
+    code = """
+import json, sys, numpy as np
+from mnist_mlp.config import Config
+from mnist_mlp.data import load
+from mnist_mlp.distortions import STRENGTHS, distort
+images, index = load(Config(dataset="digits")).train.images[:4].astype("float32"), np.array(json.loads(sys.argv[1]))
+print(json.dumps({kind: np.asarray(distort(images, kind, 7, 9, index)).tolist() for kind in STRENGTHS}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(INDEX.tolist())],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    for kind, found in json.loads(done.stdout.splitlines()[-1]).items():
+        images = digits.train.images[:4].astype("float32")
+        np.testing.assert_allclose(found, expected(images, kind, 7, 9, INDEX), atol=0.05, err_msg=kind)
+
+
+def test_known_words():
+    """Of the hash, by hand: a change of it would change every run."""
+    found = keras.ops.convert_to_numpy(distortions.words(1, 2, np.array([3], np.int32), 3))[0].tolist()
+    assert found == random_words(1, 2, 3, 3) == [601243762, 1861410110, 4108338714]
+
+
+def test_the_draws_are_even_and_normal():
+    words = distortions.words(5, 11, np.arange(20_000, dtype=np.int32), 12)
+    even, normal = (keras.ops.convert_to_numpy(draw(words)) for draw in (distortions.evenly, distortions.normally))
+    assert -1 <= even.min() < -0.999 and 0.999 < even.max() < 1
+    np.testing.assert_allclose(even.mean(0), 0, atol=0.02)
+    np.testing.assert_allclose(even.var(0), 1 / 3, atol=0.01)
+    np.testing.assert_allclose(normal.mean(0), 0, atol=0.03)
+    np.testing.assert_allclose(normal.var(0), 1, atol=0.04)
+    for draws in (even, normal):
+        others = np.corrcoef(draws.T) - np.eye(12)
+        assert np.abs(others).max() < 0.04  # of independent ones the deviation is 0.007
+        assert abs(np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]) < 0.04  # from example to example
+
+
+def test_an_elastic_displacement_is_as_strong_as_it_says(monkeypatch):
+    """Of a ramp the distorted image is the displacement itself."""
+    monkeypatch.setitem(STRENGTHS, "elastic", Strength(wave=1.5, smooth=5.0))
+    ramp = np.broadcast_to(np.arange(28, dtype="float32"), (4000, 28, 28))
+    moved = keras.ops.convert_to_numpy(distort(ramp, "elastic", 0, 0, np.arange(4000, dtype=np.int32)))
+    displaced = (moved - ramp)[:, 8:20, 8:20]  # where no edge is near
+    centre = distortions.basis(5.0).reshape(-1, 28, 28)[:, 8:20, 8:20]
+    assert displaced.std() == pytest.approx(1.5 * math.sqrt((centre**2).sum(0).mean()), rel=0.03)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_background_stays_and_no_value_is_new(kind):
+    index = np.arange(64, dtype=np.int32)
+    full = np.full((64, 28, 28), 255, "float32")
+    found = keras.ops.convert_to_numpy(distort(full, kind, 3, 4, index))
+    assert found.min() >= 0 and found.max() <= 255.001
+    assert (found[:, 10:18, 10:18] > 254.99).all()
+    empty = keras.ops.convert_to_numpy(distort(0 * full, kind, 3, 4, index))
+    assert (empty == 0).all()
+
+
+def test_an_example_looks_otherwise_in_each_step_and_for_each_seed(digits):
+    images, index = digits.train.images[:8].astype("float32"), np.arange(8, dtype=np.int32)
+    seen = [
+        keras.ops.convert_to_numpy(distort(images, "affine", *key, index)) for key in ((0, 0), (0, 1), (1, 0), (0, 0))
+    ]
+    np.testing.assert_array_equal(seen[0], seen[3])
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert (np.abs(seen[one] - seen[other]).reshape(8, -1).max(1) > 20).all()
+    again = keras.ops.convert_to_numpy(distort(images[::-1], "affine", 0, 0, index[::-1]))
+    np.testing.assert_array_equal(again[::-1], seen[0])  # the place in a batch does not count
+
+
+# ---- in the engines ----
+
+
+def start(engine_class, digits, recipe, model="mlp", **attached):
+    optimizer = optimizers.make_optimizer("adam", None)
+    return engine_class(
+        models.build(model, seed=1), optimizer, {"train": digits.train}, 32, Attached("CPU", **attached), recipe
+    )
+
+
+@pytest.mark.parametrize("recipe", [Recipe("elastic", seed=5), Recipe("shift", 0.1, 6), Recipe("none", 0.2)])
+def test_compiled_agrees_with_fit(recipe, digits):
+    """Model.fit, on images that are distorted beforehand, one step's after the other."""
+    ends, losses = [], []
+    for engine_class in (TensorFlowEngine, FitEngine):
+        engine = start(engine_class, digits, recipe)
+        for epoch in range(2):
+            sums = engine.train(batch_order(1, epoch, len(digits.train), 32))
+        losses.append(sums.loss_sum / sums.seen)
+        ends.append(np.concatenate([v.numpy().ravel() for v in engine.model.trainable_variables]))
+    plain = start(TensorFlowEngine, digits, Recipe())
+    for epoch in range(2):
+        plain.train(batch_order(1, epoch, len(digits.train), 32))
+    other = np.concatenate([v.numpy().ravel() for v in plain.model.trainable_variables])
+    size = np.linalg.norm(ends[1])
+    assert np.linalg.norm(other - ends[1]) / size > 0.02  # the recipe makes a difference
+    assert np.linalg.norm(ends[0] - ends[1]) / size < 2e-5
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_another_seed_needs_no_new_program(digits):
+    engine = start(TensorFlowEngine, digits, Recipe("affine"))
+    order, at_start = batch_order(0, 0, len(digits.train), 32), engine.state()
+    found = []
+    for seed in (0, 2**32 - 1, 0):
+        engine.seed = seed
+        engine.restore(at_start)
+        found.append(engine.train(order).losses)
+    np.testing.assert_array_equal(found[0], found[2])
+    assert np.abs(found[0] - found[1]).max() > 0.1

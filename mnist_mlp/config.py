@@ -26,6 +26,7 @@ STRATEGIES = ("auto", "cpu", "gpu", "tpu", "mirrored", "multiworker")
 ONE_PROCESS = tuple(name for name in STRATEGIES if name != "multiworker")
 BACKENDS = ("auto", "tensorflow", "jax")
 FALSE_ALARMS = 1e-4
+RECIPE = ("schedule", "warmup", "weight_decay", "label_smoothing", "ema", "augment")  # beyond plain training
 FREE = (  # may change when a run is resumed; every other option decides what is computed
     *("dataset", "data_dir", "data_source", "epochs", "strategy", "backend", "replicas", "tpu", "workers"),
     *("worker_index", "start_timeout", "checkpoint_every", "keep", "resume", "early_stopping", "csv", "tensorboard"),
@@ -141,6 +142,8 @@ class Config:
         check(self)
         if self.engine == "fit" and self.strategy == "multiworker":
             raise UserError("--engine=fit does not go with --strategy=multiworker; type --engine=compiled")
+        if self.engine == "fit" and self.ema:
+            raise UserError("--engine=fit does not go with --ema: fit puts the average in at the end of each epoch")
         self.steps_between_checkpoints(1)  # refuses what it cannot read
         if self.engine == "fit" and "step" in self.checkpoint_every:
             raise UserError("--engine=fit trains whole epochs: expected --checkpoint_every in epochs; type a number")

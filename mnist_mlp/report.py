@@ -9,6 +9,8 @@ from typing import Any
 from mnist_mlp.archives import shown
 from mnist_mlp.result import Result
 
+NUMBERS = ("warmup", "weight_decay", "label_smoothing", "ema")  # of a recipe
+
 
 def setting(result: Result) -> str:
     """The data and the device."""
@@ -43,6 +45,7 @@ def opening(result: Result) -> str:
         setting(result),
         f"model    {result.model} on pixels from {seen}, {result.optimizer} at {result.learning_rate:g}, "
         f"seed {result.seed}",
+        *recipe(result),
     ]
     for row in result.layers:
         shape = "×".join(map(str, row["output"]))
@@ -57,6 +60,18 @@ def opening(result: Result) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def recipe(result: Result) -> list[str]:
+    """A line of what training does beyond the plain step, if it does anything."""
+    options = {"schedule": "constant", "augment": "none", **result.recipe}
+    words = {
+        "schedule": f"{options['schedule']} learning rate" if options["schedule"] != "constant" else "",
+        **{name: f"{name.replace('_', ' ')} {options.get(name):g}" if options.get(name) else "" for name in NUMBERS},
+        "augment": f"{options['augment']} distortions" if options["augment"] != "none" else "",
+    }
+    said = [each for each in words.values() if each]
+    return [f"recipe   {', '.join(said)}"] if said else []
 
 
 def continuations(result: Result) -> list[str]:

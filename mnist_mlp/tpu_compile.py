@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp import __version__, command, data, machine, probes, software
-from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.config import PRESETS, RECIPE, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import option
 
@@ -125,7 +125,7 @@ def installed_versions() -> dict[str, str]:
 def request_of(options: Options) -> dict[str, Any]:
     """What decides the programs of a run, beside the topology. Raises `UserError` as `train` would."""
     names = ("model", "pixels", "precision", "optimizer", "learning_rate", "seed", "batch_size", "replicas", "epochs")
-    names += ("schedule", "warmup", "weight_decay", "label_smoothing", "ema", "augment")
+    names += RECIPE
     examples = dict(EXAMPLES.get(options.dataset, MNIST_EXAMPLES))
     nothing = data.Split(np.empty((examples["train"], 0), np.uint8), np.empty(examples["train"], np.uint8))
     train, validation = data.split_validation(nothing, options.validation_fraction, options.seed)

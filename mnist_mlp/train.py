@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import atomic, command, data, devices, diagnosis, gate, report, run_data, rundir
 from mnist_mlp.checkpoint import Checkpoint, Progress
-from mnist_mlp.config import Config
+from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import path_of
@@ -200,6 +200,7 @@ def result_before_training(
         versions=versions(engine.backend),
         seconds={},
         peak_memory_mb=0.0,
+        recipe={name: getattr(config, name) for name in RECIPE},
     )
 
 

@@ -1,0 +1,172 @@
+"""Schedules of the learning rate, averaged weights, weight decay and label smoothing, against NumPy and by hand."""
+
+import dataclasses
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from mnist_mlp import models, train
+from mnist_mlp.config import Config
+from mnist_mlp.data import Split, batch_order
+from mnist_mlp.engine import Attached, Recipe
+from mnist_mlp.engine.fit import FitEngine
+from mnist_mlp.engine.tensorflow import TensorFlowEngine
+from mnist_mlp.errors import UserError
+from mnist_mlp.optimizers import Schedule, averaged, of_config, rate
+from mnist_mlp.parity import oracle
+
+
+@pytest.mark.parametrize("kind", ["constant", "linear", "cosine"])
+@pytest.mark.parametrize("warmup", [0.0, 0.25, 1.0])
+def test_a_schedule_by_hand(kind, warmup):
+    steps, peak = 40, 0.5
+    schedule, rising = Schedule(peak, kind, steps, warmup), int(warmup * steps)
+    for step in range(steps + 3):
+        left = 1 - min(1, max(0, step - rising) / max(1, steps - rising))
+        expected = {"constant": 1, "linear": left, "cosine": (1 + math.cos(math.pi * (1 - left))) / 2}[kind]
+        expected *= peak * min(1, (step + 1) / (rising + 1))
+        assert float(schedule(step)) == pytest.approx(expected, abs=1e-7), step
+    assert float(schedule(0)) > 0 and float(schedule(steps - 1)) > 0  # no step is lost
+
+
+def test_the_rate_of_a_config():
+    assert rate(of_config(Config(optimizer="sgd"), 10)) == 0.01  # the optimizer's own
+    optimizer = of_config(Config(optimizer="sgd", schedule="linear", warmup=0.1, epochs=2), 10)
+    assert rate(optimizer) == 0.01 and float(optimizer.learning_rate) == pytest.approx(0.01 / 3)
+    assert isinstance(optimizer._learning_rate, Schedule) and optimizer._learning_rate.steps == 20
+    assert rate(of_config(Config(learning_rate=0.25, schedule="cosine"), 10)) == 0.25
+
+
+def test_fit_cannot_average():
+    with pytest.raises(UserError, match="--engine=fit does not go with --ema"):
+        Config(engine="fit", ema=0.9)
+
+
+def engine_of(config, split, kind=TensorFlowEngine):
+    steps = math.ceil(len(split) / config.batch_size)
+    recipe = Recipe(config.augment, config.label_smoothing, config.seed)
+    splits = {"train": split, "test": split}
+    return kind(
+        *(models.build(config.model), of_config(config, steps), splits, config.batch_size, Attached("CPU"), recipe)
+    )
+
+
+def weights(engine):
+    return [variable.numpy().astype(np.float64) for variable in engine.model.trainable_variables]
+
+
+@pytest.mark.parametrize("kind", [TensorFlowEngine, FitEngine])
+def test_steps_with_a_schedule_decay_and_smoothing_as_numpy_has_them(kind, digits):
+    """SGD on softmax regression: w ← w − rate·decay·w, then − rate·gradient; labels of 0.9 + 0.01 and 9 · 0.01."""
+    split = Split(digits.train.images[:96], digits.train.labels[:96])
+    config = Config(
+        model="softmax", optimizer="sgd", learning_rate=0.4, schedule="linear", warmup=0.4, weight_decay=0.02,
+        label_smoothing=0.1, epochs=2,
+    )  # fmt: skip
+    engine, schedule = engine_of(config, split, kind), Schedule(0.4, "linear", 6, 0.4)
+    for step in range(6):
+        row = batch_order(0, step // 3, 96, 32)[step % 3]
+        kernel, bias = weights(engine)
+        x = split.images[row].reshape(-1, 784) / 255
+        logits = x @ kernel + bias
+        log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        target = 0.9 * np.eye(10)[split.labels[row]] + 0.01
+        sums = engine.train(row[None])
+        assert sums.loss_sum == pytest.approx(-(target * log_p).sum(), rel=1e-5)
+        error, r = (np.exp(log_p) - target) / 32, float(schedule(step))
+        expected = [kernel * (1 - r * 0.02) - r * x.T @ error, bias * (1 - r * 0.02) - r * error.sum(0)]
+        for found, wanted in zip(weights(engine), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=2e-7)
+
+
+def test_an_evaluation_does_not_smooth(digits):
+    engine = engine_of(Config(label_smoothing=0.5), digits.train)
+    images = digits.train.images.reshape(-1, 784) / 255
+    assert engine.evaluate("test").loss_sum == pytest.approx(
+        oracle.batch_pass(weights(engine), images, digits.train.labels).losses.sum(), rel=1e-5
+    )
+
+
+def test_averaged_weights_by_hand(digits):
+    split = Split(digits.train.images[:160], digits.train.labels[:160])
+    engine = engine_of(Config(ema=0.8), split)
+    average = None
+    for row in batch_order(0, 0, 160, 32):
+        engine.train(row[None])
+        now = weights(engine)
+        average = now if average is None else [0.8 * a + 0.2 * w for a, w in zip(average, now, strict=True)]
+    state, last = engine.state(), weights(engine)
+    with averaged(engine):
+        for found, expected in zip(weights(engine), average, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    for found, expected in zip(weights(engine), last, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert all((engine.state()[name] == value).all() for name, value in state.items())
+    with averaged(engine_of(Config(), split)):
+        pass  # nothing to do where there is no average
+
+
+RECIPE = dict(
+    dataset="digits", epochs=4, augment="elastic", schedule="cosine", warmup=0.1, weight_decay=0.01,
+    label_smoothing=0.1, ema=0.9, validation_fraction=0.2, strategy="cpu", backend="tensorflow",
+)  # fmt: skip
+
+
+def test_the_kept_model_has_the_averaged_weights(tmp_path):
+    config = Config(**RECIPE)
+    result = train.train_and_evaluate(config, tmp_path / "run", say=lambda text: None)
+    kept = models.load(tmp_path / "run" / "model.keras")
+    newest = max((tmp_path / "run" / "checkpoints").iterdir())
+    with np.load(newest) as arrays:
+        raw = next(value for name, value in arrays.items() if name.endswith("model/hidden_1/kernel"))
+    kernel = kept.get_layer("hidden_1").kernel.numpy()
+    assert 0 < np.abs(kernel - raw).max() < 0.1
+    from mnist_mlp.config import Config as Plain
+    from mnist_mlp.data import load
+
+    test = load(Plain(dataset="digits")).test
+    guesses = kept.predict(test.images.astype("float32"), verbose=0).argmax(1)
+    assert int((guesses == test.labels).sum()) == result.test["correct"]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_goes_on_to_the_bit(tmp_path):
+    """Schedule, distortions and averages go on where they were."""
+    config = Config(**RECIPE, checkpoint_every="11steps", keep=99)
+    whole = train.train_and_evaluate(config, tmp_path / "whole", say=lambda text: None)
+    for name in ("whole", "part"):
+        place = tmp_path / name
+        if name == "part":
+            import shutil
+
+            shutil.copytree(tmp_path / "whole", place)
+            for file in ("result.json", "model.keras"):
+                (place / file).unlink()
+            checkpoints = sorted((place / "checkpoints").iterdir())
+            for late in checkpoints[len(checkpoints) // 2 :]:
+                late.unlink()
+    part = train.train_and_evaluate(dataclasses.replace(config, resume=True), tmp_path / "part", say=lambda text: None)
+    assert part.resumed and part.model_sha256 == whole.model_sha256
+    assert part.test == whole.test
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in r.epochs] for r in (part, whole)]
+    assert rows[0] == rows[1]
+
+
+def test_epochs_are_part_of_a_schedule(tmp_path):
+    config = Config(dataset="digits", epochs=1, schedule="linear", strategy="cpu", backend="tensorflow")
+    train.train_and_evaluate(config, tmp_path / "run", say=lambda text: None)
+    longer = dataclasses.replace(config, epochs=2, resume=True)
+    with pytest.raises(UserError, match="--epochs=2: the run in .* was begun with --epochs=1"):
+        train.train_and_evaluate(longer, tmp_path / "run", say=lambda text: None)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["learning_rate"] == 0.001 and result["recipe"]["schedule"] == "linear"
+
+
+def test_keras_reads_an_optimizer_with_such_a_schedule():
+    """Callbacks that look at the optimizer find a rate that they can read."""
+    optimizer = of_config(Config(schedule="linear", ema=0.9, weight_decay=0.1), 5)
+    assert float(keras.ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(0.001)
+    assert optimizer.use_ema and optimizer.weight_decay == 0.1

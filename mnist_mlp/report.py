@@ -68,7 +68,7 @@ def recipe(result: Result) -> list[str]:
     words = {
         "schedule": f"{options['schedule']} learning rate" if options["schedule"] != "constant" else "",
         **{name: f"{name.replace('_', ' ')} {options.get(name):g}" if options.get(name) else "" for name in NUMBERS},
-        "augment": f"{options['augment']} distortions" if options["augment"] != "none" else "",
+        "augment": f"{options['augment']} distortions (distortions.png)" if options["augment"] != "none" else "",
     }
     said = [each for each in words.values() if each]
     return [f"recipe   {', '.join(said)}"] if said else []

@@ -29,7 +29,9 @@ from mnist_mlp.finished import read_config
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import path_of
 
-FILES = ("config.json", "history.jsonl", "history.csv", "model.keras", "result.json")  # that a run writes
+FILES = (  # that a run writes
+    *("config.json", "history.jsonl", "history.csv", "distortions.png", "model.keras", "result.json"),
+)
 FOLDERS = (checkpoints.DIRECTORY, "tensorboard")
 
 

@@ -86,24 +86,19 @@ def train_and_evaluate(
 
         os.environ.update(plan.environment)
         with undisturbed():  # frameworks: after the environment, and after what can fail early
-            from mnist_mlp import models, optimizers
-            from mnist_mlp.engine import Recipe
-            from mnist_mlp.engine.start import start
+            from mnist_mlp import models
         laps.end("import")
 
         make_model = partial(
             models.build, config.model, pixels=config.pixels, precision=config.precision, seed=config.seed
         )
-        make_optimizer = partial(optimizers.of_config, config, math.ceil(len(splits["train"]) / config.batch_size))
-        recipe = Recipe(config.augment, config.label_smoothing, config.seed)
-        engine = start(
-            *(plan, config.engine, make_model, make_optimizer, splits, config.batch_size, recipe),
-            start_timeout=config.start_timeout,
-        )
+        engine = engine_of(config, plan, make_model, splits)
         result = result_before_training(plan, dataset, splits, engine, run)
         diagnose = diagnosis.watch(config, engine, make_model, splits, lambda found: tell(report.diagnosed(found)))
-        del dataset, splits  # the engine has them
         tell(report.opening(result))
+        if config.augment != "none" and plan.chief:
+            draw_distortions(run, splits["train"])
+        del dataset, splits  # the engine has them
         engine.compile()
         laps.end("compile")
 
@@ -149,6 +144,28 @@ def finish(
     result = dataclasses.replace(result, **ends)
     atomic.write_json(run.path / "result.json", result.to_dict())
     return result
+
+
+def engine_of(
+    config: Config, plan: devices.Plan, make_model: Callable[[], keras.Model], splits: Mapping[str, data.Split]
+) -> Engine:
+    """The engine of a run, with its data, on the planned device."""
+    from mnist_mlp import optimizers
+    from mnist_mlp.engine import Recipe
+    from mnist_mlp.engine.start import start
+
+    make_optimizer = partial(optimizers.of_config, config, math.ceil(len(splits["train"]) / config.batch_size))
+    recipe = Recipe(config.augment, config.label_smoothing, config.seed)
+    what = (config.engine, make_model, make_optimizer, splits, config.batch_size, recipe)
+    return start(plan, *what, start_timeout=config.start_timeout)
+
+
+def draw_distortions(run: rundir.Run, training: data.Split) -> None:
+    """Writes a picture of what training will see."""
+    from mnist_mlp import specimens
+
+    picture = specimens.drawn(training, run.config.augment, run.config.seed)
+    atomic.write_file(run.path / "distortions.png", lambda file: file.write_bytes(picture))
 
 
 def check_packages(config: Config) -> None:

@@ -9,13 +9,16 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from mnist_mlp import distortions, models, optimizers
+from mnist_mlp.config import Config
 from mnist_mlp.data import batch_order
 from mnist_mlp.distortions import STRENGTHS, Strength, distort
 from mnist_mlp.engine import Attached, Recipe
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.tensorflow import TensorFlowEngine
+from mnist_mlp.train import train_and_evaluate
 
 KINDS = tuple(STRENGTHS)
 WORD = 2**32
@@ -213,3 +216,23 @@ def test_another_seed_needs_no_new_program(digits):
         found.append(engine.train(order).losses)
     np.testing.assert_array_equal(found[0], found[2])
     assert np.abs(found[0] - found[1]).max() > 0.1
+
+
+# ---- the picture ----
+
+
+def test_the_picture_shows_what_the_engine_sees(digits, tmp_path):
+    config = Config(dataset="digits", epochs=1, augment="elastic", seed=3, strategy="cpu", backend="tensorflow")
+    told = []
+    train_and_evaluate(config, tmp_path / "run", say=told.append)
+    assert "recipe   elastic distortions (distortions.png)\n" in told[0]
+    with Image.open(tmp_path / "run" / "distortions.png") as file:
+        picture = 255 - np.asarray(file)
+    for row, column in ((0, 0), (9, 0), (2, 1), (7, 11)):
+        first = int(np.argmax(digits.train.labels == row))
+        image = digits.train.images[first].astype("float64")
+        if column:
+            image = sampled(image, *fields("elastic", 3, column - 1, first))
+        x, y = 4 + column * 60 + (8 if column else 0), 4 + row * 60
+        found = picture[y : y + 56 : 2, x : x + 56 : 2]
+        np.testing.assert_allclose(found, image, atol=0.6)

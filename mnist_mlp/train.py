@@ -31,6 +31,7 @@ from mnist_mlp.checkpoint import Checkpoint, Progress
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.interruption import undisturbed
+from mnist_mlp.lean_keras import importing
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, ran_on, scores, versions
 from mnist_mlp.run_config import config_of
@@ -88,7 +89,7 @@ def train_and_evaluate(
         laps.end("load")
 
         os.environ.update(plan.environment)
-        with undisturbed():  # frameworks: after the environment, and after what can fail early
+        with undisturbed(), importing():  # frameworks: after the environment, and after what can fail early
             from mnist_mlp import models
             from mnist_mlp.engine.start import start
         laps.end("import")
@@ -97,10 +98,8 @@ def train_and_evaluate(
             models.build, config.model, pixels=config.pixels, precision=config.precision, seed=config.seed
         )
         make_optimizer = partial(models.make_optimizer, config.optimizer, config.learning_rate)
-        timeout = config.start_timeout
-        engine = start(
-            plan, config.engine, make_model, make_optimizer, splits, config.batch_size, start_timeout=timeout
-        )
+        size, timeout = config.batch_size, config.start_timeout
+        engine = start(plan, config.engine, make_model, make_optimizer, splits, size, start_timeout=timeout)
         result = result_before_training(plan, dataset, splits, engine, run)
         diagnose = diagnosis.watch(config, engine, make_model, splits, lambda found: tell(report.diagnosed(found)))
         del dataset, splits  # the engine has them

@@ -75,9 +75,25 @@ def test_keras_does_not_import_what_it_can_do_without(backend):
     """And who wants it can still have it."""
     code = (
         "import sys; from mnist_mlp import lean_keras; lean_keras.install(); import keras; "
-        "print([name for name in lean_keras.LEFT_OUT if name in sys.modules]); "
-        "import sklearn, matplotlib; print(keras.backend.backend())"
+        "left_out = {*lean_keras.KERAS, *lean_keras.KERAS_ON[keras.backend.backend()]}; "
+        "print(sorted(left_out & set(sys.modules)), lean_keras.left_out()); "
+        "import sklearn, matplotlib, IPython, scipy, jax, requests, PIL; "
+        "from jax.experimental import sparse; print(sparse.linalg.spsolve.__name__, keras.backend.backend())"
     )
     environment = {**os.environ, "KERAS_BACKEND": backend}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert done.stdout.split("\n")[:2] == ["[]", backend], done.stderr
+    assert done.stdout.split("\n")[:2] == ["[] ()", f"spsolve {backend}"], done.stderr
+
+
+@pytest.mark.slow
+def test_tensorflow_does_not_import_jax_and_scipy():
+    """TensorFlow Lite's converters of Keras' models work without them."""
+    code = (
+        "import sys; from mnist_mlp import lean_keras; lean_keras.install(); import tensorflow as tf; "
+        "print(sorted(set(lean_keras.TENSORFLOW) & set(sys.modules))); "
+        "print(len(tf.lite.TFLiteConverter.from_keras_model(tf.keras.Sequential([tf.keras.Input((2,)), "
+        "tf.keras.layers.Dense(1)])).convert()) > 0)"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert "[]" in done.stdout.split("\n") and "True" in done.stdout.split("\n"), done.stderr

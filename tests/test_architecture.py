@@ -36,7 +36,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["callbacks", "training", "learner"],
     ["evidence", "diagnosis"],
     ["spread", "reference", "result", "gate", "report", "finished", "finished_model", "rundir", "figures"],
-    ["chatter", "lean_keras", "command", "run_config"],
+    ["chatter", "lean_keras", "kept_programs", "command", "run_config"],
     ["train"],
     ["evaluate"],
     ["predict"],

@@ -19,12 +19,18 @@ CHATTER = [
     "W0000 00:00:1758131045.2 1 computation_placer.cc:177] computation placer already registered. Please check linkage",
     "E0000 00:00:1795360582.8 2586 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: Failed call to "
     "cuInit: UNKNOWN ERROR (303)",
+    "E0000 00:00:1795421629.4 4294 text_format.cc:378] Error parsing text-format tensorflow.XlaSerializedCacheEntry: "
+    "2:1: Expected identifier, got: 5",
+    "E0000 00:00:1795421629.4 4294 cpu_aot_loader.cc:220] Loading XLA:CPU AOT result. Target machine feature "
+    "+prefer-no-scatter is not  supported on the host machine. Machine type used for XLA:CPU compilation doesn't match",
     "[Gloo] Rank 1 is connected to 1 peer ranks. Expected number of connected peer ranks is : 1",
 ]
 NEWS = [
     "W0000 00:00:1795361661.265839 19753 util.cc:163] something to look at",
     "E0000 00:00:1.2 1 cuda_platform.cc:52] failed call to cuInit: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
     "F0000 00:00:1.2 1 cpu_feature_guard.cc:1] The TensorFlow library was compiled to use AVX instructions",
+    "E0000 00:00:1.2 1 cpu_aot_loader.cc:220] Loading XLA:CPU AOT result. Target machine feature +avx512f is not  "
+    "supported on the host machine. Machine type used for XLA:CPU compilation doesn't match",
     "UserWarning: I am from Python",
     "In 2026 a line may begin with I",
 ]

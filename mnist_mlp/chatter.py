@@ -20,6 +20,9 @@ PATTERNS = (
     rb"To enable the following instructions: ",  # second line of an INFO message
     rb".*Unable to register cu(FFT|DNN|BLAS) factory",  # tensorflow#62075: harmless, every GPU wheel
     rb".*computation placer already registered",
+    # Of kept_programs.py: first read as text; and LLVM's preferences at compiling, which are no instructions.
+    rb".*Error parsing text-format tensorflow\.XlaSerializedCacheEntry: ",
+    rb".*Target machine feature \+prefer-no-(gather|scatter) is not +supported on the host machine",
     # No CUDA library, or all GPUs hidden. Where a GPU was asked for, engine/tensorflow.py says it in plain words.
     rb".*failed call to cuInit: .*(UNKNOWN ERROR \(303\)|CUDA_ERROR_NO_DEVICE)",
 )

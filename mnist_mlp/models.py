@@ -138,9 +138,9 @@ def network(
     policy = keras.DTypePolicy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     image = keras.Input((28, 28), name="image", dtype="float32")
     x = layers.Rescaling(1 / 255, name="rescaling", dtype=policy)(image) if pixels == "unit" else image
-    for layer in stack(policy):
-        x = layer(x)
-    x = layers.Dense(10, name="logits", dtype="float32", **logits)(x)
+    for layer in [*stack(policy), layers.Dense(10, name="logits", dtype="float32", **logits)]:
+        with drawing_nothing(layer):
+            x = layer(x)
     probabilities = layers.Softmax(name="probabilities", dtype="float32")(x)
     model = keras.Model(image, probabilities, name=name)
     initialise(model, seed)
@@ -228,6 +228,23 @@ def initialise(model: keras.Model, seed: int) -> None:
             index += 1
         if isinstance(layer, layers.Dropout):
             layer.seed_generator.state.assign(np.array([seed, index], "uint32"))
+
+
+@contextlib.contextmanager
+def drawing_nothing(layer: keras.Layer) -> Iterator[None]:
+    """Within it a layer builds its weights of zeros: `initialise` draws them afterwards.
+
+    Keras would draw them on the device, for nothing: JAX compiles a program for each shape, which takes a second.
+    """
+    there = vars(layer)
+    initializers = {name: there[name] for name in ("kernel_initializer", "bias_initializer") if name in there}
+    for name in initializers:
+        setattr(layer, name, lambda shape, dtype=None: np.zeros(shape, dtype))
+    try:
+        yield
+    finally:
+        for name, initializer in initializers.items():
+            setattr(layer, name, initializer)
 
 
 def draw(initializer: keras.Initializer, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:

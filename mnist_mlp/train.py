@@ -28,6 +28,8 @@ from mnist_mlp.checkpoint import Checkpoint, Progress
 from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.interruption import undisturbed
+from mnist_mlp.kept_programs import kept_programs
+from mnist_mlp.lean_keras import importing
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, ran_on, scores, versions
 from mnist_mlp.run_config import config_of
@@ -50,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
             if error.errno != errno.EIO:  # the terminal was closed: SIGHUP says so too
                 raise
 
-    result = train_and_evaluate(config, run_dir, say=say)
+    result = train_and_evaluate(config, run_dir, say=say, keep_programs=True)
     if config.json and result.device["worker_index"] == 0:
         print(json.dumps(result.to_dict(), allow_nan=False))
     gate.refuse(result, str(run_dir))
@@ -63,17 +65,20 @@ def train_and_evaluate(
     dataset: data.Dataset | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Callable[[str], None] = print,
+    keep_programs: bool = False,
 ) -> Result:
     """One whole run, or with `config.resume` the rest of one: what `python -m mnist_mlp.train` does.
 
     `run_dir` must be new or empty, or hold the run to resume. `dataset` replaces what the config names with images of
     your own; `callbacks` are called at the beginnings and ends of epochs. `say` gets the report, piece by piece. Of
-    several workers only the chief reports and writes `run_dir`; all return the result. Raises `UserError`.
+    several workers only the chief reports and writes `run_dir`; all return the result. `keep_programs`: for a process
+    that makes one run (see `kept_programs`). Raises `UserError`.
     """
     laps = Laps()
     plan = devices.plan(config)
-    tell = say if plan.chief else silent
-    with rundir.opened(run_dir, config) if plan.chief else rundir.thrown_away(config) as run:
+    tell = say if plan.chief else lambda text: None
+    opened = rundir.opened(run_dir, config) if plan.chief else rundir.thrown_away(config)
+    with opened as run, kept_programs(plan, wanted=keep_programs):
         if callbacks or dataset:
             run.again = "train_and_evaluate, with resume=True and the same callbacks and images"
         check_packages(config)
@@ -85,7 +90,7 @@ def train_and_evaluate(
         laps.end("load")
 
         os.environ.update(plan.environment)
-        with undisturbed():  # frameworks: after the environment, and after what can fail early
+        with undisturbed(), importing():  # frameworks: after the environment, and after what can fail early
             from mnist_mlp import models
         laps.end("import")
 
@@ -178,10 +183,6 @@ def check_packages(config: Config) -> None:
             f"--tensorboard: expected the package tensorboard, it cannot be imported ({error}); "
             f"type {sys.executable} -m pip install tensorboard"
         ) from None
-
-
-def silent(text: str) -> None:
-    """Says nothing."""
 
 
 def result_before_training(

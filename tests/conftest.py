@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the same numbers on every machine
+os.environ["MNIST_MLP_CACHE"] = "off"  # and nothing of earlier runs
 
 
 def pytest_addoption(parser):

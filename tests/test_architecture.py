@@ -48,7 +48,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "figures",
         "specimens",
     ],
-    ["chatter", "lean_keras", "command", "run_config"],
+    ["chatter", "lean_keras", "kept_programs", "command", "run_config"],
     ["train"],
     ["evaluate"],
     ["predict"],

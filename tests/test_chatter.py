@@ -19,12 +19,18 @@ CHATTER = [
     "W0000 00:00:1758131045.2 1 computation_placer.cc:177] computation placer already registered. Please check linkage",
     "E0000 00:00:1795360582.8 2586 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: Failed call to "
     "cuInit: UNKNOWN ERROR (303)",
+    "E0000 00:00:1795421629.4 4294 text_format.cc:378] Error parsing text-format tensorflow.XlaSerializedCacheEntry: "
+    "2:1: Expected identifier, got: 5",
+    "E0000 00:00:1795421629.4 4294 cpu_aot_loader.cc:220] Loading XLA:CPU AOT result. Target machine feature "
+    "+prefer-no-scatter is not  supported on the host machine. Machine type used for XLA:CPU compilation doesn't match",
     "[Gloo] Rank 1 is connected to 1 peer ranks. Expected number of connected peer ranks is : 1",
 ]
 NEWS = [
     "W0000 00:00:1795361661.265839 19753 util.cc:163] something to look at",
     "E0000 00:00:1.2 1 cuda_platform.cc:52] failed call to cuInit: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
     "F0000 00:00:1.2 1 cpu_feature_guard.cc:1] The TensorFlow library was compiled to use AVX instructions",
+    "E0000 00:00:1.2 1 cpu_aot_loader.cc:220] Loading XLA:CPU AOT result. Target machine feature +avx512f is not  "
+    "supported on the host machine. Machine type used for XLA:CPU compilation doesn't match",
     "UserWarning: I am from Python",
     "In 2026 a line may begin with I",
 ]
@@ -75,9 +81,25 @@ def test_keras_does_not_import_what_it_can_do_without(backend):
     """And who wants it can still have it."""
     code = (
         "import sys; from mnist_mlp import lean_keras; lean_keras.install(); import keras; "
-        "print([name for name in lean_keras.LEFT_OUT if name in sys.modules]); "
-        "import sklearn, matplotlib; print(keras.backend.backend())"
+        "left_out = {*lean_keras.KERAS, *lean_keras.KERAS_ON[keras.backend.backend()]}; "
+        "print(sorted(left_out & set(sys.modules)), lean_keras.left_out()); "
+        "import sklearn, matplotlib, IPython, scipy, jax, requests, PIL; "
+        "from jax.experimental import sparse; print(sparse.linalg.spsolve.__name__, keras.backend.backend())"
     )
     environment = {**os.environ, "KERAS_BACKEND": backend}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert done.stdout.split("\n")[:2] == ["[]", backend], done.stderr
+    assert done.stdout.split("\n")[:2] == ["[] ()", f"spsolve {backend}"], done.stderr
+
+
+@pytest.mark.slow
+def test_tensorflow_does_not_import_jax_and_scipy():
+    """TensorFlow Lite's converters of Keras' models work without them."""
+    code = (
+        "import sys; from mnist_mlp import lean_keras; lean_keras.install(); import tensorflow as tf; "
+        "print(sorted(set(lean_keras.TENSORFLOW) & set(sys.modules))); "
+        "print(len(tf.lite.TFLiteConverter.from_keras_model(tf.keras.Sequential([tf.keras.Input((2,)), "
+        "tf.keras.layers.Dense(1)])).convert()) > 0)"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert "[]" in done.stdout.split("\n") and "True" in done.stdout.split("\n"), done.stderr

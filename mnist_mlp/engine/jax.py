@@ -80,7 +80,7 @@ class JaxEngine:
     def compile(self) -> None:
         nothing = (0, int(self.one_by_one))  # one step, on copies, where no call makes fewer
         if "train" in self.data:
-            copies = jax.tree.map(jnp.copy, self.values)
+            copies = self.read_variables()  # not jnp.copy, which is compiled for each shape
             self.attest(
                 self.train_program(copies, *self.data["train"], self.orders["train"], *nothing, np.uint32(self.seed))[1]
             )

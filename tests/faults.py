@@ -83,20 +83,22 @@ def losses_without_a_replica(engine, backend, replicas):
 
         right = engine.cross_entropy
 
-        def cross_entropy(labels, logits):
+        def cross_entropy(labels, logits, *more):
             dropped = jnp.arange(len(labels)) < len(labels) // replicas
-            return right(labels, jnp.where(dropped[:, None], jax.lax.stop_gradient(logits), logits))
+            return right(labels, jnp.where(dropped[:, None], jax.lax.stop_gradient(logits), logits), *more)
 
         return engine, "cross_entropy", cross_entropy
     import tensorflow as tf
 
-    right = engine.weighted_cross_entropy
+    from mnist_mlp.engine import tensorflow_programs
 
-    def weighted_cross_entropy(labels, logits, weights):
+    right = tensorflow_programs.weighted_cross_entropy
+
+    def weighted_cross_entropy(labels, logits, *more):
         dropped = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
-        return right(labels, tf.where(dropped, tf.stop_gradient(logits), logits), weights)
+        return right(labels, tf.where(dropped, tf.stop_gradient(logits), logits), *more)
 
-    return engine, "weighted_cross_entropy", weighted_cross_entropy
+    return tensorflow_programs, "weighted_cross_entropy", weighted_cross_entropy
 
 
 def cut_product(backend):
@@ -161,12 +163,12 @@ def shifting_labels(engine, backend):
 
     right = engine.training_step
 
-    def training_step(network, optimizer, replicas):
-        step = right(network, optimizer, replicas)
+    def training_step(network, optimizer, replicas, recipe):
+        step = right(network, optimizer, replicas, recipe)
 
-        def shifted(images, labels, row, weight_of_all):
+        def shifted(images, labels, row, weight_of_all, seed):
             full = float(row.shape[0] * replicas)
-            return step(images, tf.where(weight_of_all < full, (labels + 1) % 10, labels), row, weight_of_all)
+            return step(images, tf.where(weight_of_all < full, (labels + 1) % 10, labels), row, weight_of_all, seed)
 
         return shifted
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mnist_mlp import models, optimizers
 from mnist_mlp.config import OPTIMIZERS
@@ -15,6 +16,7 @@ from mnist_mlp.engine import Attached, calls, check_places
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.tensorflow import TensorFlowEngine
 from mnist_mlp.engine.tensorflow_devices import attach
+from mnist_mlp.engine.tensorflow_programs import dropout_by_philox
 from mnist_mlp.errors import UserError
 from mnist_mlp.parity import oracle
 
@@ -69,6 +71,23 @@ def test_compiled_agrees_with_fit_after_100_steps(name, digits):
     start_weights = weights(start("fit", models.build(name, seed=1), digits.train, 32))
     assert distance(ends["fit"][:1], start_weights[:1]) > 0.01  # it has learned something
     assert distance(ends["compiled"], ends["fit"]) < 1e-5
+
+
+@pytest.mark.parametrize("xla", [True, False])
+def test_dropout_by_a_named_generator_draws_the_same_numbers(xla):
+    """TensorFlow's own choice on a CPU is the one that is named; a version that chooses otherwise changes the run."""
+    drop = tf.nn.experimental.stateless_dropout
+
+    def draw(seed):
+        return tf.nn.experimental.stateless_dropout(tf.ones((32, 65)), rate=0.2, seed=seed)
+
+    for seed in ([0, 0], [5, 7], [2**31 + 5, 2**32 - 1]):
+        unnamed = tf.function(draw, jit_compile=xla)(tf.constant(seed, tf.int64))
+        with dropout_by_philox():
+            assert tf.nn.experimental.stateless_dropout.keywords == {"rng_alg": "philox"}
+            named = tf.function(draw, jit_compile=xla)(tf.constant(seed, tf.int64))
+        np.testing.assert_array_equal(named, unnamed)
+    assert tf.nn.experimental.stateless_dropout is drop
 
 
 @pytest.mark.parametrize("name", ["mlp_l2", "mlp_dropout"])

@@ -173,7 +173,8 @@ def test_all_but_the_tensorflow_engine_can_be_imported(tmp_path):
     environment = {**colab_environment(tmp_path), "KERAS_BACKEND": "jax"}
     done = run([colab_python(), "-c", IMPORT_ALL], environment)
     assert done.returncode == 0, done.stderr
-    modules = ("engine.tensorflow", "engine.tensorflow_devices", "parity.operations_tensorflow")
+    modules = ("engine.tensorflow", "engine.tensorflow_devices", "engine.tensorflow_programs")
+    modules += ("parity.operations_tensorflow",)
     assert json.loads(done.stdout) == {f"mnist_mlp.{name}": "tensorflow" for name in modules}
 
 

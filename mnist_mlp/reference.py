@@ -53,8 +53,7 @@ class Reference:
 
     def differing(self, config: Config, dataset: str) -> list[str]:
         """The names of the options that this reference was not made with."""
-        then = {name: getattr(Config, name) for name in DECIDING}  # of an option that is newer than the reference
-        wanted = {**then, **self.options, "learning_rate": self.rate(self.options["learning_rate"])}
+        wanted = {**self.options, "learning_rate": self.rate(self.options["learning_rate"])}
         has = {**{name: getattr(config, name) for name in DECIDING}, "dataset": dataset}
         has["learning_rate"] = self.rate(has["learning_rate"])
         return [name for name, value in wanted.items() if has[name] != value]
@@ -95,11 +94,13 @@ def described(values: np.ndarray, spread: Spread) -> dict[str, Any]:
 def read(file: Path = FILE) -> tuple[Reference, ...]:
     """The references in a file, none where there is no file. Raises `UserError` where it is damaged."""
     try:
-        return tuple(Reference(**values) for values in read_json(file)["references"])
+        references = tuple(Reference(**values) for values in read_json(file)["references"])
     except FileNotFoundError:
         return ()
     except DAMAGED:
         raise UserError(f"{file}: expected references, it is damaged; install mnist_mlp once more") from None
+    newer = {name: getattr(Config, name) for name in RECIPE}  # options that came after some of the references
+    return tuple(dataclasses.replace(each, options={**newer, **each.options}) for each in references)
 
 
 def find(config: Config, dataset: str, file: Path = FILE) -> Reference:

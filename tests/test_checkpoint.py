@@ -205,6 +205,12 @@ OTHER = {
     "seed": 1,
     "engine": "fit",
     "precision": "bfloat16",
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "weight_decay": 0.5,
+    "label_smoothing": 0.1,
+    "ema": 0.9,
+    "augment": "affine",
 }
 
 

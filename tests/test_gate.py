@@ -368,7 +368,7 @@ def test_the_other_backend_is_held_against_the_same_reference(tmp_path):
 def test_a_program_prints_its_result_and_then_ends_by_the_verdict(program, right, monkeypatch, capsys):
     verdict = judged(right=right)
     result = SimpleNamespace(gate=verdict, device={"worker_index": 0}, to_dict=lambda: {"gate": verdict})
-    monkeypatch.setattr(train, "train_and_evaluate", lambda config, run_dir, say: result)
+    monkeypatch.setattr(train, "train_and_evaluate", lambda config, run_dir, **more: result)
     monkeypatch.setattr(evaluate, "evaluate", lambda options, say: result)
     with pytest.raises(Refuted, match="there") if right == 300 else contextlib.nullcontext():
         program.main(["--run_dir=there", "--json", "--gate"])

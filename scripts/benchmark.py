@@ -85,11 +85,11 @@ def main(argv: Sequence[str]) -> None:
             told["measures"][name] = {"about": about(name, asked), **loads, "series": found}
             if options.json:
                 atomic.write_json(options.json, told)  # after each, so that what is measured stays
-            print(f"## {about(name, asked)}\n\n{MEASURES[name].table(found)}\n", flush=True)
+            print(f"## {about(name, asked)}\n\n{MEASURES[name].table(found)}\n")
+            print("load average: {load_at_start:.2f} before, {load_at_end:.2f} after\n".format_map(loads), flush=True)
             if name == "process" and options.figure:
-                process.draw(
-                    found, f"{about(name, asked)}; lines: minimum to maximum\n{told['processor']}", options.figure
-                )
+                caption = [f"{about(name, asked)}; lines: minimum to maximum", told["processor"]]
+                process.draw(found, caption, options.figure)
     print(f"{told['processor']}; {', '.join(f'{name} {version}' for name, version in told['versions'].items())}")
 
 
@@ -100,9 +100,7 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"{', '.join(MEASURES)}, or all")
     parser.add_argument("--runs", type=int, default=5, help="rounds (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=5, help="of a run (default: %(default)s)")
-    parser.add_argument(
-        "--preset", default="default", choices=("default", "lecture"), help="pixels from 0 to 1, or 255"
-    )
+    parser.add_argument("--preset", default="default", choices=("default", "lecture"), help="pixels up to 1, or to 255")
     parser.add_argument("--data_dir", default=os.environ.get("MNIST_DATA_DIR", ""), help="directory with MNIST")
     parser.add_argument("--programs", nargs="+", default=[], metavar="NAME", help=f"alone: {', '.join(PROGRAMS)}")
     parser.add_argument("--seeds", type=int, default=100, help="of to98 and to99 (default: %(default)s)")

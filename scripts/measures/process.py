@@ -52,7 +52,7 @@ def table(found: Sequence[Series]) -> str:
     return "\n\n".join([markdown(head, rows), below, markdown(["program", *STAGES], parts)])
 
 
-def draw(found: Sequence[Series], caption: str, file: Path) -> None:
+def draw(found: Sequence[Series], caption: Sequence[str], file: Path) -> None:
     """The median process of each program as a bar of its parts."""
     from matplotlib.ticker import MaxNLocator
 
@@ -86,5 +86,5 @@ def draw(found: Sequence[Series], caption: str, file: Path) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.legend(ncols=len(STAGES), loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize="small",
                 borderaxespad=0, handlelength=1, columnspacing=1.2)  # fmt: skip
-    figures.caption(figure, [caption])
+    figures.caption(figure, caption)
     figures.save(figure, file)

@@ -145,12 +145,13 @@ def our_figures(done: Done) -> Figures:
 def rival_figures(done: Done, epochs: int) -> Figures:
     """The figures that a rival printed last, and of its process, which trained so many epochs.
 
-    Where it compiles within its first epoch, what this took longer than a steady one counts as compilation.
+    Where it compiles within its first epoch, what this took longer than a steady one counts as compilation: an
+    estimate, and none where there is but one epoch.
     """
     said = json.loads(done.lines[-1][1])
     seconds = {part: said["seconds"].get(part, 0.0) for part in PARTS}
     epoch = steady(said["epochs"] or [seconds["train"] / epochs])
-    if len(said["epochs"]) > 1:
+    if said["compiles"] and len(said["epochs"]) > 1:
         compiling = max(0.0, said["epochs"][0] - epoch)
         seconds["compile"] += compiling
         seconds["train"] -= compiling
@@ -163,7 +164,10 @@ def steady(epochs: Sequence[float]) -> float:
 
 
 def figures(done: Done, seconds: Figures, epoch: float, steps: int, accuracy: float | None) -> Figures:
-    """Seconds, µs for `step` and `calls` (of it, in compiled calls), MB for `memory`. `rest`: Python's start, imports before the stopwatch, saving, the end."""
+    """Seconds; µs for `step` and, of it in compiled calls, `calls`; MB for `memory`.
+
+    `rest` is Python's start, what a program imports before its stopwatch runs, saving, and the end.
+    """
     found = {"process": done.seconds, "cpu": done.cpu_seconds, **seconds, "rest": done.seconds - sum(seconds.values())}
     found |= {"epoch": epoch, "step": 1e6 * epoch / steps, "memory": done.memory_mb}
     return found if accuracy is None else found | {"accuracy": accuracy}

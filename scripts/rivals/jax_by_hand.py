@@ -2,7 +2,7 @@
 
 from stopwatch import Stopwatch
 
-watch = Stopwatch()
+watch = Stopwatch(compiles=True)
 
 import functools  # noqa: E402
 import sys  # noqa: E402

@@ -2,7 +2,7 @@
 
 from stopwatch import Stopwatch
 
-watch = Stopwatch()
+watch = Stopwatch(compiles=True)
 
 import sys  # noqa: E402
 

@@ -34,9 +34,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from measures import goals, process, startup, steps
+from measures import goals, process, programs, startup, steps
 from measures.images import make_npz
-from measures.programs import PROGRAMS, Asked, check_names, missing
+from measures.programs import PROGRAMS, Asked
 from measures.running import Series
 
 from mnist_mlp import atomic, command, figures
@@ -71,13 +71,15 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str]) -> None:
     options = read(argv)
+    told: dict[str, Any] = {"command": " ".join(["scripts/benchmark.py", *argv]), **place(), "measures": {}}
     with tempfile.TemporaryDirectory() as scratch:
-        npz = make_npz(options.data_dir, Path(scratch))
         asked = Asked(
-            *(npz, bool(options.data_dir), Path(scratch), tuple(options.programs), options.runs, options.epochs),
-            *(options.preset, options.seeds, say),
+            npz=make_npz(options.data_dir, Path(scratch)),
+            real=bool(options.data_dir),
+            scratch=Path(scratch),
+            say=say,
+            **{name: getattr(options, name) for name in ("programs", "runs", "epochs", "preset", "seeds")},
         )
-        told: dict[str, Any] = {"command": " ".join(["scripts/benchmark.py", *argv]), **place(), "measures": {}}
         for name in options.measures:
             load = os.getloadavg()[0]
             found = MEASURES[name].measure(asked)
@@ -91,6 +93,8 @@ def main(argv: Sequence[str]) -> None:
                 caption = [f"{about(name, asked)}; lines: minimum to maximum", told["processor"]]
                 process.draw(found, caption, options.figure)
     print(f"{told['processor']}; {', '.join(f'{name} {version}' for name, version in told['versions'].items())}")
+    for name, why in told["left_out"].items():
+        print(f"left out: {name}: {why}")
 
 
 def read(argv: Sequence[str]) -> argparse.Namespace:
@@ -121,7 +125,7 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
     for name in ("runs", "epochs", "seeds"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name}={getattr(options, name)}: expected 1 or more; type --{name}=1")
-    check_names(options.programs)
+    programs.check_names(options.programs)
     if options.json and not options.json.absolute().parent.is_dir():
         raise UserError(f"--json={options.json}: expected a file in a directory that exists; name another one")
     if options.figure:
@@ -156,7 +160,7 @@ def place() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    left_out = {name: why for name, program in PROGRAMS.items() if (why := missing(program))}
+    left_out = {name: why for name, program in PROGRAMS.items() if (why := programs.missing(program))}
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "processor": processor_name(),

@@ -9,9 +9,8 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from measures.running import Done, Figures, run
 from mnist_mlp.config import PRESETS
@@ -66,23 +65,17 @@ class Asked:
     npz: Path
     real: bool
     scratch: Path
-    programs: tuple[str, ...] = ()  # none: those of the measure
+    programs: Sequence[str] = ()  # none: those of the measure
     runs: int = 5
     epochs: int = 5
     preset: str = "default"
     seeds: int = 100
-    say: Any = lambda text: None
+    say: Callable[[str], None] = print
 
     def chosen(self, possible: Sequence[str]) -> list[Program]:
-        """The programs to be measured, of those possible; the rest is told. Raises `UserError` if none is left."""
-        found = []
-        for name in possible:
-            if self.programs and name not in self.programs:
-                continue
-            if why := missing(PROGRAMS[name]):
-                self.say(f"left out: {name}: {why}")
-            else:
-                found.append(PROGRAMS[name])
+        """Those of the possible programs that are asked for and installed. Raises `UserError` where there is none."""
+        asked = [PROGRAMS[name] for name in possible if not self.programs or name in self.programs]
+        found = [program for program in asked if not missing(program)]
         if not found:
             raise UserError(f"--programs: expected at least one of {', '.join(possible)} that is installed here")
         return found
@@ -100,11 +93,9 @@ def check_names(names: Sequence[str]) -> None:
     """Raises `UserError` for a program that there is none of."""
     for name in names:
         if name not in PROGRAMS:
-            raise UserError(f"--programs: expected some of {', '.join(PROGRAMS)}; received {name!r}{near(name)}")
-
-
-def near(name: str) -> str:
-    return nearest(name, list(PROGRAMS))
+            raise UserError(
+                f"--programs: expected some of {', '.join(PROGRAMS)}; received {name!r}{nearest(name, list(PROGRAMS))}"
+            )
 
 
 def run_rival(program: Program, asked: Asked, batch_size: int = 32) -> Figures:

@@ -64,28 +64,24 @@ def run(command: Sequence[str], own: Mapping[str, str]) -> Done:
         process = subprocess.Popen(
             command, env=environment(own), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
         )
-        assert process.stdout is not None
         try:
-            lines = [(time.perf_counter() - began, line.rstrip("\n")) for line in process.stdout]
+            lines = [(time.perf_counter() - began, line.rstrip("\n")) for line in process.stdout or ()]
         except BaseException:  # Ctrl-C
             process.kill()
             process.wait()
             raise
-        # Of this process alone. Its memory counts from what we had when it was started: little, see `make_npz`.
+        # Of this process alone. Its memory counts from what we had when it was started: little, see images.py.
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
-        process.stdout.close()
         process.returncode = code = os.waitstatus_to_exitcode(status)
         if code:
             errors.seek(0)
             said = [line.strip() for line in errors.read().splitlines() if line.strip()] or ["nothing"]
-            raise UserError(f"{shown(command)}: expected it to run, it ended with {code} and said: {said[-1][:1000]}")
+            raise UserError(
+                f"{' '.join(command)}: expected it to run, it ended with {code} and said: {said[-1][:1000]}"
+            )
     unit = 1 if sys.platform == "darwin" else 1024
     return Done(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * unit / 1e6, lines)
-
-
-def shown(command: Sequence[str]) -> str:
-    return " ".join(command)
 
 
 def alternate(cases: Sequence[Case], runs: int, say: Callable[[str], None]) -> list[Series]:

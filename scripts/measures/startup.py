@@ -14,9 +14,9 @@ from measures.running import Case, Done, Figures, Series, alternate, run
 from measures.steps import OURS
 from measures.tables import column, markdown, of_program, ratios, spread
 
-IMPORTS = {  # by backend: what is imported bare, and in which environment
-    "tensorflow": {"import tensorflow": {}, "import keras": {"KERAS_BACKEND": "tensorflow"}},
-    "jax": {"import jax": {}, "import keras": {"KERAS_BACKEND": "jax"}},
+IMPORTS = {  # by backend: what is imported bare, Keras on that backend
+    "tensorflow": ("import tensorflow", "import keras"),
+    "jax": ("import jax", "import keras"),
 }
 
 
@@ -24,9 +24,9 @@ def measure(asked: Asked) -> list[Series]:
     cases = []
     for program in asked.chosen(OURS):
         cases.append(Case({"program": program.name}, partial(first_step, program, asked)))
-        for statement, own in IMPORTS[program.backend].items():
-            name = f"{statement} ({program.backend})"
-            cases.append(Case({"program": name, "beside": program.name}, partial(imported, statement, own)))
+        for statement in IMPORTS[program.backend]:
+            about = {"program": statement, "beside": program.name}
+            cases.append(Case(about, partial(imported, statement, {"KERAS_BACKEND": program.backend})))
     return alternate(cases, asked.runs, asked.say)
 
 
@@ -61,7 +61,9 @@ def table(found: Sequence[Series]) -> str:
     for series in found:
         ours = of_program(found, series.get("beside", series["program"]))
         seconds = column(series, "first_step")
-        label = PROGRAMS[series["program"]].label if series is ours else f"`{series['program']}`"
+        label = PROGRAMS[ours["program"]].label
+        if series is not ours:
+            label = f"`{series['program']}`{label.removeprefix('ours')}"
         parts = [spread(column(series, part), "s") if series is ours else "–" for part in ("import", "load", "compile")]
         rows.append([label, spread(seconds, "s"), *parts, spread(ratios(column(ours, "first_step"), seconds))])
     return markdown(["program", "to the first step", "import", "load", "compile", "ours / this"], rows)

@@ -24,7 +24,8 @@ def once(
     if not program.backend:
         return run_rival(program, asked, batch_size)
     flags = [f"--preset={asked.preset}", f"--epochs={asked.epochs}", f"--batch_size={batch_size}"]
-    return run_our_steps(program, asked, [*flags, f"--replicas={replicas}"], times)
+    flags += [f"--replicas={replicas}"] * (replicas > 1)
+    return run_our_steps(program, asked, flags, times)
 
 
 def measure_step(asked: Asked) -> list[Series]:

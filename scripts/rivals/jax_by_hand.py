@@ -17,6 +17,7 @@ file, epochs, batch_size, pixels = sys.argv[1], int(sys.argv[2]), int(sys.argv[3
 with np.load(file) as data:
     x_train, y_train, x_test, y_test = (jnp.asarray(data[name]) for name in ("x_train", "y_train", "x_test", "y_test"))
 scale = 255.0 if pixels == "unit" else 1.0
+x_train, x_test = x_train.astype(jnp.float32) / scale, x_test.astype(jnp.float32) / scale
 watch.end("load")
 
 
@@ -30,7 +31,7 @@ def init(key, sizes=(784, 128, 64, 10)):
 
 
 def logits_of(weights, images):
-    x = images.reshape(len(images), 784).astype(jnp.float32) / scale
+    x = images.reshape(len(images), 784)
     for w, b in weights[:-1]:
         x = jax.nn.relu(x @ w + b)
     w, b = weights[-1]

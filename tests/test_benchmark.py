@@ -39,8 +39,8 @@ def cells(table, row):
 
 
 def test_ratios_are_taken_round_by_round():
-    # Of the medians it would be 20 / 4 = 5.
-    assert tables.ratios([10, 20, 60], [1, 4, 10]) == [10, 5, 6]
+    # Of the medians it would be 20 / 4 = 5, and in order of size 10, 5, 6.
+    assert tables.ratios([60, 10, 20], [4, 1, 10]) == [15, 10, 2]
     assert tables.spread([10, 5, 6]) == "6.00 (5.00–10.00)"
     assert tables.spread([0.5], "s") == "0.50 s"
     assert tables.spread([]) == "–"

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Ours, as `train` runs it, on the images of a file: `our_steps.py FILE.npz TIMES [flags of train]`.
 
 The training images are there TIMES over. Beside the result it tells `whole_epochs`: the seconds from the end of each

@@ -1,199 +1,174 @@
 #!/usr/bin/env python3
-"""Measures this project against the lecture's own program, or its two backends, alternately, in one run.
+"""Measures this project beside others: the source of every figure of speed and memory that the README states.
 
-usage: scripts/benchmark.py [--against plain|jax] [--runs N] [--epochs E] [--preset default|lecture] [--data_dir DIR]
+usage: scripts/benchmark.py [MEASURE ...] [--runs N] [--epochs E] [--preset default|lecture] [--data_dir DIR]
+                            [--programs NAME ...] [--seeds N] [--json FILE] [--figure FILE]
 
-Both train the 109,386-parameter network at batch 32 and score it on the test images, each as a process of its own.
-"plain" is the lecture's program (Model.fit, data in NumPy arrays, progress off): on raw pixels as on the slide with
---preset lecture, else on x / 255.0 as it is usually written. "jax" is ours on that backend. Without MNIST in
---data_dir (default: $MNIST_DATA_DIR) both get random images of MNIST's shape.
-Printed: the median, minimum and maximum of n runs, and the ratios pair by pair. `epoch` is a steady one: the
-median of a run's epochs after the first, which compiles.
+  process   whole processes in parts (import, load, compile, train, evaluate), CPU time, peak memory, accuracy
+  step      a steady step at batch 32, and a floor: its eight matrix products in BLAS and Adam in C
+  batch     steps of 32 to 8192 images
+  data      epochs of MNIST once, 4 and 16 times over
+  replicas  steps shared out over 1 and 2 replicas
+  startup   from process start to the first step, beside the bare import of the frameworks
+  to98      processes of preset speedrun: how long, and how many of --seeds reach 98% of the test images
+  to99      the same of preset best, with fewer epochs, and 99%
+
+Without a MEASURE: process and step. The programs are ours on both backends, and those in scripts/rivals as their own
+users would write them; what is not installed is left out, and told (the extra `benchmark` has them). Each is a process
+of its own; all run in each round, in another order each time. Printed are the median, the minimum and the maximum of
+n rounds, and ratios round by round. `steady` is the median of a run's epochs after the first, which may compile.
+Without MNIST in --data_dir (default: $MNIST_DATA_DIR) all get random images of MNIST's shape.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import importlib.metadata
 import os
-import statistics
-import subprocess
+import platform
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
-import numpy as np
+from measures import goals, process, programs, startup, steps
+from measures.images import make_npz
+from measures.programs import PROGRAMS, Asked
+from measures.running import Series
 
-PLAIN = """
-import json, resource, sys, time
-import keras
-import numpy as np
+from mnist_mlp import atomic, command, figures
+from mnist_mlp.errors import UserError
+from mnist_mlp.machine import processor_name
+from mnist_mlp.options import nearest, path_of
 
-with np.load(sys.argv[1]) as data:
-    x_train, y_train, x_test, y_test = (data[k] for k in ("x_train", "y_train", "x_test", "y_test"))
-if sys.argv[3] == "default":
-    x_train, x_test = x_train / 255.0, x_test / 255.0
-model = keras.Sequential([
-    keras.layers.Input((28, 28)),
-    keras.layers.Flatten(),
-    keras.layers.Dense(128, activation="relu"),
-    keras.layers.Dense(64, activation="relu"),
-    keras.layers.Dense(10, activation="softmax"),
-])
-model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-
-class Clock(keras.callbacks.Callback):
-    seconds = []
-    def on_epoch_begin(self, epoch, logs=None):
-        self.began = time.perf_counter()
-    def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append(time.perf_counter() - self.began)
-
-model.fit(x_train, y_train, epochs=int(sys.argv[2]), batch_size=32, verbose=0, callbacks=[Clock()])
-loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-print(json.dumps({"epochs": Clock.seconds, "accuracy": accuracy, "memory": memory}))
-"""
-
-OURS = """
-import dataclasses, json, sys
-from pathlib import Path
-import numpy as np
-from mnist_mlp.config import PRESETS
-from mnist_mlp.data import Dataset, Split
-from mnist_mlp.train import train_and_evaluate
-
-with np.load(sys.argv[1]) as data:
-    dataset = Dataset("random", sys.argv[1], Split(data["x_train"], data["y_train"]),
-                      Split(data["x_test"], data["y_test"]), (), False)
-config = dataclasses.replace(PRESETS[sys.argv[3]], strategy="cpu", backend=sys.argv[5], epochs=int(sys.argv[2]))
-result = train_and_evaluate(config, Path(sys.argv[4]), dataset=dataset, say=lambda text: None)
-print(json.dumps(result.to_dict()))
-"""
+PACKAGES = ("mnist_mlp", "numpy", "tensorflow", "keras", "jax", "jaxlib", "torch", "scikit-learn", "matplotlib")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--against", default="plain", choices=("plain", "jax"), help="what ours on TensorFlow is held to"
-    )
-    parser.add_argument("--runs", type=int, default=5, help="pairs of runs")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--preset", default="default", choices=("default", "lecture"))
-    parser.add_argument("--data_dir", default=os.environ.get("MNIST_DATA_DIR", ""), help="directory with MNIST")
-    arguments = parser.parse_args()
+class Measure(NamedTuple):
+    measure: Callable[[Asked], list[Series]]
+    table: Callable[[Sequence[Series]], str]
+
+
+MEASURES = {
+    "process": Measure(process.measure, process.table),
+    "step": Measure(steps.measure_step, steps.step_table),
+    "batch": Measure(steps.measure_batch, steps.batch_table),
+    "data": Measure(steps.measure_data, steps.data_table),
+    "replicas": Measure(steps.measure_replicas, steps.replicas_table),
+    "startup": Measure(startup.measure, startup.table),
+    **{name: Measure(partial(goals.measure, name), partial(goals.table, name)) for name in goals.GOALS},
+}
+UNNAMED = ("process", "step")
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (all flags: --help)")
+
+
+def main(argv: Sequence[str]) -> None:
+    options = read(argv)
+    told: dict[str, Any] = {"command": " ".join(["scripts/benchmark.py", *argv]), **place(), "measures": {}}
     with tempfile.TemporaryDirectory() as scratch:
-        npz, name = make_npz(arguments.data_dir, Path(scratch))
-        found: dict[str, list[dict[str, float]]] = {"ours": [], arguments.against: []}
-        for run in range(arguments.runs):
-            # Alternately, and in turn the first, so that a drift of the machine falls on both.
-            for program in sorted(found, reverse=bool(run % 2)):
-                command = commands(npz, arguments, Path(scratch) / f"run-{run}")[program]
-                found[program].append(measure(command))
-                if sys.stderr.isatty():
-                    print(
-                        f"{program} {run + 1}/{arguments.runs}: {found[program][-1]['process']:.1f} s", file=sys.stderr
-                    )
-    print(table(found, name, arguments))
-
-
-def make_npz(data_dir: str, scratch: Path) -> tuple[Path, str]:
-    """mnist.npz for the plain program, of real MNIST or of random images; and what it holds."""
-    path = scratch / "mnist.npz"
-    if data_dir:
-        from mnist_mlp.config import Config
-        from mnist_mlp.data import load
-
-        data = load(Config(dataset="mnist", data_dir=data_dir))
-        arrays = (data.train.images, data.train.labels, data.test.images, data.test.labels)
-    else:
-        rng = np.random.default_rng(0)
-        draw = lambda *shape, high: rng.integers(0, high, shape, dtype=np.uint8)  # noqa: E731
-        arrays = (
-            draw(60000, 28, 28, high=256),
-            draw(60000, high=10),
-            draw(10000, 28, 28, high=256),
-            draw(10000, high=10),
+        asked = Asked(
+            npz=make_npz(options.data_dir, Path(scratch)),
+            real=bool(options.data_dir),
+            scratch=Path(scratch),
+            say=say,
+            **{name: getattr(options, name) for name in ("programs", "runs", "epochs", "preset", "seeds")},
         )
-    np.savez(path, **dict(zip(("x_train", "y_train", "x_test", "y_test"), arrays, strict=True)))
-    return path, "MNIST" if data_dir else "random images of MNIST's shape"
+        for name in options.measures:
+            load = os.getloadavg()[0]
+            found = MEASURES[name].measure(asked)
+            loads = {"load_at_start": load, "load_at_end": os.getloadavg()[0]}
+            told["measures"][name] = {"about": about(name, asked), **loads, "series": found}
+            if options.json:
+                atomic.write_json(options.json, told)  # after each, so that what is measured stays
+            print(f"## {about(name, asked)}\n\n{MEASURES[name].table(found)}\n")
+            print("load average: {load_at_start:.2f} before, {load_at_end:.2f} after\n".format_map(loads), flush=True)
+            if name == "process" and options.figure:
+                caption = [f"{about(name, asked)}; lines: minimum to maximum", told["processor"]]
+                process.draw(found, caption, options.figure)
+    print(f"{told['processor']}; {', '.join(f'{name} {version}' for name, version in told['versions'].items())}")
+    for name, why in told["left_out"].items():
+        print(f"left out: {name}: {why}")
 
 
-def commands(npz: Path, arguments: argparse.Namespace, run_dir: Path) -> dict[str, list[str]]:
-    """The two programs as command lines. Ours is the program that users type where MNIST is there."""
-    epochs = str(arguments.epochs)
-    preset = arguments.preset
-    programs = {"plain": [sys.executable, "-c", PLAIN, str(npz), epochs, preset]}
-    for program, backend in (("ours", "tensorflow"), ("jax", "jax")):
-        place = f"{run_dir}-{backend}"
-        ours = [sys.executable, "-m", "mnist_mlp.train", f"--preset={preset}", "--strategy=cpu", f"--backend={backend}"]
-        ours += ["--dataset=mnist", f"--data_dir={npz.parent}", f"--epochs={epochs}", f"--run_dir={place}", "--json"]
-        if not arguments.data_dir:
-            ours = [sys.executable, "-c", OURS, str(npz), epochs, preset, place, backend]
-        programs[program] = ours
-    return programs
+def read(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line. Raises `UserError` for what could only fail later."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.usage = argparse.SUPPRESS  # the description has it
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"{', '.join(MEASURES)}, or all")
+    parser.add_argument("--runs", type=int, default=5, help="rounds (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=5, help="of a run (default: %(default)s)")
+    parser.add_argument("--preset", default="default", choices=("default", "lecture"), help="pixels up to 1, or to 255")
+    parser.add_argument("--data_dir", default=os.environ.get("MNIST_DATA_DIR", ""), help="directory with MNIST")
+    parser.add_argument("--programs", nargs="+", default=[], metavar="NAME", help=f"alone: {', '.join(PROGRAMS)}")
+    parser.add_argument("--seeds", type=int, default=100, help="of to98 and to99 (default: %(default)s)")
+    parser.add_argument("--json", type=partial(path_of, "json"), help="file for all raw figures")
+    parser.add_argument("--figure", type=partial(path_of, "figure"), help="picture of process: .svg, .png or .pdf")
+    try:
+        options = parser.parse_args(argv)
+    finally:
+        sys.stdout.flush()  # the help
+    if "all" in options.measures:
+        options.measures = list(MEASURES)
+    options.measures = list(dict.fromkeys(options.measures)) or list(UNNAMED)
+    for name in options.measures:
+        if name not in MEASURES:
+            raise UserError(f"expected measures of {', '.join(MEASURES)}; received {name!r}{nearest(name, MEASURES)}")
+        if name in goals.GOALS:
+            goals.check(name)
+    for name in ("runs", "epochs", "seeds"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name}={getattr(options, name)}: expected 1 or more; type --{name}=1")
+    programs.check_names(options.programs)
+    if options.json and not options.json.absolute().parent.is_dir():
+        raise UserError(f"--json={options.json}: expected a file in a directory that exists; name another one")
+    if options.figure:
+        figures.check("--figure", options.figure)
+        if "process" not in options.measures:
+            raise UserError("--figure: expected the measure process, which it shows; type process beside it")
+    return options
 
 
-def measure(command: list[str]) -> dict[str, float]:
-    """Runs a program and reads what it printed last: seconds of the process and of an epoch, memory, accuracy."""
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}  # ours sets it anew
-    began = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    process = time.perf_counter() - began
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
-    said = json.loads(done.stdout.splitlines()[-1])
-    if "test" in said:  # our result.json
-        epochs = [row["seconds"] for row in said["epochs"]]
-        return {
-            "process": process,
-            "epoch": statistics.median(epochs[1:] or epochs),
-            "memory": said["peak_memory_mb"],
-            "accuracy": said["test"]["accuracy"],
-            **{part: said["seconds"][part] for part in ("import", "load", "compile", "train", "evaluate")},
-        }
-    epochs = said["epochs"]
+def say(text: str) -> None:
+    """Progress, for a person who waits."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)
+
+
+def about(name: str, asked: Asked) -> str:
+    """What was measured, in a line."""
+    images = "MNIST" if asked.real else "random images of MNIST's shape"
+    if name in goals.GOALS:
+        return f"{name}: {images}, CPU, n = {asked.seeds} processes of each program"
+    batch = "" if name == "batch" else ", batch 32"
+    epochs = min(asked.epochs, steps.EPOCHS_OF_REPLICAS) if name == "replicas" else asked.epochs
+    trained = "" if name == "startup" else f", {epochs} epoch{'s' * (epochs != 1)}"
+    return f"{name}: {images}, preset {asked.preset}{batch}{trained}, CPU, n = {asked.runs} processes of each program"
+
+
+def place() -> dict[str, Any]:
+    """Where and when it is measured."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    left_out = {name: why for name, program in PROGRAMS.items() if (why := programs.missing(program))}
     return {
-        "process": process,
-        "epoch": statistics.median(epochs[1:] or epochs),
-        "memory": said["memory"],
-        "accuracy": said["accuracy"],
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "processor": processor_name(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "left_out": left_out,
     }
 
 
-def table(found: dict[str, list[dict[str, float]]], name: str, arguments: argparse.Namespace) -> str:
-    """The figures as Markdown."""
-    other = arguments.against
-    lines = [
-        f"{name}, preset {arguments.preset}, batch 32, {arguments.epochs} epochs, CPU, "
-        f"n = {arguments.runs} pairs of processes",
-        "",
-        f"| figure | ours: median (min–max) | {other}: median (min–max) | {other} / ours, pair by pair |",
-        "|---|---|---|---|",
-    ]
-    for figure, unit, scale in (
-        ("process", "s", 1),
-        ("epoch", "s", 1),
-        ("memory", "MB", 1),
-        ("accuracy", "%", 100),
-    ):
-        ours, plain = ([scale * run[figure] for run in found[program]] for program in ("ours", other))
-        ratio = "–" if unit == "%" else spread([p / o for o, p in zip(ours, plain, strict=True)], "")
-        lines.append(f"| {figure} | {spread(ours, unit)} | {spread(plain, unit)} | {ratio} |")
-    parts = ", ".join(
-        f"{part} {statistics.median(run[part] for run in found['ours']):.2f}"
-        for part in ("import", "load", "compile", "train", "evaluate")
-    )
-    return "\n".join([*lines, "", f"ours in parts, median seconds: {parts}"])
-
-
-def spread(values: list[float], unit: str) -> str:
-    """Median (min–max)."""
-    digits = 0 if unit == "MB" else 2
-    low, middle, high = (f"{v:.{digits}f}" for v in (min(values), statistics.median(values), max(values)))
-    return f"{middle} {unit} ({low}–{high})".replace("  ", " ")
-
-
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -1,19 +1,247 @@
-"""The benchmark runs from end to end, on random images."""
+"""The benchmark: its arithmetic on known figures, every measure from end to end on a few images, every rival."""
 
+import importlib.util
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
+from mnist_mlp.config import PRESETS
+from mnist_mlp.errors import UserError
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import benchmark  # noqa: E402
+from measures import goals, process, programs, running, startup, steps, tables  # noqa: E402
+from measures.programs import PROGRAMS, Asked  # noqa: E402
+
+TRAINED = {"import": 2.0, "load": 0.5, "compile": 1.0, "train": 3.0, "evaluate": 0.25}
+DONE = running.Done(seconds=8.0, cpu_seconds=12.0, memory_mb=500.0, lines=[])
+
+
+def ended(said):
+    """A process that printed that last."""
+    return running.Done(8.0, 12.0, 500.0, [(1.0, "a line before"), (7.5, json.dumps(said))])
+
+
+def series(program, *, about=None, **columns):
+    """A series whose runs have these figures."""
+    runs = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return {"program": program, **(about or {}), "runs": runs}
+
+
+def cells(table, row):
+    """The cells of a row of a Markdown table, by how it begins."""
+    (line,) = (line for line in table.splitlines() if line.startswith(f"| {row} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_ratios_are_taken_round_by_round():
+    # Of the medians it would be 20 / 4 = 5, and in order of size 10, 5, 6.
+    assert tables.ratios([60, 10, 20], [4, 1, 10]) == [15, 10, 2]
+    assert tables.spread([10, 5, 6]) == "6.00 (5.00–10.00)"
+    assert tables.spread([0.5], "s") == "0.50 s"
+    assert tables.spread([]) == "–"
+
+
+@pytest.mark.parametrize("cases", [1, 2, 3, 5])
+def test_each_program_runs_once_a_round_and_in_each_place_equally_often(cases):
+    orders = [running.order_of_round(cases, number) for number in range(2 * cases)]
+    assert all(sorted(order) == list(range(cases)) for order in orders)
+    for place in range(cases):
+        assert sorted(order[place] for order in orders) == sorted([*range(cases)] * 2)
+    assert all(order != following for order, following in zip(orders, orders[1:], strict=False)) or cases < 3
+
+
+def test_a_steady_step_leaves_out_the_first_epoch():
+    said = {"seconds": TRAINED, "epochs": [{"seconds": s} for s in (9.0, 0.2, 0.4, 0.3)], "steps_per_epoch": 1000}
+    said |= {"test": {"accuracy": 0.97}}
+    found = programs.our_figures(ended(said))
+    assert (found["step"], found["calls"]) == (pytest.approx(300), pytest.approx(300))
+    assert found["rest"] == pytest.approx(8.0 - 6.75)
+    assert (found["process"], found["cpu"], found["memory"], found["accuracy"]) == (8.0, 12.0, 500.0, 0.97)
+    found = programs.our_figures(ended(said | {"whole_epochs": [9.0, 0.5, 0.5, 0.5]}))
+    assert (found["step"], found["calls"]) == (pytest.approx(500), pytest.approx(300))
+
+
+def test_what_a_rival_compiles_in_its_first_epoch_is_no_training():
+    said = {"seconds": TRAINED, "epochs": [2.0, 0.5, 0.5], "compiles": True, "steps_per_epoch": 100, "accuracy": 0.9}
+    found = programs.rival_figures(ended(said), 3)
+    assert (found["compile"], found["train"], found["step"]) == (2.5, 1.5, 5000)
+    assert sum(found[stage] for stage in process.STAGES) == pytest.approx(found["process"])
+    found = programs.rival_figures(ended(said | {"compiles": False}), 3)
+    assert (found["compile"], found["train"], found["step"]) == (1.0, 3.0, 5000)
+    found = programs.rival_figures(ended(said | {"epochs": []}), 3)  # all epochs in one call
+    assert (found["train"], found["step"]) == (3.0, 10_000)
+    assert "accuracy" not in programs.rival_figures(ended(said | {"accuracy": None}), 3)
+
+
+def test_a_step_is_held_against_the_lower_floor_of_its_round():
+    found = [
+        series("ours", step=[100.0, 110.0], calls=[90.0, 100.0]),
+        series("plain", step=[1000.0, 2200.0]),
+        series("floor", step=[50.0, 500.0]),
+        series("floor-1", step=[80.0, 100.0]),
+    ]
+    table = steps.step_table(found)
+    assert cells(table, "Model.fit")[3] == "15.00 (10.00–20.00)"
+    assert cells(table, "ours on TensorFlow")[1:3] == ["105.0 µs (100.0–110.0)", "95.0 µs (90.0–100.0)"]
+    assert "ours on TensorFlow 1.55 (1.10–2.00), its compiled calls 1.40 (1.00–1.80)" in table
+
+
+def test_tables_of_what_is_varied():
+    batches = [series("ours", about={"batch_size": size}, step=[size * 2.0]) for size in (32, 64)]
+    assert cells(steps.batch_table(batches), "64") == ["64", "128.0 µs", "500,000"]
+    data = [series("ours-jax", about={"times": times}, epoch=[0.5 * times]) for times in (1, 16)]
+    assert cells(steps.data_table(data), "ours on JAX | ×16")[2:] == ["8.00 s", "16.00"]
+    split = [series("ours", about={"replicas": n}, step=[100.0 / n]) for n in (1, 2)]
+    assert cells(steps.replicas_table(split), "ours on TensorFlow | 2")[2:] == ["50.0 µs", "0.50"]
+
+
+@pytest.mark.parametrize("right, verdict", [(95, "95 of 100, enough"), (94, "94 of 100, too few")])
+def test_a_goal_counts_the_seeds_that_reach_it(right, verdict):
+    accuracies = [0.98] * right + [0.9799] * (100 - right)  # exactly so many images right is reached
+    table = goals.table("to98", [series("ours", accuracy=accuracies, process=[3.0] * 100, train=[0.7] * 100)])
+    assert cells(table, "ours on TensorFlow")[1] == verdict
+
+
+def test_a_goal_says_when_its_preset_is_not_there(monkeypatch):
+    monkeypatch.delitem(PRESETS, "speedrun", raising=False)
+    with pytest.raises(UserError, match="to98: expected the preset speedrun, there are default, "):
+        benchmark.read(["to98"])
+
+
+def test_the_first_step_is_when_the_first_epoch_began():
+    done = running.Done(6.0, 1.0, 1.0, [(0.1, "data …"), (5.0, "epoch 1/1   loss …"), (5.5, "test …")])
+    found = startup.began(done, {"epochs": [{"seconds": 1.5}], "seconds": {"import": 2.0, "load": 0.1, "compile": 1.0}})
+    assert (found["first_step"], found["process"], found["import"]) == (3.5, 6.0, 2.0)
+
+
+def test_programs_get_no_settings_of_a_persons_own(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("XLA_FLAGS", "--none")
+    found = running.environment({"KERAS_BACKEND": "jax"})
+    assert found["KERAS_BACKEND"] == "jax" and not {"OMP_NUM_THREADS", "XLA_FLAGS"} & found.keys()
+    assert found["PATH"]
+
+
+def test_a_process_is_measured_from_outside():
+    code = "import time; print('here', flush=True); x = bytearray(b'1') * 300_000_000; time.sleep(0.3); print('end')"
+    done = running.run([sys.executable, "-c", code], {})
+    (here, first), (end, last) = done.lines
+    assert (first, last) == ("here", "end")
+    assert end - here >= 0.3 and done.seconds >= end
+    assert 300 < done.memory_mb < 400
+    with pytest.raises(UserError, match="ended with 3 and said: so it is"):
+        running.run([sys.executable, "-c", "import sys; print('so it is', file=sys.stderr); sys.exit(3)"], {})
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["proces"], "expected measures of process, .*; received 'proces'; did you mean 'process'"),
+        (["--runs=0"], "--runs=0: expected 1 or more"),
+        (["--runs=x"], "--runs: invalid int value"),
+        (["--programs", "pytorhc"], "received 'pytorhc'; did you mean 'pytorch'"),
+        (["step", "--figure=a.svg"], "--figure: expected the measure process"),
+        (["--figure=a.gif"], "expected a name that ends in"),
+        (["--json=nowhere/a.json"], "--json=nowhere/a.json: expected a file in a directory"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_at_once(argv, words):
+    with pytest.raises(UserError, match=words):
+        benchmark.read(argv)
+
+
+def test_errors_are_one_line():
+    command = [sys.executable, ROOT / "scripts/benchmark.py", "--data_dir=nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith("error: ") and "nowhere" in done.stderr
+
+
+def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path):
+    asked = Asked(tmp_path / "mnist.npz", False, tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else True)
+    assert "pytorch" not in [program.name for program in asked.chosen(tuple(PROGRAMS))]
+    assert programs.missing(PROGRAMS["pytorch"]) == "torch is not installed"
+    with pytest.raises(UserError, match="at least one of ours, ours-jax that is installed"):
+        Asked(tmp_path, False, tmp_path, programs=["pytorch"]).chosen(steps.OURS)
+
+
+def test_the_picture_shows_each_program_in_its_parts(tmp_path):
+    pytest.importorskip("matplotlib")
+    stages = {stage: [1.0, 2.0] for stage in process.STAGES}
+    found = [series(name, process=[6.0, 12.0], **stages) for name in ("ours", "plain")]
+    process.draw(found, ["what", "where"], tmp_path / "process.svg")
+    assert (tmp_path / "process.svg").stat().st_size > 5000
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A file with few images of MNIST's shape: each digit is one picture with noise, so that it can be learned."""
+    random = np.random.default_rng(0)
+    pictures, arrays = random.integers(0, 200, (10, 28, 28)), {}
+    for name, n in (("train", 3200), ("test", 500)):
+        labels = random.integers(0, 10, n).astype(np.uint8)
+        images = pictures[labels] + random.integers(0, 56, (n, 28, 28))
+        arrays |= {f"x_{name}": images.astype(np.uint8), f"y_{name}": labels}
+    path = tmp_path_factory.mktemp("few") / "mnist.npz"
+    np.savez(path, **arrays)
+    return path
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["default", "lecture"])
-def test_one_pair(preset):
-    command = [sys.executable, ROOT / "scripts/benchmark.py", "--runs=1", "--epochs=1", f"--preset={preset}"]
-    done = subprocess.run([*command, "--data_dir="], capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"random images of MNIST's shape, preset {preset}, batch 32, 1 epochs, CPU, n = 1")
-    for figure in ("process", "epoch", "memory", "accuracy"):
-        assert f"\n| {figure} | " in done.stdout
-    assert "ours in parts, median seconds: import " in done.stdout
+@pytest.mark.parametrize("name", [name for name, program in PROGRAMS.items() if program.file])
+def test_a_rival_trains_and_tells(name, few, tmp_path):
+    if why := programs.missing(PROGRAMS[name]):
+        pytest.skip(why)
+    found = programs.run_rival(PROGRAMS[name], Asked(few, False, tmp_path, epochs=3))
+    assert found["step"] == pytest.approx(1e6 * found["epoch"] / 100)
+    assert all(found[stage] >= 0 for stage in process.STAGES)
+    assert sum(found[stage] for stage in process.STAGES) == pytest.approx(found["process"])
+    if PROGRAMS[name].trains:
+        assert found["accuracy"] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in benchmark.MEASURES if name not in ("process", "to99")])
+def test_a_measure_from_end_to_end(name, few, tmp_path, monkeypatch, capsys):
+    """Of ours on JAX, whose processes are the quicker ones, beside a floor where there is one. to99 is as to98."""
+    if why := programs.missing(PROGRAMS["ours-jax"]):
+        pytest.skip(why)
+    monkeypatch.setattr(benchmark, "make_npz", lambda data_dir, directory: few)
+    monkeypatch.setattr(steps, "BATCH_SIZES", (640,))
+    monkeypatch.setattr(steps, "TIMES", (1, 2))
+    monkeypatch.setattr(goals, "GOALS", {goal: goals.Goal(0.9, "default", ("--epochs=3",)) for goal in goals.GOALS})
+    file = tmp_path / "found.json"
+    options = ["--runs=1", "--epochs=2", "--seeds=2", "--data_dir=", f"--json={file}"]
+    benchmark.main([name, *options, "--programs", "ours-jax", "floor-1"])
+    assert capsys.readouterr().out.startswith(f"## {name}: random images of MNIST's shape, ")
+    told = json.loads(file.read_text())
+    (about,) = told["measures"].values()
+    assert {"command", "date", "processor", "platform", "versions", "left_out"} < told.keys()
+    assert {"about", "load_at_start", "load_at_end"} < about.keys()
+    ours = [each for each in about["series"] if each["program"] == "ours-jax"]
+    assert ours and all(run["process"] > 0 for each in about["series"] for run in each["runs"])
+    if name in goals.GOALS:
+        assert [run["accuracy"] > 0.9 for run in ours[0]["runs"]] == [True, True]
+    if name == "startup":
+        (run,) = ours[0]["runs"]
+        assert run["import"] + run["load"] + run["compile"] < run["first_step"] < run["process"]
+    if name == "data":
+        once, twice = (each["runs"][0] for each in ours)
+        assert twice["epoch"] / twice["step"] == pytest.approx(2 * once["epoch"] / once["step"])  # twice the steps
+
+
+@pytest.mark.slow
+def test_on_tensorflow_beside_the_lectures_program(few, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "make_npz", lambda data_dir, directory: few)
+    options = ["--runs=1", "--epochs=2", "--data_dir=", "--preset=lecture", "--programs", "ours", "plain"]
+    benchmark.main(["process", *options])
+    told = capsys.readouterr().out
+    assert told.startswith("## process: random images of MNIST's shape, preset lecture, batch 32, 2 epochs, CPU, n = 1")
+    assert "\n| Model.fit | " in told and "\n| ours on TensorFlow | " in told

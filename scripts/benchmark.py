@@ -4,7 +4,8 @@
 usage: scripts/benchmark.py [MEASURE ...] [--runs N] [--epochs E] [--preset default|lecture] [--data_dir DIR]
                             [--programs NAME ...] [--seeds N] [--json FILE] [--figure FILE]
 
-  process   whole processes in parts (import, load, compile, train, evaluate), CPU time, peak memory, accuracy
+  process   whole processes in parts (import, load, compile, train, evaluate), CPU time, peak memory, accuracy;
+            ours also as first run, without the programs that XLA has compiled before
   step      a steady step at batch 32, and a floor: its eight matrix products in BLAS and Adam in C
   batch     steps of 32 to 8192 images
   data      epochs of MNIST once, 4 and 16 times over

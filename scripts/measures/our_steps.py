@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
         if not config.json:
             print(text, flush=True)
 
-    result = train_and_evaluate(config, Path(config.run_dir), dataset=dataset, say=say)
+    result = train_and_evaluate(config, Path(config.run_dir), dataset=dataset, say=say, keep_programs=True)
     if len(ends) != config.epochs:
         raise RuntimeError(f"Expected a line for each of {config.epochs} epochs. Received {len(ends)}.")
     whole = [result.epochs[0]["seconds"], *(end - before for before, end in itertools.pairwise(ends))]

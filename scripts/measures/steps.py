@@ -29,7 +29,7 @@ def once(
 
 
 def measure_step(asked: Asked) -> list[Series]:
-    programs = asked.chosen(tuple(PROGRAMS))
+    programs = asked.chosen([program.name for program in PROGRAMS.values() if not program.first])
     return alternate(
         [Case({"program": each.name}, partial(once, each, asked)) for each in programs], asked.runs, asked.say
     )
@@ -47,7 +47,9 @@ def measure_varied(asked: Asked, programs: Sequence[str], option: str, values: S
 
 def measure_batch(asked: Asked) -> list[Series]:
     """Ours, or the programs that are asked for by name."""
-    return measure_varied(asked, tuple(PROGRAMS) if asked.programs else OURS, "batch_size", BATCH_SIZES)
+    return measure_varied(
+        asked, [each for each in PROGRAMS if each in asked.programs] or OURS, "batch_size", BATCH_SIZES
+    )
 
 
 def measure_data(asked: Asked) -> list[Series]:

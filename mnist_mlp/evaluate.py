@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from mnist_mlp import command, data, devices, finished, gate, report
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
 from mnist_mlp.interruption import undisturbed
+from mnist_mlp.lean_keras import importing
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
 
@@ -64,7 +65,7 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
     laps.end("load")
 
     os.environ.update(plan.environment)
-    with undisturbed():
+    with undisturbed(), importing():
         from mnist_mlp.finished_model import start_finished
 
     laps.end("import")

@@ -22,6 +22,7 @@ from mnist_mlp import atomic, command, data, devices, finished, rundir, sources
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
+from mnist_mlp.lean_keras import importing
 from mnist_mlp.options import check, option, option_of, path_of
 
 
@@ -92,7 +93,7 @@ def predict(options: Options) -> tuple[str, np.ndarray]:
         images = getattr(data.load(finished.data_of_run(config, trained, options.data_dir)), name).images
 
     os.environ.update(plan.environment)
-    with undisturbed():
+    with undisturbed(), importing():
         from mnist_mlp.finished_model import start_finished
 
     engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)

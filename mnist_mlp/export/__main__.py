@@ -31,6 +31,7 @@ from mnist_mlp.export import child, comparing, formats, network, place, table
 from mnist_mlp.export.formats import FORMATS, NAMES, check_packages, chosen
 from mnist_mlp.export.reading import TIMED
 from mnist_mlp.interruption import undisturbed
+from mnist_mlp.lean_keras import importing
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.result import Result, finite, versions
 
@@ -92,7 +93,7 @@ def export(
     dataset = dataset or data.load(finished.data_of_run(config, trained, options.data_dir))
 
     os.environ.update(plan.environment)
-    with undisturbed():
+    with undisturbed(), importing():
         from mnist_mlp.finished_model import start_finished
 
     engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)

@@ -1,7 +1,8 @@
 """Trains a network on MNIST, scores it once on the test images, and writes the run directory.
 
 Presets: default (the lecture's network, pixels from 0 to 1), lecture (its program to the letter, pixels from
-0 to 255), smoke (seconds, on the embedded digits: does this installation train at all?).
+0 to 255), smoke (seconds, on the embedded digits: does this installation train at all?), speedrun (98% of MNIST's test
+images as soon as can be), best (the most that this network reaches in about two minutes on two cores).
 """
 
 from __future__ import annotations

@@ -201,12 +201,26 @@ PRESETS: dict[str, Config] = {
     "smoke": Config(preset="smoke", dataset="digits", epochs=10),
     # 98% of MNIST's test images as soon as can be: `python -m mnist_mlp.train --preset speedrun`.
     "speedrun": Config(
-        **{"preset": "speedrun", "epochs": 3, "batch_size": 64, "learning_rate": 0.006, "schedule": "linear"},
-        **{"warmup": 0.25, "label_smoothing": 0.05, "checkpoint_every": "0"},
-    ),
+        preset="speedrun",
+        epochs=3,
+        batch_size=64,
+        learning_rate=0.006,
+        schedule="linear",
+        warmup=0.25,
+        label_smoothing=0.05,
+        checkpoint_every="0",
+    ),  # fmt: skip
     # The most that this network reaches on two cores in about two minutes: `python -m mnist_mlp.train --preset best`.
     "best": Config(
-        **{"preset": "best", "epochs": 150, "batch_size": 64, "learning_rate": 0.002, "schedule": "cosine"},
-        **{"warmup": 0.05, "weight_decay": 0.03, "ema": 0.999, "augment": "elastic", "checkpoint_every": "10"},
-    ),
+        preset="best",
+        epochs=150,
+        batch_size=64,
+        learning_rate=0.002,
+        schedule="cosine",
+        warmup=0.05,
+        weight_decay=0.03,
+        ema=0.999,
+        augment="elastic",
+        checkpoint_every="10",
+    ),  # fmt: skip
 }

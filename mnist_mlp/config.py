@@ -209,7 +209,7 @@ PRESETS: dict[str, Config] = {
         warmup=0.25,
         label_smoothing=0.05,
         checkpoint_every="0",
-    ),  # fmt: skip
+    ),
     # The most that this network reaches on two cores in about two minutes: `python -m mnist_mlp.train --preset best`.
     "best": Config(
         preset="best",
@@ -222,5 +222,5 @@ PRESETS: dict[str, Config] = {
         ema=0.999,
         augment="elastic",
         checkpoint_every="10",
-    ),  # fmt: skip
+    ),
 }

@@ -99,5 +99,6 @@ class Learner:
             return self.engine.evaluate("test")
 
     def right(self) -> np.ndarray:
-        """bool [test images]: which of them the network gets right."""
-        return self.engine.predict(self.dataset.test.images).argmax(1) == self.dataset.test.labels
+        """bool [test images]: which of them the network gets right, with the averaged weights where there are some."""
+        with averaged(self.engine):
+            return self.engine.predict(self.dataset.test.images).argmax(1) == self.dataset.test.labels

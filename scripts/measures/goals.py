@@ -26,7 +26,7 @@ class Goal:
 
 GOALS = {
     "to98": Goal(0.98, "speedrun"),
-    "to99": Goal(0.99, "best", ("--epochs=15",)),
+    "to99": Goal(0.99, "best", ("--epochs=20", "--learning_rate=0.003")),
 }
 
 

@@ -71,7 +71,17 @@ def recipe(result: Result) -> list[str]:
         "augment": f"{options['augment']} distortions (distortions.png)" if options["augment"] != "none" else "",
     }
     said = [each for each in words.values() if each]
-    return [f"recipe   {', '.join(said)}"] if said else []
+    return [f"recipe   {', '.join(said)}", *remarks(too_early(result))] if said else []
+
+
+def too_early(result: Result) -> list[str]:
+    """What to say of an average that still holds initial weights when the run ends."""
+    ema, steps = result.recipe["ema"], result.recipe["steps"]
+    left = ema**steps if ema else 0.0
+    if left <= 0.01:
+        return []
+    advice = "type a smaller --ema, or more --epochs"
+    return [f"--ema={ema:g}: after {steps:,} steps {left:.0%} of the average are still the initial weights; {advice}"]
 
 
 def continuations(result: Result) -> list[str]:

@@ -54,7 +54,7 @@ class Result:
     seconds: dict[str, float]  # import, load, compile (and build), train, evaluate, save, total; of the last process
     peak_memory_mb: float
     diagnosis: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # of `--diagnose`: name, seen, remedy, …
-    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)  # schedule, warmup, …: config.RECIPE
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)  # schedule, warmup, …: config.RECIPE; steps
     gate: dict[str, Any] = dataclasses.field(default_factory=dict)  # of `--gate`: passed, p, found, right, losses, …
 
     @classmethod

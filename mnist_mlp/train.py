@@ -219,7 +219,7 @@ def result_before_training(
         versions=versions(engine.backend),
         seconds={},
         peak_memory_mb=0.0,
-        recipe={name: getattr(config, name) for name in RECIPE},
+        recipe={name: getattr(config, name) for name in RECIPE} | {"steps": config.epochs * steps_per_epoch},
     )
 
 

@@ -155,6 +155,15 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(tmp_path):
     assert rows[0] == rows[1]
 
 
+def test_an_average_that_holds_initial_weights_is_told(tmp_path):
+    told = []
+    config = Config(dataset="digits", epochs=1, ema=0.99, strategy="cpu", backend="tensorflow")
+    train.train_and_evaluate(config, tmp_path / "run", say=told.append)
+    assert "recipe   ema 0.99\n  !      --ema=0.99: after 45 steps 64% of the average are still the initial" in told[0]
+    train.train_and_evaluate(dataclasses.replace(config, ema=0.9), tmp_path / "other", say=told.append)
+    assert not any("--ema=0.9:" in text for text in told)
+
+
 def test_epochs_are_part_of_a_schedule(tmp_path):
     config = Config(dataset="digits", epochs=1, schedule="linear", strategy="cpu", backend="tensorflow")
     train.train_and_evaluate(config, tmp_path / "run", say=lambda text: None)

@@ -41,10 +41,10 @@ MODES = 6  # of an elastic field, in each direction: the amplitude of the next o
 
 
 def distort(images: Any, kind: str, seed: int, step: Any, index: Any) -> Any:
-    """The images, float32 [n, 28, 28], distorted; a value between the smallest and the largest of an image and 0.
+    """The images, float32 [n, 28, 28], distorted; each value lies between 0 and the largest of its image.
 
-    `kind` is one of KINDS, `step` the number of steps before this one, an integer scalar, `index` the examples'
-    places in the training data, integers [n].
+    `kind` is one of KINDS, `seed` a whole number below 2³², `step` the number of steps before this one (an integer, or
+    integers [n]), `index` the examples' places in the training data, integers [n].
     """
     if kind == "none":
         return images
@@ -93,9 +93,9 @@ def affine(strength: Strength, even: Any) -> tuple[Any, Any]:
     """How far the pixels are displaced across and down, [n, 28, 28] or what broadcasts to it: rotated, scaled, sheared
     around the centre, and shifted. `even`: float32 [n, EVEN] from −1 to 1."""
     draw = [even[:, i, None, None] for i in range(EVEN)]
-    shifts = [strength.shift * each for each in draw[:2]]
     if strength.whole:
         return tuple(ops.floor((2 * strength.shift + 1) * (each + 1) / 2) - strength.shift for each in draw[:2])
+    shifts = [strength.shift * each for each in draw[:2]]
     angle = float(np.radians(strength.degrees)) * draw[2]
     wide, high = 1 + strength.scale * draw[3], 1 + strength.scale * draw[4]
     x = np.arange(SIDE, dtype="float32") - (SIDE - 1) / 2  # [28]
@@ -123,11 +123,12 @@ def basis(smooth: float) -> np.ndarray:
 def sample(images: Any, across: Any, down: Any) -> Any:
     """The images, float32 [n, 28, 28], each pixel taken from so many pixels to the right and below, bilinearly."""
     place = np.arange(SIDE, dtype="float32") + BACKGROUND
-    x = ops.clip(place + across, 0, SIDE)
-    y = ops.clip(place[:, None] + down, 0, SIDE)
-    left, top = ops.floor(x), ops.floor(y)
+    last = SIDE + 2 * BACKGROUND - 1  # place 0 and the last one are background
+    x = ops.clip(place + across, 0, last)
+    y = ops.clip(place[:, None] + down, 0, last)
+    left, top = ops.minimum(ops.floor(x), last - 1), ops.minimum(ops.floor(y), last - 1)
     x, y = x - left, y - top
-    width = SIDE + 2 * BACKGROUND
+    width = last + 1
     framed = ops.reshape(ops.pad(images, [(0, 0), (BACKGROUND,) * 2, (BACKGROUND,) * 2]), (-1,))
     first = ops.arange(ops.shape(images)[0], dtype="int32")[:, None, None] * width**2
     corner = first + ops.cast(top * width + left, "int32")

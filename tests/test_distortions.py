@@ -91,10 +91,18 @@ def expected(images, kind, seed, step, index):
 INDEX = np.array([0, 3, 1436, 59_999], np.int32)
 
 
+def images_of(what, digits):
+    """Digits, with nothing near the edge, or what has ink up to it."""
+    edges = {"white": np.full((4, 28, 28), 255), "noise": np.random.default_rng(0).integers(0, 256, (4, 28, 28))}
+    return {"digits": digits.train.images[:4], **edges}[what].astype("float32")
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed, step", [(0, 0), (7, 2**20), (WORD - 1, 1)])
-def test_as_numpy_has_it(kind, seed, step, digits):
-    images = digits.train.images[:4].astype("float32")
+@pytest.mark.parametrize(
+    "what, seed, step", [("digits", 0, 0), ("digits", 7, 2**20), ("white", WORD - 1, 1), ("noise", 1, 2)]
+)
+def test_as_numpy_has_it(kind, what, seed, step, digits):
+    images = images_of(what, digits)
     found = keras.ops.convert_to_numpy(distort(images, kind, seed, step, INDEX))
     assert np.abs(found - images).mean() > 5  # it does something
     np.testing.assert_allclose(found, expected(images, kind, seed, step, INDEX), atol=0.05)  # of 255

@@ -22,6 +22,8 @@ OPTIMIZERS = (  # by their Keras names
     *("sgd", "rmsprop", "adam", "adamw", "adadelta", "adagrad", "adamax"),
     *("adafactor", "nadam", "ftrl", "lion", "lamb", "muon", "schedulefreeadamw"),
 )
+SCHEDULES = ("constant", "linear", "cosine")
+AUGMENT = ("none", "shift", "affine", "elastic")
 STRATEGIES = ("auto", "cpu", "gpu", "tpu", "mirrored", "multiworker")
 ONE_PROCESS = tuple(name for name in STRATEGIES if name != "multiworker")
 BACKENDS = ("auto", "tensorflow", "jax")
@@ -71,11 +73,15 @@ class Config:
     schedule: str = option(
         "constant",
         "the learning rate after the warm-up: constant, or falling to 0 at the end: linear, or cosine (half a wave)",
-        choices=("constant", "linear", "cosine"),
+        choices=SCHEDULES,
     )
     warmup: float = option(0.0, "share of the steps in which the learning rate rises evenly", low=0.0, high=1.0)
-    weight_decay: float = option(
-        0.0, "each step takes this share, times the learning rate, off every weight", low=0.0, high=1e6
+    weight_decay: float | None = option(
+        None,
+        "each step takes this share, times the learning rate, off every weight; not given: the optimizer's own",
+        kind=float,
+        low=0.0,
+        high=1e6,
     )
     label_smoothing: float = option(
         0.0, "share of each training label that is spread evenly over the classes", low=0.0, high=0.99
@@ -90,7 +96,7 @@ class Config:
         "none",
         "distort each training image anew in each epoch: shift (by whole pixels), affine (turned, scaled, sheared, "
         "shifted), elastic (affine and bent)",
-        choices=("none", "shift", "affine", "elastic"),
+        choices=AUGMENT,
     )
     seed: int = option(
         0, "draws the initial weights, the order, the dropout and the distortions", low=0, high=2**32 - 1

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -38,18 +39,21 @@ def kept_programs(plan: Plan, *, wanted: bool) -> Iterator[None]:
     Never a reason to fail: where nothing can be kept, all is compiled as ever.
     """
     store = store_for(plan) if wanted else None
-    if store is None:
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="mnist_mlp-", ignore_cleanup_errors=True) as work:
-        taken = take_out(store, Path(work))
-        os.environ.update(settings(plan.backend, work))
+    with contextlib.ExitStack() as stack:
         try:
+            if store is None or shutil.disk_usage(tempfile.gettempdir()).free < LARGEST:
+                raise OSError
+            made = tempfile.TemporaryDirectory(prefix="mnist_mlp-", ignore_cleanup_errors=True)
+            work = Path(stack.enter_context(made))
+            taken = take_out(store, work)
+        except OSError:
             yield
-        finally:
-            with contextlib.suppress(OSError):
-                put_in(store, Path(work), taken)
-                trim(store.parent)
+            return
+        os.environ.update(settings(plan.backend, str(work)))
+        yield  # where it raises, what lies there may be half written: nothing is stored
+        with contextlib.suppress(OSError):
+            put_in(store, work, taken)
+            trim(store.parent)
 
 
 def store_for(plan: Plan) -> Path | None:
@@ -67,8 +71,8 @@ def store_for(plan: Plan) -> Path | None:
         return None
     try:
         store = Path(place) / "xla" / fingerprint(plan.backend)
-        store.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (store.parent, store):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = directory.stat()
             if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 return None  # somebody else could have a program run here
@@ -83,7 +87,7 @@ def fingerprint(backend: str) -> str:
     has = {
         "processor": sorted(cpu),
         "cores": len(os.sched_getaffinity(0)),
-        "versions": installed_software(("tensorflow", "tensorflow-cpu", "jax", "jaxlib", "keras")),
+        "versions": installed_software(),
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(READ_BY_XLA)},
     }
     return f"{backend}-{hashlib.sha256(json.dumps(has, sort_keys=True).encode()).hexdigest()[:32]}"
@@ -106,13 +110,15 @@ def take_out(store: Path, work: Path) -> set[str]:
     """Copies the programs that are whole, and removes the others; the names of the former."""
     taken = set()
     for path in store.iterdir():
-        with contextlib.suppress(OSError):
+        if path.name.startswith("."):  # another process is writing it
+            continue
+        with contextlib.suppress(FileNotFoundError):  # another process has removed it
             content = path.read_bytes()
             if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
                 (work / path.name).write_bytes(content[DIGEST:])
                 os.utime(path)  # used just now
                 taken.add(path.name)
-            elif not path.name.startswith("."):
+            else:
                 path.unlink()
     return taken
 

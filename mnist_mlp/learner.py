@@ -56,6 +56,8 @@ class Learner:
         models.initialise(self.model, seed)
         state = self.engine.state()
         state |= {name: value for name, value in self.at_start.items() if name.startswith("optimizer/")}
+        if learning_rate is not None and not any(name.endswith("/learning_rate") for name in state):
+            raise ValueError("Expected an optimizer with a constant learning rate. Received one with a schedule.")
         if learning_rate is not None:
             (name,) = (name for name in state if name.endswith("/learning_rate"))
             state[name] = np.asarray(learning_rate, state[name].dtype)

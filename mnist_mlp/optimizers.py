@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
+from mnist_mlp.config import SCHEDULES
 from mnist_mlp.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,31 +24,40 @@ UNFIT = {  # optimizers of Keras (seen in 3.13 and 3.15) that compute something 
 }
 
 
-def make_optimizer(name: str, learning_rate: float | None, **more: Any) -> keras.Optimizer:
-    """The Keras optimizer of that name (in any case), with its own learning rate where none is given.
+def make_optimizer(name: str, learning_rate: Any, **more: Any) -> keras.Optimizer:
+    """The Keras optimizer of that name, with its own learning rate where that is None.
 
-    `more` are its other arguments. Raises `UserError` where Keras does not have it, or computes it wrongly here.
+    The rate is a number or a schedule; `more` are other arguments. Raises `UserError` where Keras does not have it, or
+    computes it wrongly here.
     """
+    kind = kind_of(name)
+    return kind(**more) if learning_rate is None else kind(learning_rate, **more)
+
+
+def kind_of(name: str) -> type[keras.Optimizer]:
+    """The class of that name. Raises `UserError` as `make_optimizer`."""
     if reason := UNFIT.get((name, keras.backend.backend())):
         raise UserError(f"--optimizer={name}: {reason}")
     classes = {key.lower(): value for key, value in vars(keras.optimizers).items()}
     if name not in classes:
         raise UserError(f"--optimizer={name}: Keras {keras.__version__} does not have it; type pip install -U keras")
-    return classes[name](**more) if learning_rate is None else classes[name](learning_rate, **more)
+    return classes[name]
 
 
 def of_config(config: Config, steps_per_epoch: int) -> keras.Optimizer:
     """The optimizer of a run."""
     more: dict[str, Any] = {}
-    if config.weight_decay:
+    if config.weight_decay is not None:
         more["weight_decay"] = config.weight_decay
+        if config.optimizer == "muon":  # for what is no matrix
+            more["adam_weight_decay"] = config.weight_decay
     if config.ema:
         more |= {"use_ema": True, "ema_momentum": config.ema}
-    optimizer = make_optimizer(config.optimizer, config.learning_rate, **more)
-    if config.schedule == "constant" and not config.warmup:
-        return optimizer
-    schedule = Schedule(rate(optimizer), config.schedule, config.epochs * steps_per_epoch, config.warmup)
-    return make_optimizer(config.optimizer, schedule, **more)
+    rate: Any = config.learning_rate
+    if config.schedule != "constant" or config.warmup:
+        own = inspect.signature(kind_of(config.optimizer)).parameters["learning_rate"].default
+        rate = Schedule(rate or own, config.schedule, config.epochs * steps_per_epoch, config.warmup)
+    return make_optimizer(config.optimizer, rate, **more)
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -57,8 +68,10 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, peak: float, kind: str, steps: int, warmup: float):
+        if kind not in SCHEDULES:
+            raise ValueError(f"Expected one of {', '.join(SCHEDULES)}. Received {kind!r}.")
         self.peak, self.kind, self.steps, self.warmup = peak, kind, steps, warmup
-        self.rising = math.ceil(warmup * steps)  # steps
+        self.rising = math.ceil(round(warmup * steps, 6))  # steps; 0.07 · 100 is 7.000000000000001
 
     def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32")
@@ -71,9 +84,9 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "kind": self.kind, "steps": self.steps, "warmup": self.warmup}
 
 
-def rate(optimizer: keras.Optimizer) -> float:
+def peak_rate(optimizer: keras.Optimizer) -> float:
     """The learning rate of an optimizer: of a schedule its peak."""
-    schedule = optimizer._learning_rate  # `learning_rate` is that of the next step
+    schedule = optimizer._learning_rate  # private: `learning_rate` is that of the next step
     if isinstance(schedule, Schedule):
         return schedule.peak
     return float(f"{float(ops.convert_to_numpy(optimizer.learning_rate)):.7g}")  # float32: 0.001, not 0.00100000004749
@@ -83,11 +96,13 @@ def rate(optimizer: keras.Optimizer) -> float:
 def averaged(engine: Engine) -> Iterator[None]:
     """Within this, the engine's network has the averaged weights, where its optimizer averages them."""
     optimizer = engine.optimizer
-    if optimizer is None or not optimizer.use_ema:
+    if optimizer is None or not optimizer.use_ema or not ops.convert_to_numpy(optimizer.iterations):  # none yet
         yield
         return
     before = engine.state()
     optimizer.finalize_variable_values(engine.model.trainable_variables)
-    engine.restore(engine.state())
-    yield
-    engine.restore(before)
+    engine.restore(engine.state())  # JAX's arrays on the device do not see what Keras assigned
+    try:
+        yield
+    finally:
+        engine.restore(before)

@@ -75,13 +75,13 @@ def recipe(result: Result) -> list[str]:
 
 
 def too_early(result: Result) -> list[str]:
-    """What to say of an average that still holds initial weights when the run ends."""
+    """What to say of an average that still holds the first weights when the run ends."""
     ema, steps = result.recipe["ema"], result.recipe["steps"]
-    left = ema**steps if ema else 0.0
+    left = ema ** (steps - 1) if ema else 0.0  # Keras begins the average with the weights after the first step
     if left <= 0.01:
         return []
-    advice = "type a smaller --ema, or more --epochs"
-    return [f"--ema={ema:g}: after {steps:,} steps {left:.0%} of the average are still the initial weights; {advice}"]
+    still = f"after {steps:,} steps {left:.0%} of the average are still the weights after the first one"
+    return [f"--ema={ema:g}: {still}; type a smaller --ema, or more --epochs"]
 
 
 def continuations(result: Result) -> list[str]:

@@ -102,11 +102,12 @@ def train_and_evaluate(
         result = result_before_training(plan, dataset, splits, engine, run)
         diagnose = diagnosis.watch(config, engine, make_model, splits, lambda found: tell(report.diagnosed(found)))
         tell(report.opening(result))
-        if config.augment != "none" and plan.chief:
-            draw_distortions(run, splits["train"])
-        del dataset, splits  # the engine has them
         engine.compile()
         laps.end("compile")
+        if config.augment != "none" and plan.chief:
+            draw_distortions(run, splits["train"])
+            laps.end("picture")
+        del dataset, splits  # the engine has them
 
         try:
             epochs = train(engine, run, result, hashes, callbacks, tell)
@@ -170,6 +171,7 @@ def draw_distortions(run: rundir.Run, training: data.Split) -> None:
     """Writes a picture of what training will see."""
     from mnist_mlp import specimens
 
+    run.check_place()
     picture = specimens.drawn(training, run.config.augment, run.config.seed)
     atomic.write_file(run.path / "distortions.png", lambda file: file.write_bytes(picture))
 
@@ -205,7 +207,7 @@ def result_before_training(
         steps_per_epoch=steps_per_epoch,
         evaluation_steps=math.ceil(sizes["test"] / config.batch_size),
         optimizer=config.optimizer,
-        learning_rate=optimizers.rate(engine.optimizer),
+        learning_rate=optimizers.peak_rate(engine.optimizer),
         epochs=[],
         test={},
         device=device_block(plan, engine),
@@ -219,8 +221,14 @@ def result_before_training(
         versions=versions(engine.backend),
         seconds={},
         peak_memory_mb=0.0,
-        recipe={name: getattr(config, name) for name in RECIPE} | {"steps": config.epochs * steps_per_epoch},
+        recipe=recipe_of(config, engine, config.epochs * steps_per_epoch),
     )
+
+
+def recipe_of(config: Config, engine: Engine, steps: int) -> dict[str, Any]:
+    """The `recipe` part of a result, of a run of so many steps."""
+    weight_decay = engine.optimizer.weight_decay or 0.0  # an optimizer may have one of its own
+    return {**{name: getattr(config, name) for name in RECIPE}, "weight_decay": weight_decay, "steps": steps}
 
 
 def resumptions(run: rundir.Run, engine: Engine, steps: int) -> list[dict[str, Any]]:

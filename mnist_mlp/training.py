@@ -22,7 +22,7 @@ from mnist_mlp.engine import Engine, Sums
 from mnist_mlp.engine.calls import Pace
 from mnist_mlp.errors import Diverged, Stopped
 from mnist_mlp.interruption import Request, requests
-from mnist_mlp.optimizers import averaged
+from mnist_mlp.optimizers import averaged, peak_rate
 
 
 class Training:
@@ -105,7 +105,7 @@ class Training:
             what = f"the loss is {sums.losses[bad[0]]:g}"
             if not self.engine.whole_epochs:
                 between = (begin + int(bad[0]), begin + int(bad[0]) + 1)
-        rate = float(keras.ops.convert_to_numpy(self.engine.optimizer.learning_rate))
+        rate = peak_rate(self.engine.optimizer)
         raise Diverged(
             f"training diverged between steps {between[0]:,} and {between[1]:,} (epoch {self.progress.epoch + 1}, "
             f"--learning_rate={rate:g}): {what}; type a smaller --learning_rate, in a new run"

@@ -122,7 +122,7 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
         if name not in MEASURES:
             raise UserError(f"expected measures of {', '.join(MEASURES)}; received {name!r}{nearest(name, MEASURES)}")
         if name in goals.GOALS:
-            goals.check(name)
+            goals.check(name, bool(options.data_dir))
     for name in ("runs", "epochs", "seeds"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name}={getattr(options, name)}: expected 1 or more; type --{name}=1")

@@ -149,7 +149,7 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
             "backend": plan.backend,
             "device": learner.engine.attached.device,
             "versions": versions(plan.backend),
-            "learning_rate": optimizers.rate(learner.engine.optimizer),
+            "learning_rate": optimizers.peak_rate(learner.engine.optimizer),
         }
 
     return train

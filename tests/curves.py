@@ -3,7 +3,8 @@
 usage: python curves.py BACKEND FILE.npz MODEL EXAMPLES BATCH STEPS SEED REPLICAS,REPLICAS,…
        python curves.py … workers=HOST:PORT,HOST:PORT INDEX
 
-MODEL may be followed by a kind of distortions: mlp+elastic.
+MODEL may be followed by a kind of distortions: mlp+elastic. Then the weights are averaged, too, the rate falls, and
+weights decay.
 For each number of replicas: losses, float64 [steps], confusion on all examples, int64 [10, 10], and the whole state.
 """
 
@@ -43,21 +44,26 @@ split = Split(dataset.train.images[: int(examples)], dataset.train.labels[: int(
 epochs = range(-(-int(steps) * int(batch) // len(split)) + 1)
 order = np.concatenate([batch_order(int(seed), epoch, len(split), int(batch)) for epoch in epochs])[: int(steps)]
 
+config = Config(epochs=1)
+if augment:
+    config = Config(epochs=1, augment=augment, schedule="cosine", warmup=0.1, weight_decay=0.1, ema=0.95)
+
 found = {}
 for count, plan in plans.items():
     engine = start(
         plan,
         "compiled",
         lambda: models.build(model, seed=int(seed)),
-        lambda: optimizers.make_optimizer("adam", None),
+        lambda: optimizers.of_config(config, int(steps)),
         {"train": split, "test": split},
         int(batch),
-        Recipe(augment or "none", seed=int(seed)),
+        Recipe(config.augment, seed=int(seed)),
     )
     sums = [engine.train(row[None]) for row in order]
     found[f"{count}/losses"] = [s.loss_sum / s.seen for s in sums]
     found[f"{count}/seen"] = [s.seen for s in sums]
-    found[f"{count}/confusion"] = engine.evaluate("test").confusion
+    with optimizers.averaged(engine):
+        found[f"{count}/confusion"] = engine.evaluate("test").confusion
     found[f"{count}/placed"] = np.array([len(engine.step_on), len(set(engine.weights_on))])
     weights = [variable.value for variable in engine.model.trainable_variables]
     copies = [[np.asarray(part) for part in getattr(weight, "values", (weight,))] for weight in weights]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mnist_mlp import distortions, models, optimizers
-from mnist_mlp.config import Config
+from mnist_mlp.config import AUGMENT, Config
 from mnist_mlp.data import batch_order
 from mnist_mlp.distortions import STRENGTHS, Strength, distort
 from mnist_mlp.engine import Attached, Recipe
@@ -129,6 +129,10 @@ print(json.dumps({kind: np.asarray(distort(images, kind, 7, 9, index)).tolist() 
     for kind, found in json.loads(done.stdout.splitlines()[-1]).items():
         images = digits.train.images[:4].astype("float32")
         np.testing.assert_allclose(found, expected(images, kind, 7, 9, INDEX), atol=0.05, err_msg=kind)
+
+
+def test_the_flag_has_each_kind():
+    assert distortions.KINDS == AUGMENT
 
 
 def test_known_words():

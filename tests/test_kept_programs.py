@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +50,31 @@ def test_what_is_damaged_is_removed(tmp_path, place, damage):
     assert not (store / "a").exists()
 
 
+def test_others_of_the_group_who_may_write_elsewhere_do_not_matter(place):
+    before = os.umask(0o002)
+    try:
+        assert store_for(PLAN) is not None
+    finally:
+        os.umask(before)
+
+
+def test_what_was_interrupted_is_not_stored(place, monkeypatch):
+    """A framework may have been in the middle of writing it."""
+    store, environment = store_for(PLAN), dict(os.environ)
+    monkeypatch.setattr(os, "environ", environment)
+    with pytest.raises(KeyboardInterrupt), kept_programs.kept_programs(PLAN, wanted=True):
+        Path(environment["JAX_COMPILATION_CACHE_DIR"], "half").write_bytes(b"prog")
+        raise KeyboardInterrupt
+    assert contents(store) == {}
+
+
+def test_without_room_nothing_is_kept(place, monkeypatch):
+    monkeypatch.setattr(kept_programs.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+    before = dict(os.environ)
+    with kept_programs.kept_programs(PLAN, wanted=True):
+        assert dict(os.environ) == before
+
+
 def test_the_store_stays_small(tmp_path, place, monkeypatch):
     """What was used longest ago goes first."""
     store = store_for(PLAN)
@@ -65,7 +91,7 @@ def test_each_processor_version_and_setting_has_its_own(tmp_path, place, monkeyp
     assert len(stores) == 1
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
     stores.add(store_for(PLAN))
-    monkeypatch.setattr(kept_programs, "installed_software", lambda names: {"jax": "0.0"})
+    monkeypatch.setattr(kept_programs, "installed_software", lambda: {"jax": "0.0"})
     stores.add(store_for(PLAN))
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(77))
     stores.add(store_for(PLAN))

@@ -3,27 +3,28 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import keras
 import numpy as np
 import pytest
 
 from mnist_mlp import models, train
-from mnist_mlp.config import Config
+from mnist_mlp.config import SCHEDULES, Config
 from mnist_mlp.data import Split, batch_order
 from mnist_mlp.engine import Attached, Recipe
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.tensorflow import TensorFlowEngine
-from mnist_mlp.errors import UserError
-from mnist_mlp.optimizers import Schedule, averaged, of_config, rate
+from mnist_mlp.errors import Diverged, UserError
+from mnist_mlp.optimizers import Schedule, averaged, of_config, peak_rate
 from mnist_mlp.parity import oracle
 
 
-@pytest.mark.parametrize("kind", ["constant", "linear", "cosine"])
-@pytest.mark.parametrize("warmup", [0.0, 0.25, 1.0])
-def test_a_schedule_by_hand(kind, warmup):
-    steps, peak = 40, 0.5
-    schedule, rising = Schedule(peak, kind, steps, warmup), int(warmup * steps)
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("warmup, rising", [(0.0, 0), (0.25, 25), (0.07, 7), (0.255, 26), (1.0, 100)])
+def test_a_schedule_by_hand(kind, warmup, rising):
+    steps, peak = 100, 0.5
+    schedule = Schedule(peak, kind, steps, warmup)
     for step in range(steps + 3):
         left = 1 - min(1, max(0, step - rising) / max(1, steps - rising))
         expected = {"constant": 1, "linear": left, "cosine": (1 + math.cos(math.pi * (1 - left))) / 2}[kind]
@@ -33,11 +34,11 @@ def test_a_schedule_by_hand(kind, warmup):
 
 
 def test_the_rate_of_a_config():
-    assert rate(of_config(Config(optimizer="sgd"), 10)) == 0.01  # the optimizer's own
+    assert peak_rate(of_config(Config(optimizer="sgd"), 10)) == 0.01  # the optimizer's own
     optimizer = of_config(Config(optimizer="sgd", schedule="linear", warmup=0.1, epochs=2), 10)
-    assert rate(optimizer) == 0.01 and float(optimizer.learning_rate) == pytest.approx(0.01 / 3)
+    assert peak_rate(optimizer) == 0.01 and float(optimizer.learning_rate) == pytest.approx(0.01 / 3)
     assert isinstance(optimizer._learning_rate, Schedule) and optimizer._learning_rate.steps == 20
-    assert rate(of_config(Config(learning_rate=0.25, schedule="cosine"), 10)) == 0.25
+    assert peak_rate(of_config(Config(learning_rate=0.25, schedule="cosine"), 10)) == 0.25
 
 
 def test_fit_cannot_average():
@@ -115,7 +116,7 @@ RECIPE = dict(
 )  # fmt: skip
 
 
-def test_the_kept_model_has_the_averaged_weights(tmp_path):
+def test_the_kept_model_has_the_averaged_weights(tmp_path, digits):
     config = Config(**RECIPE)
     result = train.train_and_evaluate(config, tmp_path / "run", say=lambda text: None)
     kept = models.load(tmp_path / "run" / "model.keras")
@@ -124,10 +125,7 @@ def test_the_kept_model_has_the_averaged_weights(tmp_path):
         raw = next(value for name, value in arrays.items() if name.endswith("model/hidden_1/kernel"))
     kernel = kept.get_layer("hidden_1").kernel.numpy()
     assert 0 < np.abs(kernel - raw).max() < 0.1
-    from mnist_mlp.config import Config as Plain
-    from mnist_mlp.data import load
-
-    test = load(Plain(dataset="digits")).test
+    test = digits.test
     guesses = kept.predict(test.images.astype("float32"), verbose=0).argmax(1)
     assert int((guesses == test.labels).sum()) == result.test["correct"]
 
@@ -137,19 +135,15 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(tmp_path):
     """Schedule, distortions and averages go on where they were."""
     config = Config(**RECIPE, checkpoint_every="11steps", keep=99)
     whole = train.train_and_evaluate(config, tmp_path / "whole", say=lambda text: None)
-    for name in ("whole", "part"):
-        place = tmp_path / name
-        if name == "part":
-            import shutil
-
-            shutil.copytree(tmp_path / "whole", place)
-            for file in ("result.json", "model.keras"):
-                (place / file).unlink()
-            checkpoints = sorted((place / "checkpoints").iterdir())
-            for late in checkpoints[len(checkpoints) // 2 :]:
-                late.unlink()
+    shutil.copytree(tmp_path / "whole", tmp_path / "part")
+    for file in ("result.json", "model.keras"):
+        (tmp_path / "part" / file).unlink()
+    checkpoints = sorted((tmp_path / "part" / "checkpoints").iterdir())
+    for late in checkpoints[len(checkpoints) // 2 :]:
+        late.unlink()
     part = train.train_and_evaluate(dataclasses.replace(config, resume=True), tmp_path / "part", say=lambda text: None)
-    assert part.resumed and part.model_sha256 == whole.model_sha256
+    assert part.resumed[0]["step"] % part.steps_per_epoch  # in the middle of an epoch
+    assert part.model_sha256 == whole.model_sha256
     assert part.test == whole.test
     rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in r.epochs] for r in (part, whole)]
     assert rows[0] == rows[1]
@@ -159,7 +153,7 @@ def test_an_average_that_holds_initial_weights_is_told(tmp_path):
     told = []
     config = Config(dataset="digits", epochs=1, ema=0.99, strategy="cpu", backend="tensorflow")
     train.train_and_evaluate(config, tmp_path / "run", say=told.append)
-    assert "recipe   ema 0.99\n  !      --ema=0.99: after 45 steps 64% of the average are still the initial" in told[0]
+    assert "recipe   ema 0.99\n  !      --ema=0.99: after 45 steps 64% of the average are still the weights" in told[0]
     train.train_and_evaluate(dataclasses.replace(config, ema=0.9), tmp_path / "other", say=told.append)
     assert not any("--ema=0.9:" in text for text in told)
 
@@ -172,6 +166,38 @@ def test_epochs_are_part_of_a_schedule(tmp_path):
         train.train_and_evaluate(longer, tmp_path / "run", say=lambda text: None)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["learning_rate"] == 0.001 and result["recipe"]["schedule"] == "linear"
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon", "sgd"])
+def test_no_decay_is_none_and_not_given_is_the_optimizers_own(name):
+    if not hasattr(keras.optimizers, {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}[name]):
+        pytest.skip(f"this Keras has no {name}")
+    assert of_config(Config(optimizer=name, weight_decay=0.0), 5).weight_decay in (0, None)
+    own = of_config(Config(optimizer=name), 5).weight_decay
+    assert own is None if name == "sgd" else own > 0
+    if name == "muon":
+        assert of_config(Config(optimizer=name, weight_decay=0.0), 5).adam_weight_decay == 0
+
+
+def test_a_run_that_diverges_names_the_rate_that_was_typed(tmp_path):
+    config = Config(dataset="digits", schedule="linear", learning_rate=1e30, strategy="cpu", backend="tensorflow")
+    with pytest.raises(Diverged, match=r"--learning_rate=1e\+30\)"):
+        train.train_and_evaluate(config, tmp_path / "run", say=lambda text: None)
+
+
+def test_an_average_is_put_away_whatever_happens(digits):
+    engine = engine_of(Config(ema=0.8), digits.train)
+    before = weights(engine)
+    with averaged(engine):  # of no step yet: there is none
+        for found, expected in zip(weights(engine), before, strict=True):
+            np.testing.assert_array_equal(found, expected)
+    engine.train(batch_order(0, 0, len(digits.train), 32))
+    last = weights(engine)
+    with pytest.raises(KeyboardInterrupt), averaged(engine):
+        assert (weights(engine)[0] != last[0]).any()
+        raise KeyboardInterrupt
+    for found, expected in zip(weights(engine), last, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_keras_reads_an_optimizer_with_such_a_schedule():

@@ -34,14 +34,14 @@ class FitEngine:
         self.recipe, self.seed = recipe, recipe.seed
         self.batch_size, self.attached = batch_size, attached
         self.network = to_logits(model)
-        loss = smoothed_cross_entropy(recipe.label_smoothing)
+        loss, told = cross_entropy(recipe.label_smoothing)
         self.network.compile(
             optimizer=optimizer or "sgd",
             jit_compile=False if attached.xla is False else "auto",
             loss=loss,
             metrics=[
                 keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-                keras.metrics.MeanMetricWrapper(loss, name="cross_entropy"),
+                told,
             ],
         )
         if optimizer is not None:
@@ -112,11 +112,16 @@ class FitEngine:
         return list(values)
 
 
-def smoothed_cross_entropy(smoothing: float) -> Callable:
-    """A loss of labels and logits, [n]: the cross-entropy against labels of which that share is spread evenly."""
+def cross_entropy(smoothing: float) -> tuple[keras.losses.Loss | Callable, keras.metrics.Metric]:
+    """A loss of labels, integers [n], and logits, float32 [n, 10], in nats, and the metric that tells its mean: the
+    cross-entropy against labels of which that share is spread evenly over the classes."""
+    name = "cross_entropy"
+    if not smoothing:
+        metric = keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name=name)
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True), metric
 
     def loss(labels, logits):
         labels = keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(labels, "int32"), (-1,)), 10)
         return keras.losses.categorical_crossentropy(labels, logits, from_logits=True, label_smoothing=smoothing)
 
-    return loss
+    return loss, keras.metrics.MeanMetricWrapper(loss, name=name)

@@ -151,7 +151,10 @@ class Config:
         if self.engine == "fit" and self.strategy == "multiworker":
             raise UserError("--engine=fit does not go with --strategy=multiworker; type --engine=compiled")
         if self.engine == "fit" and self.ema:
-            raise UserError("--engine=fit does not go with --ema: fit puts the average in at the end of each epoch")
+            raise UserError(
+                "--engine=fit does not go with --ema: fit puts the average in at the end of "
+                "each epoch; type --engine=compiled, or leave --ema out"
+            )
         self.steps_between_checkpoints(1)  # refuses what it cannot read
         if self.engine == "fit" and "step" in self.checkpoint_every:
             raise UserError("--engine=fit trains whole epochs: expected --checkpoint_every in epochs; type a number")

@@ -41,7 +41,7 @@ MODES = 6  # of an elastic field, in each direction: the amplitude of the next o
 
 
 def distort(images: Any, kind: str, seed: int, step: Any, index: Any) -> Any:
-    """The images, float32 [n, 28, 28], distorted; each value lies between 0 and the largest of its image.
+    """The images, float32 [n, 28, 28], distorted, in whole grey levels from 0 to the largest of its image.
 
     `kind` is one of KINDS, `seed` a whole number below 2³², `step` the number of steps before this one (an integer, or
     integers [n]), `index` the examples' places in the training data, integers [n].
@@ -121,7 +121,11 @@ def basis(smooth: float) -> np.ndarray:
 
 
 def sample(images: Any, across: Any, down: Any) -> Any:
-    """The images, float32 [n, 28, 28], each pixel taken from so many pixels to the right and below, bilinearly."""
+    """The images, float32 [n, 28, 28], each pixel taken from so many pixels to the right and below, bilinearly.
+
+    In whole grey levels, as the images themselves: where one device found 0 and another one 1e-6, Adam, which divides
+    by the size of a gradient, would make a step of full size on the weights of that pixel.
+    """
     place = np.arange(SIDE, dtype="float32") + BACKGROUND
     last = SIDE + 2 * BACKGROUND - 1  # place 0 and the last one are background
     x = ops.clip(place + across, 0, last)
@@ -134,4 +138,4 @@ def sample(images: Any, across: Any, down: Any) -> Any:
     corner = first + ops.cast(top * width + left, "int32")
     upper = ops.take(framed, corner) * (1 - x) + ops.take(framed, corner + 1) * x
     lower = ops.take(framed, corner + width) * (1 - x) + ops.take(framed, corner + width + 1) * x
-    return upper * (1 - y) + lower * y
+    return ops.round(upper * (1 - y) + lower * y)

@@ -67,10 +67,10 @@ def store_for(plan: Plan) -> Path | None:
     place = os.environ.get("MNIST_MLP_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mnist_mlp"
     )
-    if place == "off" or not os.path.isabs(place):
+    if place == "off":
         return None
     try:
-        store = Path(place) / "xla" / fingerprint(plan.backend)
+        store = Path(place).absolute() / "xla" / fingerprint(plan.backend)
         for directory in (store.parent, store):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = directory.stat()

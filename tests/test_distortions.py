@@ -88,6 +88,13 @@ def expected(images, kind, seed, step, index):
     return np.stack([sampled(i, *fields(kind, seed, step, int(k))) for i, k in zip(images, index, strict=True)])
 
 
+def assert_rounded(found, exact):
+    """Whole grey levels next to the exact ones, which float32 misses by up to 0.05 of 255."""
+    np.testing.assert_array_equal(found, np.round(found))
+    np.testing.assert_allclose(found, exact, atol=0.55)
+    assert (found == np.round(exact)).mean() > 0.99
+
+
 INDEX = np.array([0, 3, 1436, 59_999], np.int32)
 
 
@@ -105,7 +112,7 @@ def test_as_numpy_has_it(kind, what, seed, step, digits):
     images = images_of(what, digits)
     found = keras.ops.convert_to_numpy(distort(images, kind, seed, step, INDEX))
     assert np.abs(found - images).mean() > 5  # it does something
-    np.testing.assert_allclose(found, expected(images, kind, seed, step, INDEX), atol=0.05)  # of 255
+    assert_rounded(found, expected(images, kind, seed, step, INDEX))
 
 
 @pytest.mark.slow
@@ -128,7 +135,7 @@ print(json.dumps({kind: np.asarray(distort(images, kind, 7, 9, index)).tolist() 
     assert done.returncode == 0, done.stderr
     for kind, found in json.loads(done.stdout.splitlines()[-1]).items():
         images = digits.train.images[:4].astype("float32")
-        np.testing.assert_allclose(found, expected(images, kind, 7, 9, INDEX), atol=0.05, err_msg=kind)
+        assert_rounded(np.array(found), expected(images, kind, 7, 9, INDEX))
 
 
 def test_the_flag_has_each_kind():
@@ -170,8 +177,8 @@ def test_background_stays_and_no_value_is_new(kind):
     index = np.arange(64, dtype=np.int32)
     full = np.full((64, 28, 28), 255, "float32")
     found = keras.ops.convert_to_numpy(distort(full, kind, 3, 4, index))
-    assert found.min() >= 0 and found.max() <= 255.001
-    assert (found[:, 10:18, 10:18] > 254.99).all()
+    assert found.min() == 0 and found.max() == 255
+    assert (found[:, 10:18, 10:18] == 255).all()
     empty = keras.ops.convert_to_numpy(distort(0 * full, kind, 3, 4, index))
     assert (empty == 0).all()
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 UNFIT = {  # optimizers of Keras (seen in 3.13 and 3.15) that compute something else on one of its backends
     ("schedulefreeadamw", "tensorflow"): "Keras reads its old momentum after the update there; type --backend=jax",
-    ("adafactor", "jax"): "it gives nan under XLA where a pixel is always 0; type --backend=tensorflow",
+    ("adafactor", "jax"): "it gives nan where a pixel is always 0; type --optimizer=adamw",
+    ("adafactor", "tensorflow"): "it gives nan where a pixel is always 0; type --optimizer=adamw",
 }
 
 

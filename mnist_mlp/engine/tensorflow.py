@@ -45,7 +45,7 @@ class TensorFlowEngine:
         self.strategy = attached.where
         self.pace = Pace() if attached.workers == 1 else None  # workers must make the same calls, whatever their clocks
         self.network = to_logits(model)
-        self.xla = xla_pays(model, optimizer) if attached.xla is None else attached.xla
+        self.xla = xla_pays(model) if attached.xla is None else attached.xla
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
         self.data = {name: (self.put(s.images), self.put(s.labels)) for name, s in splits.items()}
@@ -175,10 +175,7 @@ def short(device: str) -> str:
     return device.rpartition("device:")[2]
 
 
-def xla_pays(model: keras.Model, optimizer: keras.Optimizer | None) -> bool:
-    """Whether to compile with XLA: not where a convolution runs on a CPU, whose gradient XLA makes 10 times slower,
-    and not with Keras' Adafactor, which gives nan under XLA where a pixel is always 0."""
-    if isinstance(optimizer, keras.optimizers.Adafactor):
-        return False
+def xla_pays(model: keras.Model) -> bool:
+    """Whether to compile with XLA: not where a convolution runs on a CPU, whose gradient XLA makes 10 times slower."""
     on_cpu = not tf.config.list_logical_devices("GPU")
     return not (on_cpu and any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers))

@@ -81,13 +81,15 @@ def losses_without_a_replica(engine, backend, replicas):
         import jax
         import jax.numpy as jnp
 
-        right = engine.cross_entropy
+        from mnist_mlp.engine import jax_programs
+
+        right = jax_programs.cross_entropy
 
         def cross_entropy(labels, logits, *more):
             dropped = jnp.arange(len(labels)) < len(labels) // replicas
             return right(labels, jnp.where(dropped[:, None], jax.lax.stop_gradient(logits), logits), *more)
 
-        return engine, "cross_entropy", cross_entropy
+        return jax_programs, "cross_entropy", cross_entropy
     import tensorflow as tf
 
     from mnist_mlp.engine import tensorflow_programs
@@ -143,7 +145,9 @@ def shifting_labels(engine, backend):
     if backend == "jax":
         import jax.numpy as jnp
 
-        right, right_gatherer = engine.train_program, engine.batch_gatherer
+        from mnist_mlp.engine import jax_programs
+
+        right, right_gatherer = engine.train_program, jax_programs.batch_gatherer
 
         def gatherer(mesh):
             gather = right_gatherer(mesh)
@@ -155,7 +159,7 @@ def shifting_labels(engine, backend):
             return shifted
 
         def train_program(*arguments, **options):
-            with mock.patch.object(engine, "batch_gatherer", gatherer):
+            with mock.patch.object(jax_programs, "batch_gatherer", gatherer):
                 return right(*arguments, **options)
 
         return engine, "train_program", train_program

@@ -40,7 +40,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "engine.tensorflow",
         "engine.tensorflow_devices",
     ],
-    ["engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],
+    ["engine.jax_programs", "engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],
     ["callbacks", "training", "learner"],
     ["evidence", "diagnosis"],
     ["spread", "reference", "result", "gate", "report", "finished", "finished_model", "rundir", "run_data"],
@@ -102,6 +102,7 @@ MAY_IMPORT = {
     "engine.tensorflow_programs": {"tensorflow"},
     "engine.tensorflow_devices": {"tensorflow"},
     "engine.jax": {"keras", "jax"},
+    "engine.jax_programs": {"keras", "jax"},
     "engine.jax_devices": {"jax"},
     "engine.topology": {"keras", "jax"},
     "libraries": {"keras", "tensorflow_datasets"},  # inside functions, see below

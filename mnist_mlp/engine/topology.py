@@ -25,8 +25,9 @@ from mnist_mlp.config import Config
 from mnist_mlp.data import sequential_order
 from mnist_mlp.engine import PLAIN, Recipe
 from mnist_mlp.engine.calls import pad_batches
-from mnist_mlp.engine.jax import evaluate_program, forward_program, mesh_of, train_program, variables_of
+from mnist_mlp.engine.jax import mesh_of, variables_of
 from mnist_mlp.engine.jax_devices import first_line
+from mnist_mlp.engine.jax_programs import evaluate_program, forward_program, train_program
 from mnist_mlp.errors import UserError
 
 Program = tuple[Callable, tuple]  # a jitted function, and what it is called with: shapes instead of arrays

@@ -11,7 +11,8 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from mnist_mlp.engine import Attached
-from mnist_mlp.engine.jax import cross_entropy, kind, mesh_of
+from mnist_mlp.engine.jax import kind, mesh_of
+from mnist_mlp.engine.jax_programs import cross_entropy
 from mnist_mlp.parity.questions import DROPPED
 
 try:

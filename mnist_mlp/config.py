@@ -212,10 +212,10 @@ PRESETS: dict[str, Config] = {
     "speedrun": Config(
         preset="speedrun",
         epochs=3,
-        batch_size=64,
-        learning_rate=0.006,
+        batch_size=96,
+        learning_rate=0.008,
         schedule="linear",
-        warmup=0.25,
+        warmup=0.15,
         label_smoothing=0.05,
         checkpoint_every="0",
     ),

@@ -209,6 +209,7 @@ PRESETS: dict[str, Config] = {
     # 97.08% ± 0.80 of 360 digits (20 seeds, CPU).
     "smoke": Config(preset="smoke", dataset="digits", epochs=10),
     # 98% of MNIST's test images as soon as can be: `python -m mnist_mlp.train --preset speedrun`.
+    # 98.17% ± 0.09 (100 seeds, CPU).
     "speedrun": Config(
         preset="speedrun",
         epochs=3,
@@ -220,6 +221,7 @@ PRESETS: dict[str, Config] = {
         checkpoint_every="0",
     ),
     # The most that this network reaches on two cores in about two minutes: `python -m mnist_mlp.train --preset best`.
+    # 99.39% ± 0.05 (10 seeds, CPU).
     "best": Config(
         preset="best",
         epochs=150,

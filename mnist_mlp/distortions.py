@@ -46,6 +46,7 @@ KINDS = ("none", *STRENGTHS)
 EVEN = 6  # numbers that are drawn evenly for an image: two shifts, angle, two factors, shear
 LEVELS = (2 * np.arange(256) + 1) / 256 - 1  # what each is drawn from, from −1 to 1
 MODES = 6  # of an elastic field, in each direction: the amplitude of the next one is below 1%
+DEVIATION = float(np.sqrt(4 * (256**2 - 1) / 12))  # of a sum of four bytes
 
 
 def distort(images: Any, kind: str, seed: int, step: Any, index: Any) -> Any:
@@ -100,9 +101,6 @@ def normally(draws: Any) -> Any:
     """
     bytes_of = [ops.bitwise_and(ops.right_shift(draws, np.uint32(shift)), np.uint32(255)) for shift in (0, 8, 16, 24)]
     return ops.cast(sum(ops.cast(each, "int32") for each in bytes_of) - 510, "float32")
-
-
-DEVIATION = float(np.sqrt(4 * (256**2 - 1) / 12))
 
 
 def affine(strength: Strength, draws: Any) -> tuple[Any, Any]:

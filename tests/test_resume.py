@@ -229,6 +229,7 @@ def test_a_terminal_that_is_closed_loses_nothing(tmp_path):
     flags = ["--dataset=digits", "--epochs=100000", "--checkpoint_every=0", "--strategy=cpu", f"--run_dir={path}"]
     process, terminal = pty.fork()
     if process == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
         os.execv(sys.executable, [*TRAIN, *flags])
     said = b""
     while b"epoch  " not in said:

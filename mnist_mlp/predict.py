@@ -1,4 +1,8 @@
-"""Gives the class and the ten probabilities of images, as CSV or JSON lines."""
+"""Gives the class and the ten probabilities of images, as CSV or JSON lines: of MNIST's, or of digits of your own.
+
+A picture may be dark on light or light on dark, of any size, a drawing or a photograph: its digit is brought into
+MNIST's frame first. One that cannot be used gets a line on standard error, and the others go on.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +17,19 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import atomic, command, data, devices, finished, rundir, sources
+from mnist_mlp import atomic, command, data, devices, finished, rundir
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.lean_keras import importing
 from mnist_mlp.options import check, option, option_of, path_of
+from mnist_mlp.pictures import inputs
+from mnist_mlp.pictures.terminal import shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +41,13 @@ class Options:
         None, "images of the run's own data set; not given: test", kind=str, choices=("train", "test")
     )
     input: str = option(
-        "", "images in a file instead: .npy, .npz or IDX (.gz or not); [n, 28, 28], pixels 0-255 or floats 0-1"
+        "",
+        "other images instead: a picture (PNG, JPEG, WebP, BMP, GIF, TIFF), a folder, a pattern as 'digits/*.png', - "
+        "for a picture on standard input; or .npy, .npz, IDX (.gz or not) of [n, 28, 28], pixels 0-255 or floats 0-1",
     )
+    segment: bool = option(False, "find several digits in each picture, in the order of reading")
+    no_reframe: bool = option(False, "take pictures as they are: 28×28 pixels, light on dark, as MNIST has them")
+    show: bool = option(False, "print each digit as the network sees it, and its probabilities, for the eye")
     output: str = option("", "file to write, replaced if it is there; not given: standard output")
     format: str = option("csv", "csv: input,class,p0,…,p9; jsonl: the same as JSON lines", choices=("csv", "jsonl"))
     data_dir: str = option_of(Config, "data_dir")
@@ -51,22 +62,43 @@ class Options:
         if self.input and (self.split or self.data_dir):
             other = f"--split={self.split}" if self.split else f"--data_dir={self.data_dir}"
             raise UserError(f"expected --input or {other}, received both; leave one of them out")
+        if self.segment and self.no_reframe:
+            raise UserError("expected --segment or --no_reframe, received both; leave one of them out")
+        if (self.segment or self.no_reframe) and not self.input:
+            flag = "--segment" if self.segment else "--no_reframe"
+            raise UserError(f"{flag}: expected pictures of your own; type --input=FILE, or leave it out")
 
 
 def main(argv: Sequence[str]) -> None:
     options = command.parse(Options, argv, program="predict", about=__doc__)
     output = output_file(options) if options.output else None
-    text = as_csv if options.format == "csv" else as_json_lines
-    name, probabilities = predict(options)
-    written = text(name, probabilities)
-    if output is None:
-        sys.stdout.write(written)
-        return
+    complaints: list[str] = []
+
+    def complain(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+        complaints.append(line)
+
+    names, images, probabilities = predict(options, complain)
+    text = (as_csv if options.format == "csv" else as_json_lines)(names, probabilities)
+    if options.show:
+        sys.stdout.write(for_the_eye(names, images, probabilities))
+    if output is not None:
+        write(output, text)
+        print(f"{len(probabilities):,} predictions in {options.output}", file=sys.stderr)
+    elif not options.show:
+        sys.stdout.write(text)
+    sys.stdout.flush()  # before the error, if there is one
+    if complaints:
+        of = len(complaints) + len({name.rpartition(":")[0] if options.segment else name for name in names})
+        raise UserError(f"{len(complaints)} of {of} pictures could not be used; the lines above say why")
+
+
+def write(output: Path, text: str) -> None:
+    """Into a file as a whole, or into what is none."""
     if output.is_file() or not output.exists():
-        atomic.write_text(output, written)
+        atomic.write_text(output, text)
     else:
-        output.write_text(written, encoding="utf-8")  # a device or a pipe: not to be replaced by a file
-    print(f"{len(probabilities):,} predictions in {options.output}", file=sys.stderr)
+        output.write_text(text, encoding="utf-8")  # a device or a pipe: not to be replaced by a file
 
 
 def output_file(options: Options) -> Path:
@@ -74,23 +106,30 @@ def output_file(options: Options) -> Path:
     path, flag = path_of("output", options.output).resolve(), f"--output={options.output}"
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
-    if options.input and path.exists() and path.samefile(path_of("input", options.input)):
+    source = path_of("input", options.input) if options.input else None
+    if source and path.exists() and source.exists() and path.samefile(source):
         raise UserError(f"{flag}: expected another file than --input, received the same; name another one")
     if options.run_dir and path.parent == path_of("run_dir", options.run_dir).resolve() and path.name in rundir.FILES:
         raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
     return path
 
 
-def predict(options: Options) -> tuple[str, np.ndarray]:
-    """What the images are called, and their probabilities, float32 [n, 10]. Raises `UserError`."""
+def predict(options: Options, complain: Callable[[str], None]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """What the images are called, the images, uint8 [n, 28, 28], and their probabilities, float32 [n, 10].
+
+    `complain` is called with a line about each picture that cannot be used. Raises `UserError`, also where none can.
+    """
     plan = devices.plan(options)
     path, config, trained = finished.read_run(options.run_dir)
     if options.input:
-        file = path_of("input", options.input)
-        name, images = file.name, sources.read_images(file)
+        found = inputs.read(options.input, reframe=not options.no_reframe, segment=options.segment, complain=complain)
+        if not found:
+            raise UserError(f"--input={options.input}: expected a picture that can be used, there is none")
+        names, images = [name for name, _ in found], np.stack([image for _, image in found])
     else:
-        name = options.split or "test"
-        images = getattr(data.load(finished.data_of_run(config, trained, options.data_dir)), name).images
+        split = options.split or "test"
+        images = getattr(data.load(finished.data_of_run(config, trained, options.data_dir)), split).images
+        names = [f"{split}:{index}" for index in range(len(images))]
 
     os.environ.update(plan.environment)
     with undisturbed(), importing():
@@ -100,30 +139,31 @@ def predict(options: Options) -> tuple[str, np.ndarray]:
     probabilities = engine.predict(images)
     if not np.isfinite(probabilities).all():
         raise UserError(f"{path / 'model.keras'}: expected probabilities, received nan: training diverged; train again")
-    return name, probabilities
+    return names, images, probabilities
 
 
-def rows(name: str, probabilities: np.ndarray) -> Iterable[tuple[str, int, list[str]]]:
-    """For each image: its name, its class, and its probabilities with as few digits as give the float32 back."""
-    for index, row in enumerate(probabilities):
-        yield f"{name}:{index}", int(row.argmax()), [str(p) for p in row]
-
-
-def as_csv(name: str, probabilities: np.ndarray) -> str:
-    """Lines `input,class,p0,…,p9` below a header."""
+def as_csv(names: Sequence[str], probabilities: np.ndarray) -> str:
+    """Lines `input,class,p0,…,p9` below a header, with as few digits as give the float32 back."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["input", "class", *(f"p{digit}" for digit in range(10))])
-    writer.writerows([image, digit, *numbers] for image, digit, numbers in rows(name, probabilities))
+    writer.writerows([name, int(row.argmax()), *map(str, row)] for name, row in zip(names, probabilities, strict=True))
     return text.getvalue()
 
 
-def as_json_lines(name: str, probabilities: np.ndarray) -> str:
-    """One object a line: input, class, p (ten numbers)."""
+def as_json_lines(names: Sequence[str], probabilities: np.ndarray) -> str:
+    """One object a line: input, class, p (ten numbers, as in `as_csv`)."""
     return "".join(
-        json.dumps({"input": image, "class": digit, "p": [float(p) for p in numbers]}) + "\n"
-        for image, digit, numbers in rows(name, probabilities)
+        json.dumps({"input": name, "class": int(row.argmax()), "p": [float(str(p)) for p in row]}) + "\n"
+        for name, row in zip(names, probabilities, strict=True)
     )
+
+
+def for_the_eye(names: Sequence[str], images: np.ndarray, probabilities: np.ndarray) -> str:
+    """Each digit as the network sees it, below its name."""
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    each = zip(names, images, probabilities, strict=True)
+    return "".join(f"{name}\n{shown(image, row, plain=plain)}\n\n" for name, image, row in each)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "lock",
     ],
     ["archives", "digits", "sources", "libraries", "data", "checkpoint"],
+    ["pictures", "pictures.reading", "pictures.ink", "pictures.segments", "pictures.framing", "pictures.inputs"],
+    ["pictures.terminal"],
     ["student", "metrics", "model_file", "models", "distortions"],
     [
         "engine",

@@ -1,0 +1,20 @@
+"""A digit in the terminal, as the network sees it, beside its probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SHADES = " ░▒▓█"
+BAR = 20  # characters of a probability of 1
+
+
+def shown(image: np.ndarray, probabilities: np.ndarray, *, plain: bool = False) -> str:
+    """An image, uint8 [28, 28], and its ten probabilities, as 28 lines of text; `plain`: in ASCII alone."""
+    shades = " .+%#" if plain else SHADES
+    levels = np.ceil(image / 255 * (len(shades) - 1)).astype(int)
+    lines = ["".join(2 * shades[level] for level in row) for row in levels]
+    best, full = int(probabilities.argmax()), "#" if plain else "█"
+    for digit, probability in enumerate(probabilities):
+        mark = "*" if digit == best else " "
+        lines[9 + digit] += f"  {mark}{digit}  {100 * probability:5.1f}%  {full * round(BAR * float(probability))}"
+    return "\n".join(line.rstrip() for line in lines)

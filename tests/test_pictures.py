@@ -1,0 +1,292 @@
+"""A person's own pictures: every kind of file, what is wrong with bad ones, the frame, several digits, the terminal."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image, ImageDraw
+
+from mnist_mlp.errors import UserError
+from mnist_mlp.pictures import framing, inputs, reading, segments
+from mnist_mlp.pictures.ink import ink_of
+from mnist_mlp.pictures.terminal import shown
+
+
+@pytest.fixture(scope="module")
+def seven(digits):
+    """A 7 with a soft edge, grey levels light on dark."""
+    return digits.test.images[digits.test.labels == 7][0]
+
+
+def drawing(image, side=280, *, dark_on_light=True):
+    """The digit as a picture of that side, as a drawing program would save it."""
+    large = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
+    return Image.eval(large, lambda level: 255 - level) if dark_on_light else large
+
+
+def saved(picture, kind="PNG", **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return io.BytesIO(file.getvalue())
+
+
+def same(found, image, limit=16.0):
+    """The same digit: in mean within so many grey levels."""
+    assert found.dtype == np.uint8 and found.shape == (28, 28)
+    assert np.abs(found.astype(int) - image).mean() < limit
+
+
+def coloured(picture, ink, paper):
+    """The drawing in two colours."""
+    mask = Image.eval(picture, lambda level: 255 - level)
+    return Image.composite(Image.new("RGB", picture.size, ink), Image.new("RGB", picture.size, paper), mask)
+
+
+def on_glass(picture, ink):
+    """The drawing in one colour on what is transparent."""
+    layer = Image.new("RGBA", picture.size, (*ink, 0))
+    layer.putalpha(Image.eval(picture, lambda level: 255 - level))
+    return layer
+
+
+def sixteen(picture):
+    return Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
+
+
+def turned(picture):
+    """Rotated, with the mark of a camera that says how to turn it back."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return picture.rotate(90, expand=True), {"exif": exif}
+
+
+PICTURES = {
+    "dark on light": lambda p: saved(p),
+    "light on dark": lambda p: saved(Image.eval(p, lambda level: 255 - level)),
+    "jpeg": lambda p: saved(p, "JPEG", quality=60),
+    "webp": lambda p: saved(p, "WEBP", quality=60),
+    "bmp": lambda p: saved(p, "BMP"),
+    "gif": lambda p: saved(p, "GIF"),
+    "tiff": lambda p: saved(p, "TIFF"),
+    "one bit": lambda p: saved(p.convert("1", dither=Image.Dither.NONE)),
+    "palette": lambda p: saved(coloured(p, (20, 20, 160), (250, 240, 200)).quantize(16)),
+    "16 bits": lambda p: saved(sixteen(p)),
+    "16 bits, tiff": lambda p: saved(sixteen(p), "TIFF"),
+    "float, tiff": lambda p: saved(Image.fromarray(np.asarray(p).astype(np.float32) / 255), "TIFF"),
+    "cmyk": lambda p: saved(coloured(p, (0, 0, 0), (255, 255, 255)).convert("CMYK"), "JPEG"),
+    "red on yellow": lambda p: saved(coloured(p, (150, 0, 0), (255, 240, 0))),
+    "black on glass": lambda p: saved(on_glass(p, (0, 0, 0))),
+    "white on glass": lambda p: saved(on_glass(p, (255, 255, 255))),
+    "grey and alpha": lambda p: saved(on_glass(p, (0, 0, 0)).convert("LA")),
+    "turned by its camera": lambda p: saved(turned(p)[0], "JPEG", **turned(p)[1]),
+    "large": lambda p: saved(p.resize((3000, 3000))),
+    "wide": lambda p: saved(on_paper(p, (900, 300), (500, 10))),
+}
+
+
+def on_paper(picture, size, place):
+    paper = Image.new("L", size, 255)
+    paper.paste(picture, place)
+    return paper
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_every_kind_of_picture_gives_the_same_digit(kind, seven):
+    levels = reading.read(PICTURES[kind](drawing(seven)), "p")
+    assert levels.dtype == np.float32 and levels.min() >= 0 and levels.max() <= 255
+    same(framing.framed(levels), framing.framed(np.asarray(drawing(seven), np.float32)))
+    same(framing.framed(levels), seven, 18.0)
+
+
+@pytest.mark.parametrize("light", ["from the side", "a lamp above", "dim"])
+def test_a_photograph_with_uneven_light(light, seven):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[-1:1:700j, -1:1:600j]
+    paper = {"from the side": 160 + 70 * x, "a lamp above": 220 - 60 * (x**2 + y**2), "dim": 60 + 15 * y}[light]
+    strokes = np.asarray(on_paper(drawing(seven, 400), (600, 700), (120, 170)), float) / 255
+    photograph = paper * (0.45 + 0.55 * strokes) + rng.normal(0, 3, paper.shape)
+    picture = Image.fromarray(photograph.clip(0, 255).astype(np.uint8))
+    same(framing.framed(reading.read(saved(picture, "JPEG", quality=80), "p")), seven, 20.0)
+
+
+def test_a_thin_pen_in_a_large_picture_is_still_seen():
+    picture = Image.new("L", (800, 800), 255)
+    ImageDraw.Draw(picture).line([(200, 100), (600, 100), (350, 700)], fill=0, width=4)
+    found = framing.framed(np.asarray(picture, np.float32))
+    assert found.max() == 255 and 0.05 < (found > 128).mean() < 0.25
+
+
+def test_the_frame():
+    """A box of 20×20 with the proportions kept, the centre of mass at pixel (14, 14)."""
+    picture = np.zeros((300, 400), np.float32)
+    picture[50:250, 300:320] = 255
+    found = framing.framed(picture)
+    rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
+    assert len(rows) == 20 and 2 <= len(columns) <= 4
+    for axis in (0, 1):
+        mass = found.sum(1 - axis)
+        assert mass @ np.arange(28) / mass.sum() == pytest.approx(14, abs=0.51)
+
+
+# ---- bad pictures ----
+
+
+def chunk(kind, data):
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+def bomb(side=60_000):
+    """A PNG of 3.6 thousand million pixels in a few kilobytes."""
+    size = side.to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00"
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+
+
+@pytest.fixture
+def bad(seven):
+    """Names, contents and what must be said of them."""
+    whole = saved(drawing(seven)).getvalue()
+    return {
+        "empty.png": (b"", "expected a picture, received an empty file"),
+        "cut.png": (whole[: len(whole) // 2], "expected a whole picture, it cannot be decoded"),
+        "cut.jpg": (saved(drawing(seven), "JPEG").getvalue()[:900], "expected a whole picture, it cannot be decoded"),
+        "text.png": (b"this is no picture\n" * 10, "expected a picture (PNG, JPEG, WEBP, BMP, GIF, TIFF)"),
+        "bomb.png": (bomb(), "expected at most 100,000,000 pixels"),
+        "blank.png": (saved(Image.new("L", (200, 200), 255)).getvalue(), "received a picture without any ink"),
+        "glass.png": (saved(Image.new("RGBA", (50, 50))).getvalue(), "received a picture without any ink"),
+        "page.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "expected a picture (PNG"),
+    }
+
+
+def test_bad_pictures_get_a_line_each_and_the_rest_goes_on(bad, seven, tmp_path):
+    for name, (content, _) in bad.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "good.png").write_bytes(saved(drawing(seven)).getvalue())
+    (tmp_path / "notes.txt").write_text("no picture, and not meant as one")
+    lines = []
+    found = inputs.read(f"{tmp_path}/*.[pje]*", complain=lines.append)
+    assert [name for name, _ in found] == [f"{tmp_path}/good.png"]
+    for line, name in zip(lines, sorted(bad), strict=True):
+        assert line.startswith(f"{tmp_path}/{name}: ") and bad[name][1] in line and "\n" not in line
+    lines.clear()
+    assert len(inputs.read(str(tmp_path), complain=lines.append)) == 1  # a folder: what has a picture's suffix
+    assert len(lines) == len(bad) - 1
+
+
+def test_what_names_nothing(tmp_path):
+    for place, words in ((str(tmp_path), "expected pictures in that folder"), (f"{tmp_path}/*.png", "nothing matches")):
+        with pytest.raises(UserError, match=words):
+            inputs.read(place, complain=print)
+    lines = []
+    assert inputs.read(f"{tmp_path}/absent.png", complain=lines.append) == []
+    assert "absent.png: expected a picture that can be read: No such file" in lines[0]
+
+
+# ---- several digits ----
+
+
+def test_several_digits_in_the_order_of_reading(digits):
+    chosen = [int(np.argmax(digits.test.labels == label)) for label in (3, 1, 4, 1, 5, 9, 2, 6)]
+    page = Image.new("L", (700, 500), 255)
+    for place, index in enumerate(chosen):
+        x, y = 40 + place % 4 * 160, 40 + place // 4 * 220 + 15 * (place % 2)
+        page.paste(drawing(digits.test.images[index], 140), (x, y))
+    found = [framing.in_frame(ink) for ink in segments.digits_in(ink_of(np.asarray(page, np.float32)))]
+    assert len(found) == 8
+    for image, index in zip(found, chosen, strict=True):
+        same(image, digits.test.images[index], 20.0)
+
+
+def test_what_hangs_together():
+    drawn = ["#..#.##", "#..#..#", ".#.##.#", "....#..", "##.....", "..#...#"]
+    inked = np.array([[place == "#" for place in row] for row in drawn])
+    labels = segments.connected(inked)
+    assert ((labels > 0) == inked).all()
+    groups = {frozenset(zip(*np.nonzero(labels == number), strict=True)) for number in np.unique(labels[inked])}
+    seen, expected = set(), set()
+    for start in zip(*np.nonzero(inked), strict=True):  # by walking from pixel to pixel
+        if start in seen:
+            continue
+        group, ahead = set(), [start]
+        while ahead:
+            y, x = ahead.pop()
+            if (y, x) not in group and 0 <= y < 6 and 0 <= x < 7 and inked[y, x]:
+                group.add((y, x))
+                ahead += [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+        seen |= group
+        expected.add(frozenset(group))
+    assert groups == expected and len(groups) > 2
+
+
+def test_the_terminal():
+    image = np.zeros((28, 28), np.uint8)
+    image[4, 3:5] = 128, 255
+    probabilities = np.array([0.0, 0.75, 0.25] + 7 * [0.0], np.float32)
+    lines = shown(image, probabilities).split("\n")
+    assert len(lines) == 28 and lines[4] == " " * 6 + "▓▓██"
+    assert lines[10].endswith(" *1   75.0%  " + 15 * "█") and lines[11].endswith("  2   25.0%  █████")
+    assert shown(image, probabilities, plain=True).isascii()
+
+
+# ---- the program ----
+
+
+def run(*arguments, stdin=b""):
+    command = [sys.executable, "-m", "mnist_mlp.predict", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, cwd=ROOT, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on the embedded digits."""
+    place = tmp_path_factory.mktemp("run") / "run"
+    flags = ["--preset=smoke", "--strategy=cpu", "--backend=tensorflow", f"--run_dir={place}"]
+    subprocess.run([sys.executable, "-m", "mnist_mlp.train", *flags], check=True, capture_output=True, timeout=300)
+    return place
+
+
+@pytest.mark.slow
+def test_the_program(trained, bad, seven, tmp_path):
+    (tmp_path / "good.png").write_bytes(saved(drawing(seven)).getvalue())
+    (tmp_path / "text.png").write_bytes(bad["text.png"][0])
+    done = run(f"--run_dir={trained}", f"--input={tmp_path}", "--format=jsonl")
+    assert done.returncode == 2
+    first, last = done.stderr.decode().splitlines()
+    assert "text.png: expected a picture" in first and "1 of 2 pictures could not be used" in last
+    (row,) = map(json.loads, done.stdout.splitlines())
+    assert row["class"] == 7 and row["input"].endswith("good.png")
+
+    done = run(f"--run_dir={trained}", "--input=-", "--show", stdin=saved(drawing(seven)).getvalue())
+    assert done.returncode == 0 and done.stdout.decode().startswith("stdin\n") and "*7" in done.stdout.decode()
+
+    done = run(f"--run_dir={trained}", f"--input={tmp_path / 'text.png'}")
+    assert done.returncode == 2 and not done.stdout and b"Traceback" not in done.stderr
+    done = run(f"--run_dir={trained}", f"--input={tmp_path / 'good.png'}", "--no_reframe")
+    assert done.returncode == 2 and b"expected a picture of 28\xc3\x9728 pixels, received 280\xc3\x97280" in done.stderr
+
+
+@pytest.mark.slow
+def test_all_test_images_as_pictures(mnist, mnist_dir, tmp_path):
+    """As they are: the counts of `evaluate`. Brought into their frame once more: at most 0.3 points less."""
+    place, folder = tmp_path / "run", tmp_path / "pictures"
+    flags = [f"--data_dir={mnist_dir}", "--dataset=mnist", f"--run_dir={place}", "--strategy=cpu"]
+    subprocess.run([sys.executable, "-m", "mnist_mlp.train", *flags], check=True, capture_output=True, timeout=300)
+    result = json.loads((place / "result.json").read_text())
+    folder.mkdir()
+    for index, image in enumerate(mnist.test.images):
+        Image.fromarray(image).save(folder / f"{index:05}.png")
+    found = {}
+    for flag in ("--no_reframe", "--format=csv"):
+        done = run(f"--run_dir={place}", f"--input={folder}", flag)
+        assert done.returncode == 0, done.stderr
+        rows = [line.split(",") for line in done.stdout.decode().splitlines()[1:]]
+        assert [os.path.basename(row[0]) for row in rows[:3]] == ["00000.png", "00001.png", "00002.png"]
+        predicted = np.array([int(row[1]) for row in rows])
+        found[flag] = np.bincount(10 * mnist.test.labels + predicted, minlength=100).reshape(10, 10)
+    np.testing.assert_array_equal(found["--no_reframe"], result["test"]["confusion"])
+    assert np.trace(found["--format=csv"]) >= np.trace(found["--no_reframe"]) - 30

@@ -235,7 +235,7 @@ def test_a_network_that_diverged_never_predicts(finished, tmp_path):
     result = atomic.read_json(tmp_path / "result.json")
     atomic.write_json(tmp_path / "result.json", result | {"model_sha256": atomic.digest(tmp_path / "model.keras")})
     with pytest.raises(UserError, match="received nan"):
-        predict.predict(predict.Options(run_dir=str(tmp_path), strategy="cpu"))
+        predict.predict(predict.Options(run_dir=str(tmp_path), strategy="cpu"), print)
 
 
 def test_images_of_your_own(tmp_path):

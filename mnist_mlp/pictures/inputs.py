@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,13 @@ def read(place: str, *, reframe: bool = True, segment: bool = False, complain: C
     nothing, and for a file of arrays that cannot be used.
     """
     if place == STANDARD_INPUT:
-        return usable("stdin", lambda: reading.read(sys.stdin.buffer, "stdin"), reframe, segment, complain)
+        return usable("stdin", partial(reading.read, sys.stdin.buffer, "stdin"), reframe, segment, complain)
     path = Path(place).expanduser()
     if is_array(path):
         return [(f"{path.name}:{index}", image) for index, image in enumerate(sources.read_images(path))]
     found: Digits = []
     for picture in reading.find(place):
-        found += usable(str(picture), lambda picture=picture: reading.read_file(picture), reframe, segment, complain)
+        found += usable(str(picture), partial(reading.read_file, picture), reframe, segment, complain)
     return found
 
 

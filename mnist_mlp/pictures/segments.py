@@ -96,8 +96,7 @@ def boxes_of(labels: np.ndarray) -> list[Box]:
         np.maximum.at(high, which, places)
         ends += [low, high + 1]
     tops, bottoms, lefts, rights = (end.tolist() for end in ends)
-    boxes = zip(tops, bottoms, lefts, rights, areas.tolist(), numbers.tolist(), strict=True)
-    return [Box(*box, [number]) for *box, number in boxes]
+    return list(map(Box, tops, bottoms, lefts, rights, areas.tolist(), [[number] for number in numbers.tolist()]))
 
 
 def put_together(boxes: list[Box], height: int) -> list[Box]:

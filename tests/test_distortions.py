@@ -220,6 +220,7 @@ def start(engine_class, digits, recipe, model="mlp", **attached):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [Recipe("elastic", seed=5), Recipe("shift", 0.1, 6), Recipe("none", 0.2)])
 def test_compiled_agrees_with_fit(recipe, digits):
     """Model.fit, on images that are distorted beforehand, one step's after the other."""
@@ -255,6 +256,7 @@ def test_another_seed_needs_no_new_program(digits):
 # ---- the picture ----
 
 
+@pytest.mark.slow
 def test_the_picture_shows_what_the_engine_sees(digits, tmp_path):
     config = Config(dataset="digits", epochs=1, augment="elastic", seed=3, strategy="cpu", backend="tensorflow")
     told = []

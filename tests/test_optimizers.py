@@ -116,6 +116,7 @@ RECIPE = dict(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_kept_model_has_the_averaged_weights(tmp_path, digits):
     config = Config(**RECIPE)
     result = train.train_and_evaluate(config, tmp_path / "run", say=lambda text: None)
@@ -149,6 +150,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(tmp_path):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 def test_an_average_that_holds_initial_weights_is_told(tmp_path):
     told = []
     config = Config(dataset="digits", epochs=1, ema=0.99, strategy="cpu", backend="tensorflow")
@@ -179,6 +181,7 @@ def test_no_decay_is_none_and_not_given_is_the_optimizers_own(name):
         assert of_config(Config(optimizer=name, weight_decay=0.0), 5).adam_weight_decay == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_names_the_rate_that_was_typed(tmp_path):
     config = Config(dataset="digits", schedule="linear", learning_rate=1e30, strategy="cpu", backend="tensorflow")
     with pytest.raises(Diverged, match=r"--learning_rate=1e\+30\)"):

@@ -307,6 +307,7 @@ def test_a_run_that_diverges_is_stopped(engine, tmp_path):
     assert "there is no checkpoint, nothing was kept" in said and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_last_good_checkpoint_is_named(tmp_path):
     class Explode(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

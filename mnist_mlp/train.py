@@ -2,7 +2,7 @@
 
 Presets: default (the lecture's network, pixels from 0 to 1), lecture (its program to the letter, pixels from
 0 to 255), smoke (seconds, on the embedded digits: does this installation train at all?), speedrun (98% of MNIST's test
-images as soon as can be), best (the most that this network reaches in about two minutes on two cores).
+images as soon as can be), best (the most that this network reaches in minutes).
 """
 
 from __future__ import annotations

@@ -56,6 +56,18 @@ print(json.dumps([*found, attached.device, *attached.notes]))
 
 
 @pytest.mark.slow
+def test_compiler_options_that_this_jax_does_not_know_are_left_out():
+    code = """
+from unittest import mock
+from mnist_mlp.engine import jax_programs
+options = {"xla_cpu_use_thunk_runtime_of_tomorrow": "1", "xla_cpu_experimental_xnn_fusion_type": ""}
+with mock.patch.object(jax_programs, "FOR_A_CPU", options):
+    print(json.dumps(jax_programs.known_options()))
+"""
+    assert run(code) == {"xla_cpu_experimental_xnn_fusion_type": ""}
+
+
+@pytest.mark.slow
 def test_what_ran_elsewhere_or_cannot_be_divided_is_refused():
     code = """
 digits = load(Config(dataset="digits"))

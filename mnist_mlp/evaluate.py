@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from mnist_mlp import command, data, devices, finished, gate, report
+from mnist_mlp import command, console, data, devices, finished, gate
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.lean_keras import importing
@@ -91,8 +91,8 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
     )
     result.seconds["train"] = 0.0  # nothing was trained here; the epochs keep their own seconds
     result = dataclasses.replace(result, gate=judge(result))
-    say(report.setting(result))
-    say(report.closing(result, options.run_dir))
+    say(console.setting(result))
+    say(console.closing(result, options.run_dir))
     if test["confusion"] != trained.test["confusion"]:
         say(f"  !      these are not the counts of the training run: {trained.test['correct']:,} right there")
     return result

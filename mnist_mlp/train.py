@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import atomic, command, data, devices, diagnosis, gate, report, run_data, rundir
+from mnist_mlp import atomic, command, console, data, devices, diagnosis, gate, run_data, rundir
 from mnist_mlp.checkpoint import Checkpoint, Progress
 from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.errors import Diverged, UserError
@@ -100,8 +100,8 @@ def train_and_evaluate(
         )
         engine = engine_of(config, plan, make_model, splits)
         result = result_before_training(plan, dataset, splits, engine, run)
-        diagnose = diagnosis.watch(config, engine, make_model, splits, lambda found: tell(report.diagnosed(found)))
-        tell(report.opening(result))
+        diagnose = diagnosis.watch(config, engine, make_model, splits, lambda found: tell(console.diagnosed(found)))
+        tell(console.opening(result))
         engine.compile()
         laps.end("compile")
         if config.augment != "none" and plan.chief:
@@ -117,7 +117,7 @@ def train_and_evaluate(
         laps.end("train")
 
         result = finish(engine, plan, run, dataclasses.replace(result, epochs=epochs), laps, diagnose, judge)
-    tell(report.closing(result, str(run_dir)))
+    tell(console.closing(result, str(run_dir)))
     return result
 
 
@@ -271,7 +271,7 @@ def train(
 
     def add_row(history: list[dict[str, Any]]) -> None:
         write(history)
-        tell(report.epoch_line(history[-1], config.epochs))
+        tell(console.epoch_line(history[-1], config.epochs))
 
     write(progress.history)
     run.write_config()  # now that it is known that the run can go on with it

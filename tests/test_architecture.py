@@ -45,7 +45,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["engine.jax_programs", "engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],
     ["callbacks", "training", "learner"],
     ["evidence", "diagnosis"],
-    ["spread", "reference", "result", "gate", "report", "finished", "finished_model", "rundir", "run_data"],
+    ["spread", "reference", "result", "gate", "console", "finished", "finished_model", "rundir", "run_data"],
     ["figures", "specimens"],
     ["chatter", "lean_keras", "kept_programs", "command", "run_config"],
     ["train"],

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnist_mlp import evaluate, gate, reference, report, student, train
+from mnist_mlp import console, evaluate, gate, reference, student, train
 from mnist_mlp.atomic import read_json, write_json
 from mnist_mlp.config import FREE, MODELS, PRESETS, Config
 from mnist_mlp.data import Split
@@ -116,7 +116,7 @@ def test_a_usual_run_passes():
 def test_a_run_that_is_out_fails_for_the_right_reason(found, run):
     verdict = judged(**run)
     assert not verdict["passed"] and list(verdict["found"]) == [found]
-    text = "\n".join(report.gated(verdict))
+    text = "\n".join(console.gated(verdict))
     assert text.startswith("gate     FAILED, p ") and f"by the spread of {SMOKE.seeds} seeds 1 in 10,000" in text
     assert f"{found}: {gate.MEANS[found]}"[:60] in text
 
@@ -165,7 +165,7 @@ def test_the_power_is_what_is_stated(preset, dataset, alarms):
 
 
 def test_what_the_report_says():
-    lines = report.gated(judged(right=351))
+    lines = console.gated(judged(right=351))
     assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 right runs fails"
     assert lines[1].startswith("         right: 351, expected 350 ± 3, p = ")
     assert lines[1].endswith("({} to {} pass)".format(*judged()["right"]["accepted"]))
@@ -173,10 +173,10 @@ def test_what_the_report_says():
     powers = r"would notice \S+ points of accuracy less with probability 0.5, \S+ with 0.9, \S+ with 0.99$"
     assert re.search(powers, lines[4])
     assert max(map(len, lines)) < 120
-    assert "p < 1e-9" in "\n".join(report.gated(judged(right=100)))
-    assert report.gated({}) == []
+    assert "p < 1e-9" in "\n".join(console.gated(judged(right=100)))
+    assert console.gated({}) == []
     expected = ["1 in 10,000 right runs", "1 in 20 right runs", "3% of right runs"]
-    assert [report.right_runs(share) for share in (1e-4, 0.05, 0.03)] == expected
+    assert [console.right_runs(share) for share in (1e-4, 0.05, 0.03)] == expected
 
 
 def test_the_shipped_references():

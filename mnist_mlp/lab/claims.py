@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from mnist_mlp import data
+from mnist_mlp.console import division
 from mnist_mlp.lab.lesson import Claim, Lesson, weights
-from mnist_mlp.report import division
 
 MNIST = (60_000, 10_000, 32)  # training images, test images and batch of the lecture
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import command, data, devices, report
+from mnist_mlp import command, console, data, devices
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted
 from mnist_mlp.interruption import undisturbed
@@ -114,9 +114,9 @@ def opening(options: Options, dataset: data.Dataset, device: str, notes: Sequenc
     return "\n".join(
         [
             f"data     {dataset.name}: {len(dataset.train):,} training + {len(dataset.test):,} test images",
-            *report.remarks(list(dataset.notes)),
+            *console.remarks(list(dataset.notes)),
             f"device   {device}",
-            *report.remarks(list(notes)),
+            *console.remarks(list(notes)),
             f"training {trainings}",
             "",
             columns(("claim", "arithmetic", "measured"), mark=" "),

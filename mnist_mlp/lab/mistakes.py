@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import command, data, devices, diagnosis, evidence, figures, report
+from mnist_mlp import command, console, data, devices, diagnosis, evidence, figures
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
@@ -202,7 +202,7 @@ def opening(found: dict[str, Any]) -> str:
     lines = [
         f"data     {block['name']}: {block['train_examples']:,} training + {block['test_examples']:,} test images "
         f"({block['source']})",
-        *report.remarks(block["notes"]),
+        *console.remarks(block["notes"]),
         f"trained  {found['epochs']} epochs, seed{'s' * (len(seeds) > 1)} "
         + (f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"),
     ]
@@ -250,7 +250,7 @@ def closing(found: dict[str, Any]) -> str:
         lines.append(f"{row['name']:<25} {shown_accuracy:>15} {loss:>10.4g}   {told:<14}{also(row)}".rstrip())
     name = found["dataset"]["name"]
     if name != "mnist":
-        lines += report.remarks([f"measured on {name}: this is not MNIST accuracy"])
+        lines += console.remarks([f"measured on {name}: this is not MNIST accuracy"])
     return "\n".join([*lines, "", f"seconds  {found['seconds']:.1f} in all, on {found['device']}"])
 
 

@@ -32,7 +32,7 @@ RECIPE = ("schedule", "warmup", "weight_decay", "label_smoothing", "ema", "augme
 FREE = (  # may change when a run is resumed; every other option decides what is computed
     *("dataset", "data_dir", "data_source", "epochs", "strategy", "backend", "replicas", "tpu", "workers"),
     *("worker_index", "start_timeout", "checkpoint_every", "keep", "resume", "early_stopping", "csv", "tensorboard"),
-    *("diagnose", "gate", "false_alarms", "config", "run_dir", "json"),
+    *("diagnose", "gate", "false_alarms", "config", "run_dir", "json", "quiet"),
 )
 
 
@@ -145,6 +145,7 @@ class Config:
     )
     run_dir: str = option("", "where the run is written; not given: a new directory below runs/")
     json: bool = option(False, "print the result as one JSON object; the rest goes to standard error")
+    quiet: bool = option(False, "say nothing but errors, and the result of --json")
 
     def __post_init__(self) -> None:
         check(self)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.archives import shown
 from mnist_mlp.result import Result
+
+if TYPE_CHECKING:
+    from mnist_mlp.training import Standing
 
 NUMBERS = ("warmup", "weight_decay", "label_smoothing", "ema")  # of a recipe
 
@@ -113,6 +116,26 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
     if "validation_loss" in row:
         line += f"   validation loss {row['validation_loss']:.4f} accuracy {row['validation_accuracy']:.4f}"
     return f"{line}   {row['seconds']:.2f} s"
+
+
+def bar(now: Standing, width: int, *, plain: bool = False) -> str:
+    """Where training stands, as a line of at most `width` columns; `plain`: in ASCII."""
+    done, rest = "#-" if plain else "━─"
+    epoch = f"epoch {now.epoch:>{len(str(now.epochs))}}/{now.epochs}"
+    figures = (
+        f"loss {now.loss:.4f}   accuracy {now.accuracy:.4f}   {now.rate:,.0f} images/s   {clock(now.seconds_left)} left"
+    )
+    columns = min(30, width - len(f"{epoch}     100%   {figures}"))
+    filled = round(now.share * columns)
+    strip = f"{done * filled}{rest * (columns - filled)} " if columns > 4 else ""
+    return f"{epoch}   {strip}{now.share:4.0%}   {figures}"[:width]
+
+
+def clock(seconds: float) -> str:
+    """ "0:07", "12:34" or "1:02:03"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def diagnosed(diagnoses: list[dict[str, Any]]) -> str:

@@ -30,7 +30,7 @@ def meet_other_workers(plan: devices.Plan, run: rundir.Run, hashes: Mapping[str,
     if not plan.workers:
         return
     own = ("data_dir", "data_source", "workers", "worker_index", "start_timeout", "run_dir", "json")
-    own += ("keep", "csv", "tensorboard")
+    own += ("keep", "csv", "tensorboard", "quiet")
     flags = {f"--{name}": str(value) for name, value in run.config.to_dict().items() if name not in own}
     decided = {"backend": plan.backend, "device": plan.device, "versions": str(machine.installed_software())}
     packed = io.BytesIO()

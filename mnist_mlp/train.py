@@ -13,7 +13,6 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
 
 import dataclasses
-import errno
 import importlib
 import json
 import math
@@ -34,26 +33,24 @@ from mnist_mlp.lean_keras import importing
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, ran_on, scores, versions
 from mnist_mlp.run_config import config_of
+from mnist_mlp.screen import Screen
 
 if TYPE_CHECKING:
     import keras
 
     from mnist_mlp.engine import Engine
+    from mnist_mlp.training import Standing
 
 
 def main(argv: Sequence[str]) -> None:
     config = config_of(command.given_flags(Config, argv, program="train", about=__doc__ or ""))
-    stream = sys.stderr if config.json else sys.stdout
     run_dir = path_of("run_dir", config.run_dir) if config.run_dir else rundir.default_path(config)
+    with Screen(sys.stderr if config.json else sys.stdout, quiet=config.quiet) as screen:
 
-    def say(text: str) -> None:
-        try:
-            print(text, file=stream, flush=True)
-        except OSError as error:
-            if error.errno != errno.EIO:  # the terminal was closed: SIGHUP says so too
-                raise
+        def show(now: Standing) -> None:
+            screen.show(console.bar(now, screen.width, plain=screen.plain))
 
-    result = train_and_evaluate(config, run_dir, say=say, keep_programs=True)
+        result = train_and_evaluate(config, run_dir, say=screen.say, show=show, keep_programs=True)
     if config.json and result.device["worker_index"] == 0:
         print(json.dumps(result.to_dict(), allow_nan=False))
     gate.refuse(result, str(run_dir))
@@ -66,18 +63,19 @@ def train_and_evaluate(
     dataset: data.Dataset | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Callable[[str], None] = print,
+    show: Callable[[Standing], None] = lambda now: None,
     keep_programs: bool = False,
 ) -> Result:
     """One whole run, or with `config.resume` the rest of one: what `python -m mnist_mlp.train` does.
 
     `run_dir` must be new or empty, or hold the run to resume. `dataset` replaces what the config names with images of
-    your own; `callbacks` are called at the beginnings and ends of epochs. `say` gets the report, piece by piece. Of
-    several workers only the chief reports and writes `run_dir`; all return the result. `keep_programs`: for a process
-    that makes one run (see `kept_programs`). Raises `UserError`.
+    your own; `callbacks` are called at the beginnings and ends of epochs. `say` gets the report, piece by piece,
+    `show` about once a second how far training is. Of several workers only the chief reports and writes `run_dir`; all
+    return the result. `keep_programs`: for a process that makes one run (see `kept_programs`). Raises `UserError`.
     """
     laps = Laps()
     plan = devices.plan(config)
-    tell = say if plan.chief else lambda text: None
+    tell, show = (say, show) if plan.chief else (lambda text: None, lambda now: None)
     opened = rundir.opened(run_dir, config) if plan.chief else rundir.thrown_away(config)
     with opened as run, kept_programs(plan, wanted=keep_programs):
         if callbacks or dataset:
@@ -108,9 +106,8 @@ def train_and_evaluate(
             draw_distortions(run, splits["train"])
             laps.end("picture")
         del dataset, splits  # the engine has them
-
         try:
-            epochs = train(engine, run, result, hashes, callbacks, tell)
+            epochs = train(engine, run, result, hashes, callbacks, tell, show)
         except Diverged:
             diagnose([], None)
             raise
@@ -249,6 +246,7 @@ def train(
     hashes: Mapping[str, str],
     callbacks: Sequence[keras.callbacks.Callback],
     tell: Callable[[str], None],
+    show: Callable[[Standing], None],
 ) -> list[dict[str, Any]]:
     """Trains what is left to train; the rows of the history, which is written and told after each epoch."""
     from mnist_mlp.callbacks import Callbacks
@@ -276,7 +274,7 @@ def train(
     write(progress.history)
     run.write_config()  # now that it is known that the run can go on with it
     driven = Callbacks(config, engine, run.path, progress.history, callbacks, resumed=run.found is not None)
-    training = Training(engine, config, progress, result.dataset["train_examples"], driven, save, add_row)
+    training = Training(engine, config, progress, result.dataset["train_examples"], driven, save, add_row, show)
     run.unsaved = True
     training.run()
     run.unsaved = False

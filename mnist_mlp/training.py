@@ -6,6 +6,7 @@ it is cut into calls changes no number.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -25,6 +26,25 @@ from mnist_mlp.interruption import Request, requests
 from mnist_mlp.optimizers import averaged, peak_rate
 
 
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """How far the training of a run has come: what it saw in the epoch under way, or else in the last one."""
+
+    epoch: int  # the one under way, from 1 on
+    epochs: int
+    step: int  # steps of that epoch that are done
+    steps_per_epoch: int
+    loss: float  # mean over the images seen, in nats
+    accuracy: float  # 0 to 1, likewise
+    rate: float  # training images a second
+    seconds_left: float  # of training, with all that happens between its calls
+
+    @property
+    def share(self) -> float:
+        """Of the steps of the whole run, 0 to 1."""
+        return ((self.epoch - 1) * self.steps_per_epoch + self.step) / (self.epochs * self.steps_per_epoch)
+
+
 class Training:
     """The training of one run. `progress` and the engine's variables are its state."""
 
@@ -37,16 +57,18 @@ class Training:
         callbacks: Callbacks,
         save: Callable[[Progress, int], None],
         tell: Callable[[list[dict[str, Any]]], None],
+        show: Callable[[Standing], None],
     ):
         """`save(progress, steps)` writes a checkpoint, so many steps since the start of the run; `tell(history)` is
-        called when a row was added."""
+        called when a row was added, and `show` about once a second."""
         self.engine, self.config, self.progress, self.examples = engine, config, progress, examples
-        self.callbacks, self.save, self.tell = callbacks, save, tell
+        self.callbacks, self.save, self.tell, self.show = callbacks, save, tell, show
         self.steps_per_epoch = math.ceil(examples / config.batch_size)
         self.every = config.steps_between_checkpoints(self.steps_per_epoch)
         self.pace = Pace()
         self.stop_early = callbacks.stop
         self.saved: int | None = None  # at which step
+        self.began, self.found = time.perf_counter(), self.done  # when, and with how many steps done
 
     @property
     def done(self) -> int:
@@ -74,9 +96,12 @@ class Training:
         while self.progress.step < len(order):
             self.call(order)
             if self.progress.step < len(order):
+                self.show(self.standing())
                 self.pause(request)
         self.end_epoch()
         self.pause(request)
+        if self.progress.epoch < self.config.epochs:
+            self.show(self.standing())
 
     def call(self, order: np.ndarray) -> None:
         """Some steps of the order: as many as last about a second, but not beyond the next checkpoint."""
@@ -92,6 +117,17 @@ class Training:
         progress.correct, progress.seen = progress.correct + sums.correct, progress.seen + sums.seen
         progress.seconds += seconds
         self.pace.took(last - first, seconds)
+
+    def standing(self) -> Standing:
+        """Where the run stands, once there was a call."""
+        now, epochs, per_epoch = self.progress, self.config.epochs, self.steps_per_epoch
+        last = now.history[-1] if now.history else {}
+        under_way = {"loss": now.losses.sum() / now.seen, "accuracy": now.correct / now.seen} if now.seen else last
+        images, seconds = (now.seen, now.seconds) if now.seen else (self.examples, last["seconds"])
+        per_step = (time.perf_counter() - self.began) / (self.done - self.found)
+        left = (epochs * per_epoch - self.done) * per_step
+        place = (now.epoch + 1, epochs, now.step, per_epoch)
+        return Standing(*place, under_way["loss"], under_way["accuracy"], images / max(seconds, 1e-9), left)
 
     def check(self, sums: Sums, steps: int) -> None:
         """Raises `Diverged` if a loss of the last call, of so many steps, or a weight after it is not finite."""

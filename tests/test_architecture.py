@@ -28,6 +28,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "interruption",
         "atomic",
         "lock",
+        "screen",
     ],
     ["archives", "digits", "sources", "libraries", "data", "checkpoint"],
     ["pictures", "pictures.reading", "pictures.ink", "pictures.segments", "pictures.framing", "pictures.inputs"],

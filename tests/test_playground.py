@@ -741,8 +741,9 @@ def test_words_about_weights_that_do_not_change_and_large_numbers(capsys):
 
 
 def test_progress_leaves_no_line_behind_also_when_interrupted(capsys):
-    with pytest.raises(KeyboardInterrupt), program.Progress(10) as show:
-        show.wanted, show.last = True, -9.0
+    with pytest.raises(KeyboardInterrupt), program.Screen() as screen:
+        show = program.Progress(screen, 10)
+        screen.on, show.last = True, -9.0
         show(3)
         raise KeyboardInterrupt
     assert capsys.readouterr().err.endswith("epoch 3 of 10\x1b[K\r\x1b[K")

@@ -11,14 +11,12 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
 
-import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from mnist_mlp.lab import approximation, ladder_figure, ladder_report, rungs
 from mnist_mlp.lab.trials import Trials, holm
 from mnist_mlp.options import check, nearest, option, option_of, path_of, shown
 from mnist_mlp.result import dataset_block, finite, versions
+from mnist_mlp.screen import Screen
 
 Rows = list[dict[str, Any]]
 
@@ -73,8 +72,13 @@ class Options:
 
 def main(argv: Sequence[str]) -> None:
     options = command.parse(Options, argv, program="lab.ladder", about=__doc__ or "")
-    with console(sys.stderr if options.json else sys.stdout) as (say, tell):
-        found = climb(options, say=say, tell=tell)
+    began = time.perf_counter()
+    with Screen(sys.stderr if options.json else sys.stdout) as screen:
+
+        def tell(text: str) -> None:
+            screen.show(f"{time.perf_counter() - began:5.0f} s  {text}")
+
+        found = climb(options, say=screen.say, tell=tell)
     if options.json:
         print(json.dumps(finite(found), allow_nan=False))
 
@@ -218,30 +222,6 @@ def approximate(seeds: Sequence[int], say: Callable[[str], None], tell: Callable
             rows.append(row)
     say(ladder_report.approximation_table(rows, len(seeds)))
     return rows
-
-
-@contextlib.contextmanager
-def console(stream: Any) -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
-    """`say` for what stays, and `tell` for the one line of a terminal that says what is being done."""
-    shows, began = sys.stderr.isatty(), time.perf_counter()
-
-    def clear() -> None:
-        if shows:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def say(text: str) -> None:
-        clear()
-        print(text, file=stream, flush=True)
-
-    def tell(text: str) -> None:
-        if shows:
-            line = f"{time.perf_counter() - began:5.0f} s  {text}"
-            print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield say, tell
-    finally:
-        clear()
 
 
 if __name__ == "__main__":

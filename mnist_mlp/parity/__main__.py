@@ -17,12 +17,11 @@ if __name__ == "__main__":
     # NumPy's threads, where they wait for each other, take the processor from the framework's: half of the time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import contextlib
 import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +39,7 @@ from mnist_mlp.parity.rounding import PRODUCTS, Precision
 from mnist_mlp.parity.subject import Subject
 from mnist_mlp.parity.trial import try_steps, try_test_images
 from mnist_mlp.result import Laps, device_block, finite, versions
+from mnist_mlp.screen import Screen
 
 if TYPE_CHECKING:
     from mnist_mlp.engine import Engine
@@ -213,7 +213,11 @@ def tried(
     say(report.probed(probes))
     initial = recorded.initial(problem, subject.state()) if recorded else subject.state()
     reference: Reference = recorded or Oracle()
-    with progress(options.steps) as tell:
+    with Screen() as screen:
+
+        def tell(step: int) -> None:
+            screen.show(f"step {step:,} of {options.steps:,}")
+
         comparisons = [*try_steps(subject, problem, reference, initial, recorder, tell)]
         comparisons.append(try_test_images(subject, problem))
     say(report.compared(comparisons))
@@ -254,22 +258,6 @@ def verdict(probes: Sequence[operations.Probe], comparisons: Sequence[Comparison
         "failed_probes": [probe.name for probe in wrong],
         "first_differences": [as_json(each) for each in first],
     }
-
-
-@contextlib.contextmanager
-def progress(steps: int) -> Iterator[Callable[[int], None]]:
-    """A line on a terminal that says how far the comparison has come, and is gone at the end."""
-    shows = sys.stderr.isatty()
-
-    def tell(step: int) -> None:
-        if shows:
-            print(f"\rstep {step:,} of {steps:,}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield tell
-    finally:
-        if shows:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

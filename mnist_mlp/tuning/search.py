@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,27 +10,13 @@ from typing import Any
 from mnist_mlp import data
 from mnist_mlp.errors import Stopped
 from mnist_mlp.interruption import Request
+from mnist_mlp.screen import Screen
 from mnist_mlp.tuning.messages import Fold, Optimizers, Test, Work
 from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.pool import Pool, Worker
 from mnist_mlp.tuning.space import Choice, Space
 from mnist_mlp.tuning.study import Search, Trial
 from mnist_mlp.tuning.table import method_line
-
-
-class Progress:
-    """A line on standard error that is written over and over, where that is a terminal."""
-
-    def __init__(self) -> None:
-        self.on = sys.stderr.isatty()
-
-    def show(self, text: str) -> None:
-        if self.on:
-            print(f"\r{text[:100]:<100}", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        if self.on:
-            print(f"\r{'':<100}\r", end="", file=sys.stderr, flush=True)
 
 
 class Run:
@@ -41,7 +26,7 @@ class Run:
         """`say` hears of each method when its trials are done. `Stopped` is raised soon after `request`."""
         self.searches, self.trials, self.request, self.say = searches, trials, request, say
         self.waiting = list(searches)
-        self.progress = Progress()
+        self.screen = Screen()
         self.began: dict[str, float] = {}
 
     def first(self) -> Trial | None:
@@ -70,7 +55,7 @@ class Run:
                     self.tell_methods(pool)
                     self.check_request()
             finally:
-                self.progress.clear()
+                self.screen.clear()
 
     def give(self, worker: Worker, trial: Trial) -> None:
         """Lets a worker fit the next fold of a trial."""
@@ -91,7 +76,7 @@ class Run:
             trial.add(worker.answer())
             if trial.running:
                 self.give(worker, trial)
-            self.progress.show(
+            self.screen.show(
                 f"{trial.method}: trial {trial.number + 1} of {trial.search.proposals.limit(self.trials)}, "
                 f"fold {len(trial.scores)} of {trial.search.folds}"
             )
@@ -103,7 +88,7 @@ class Run:
         for search in self.searches:
             if search.method in self.began and search.method not in busy:
                 seconds = time.perf_counter() - self.began.pop(search.method)
-                self.progress.clear()
+                self.screen.clear()
                 self.say(method_line(search.method, search.rows(), seconds))
 
     def check_request(self) -> None:

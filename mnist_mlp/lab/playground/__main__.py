@@ -29,6 +29,7 @@ from mnist_mlp.lab.playground import history, points, report, sweep
 from mnist_mlp.lab.playground.history import EPOCHS
 from mnist_mlp.lab.playground.state import State
 from mnist_mlp.options import check, option, path_of
+from mnist_mlp.screen import Screen
 
 WITHOUT_EXERCISE = ("state", "epochs", "csv", "data", "sweep")
 
@@ -83,7 +84,8 @@ def main(argv: Sequence[str]) -> None:
         return run_sweep(options, state, own, table)
 
     epochs = epochs_of(options)
-    with Progress(epochs) as show:
+    with Screen() as screen:
+        show = Progress(screen, epochs)
         histories = history.run_seeds(state, epochs, seeds_of(options, state), points=own, progress=show)
     for note in report.warnings(histories):
         tell(note)
@@ -126,7 +128,8 @@ def run_sweep(options: Options, state: State, own: Sequence[points.Point] | None
     """Without a seed in the state all combinations share the one that was drawn."""
     chosen = sweep.combinations(state, options.sweep, own=own is not None)
     epochs = epochs_of(options)
-    with Progress(epochs) as show:
+    with Screen() as screen:
+        show = Progress(screen, epochs)
         rows = list(sweep.run(chosen, epochs, lambda each: seeds_of(options, each), own, show.at))
     for row in rows:
         if not row.finite:
@@ -206,27 +209,19 @@ def tell(note: str) -> None:
 
 
 class Progress:
-    """The epoch that training is at, on a terminal, now and then; no trace of it stays, also after Ctrl-C."""
+    """The epoch that training is at, on a terminal, now and then."""
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs, self.last, self.shown = epochs, time.monotonic(), False
-        self.wanted = sys.stderr.isatty()
+    def __init__(self, screen: Screen, epochs: int) -> None:
+        self.screen, self.epochs, self.last = screen, epochs, time.monotonic()
 
     def __call__(self, epoch: int) -> None:
         self.at("", epoch)
 
     def at(self, place: str, epoch: int) -> None:
         now = time.monotonic()
-        if self.wanted and now - self.last > 0.5:
-            self.last, self.shown = now, True
-            print(f"\r{place}epoch {epoch:,} of {self.epochs:,}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        if now - self.last > 0.5:
+            self.last = now
+            self.screen.show(f"{place}epoch {epoch:,} of {self.epochs:,}")
 
 
 if __name__ == "__main__":

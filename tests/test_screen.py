@@ -1,0 +1,144 @@
+"""How a program shows that it works: a bar on a terminal, plain lines in a log, nothing with --quiet."""
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from mnist_mlp import console
+from mnist_mlp.screen import Screen
+from mnist_mlp.training import Standing
+
+HALF_WAY = Standing(
+    epoch=2, epochs=3, step=50, steps_per_epoch=100, loss=0.25, accuracy=0.5, rate=12_345.6, seconds_left=75.4
+)
+TRAIN = ["-m", "mnist_mlp.train", "--dataset=digits", "--strategy=cpu"]
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+def a_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    return sys.stderr
+
+
+# ---- the bar ----
+
+
+def test_the_bar_tells_where_training_stands():
+    line = console.bar(HALF_WAY, 120)
+    assert line.split("   ") == [
+        "epoch 2/3",
+        f"{'━' * 15}{'─' * 15}  50%",
+        *("loss 0.2500", "accuracy 0.5000", "12,346 images/s", "1:15 left"),
+    ]
+    assert console.bar(HALF_WAY, 120, plain=True).isascii()
+
+
+@pytest.mark.parametrize("width", [1, 40, 79, 80, 90, 100, 200])
+def test_the_bar_fits_its_terminal(width):
+    line = console.bar(HALF_WAY, width)
+    assert len(line) <= width
+    assert width < 80 or line.endswith("1:15 left")
+    assert (width < 100) or "━" in line
+
+
+@pytest.mark.parametrize("seconds, told", [(0.2, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")])
+def test_clock(seconds, told):
+    assert console.clock(seconds) == told
+
+
+# ---- the screen ----
+
+
+def test_what_is_shown_is_written_over_and_leaves_no_trace(monkeypatch):
+    terminal = a_terminal(monkeypatch)
+    stream = io.StringIO()
+    with Screen(stream) as screen:
+        screen.show("one")
+        screen.show("two" * 100)
+        screen.say("a line")
+        screen.show("three")
+    assert stream.getvalue() == "a line\n"
+    assert terminal.getvalue() == f"\rone\x1b[K\r{'two' * 26}t\x1b[K\r\x1b[K\rthree\x1b[K\r\x1b[K"
+
+
+@pytest.mark.parametrize("case", ["a log", "a dumb terminal", "quiet"])
+def test_where_nothing_is_shown(case, monkeypatch):
+    terminal = a_terminal(monkeypatch)
+    if case == "a log":
+        monkeypatch.setattr(terminal, "isatty", lambda: False)
+    if case == "a dumb terminal":
+        monkeypatch.setenv("TERM", "dumb")
+    stream = io.StringIO()
+    with Screen(stream, quiet=case == "quiet") as screen:
+        screen.show("one")
+        screen.say("a line")
+    assert terminal.getvalue() == ""
+    assert stream.getvalue() == ("" if case == "quiet" else "a line\n")
+
+
+# ---- the program ----
+
+
+def on_a_terminal(*flags):
+    """What a run writes to a terminal of 120 columns, and its exit code."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ |= {"TERM": "xterm", "COLUMNS": "120", "PYTHONIOENCODING": "utf-8"}
+        os.execv(sys.executable, [sys.executable, *TRAIN, *flags])
+    said = b""
+    while True:
+        try:
+            part = os.read(terminal, 10_000)
+        except OSError:  # so Linux says that the other end is closed
+            break
+        if not part:
+            break
+        said += part
+    os.close(terminal)
+    return said.decode(), os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+@pytest.mark.slow
+def test_a_bar_on_a_terminal_also_within_an_epoch(tmp_path):
+    said, code = on_a_terminal("--epochs=2", "--batch_size=1", "--model=deep", f"--run_dir={tmp_path / 'run'}")
+    assert code == 0
+    shown = re.findall(r"\r(epoch [^\r]*)\x1b\[K", said)
+    assert any("━" in line or "─" in line for line in shown) or len(shown[0]) < 80
+    assert shown[0].startswith("epoch 1/2") and "left" in shown[0]  # the first call makes eight steps
+    stays = re.sub(r"\r[^\r\n]*\x1b\[K", "", said).replace("\r\n", "\n")
+    assert len(re.findall(r"^epoch [12]/2   loss .* s$", stays, re.MULTILINE)) == 2
+    assert "left" not in stays and "\x1b" not in stays
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_quiet_says_nothing_but_the_json(flags, tmp_path):
+    flags = [*flags, "--quiet", "--epochs=1", f"--run_dir={tmp_path / 'run'}"]
+    done = subprocess.run([sys.executable, *TRAIN, *flags], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and done.stderr == ""
+    assert (tmp_path / "run" / "model.keras").exists()
+    assert done.stdout == "" if "--json" not in flags else json.loads(done.stdout)["test"]["total"] == 360
+
+
+@pytest.mark.slow
+def test_quiet_says_what_is_wrong_and_a_log_has_plain_lines(tmp_path):
+    flags = ["--quiet", "--epochs=1", "--learning_rate=1e30", f"--run_dir={tmp_path / 'run'}"]
+    done = subprocess.run([sys.executable, *TRAIN, *flags], capture_output=True, text=True, timeout=100)
+    assert done.returncode != 0 and done.stdout == "" and "training diverged" in done.stderr
+    flags = ["--epochs=2", f"--run_dir={tmp_path / 'log'}"]
+    done = subprocess.run([sys.executable, *TRAIN, *flags], capture_output=True, text=True, timeout=100)
+    assert done.stderr == "" and not set(done.stdout) & set("\r\x1b")
+    assert len(re.findall(r"^epoch [12]/2   loss .* s$", done.stdout, re.MULTILINE)) == 2

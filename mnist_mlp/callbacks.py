@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from mnist_mlp.board import Board, Histograms
 from mnist_mlp.config import Config
 from mnist_mlp.engine import Engine
 from mnist_mlp.errors import UserError
@@ -45,7 +45,8 @@ class Callbacks:
             self.list.on_train_begin()
         for row in history:
             for callback in flagged:
-                callback.on_epoch_end(row["epoch"] - 1, logs(row))
+                if not isinstance(callback, Histograms):  # the weights of these epochs are gone
+                    callback.on_epoch_end(row["epoch"] - 1, logs(row))
 
     @property
     def stop(self) -> bool:
@@ -100,7 +101,7 @@ def of_flags(config: Config, run_dir: Path) -> list[keras.callbacks.Callback]:
     if config.csv:
         found.append(keras.callbacks.CSVLogger(str(run_dir / "history.csv")))
     if config.tensorboard:
-        found.append(Scalars(run_dir / "tensorboard"))
+        found += [Board(run_dir / "tensorboard", config), Histograms(run_dir / "tensorboard")]
     return found
 
 
@@ -111,34 +112,3 @@ def as_callbacks_expect(engine: Engine) -> keras.Model:
         model = keras.Model(engine.model.input, engine.model.output, name=engine.model.name)
         model.compile(engine.optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
-
-
-class Scalars(keras.callbacks.Callback):
-    """What keras.callbacks.TensorBoard writes of each epoch; that one needs TensorFlow, this one TensorBoard alone."""
-
-    def __init__(self, directory: Path):
-        super().__init__()
-        self.directory = directory
-        self.writers: dict[str, Any] = {}
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)  # what an earlier process wrote comes again
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        for name, value in (logs or {}).items():
-            part, figure = ("validation", name[4:]) if name.startswith("val_") else ("train", name)
-            self.writer(part).add_scalar(f"epoch_{figure}", value, epoch)
-        for writer in self.writers.values():
-            writer.flush()
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        for writer in self.writers.values():
-            writer.close()
-
-    def writer(self, part: str) -> Any:
-        """TensorBoard's writer of a folder: one for each curve in a chart."""
-        if part not in self.writers:
-            from tensorboard.summary import Writer
-
-            self.writers[part] = Writer(str(self.directory / part))
-        return self.writers[part]

@@ -32,7 +32,7 @@ RECIPE = ("schedule", "warmup", "weight_decay", "label_smoothing", "ema", "augme
 FREE = (  # may change when a run is resumed; every other option decides what is computed
     *("dataset", "data_dir", "data_source", "epochs", "strategy", "backend", "replicas", "tpu", "workers"),
     *("worker_index", "start_timeout", "checkpoint_every", "keep", "resume", "early_stopping", "csv", "tensorboard"),
-    *("diagnose", "gate", "false_alarms", "config", "run_dir", "json", "quiet"),
+    *("profile", "diagnose", "gate", "false_alarms", "config", "run_dir", "json", "quiet"),
 )
 
 
@@ -134,7 +134,10 @@ class Config:
         high=1_000_000,
     )
     csv: bool = option(False, "also write history.csv, by Keras' CSVLogger")
-    tensorboard: bool = option(False, "also write the history for TensorBoard, into the folder tensorboard")
+    tensorboard: bool = option(
+        False, "also write curves, weights, options and the network for TensorBoard, into the folder tensorboard"
+    )
+    profile: bool = option(False, "trace a hundred steps, for TensorBoard and Perfetto, into the folder profile")
     diagnose: bool = option(False, "look for classic mistakes at the end; what is found is told, with its remedy")
     gate: bool = option(
         False,

@@ -32,7 +32,7 @@ from mnist_mlp.options import path_of
 FILES = (  # that a run writes
     *("config.json", "history.jsonl", "history.csv", "distortions.png", "model.keras", "result.json"),
 )
-FOLDERS = (checkpoints.DIRECTORY, "tensorboard")
+FOLDERS = (checkpoints.DIRECTORY, "tensorboard", "profile")
 
 
 def default_path(config: Config) -> Path:

@@ -250,6 +250,7 @@ def train(
 ) -> list[dict[str, Any]]:
     """Trains what is left to train; the rows of the history, which is written and told after each epoch."""
     from mnist_mlp.callbacks import Callbacks
+    from mnist_mlp.profiling import Profiled
     from mnist_mlp.training import Training
 
     progress, config, place = Progress(), run.config, ran_on(engine)
@@ -274,6 +275,8 @@ def train(
     write(progress.history)
     run.write_config()  # now that it is known that the run can go on with it
     driven = Callbacks(config, engine, run.path, progress.history, callbacks, resumed=run.found is not None)
+    if config.profile:
+        engine = Profiled(engine, run.path / "profile", tell)
     training = Training(engine, config, progress, result.dataset["train_examples"], driven, save, add_row, show)
     run.unsaved = True
     training.run()

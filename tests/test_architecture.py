@@ -42,9 +42,10 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "engine.tensorflow_programs",
         "engine.tensorflow",
         "engine.tensorflow_devices",
+        "engine.tensorflow_trace",
     ],
-    ["engine.jax_programs", "engine.jax", "engine.jax_devices", "engine.topology", "engine.start"],
-    ["callbacks", "training", "learner"],
+    ["engine.jax_programs", "engine.jax", "engine.jax_devices", "engine.jax_trace", "engine.topology", "engine.start"],
+    ["board", "callbacks", "training", "profiling", "learner"],
     ["evidence", "diagnosis"],
     ["spread", "reference", "result", "gate", "console", "finished", "finished_model", "rundir", "run_data"],
     ["figures", "specimens"],
@@ -96,6 +97,7 @@ MAY_IMPORT = {
     "distortions": {"keras"},
     "specimens": {"keras"},
     "optimizers": {"keras"},
+    "board": {"keras"},
     "callbacks": {"keras"},
     "training": {"keras"},
     "engine": {"keras"},
@@ -107,6 +109,8 @@ MAY_IMPORT = {
     "engine.jax": {"keras", "jax"},
     "engine.jax_programs": {"keras", "jax"},
     "engine.jax_devices": {"jax"},
+    "engine.jax_trace": {"jax"},
+    "engine.tensorflow_trace": {"tensorflow"},
     "engine.topology": {"keras", "jax"},
     "libraries": {"keras", "tensorflow_datasets"},  # inside functions, see below
     "figures": {"matplotlib"},  # the same
@@ -180,7 +184,7 @@ def test_frameworks_stay_where_they_belong(name, tree):
     lab = ("lab.lesson", "lab.claims")
     parity = ("parity.operations_jax", "parity.operations_tensorflow")
     model = ("models", "distortions", "optimizers", "specimens")
-    beside = ("callbacks", "training", "learner", *lab, *parity, *model)
+    beside = ("board", "callbacks", "training", "learner", *lab, *parity, *model)
     if name not in beside and not name.startswith("engine"):
         assert not at_top
 

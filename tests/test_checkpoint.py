@@ -232,7 +232,14 @@ def test_an_option_that_would_change_the_result_is_refused_by_name(name, tmp_pat
 def test_options_that_may_change(tmp_path):
     run_dir(tmp_path, example())
     free = {"epochs": 9, "strategy": "gpu", "backend": "jax", "replicas": 4, "json": True, "data_dir": "elsewhere"}
-    free |= {"checkpoint_every": "3steps", "keep": 1, "early_stopping": 2, "csv": True, "tensorboard": True}
+    free |= {
+        "checkpoint_every": "3steps",
+        "keep": 1,
+        "early_stopping": 2,
+        "csv": True,
+        "tensorboard": True,
+        "profile": True,
+    }
     config = Config(**{"dataset": "auto", "resume": True, **free})
     with rundir.opened(tmp_path, config) as run:
         assert run.found.total_steps == 52

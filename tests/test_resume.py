@@ -413,23 +413,6 @@ print(json.dumps([seen, [row["loss"] for row in result.epochs]]))
     assert losses[0] > losses[1] == pytest.approx(losses[2], rel=1e-6)  # the same weights in another order
 
 
-@pytest.mark.slow
-def test_scalars_for_tensorboard(tmp_path):
-    event_file_loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
-    config = dataclasses.replace(SMALL, epochs=1, tensorboard=True, validation_fraction=0.1)
-    run(config, tmp_path / "run")
-    result = run(again(config, epochs=2), tmp_path / "run")
-    found = {}
-    for file in sorted((tmp_path / "run" / "tensorboard").rglob("events*")):
-        for event in event_file_loader.EventFileLoader(str(file)).Load():
-            for value in event.summary.value:
-                found.setdefault((file.parent.name, value.tag), []).append((event.step, value.tensor.float_val[0]))
-    assert set(found) == {(part, f"epoch_{name}") for part in ("train", "validation") for name in ("loss", "accuracy")}
-    for (part, tag), points in found.items():
-        key = tag.removeprefix("epoch_") if part == "train" else tag.replace("epoch", "validation")
-        assert points == [(epoch, pytest.approx(result.epochs[epoch][key])) for epoch in (0, 1)]
-
-
 @pytest.mark.parametrize("flag, name", [("csv", "history.csv"), ("tensorboard", "tensorboard")])
 def test_what_is_in_the_way_of_a_callback(flag, name, tmp_path):
     from mnist_mlp.callbacks import of_flags

@@ -1,0 +1,171 @@
+"""What a run writes for TensorBoard (read back with TensorBoard's own reader), and the trace of --profile."""
+
+import dataclasses
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mnist_mlp import profiling
+from mnist_mlp.config import Config
+from mnist_mlp.engine import Sums
+from mnist_mlp.train import train_and_evaluate
+
+SMALL = Config(dataset="digits", epochs=1, batch_size=64, strategy="cpu", tensorboard=True, validation_fraction=0.1)
+
+
+def run(config, path):
+    return train_and_evaluate(config, path, say=lambda text: None)
+
+
+def written(path):
+    """All values in the event files: (folder, tag) -> [(step, value)], in the order of time."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    found = {}
+    for file in sorted((path / "tensorboard").rglob("events*")):
+        for event in EventFileLoader(str(file)).Load():
+            for value in event.summary.value:
+                found.setdefault((file.parent.name, value.tag), []).append((event.step, value))
+    return found
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    """A run of one epoch, and then of one more: its directory, its result, and the histograms of the first epoch."""
+    path = tmp_path_factory.mktemp("board") / "run"
+    run(SMALL, path)
+    first = written(path)
+    return path, run(dataclasses.replace(SMALL, epochs=2, resume=True), path), first
+
+
+@pytest.mark.slow
+def test_curves(resumed):
+    path, result, _ = resumed
+    found = {key: points for key, points in written(path).items() if key[0] in ("train", "validation")}
+    assert set(found) == {(part, f"epoch_{name}") for part in ("train", "validation") for name in ("loss", "accuracy")}
+    for (part, tag), points in found.items():
+        key = tag.removeprefix("epoch_") if part == "train" else tag.replace("epoch", "validation")
+        told = [(step, value.tensor.float_val[0]) for step, value in points]
+        assert told == [(epoch, pytest.approx(result.epochs[epoch][key])) for epoch in (0, 1)]
+
+
+@pytest.mark.slow
+def test_histograms_of_the_weights_of_each_epoch(resumed):
+    from tensorboard.util.tensor_util import make_ndarray
+
+    from mnist_mlp.models import load
+
+    path, _, first = resumed
+    found = {tag: points for (folder, tag), points in written(path).items() if folder == "weights"}
+    layers = load(path / "model.keras").layers
+    trained = {f"{layer.name}/{weight.name}": weight for layer in layers for weight in layer.trainable_variables}
+    assert set(found) == set(trained) and len(found) == 6
+    for tag, points in found.items():
+        assert [step for step, _ in points] == [0, 1]
+        assert points[0][1] == first["weights", tag][0][1]  # resuming has left it as it was
+        buckets = make_ndarray(points[1][1].tensor)  # left edge, right edge, count
+        values = np.array(trained[tag])
+        assert buckets[:, 2].sum() == values.size
+        assert (buckets[0, 0], buckets[-1, 1]) == pytest.approx((values.min(), values.max()), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_network_as_text_and_the_options(resumed):
+    from tensorboard.plugins.hparams.metadata import EXPERIMENT_TAG, SESSION_START_INFO_TAG
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    path, _, _ = resumed
+    found = {tag: points for (folder, tag), points in written(path).items() if folder == "tensorboard"}
+    assert set(found) == {"network", EXPERIMENT_TAG, SESSION_START_INFO_TAG}
+    assert all(len(points) == 1 for points in found.values())  # those of the first process are replaced
+    table, options = (text.decode() for text in found["network"][0][1].tensor.string_val)
+    for words in ("hidden_1 (Dense)", "(None, 128)", "100,480", "Param #", "109,386"):
+        assert words in table
+    assert json.loads(options)["config"]["layers"][3]["config"]["units"] == 128
+
+    def about(tag):
+        return HParamsPluginData.FromString(found[tag][0][1].metadata.plugin_data.content)
+
+    told = about(SESSION_START_INFO_TAG).session_start_info.hparams
+    assert told["batch_size"].number_value == 64 and told["epochs"].number_value == 2
+    assert told["optimizer"].string_value == "adam" and told["learning_rate"].string_value == "not given"
+    assert "run_dir" not in told and "keep" not in told
+    metrics = {(each.name.group, each.name.tag) for each in about(EXPERIMENT_TAG).experiment.metric_infos}
+    assert metrics == {(part, f"epoch_{name}") for part in ("train", "validation") for name in ("loss", "accuracy")}
+
+
+# ---- the trace ----
+
+
+class Counting:
+    """An engine that remembers its calls."""
+
+    def __init__(self):
+        self.calls = []
+
+    def train(self, order, start, stop):
+        self.calls.append((start, stop))
+        return Sums(np.arange(start, stop, dtype=float), stop - start, 2 * (stop - start))
+
+
+@pytest.mark.parametrize(
+    "calls, made, traced",
+    [
+        ([(0, 8), (8, 500)], [(0, 8), (8, 108), (108, 500)], (8, 108)),
+        ([(0, 8), (8, 41)], [(0, 8), (8, 41)], (8, 41)),
+        ([(0, 500)], [(0, 10), (10, 110), (110, 500)], (10, 110)),  # fit
+        ([(0, 5)], [(0, 2), (2, 5)], (2, 5)),
+        ([(0, 1), (0, 1)], [(0, 1), (0, 1)], (0, 1)),
+        ([(497, 500), (0, 500)], [(497, 498), (498, 500), (0, 500)], (498, 500)),  # the rest of an epoch, resumed
+    ],
+)
+def test_which_steps_are_traced(calls, made, traced, monkeypatch, tmp_path):
+    counting = Counting()
+    engine = profiling.Profiled(counting, tmp_path, print)
+    seen = []
+
+    class Block:
+        def __enter__(self):
+            seen.append(len(counting.calls))
+
+        def __exit__(self, *error):
+            seen.append(counting.calls[-1])
+
+    monkeypatch.setattr(engine, "traced", Block)
+    monkeypatch.setattr(engine, "say_where", seen.append)
+    order = np.zeros((max(stop for _, stop in calls), 2), np.int32)
+    for start, stop in calls:
+        sums = engine.train(order, start, stop)
+        assert sums.losses.tolist() == list(range(start, stop))
+        assert (sums.correct, sums.seen) == (stop - start, 2 * (stop - start))
+    assert counting.calls == made
+    assert seen == [made.index(traced), traced, traced[1] - traced[0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["compiled", "fit"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_trace_of_either_framework_changes_no_number(backend, engine, tmp_path):
+    results = []
+    for name in ("plain", "traced"):
+        flags = ["--dataset=digits", "--epochs=1", "--strategy=cpu", f"--backend={backend}", f"--engine={engine}"]
+        flags += [f"--run_dir={tmp_path / name}"] + ["--profile"] * (name == "traced")
+        done = subprocess.run(
+            [sys.executable, "-m", "mnist_mlp.train", *flags], capture_output=True, text=True, timeout=200
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        results.append(json.loads((tmp_path / name / "result.json").read_text()))
+    assert results[0]["test"] == results[1]["test"]
+    (place,) = (tmp_path / "traced" / "profile" / "plugins" / "profile").iterdir()
+    assert f"steps: {place / 'perfetto_trace.json.gz'}" in done.stdout
+    assert any(file.name.endswith(".xplane.pb") for file in place.iterdir())
+    events = json.loads(gzip.decompress((place / "perfetto_trace.json.gz").read_bytes()))["traceEvents"]
+    spans = [event for event in events if event.get("ph") == "X"]
+    named = {(event["pid"], event.get("tid")) for event in events if event.get("ph") == "M"}
+    assert len(spans) > 100 and all(event["dur"] >= 0 and event["ts"] >= 0 for event in spans)
+    assert all((event["pid"], event["tid"]) in named for event in spans)
+    assert not (tmp_path / "plain" / "profile").exists()

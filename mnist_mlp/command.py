@@ -136,7 +136,7 @@ def words_of_flags(
     taking = None
     for argument in argv:
         name, equals, value = argument.lstrip("-").partition("=")
-        if argument.startswith("-"):
+        if argument.startswith("-") and argument != "-":  # which stands for standard input
             taking = name if name in fields and fields[name].metadata["kind"] is tuple else None
             if taking:
                 found[name] = found.get(name, ()) + ((value,) if equals else ())

@@ -40,10 +40,11 @@ class Options:
     split: str | None = option(
         None, "images of the run's own data set; not given: test", kind=str, choices=("train", "test")
     )
-    input: str = option(
-        "",
-        "other images instead: a picture (PNG, JPEG, WebP, BMP, GIF, TIFF), a folder, a pattern as 'digits/*.png', - "
+    input: tuple[str, ...] = option(
+        (),
+        "other images instead: pictures (PNG, JPEG, WebP, BMP, GIF, TIFF), folders, patterns as 'digits/*.png', - "
         "for a picture on standard input; or .npy, .npz, IDX (.gz or not) of [n, 28, 28], pixels 0-255 or floats 0-1",
+        kind=tuple,
     )
     segment: bool = option(False, "find several digits in each picture, in the order of reading")
     no_reframe: bool = option(False, "take pictures as they are: 28×28 pixels, light on dark, as MNIST has them")
@@ -106,8 +107,8 @@ def output_file(options: Options) -> Path:
     path, flag = path_of("output", options.output).resolve(), f"--output={options.output}"
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
-    source = path_of("input", options.input) if options.input else None
-    if source and path.exists() and source.exists() and path.samefile(source):
+    sources = [path_of("input", place) for place in options.input]
+    if path.exists() and any(source.exists() and path.samefile(source) for source in sources):
         raise UserError(f"{flag}: expected another file than --input, received the same; name another one")
     if options.run_dir and path.parent == path_of("run_dir", options.run_dir).resolve() and path.name in rundir.FILES:
         raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
@@ -122,9 +123,10 @@ def predict(options: Options, complain: Callable[[str], None]) -> tuple[list[str
     plan = devices.plan(options)
     path, config, trained = finished.read_run(options.run_dir)
     if options.input:
-        found = inputs.read(options.input, reframe=not options.no_reframe, segment=options.segment, complain=complain)
+        how = {"reframe": not options.no_reframe, "segment": options.segment, "complain": complain}
+        found = [digit for place in options.input for digit in inputs.read(place, **how)]
         if not found:
-            raise UserError(f"--input={options.input}: expected a picture that can be used, there is none")
+            raise UserError(f"--input={' '.join(options.input)}: expected a picture that can be used, there is none")
         names, images = [name for name, _ in found], np.stack([image for _, image in found])
     else:
         split = options.split or "test"

@@ -264,6 +264,12 @@ def test_the_program(trained, bad, seven, tmp_path):
     done = run(f"--run_dir={trained}", "--input=-", "--show", stdin=saved(drawing(seven)).getvalue())
     assert done.returncode == 0 and done.stdout.decode().startswith("stdin\n") and "*7" in done.stdout.decode()
 
+    several = [tmp_path / "good.png", "-", tmp_path]  # as a shell makes them of good.*
+    done = run(f"--run_dir={trained}", "--input", *several, "--format=jsonl", stdin=saved(drawing(seven)).getvalue())
+    assert [json.loads(line)["input"].rpartition("/")[2] for line in done.stdout.splitlines()] == [
+        *("good.png", "stdin", "good.png")
+    ]
+
     done = run(f"--run_dir={trained}", f"--input={tmp_path / 'text.png'}")
     assert done.returncode == 2 and not done.stdout and b"Traceback" not in done.stderr
     done = run(f"--run_dir={trained}", f"--input={tmp_path / 'good.png'}", "--no_reframe")

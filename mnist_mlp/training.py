@@ -21,6 +21,7 @@ from mnist_mlp.checkpoint import Progress
 from mnist_mlp.config import Config
 from mnist_mlp.engine import Engine, Sums
 from mnist_mlp.engine.calls import Pace
+from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.errors import Diverged, Stopped
 from mnist_mlp.interruption import Request, requests
 from mnist_mlp.optimizers import averaged, peak_rate
@@ -69,6 +70,8 @@ class Training:
         self.stop_early = callbacks.stop
         self.saved: int | None = None  # at which step
         self.began, self.found = time.perf_counter(), self.done  # when, and with how many steps done
+        if isinstance(engine, FitEngine):
+            engine.hear = self.hear
 
     @property
     def done(self) -> int:
@@ -120,14 +123,23 @@ class Training:
 
     def standing(self) -> Standing:
         """Where the run stands, once there was a call."""
-        now, epochs, per_epoch = self.progress, self.config.epochs, self.steps_per_epoch
-        last = now.history[-1] if now.history else {}
-        under_way = {"loss": now.losses.sum() / now.seen, "accuracy": now.correct / now.seen} if now.seen else last
-        images, seconds = (now.seen, now.seconds) if now.seen else (self.examples, last["seconds"])
-        per_step = (time.perf_counter() - self.began) / (self.done - self.found)
-        left = (epochs * per_epoch - self.done) * per_step
-        place = (now.epoch + 1, epochs, now.step, per_epoch)
-        return Standing(*place, under_way["loss"], under_way["accuracy"], images / max(seconds, 1e-9), left)
+        now = self.progress
+        if now.seen:
+            rate = now.seen / max(now.seconds, 1e-9)
+            return self.stands(0, now.losses.sum() / now.seen, now.correct / now.seen, rate)
+        last = now.history[-1]
+        return self.stands(0, last["loss"], last["accuracy"], self.examples / max(last["seconds"], 1e-9))
+
+    def stands(self, steps: int, loss: float, accuracy: float, rate: float) -> Standing:
+        """The same with so many steps of a call that is under way."""
+        now, epochs, done = self.progress, self.config.epochs, self.done + steps
+        per_step = (time.perf_counter() - self.began) / (done - self.found)
+        left = (epochs * self.steps_per_epoch - done) * per_step
+        return Standing(now.epoch + 1, epochs, now.step + steps, self.steps_per_epoch, loss, accuracy, rate, left)
+
+    def hear(self, steps: int, loss: float, accuracy: float, seconds: float) -> None:
+        """Of a call that lasts a whole epoch, after so many steps and seconds of it."""
+        self.show(self.stands(steps, loss, accuracy, steps * self.config.batch_size / seconds))
 
     def check(self, sums: Sums, steps: int) -> None:
         """Raises `Diverged` if a loss of the last call, of so many steps, or a weight after it is not finite."""

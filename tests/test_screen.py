@@ -11,7 +11,9 @@ import sys
 import pytest
 
 from mnist_mlp import console
+from mnist_mlp.config import Config
 from mnist_mlp.screen import Screen
+from mnist_mlp.train import train_and_evaluate
 from mnist_mlp.training import Standing
 
 HALF_WAY = Standing(
@@ -121,6 +123,18 @@ def test_a_bar_on_a_terminal_also_within_an_epoch(tmp_path):
     stays = re.sub(r"\r[^\r\n]*\x1b\[K", "", said).replace("\r\n", "\n")
     assert len(re.findall(r"^epoch [12]/2   loss .* s$", stays, re.MULTILINE)) == 2
     assert "left" not in stays and "\x1b" not in stays
+
+
+def test_fit_tells_within_an_epoch_how_far_it_is(monkeypatch, tmp_path):
+    monkeypatch.setattr("mnist_mlp.engine.fit.SECONDS_PER_CALL", 0.0)
+    config = Config(dataset="digits", epochs=2, batch_size=64, engine="fit", strategy="cpu")
+    seen = []
+    result = train_and_evaluate(config, tmp_path / "run", say=lambda text: None, show=seen.append)
+    assert {(now.epoch, now.step) for now in seen} <= {(epoch, step) for epoch in (1, 2) for step in range(24)}
+    assert [now.share for now in seen] == sorted(now.share for now in seen)
+    assert len(seen) > 40 and all(now.rate > 0 and now.seconds_left >= 0 for now in seen)
+    assert seen[-1].share == 1 and seen[-1].accuracy == pytest.approx(result.epochs[-1]["accuracy"])
+    assert seen[-1].loss == pytest.approx(result.epochs[-1]["loss"], rel=1e-5)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
@@ -10,9 +11,12 @@ import numpy as np
 from mnist_mlp.data import Split
 from mnist_mlp.distortions import distort
 from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, read_state, write_state
+from mnist_mlp.engine.calls import SECONDS_PER_CALL
 from mnist_mlp.errors import UserError
 from mnist_mlp.metrics import confusion_matrix
 from mnist_mlp.models import to_logits
+
+Heard = Callable[[int, float, float, float], None]  # of an epoch's steps so far, their mean loss, accuracy and seconds
 
 
 class FitEngine:
@@ -20,6 +24,7 @@ class FitEngine:
 
     whole_epochs = True  # fit tells the mean of an epoch's losses, not each
     step_on: list[str] = []  # fit does not tell
+    hear: Heard | None = None
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class FitEngine:
             epochs=1,
             shuffle=False,
             verbose=0,
+            callbacks=[Told(self.hear)] if self.hear else [],
         ).history
         seen = len(used)
         return Sums(np.array([history["cross_entropy"][0] * seen]), round(history["accuracy"][0] * seen), seen)
@@ -110,6 +116,22 @@ class FitEngine:
 
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         return list(values)
+
+
+class Told(keras.callbacks.Callback):
+    """Tells about once a second how far an epoch of fit is."""
+
+    def __init__(self, hear: Heard):
+        super().__init__()
+        self.hear = hear
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        now = time.perf_counter()
+        if batch == 0:
+            self.began = self.last = now  # without what compiled it
+        elif now - self.last > SECONDS_PER_CALL:
+            self.last = now
+            self.hear(batch + 1, logs["cross_entropy"], logs["accuracy"], now - self.began)
 
 
 def cross_entropy(smoothing: float) -> tuple[keras.losses.Loss | Callable, keras.metrics.Metric]:

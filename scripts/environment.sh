@@ -66,6 +66,7 @@ environment() {
     choose_python
     lock
     look "${1:-}"  # another call may have done it meanwhile
+    if [ -L "$venv" ]; then fail "Expected $venv to be a directory of its own, it is a link; remove it, then try again: $0"; fi
     if [ $state != ready ]; then set_up; fi
     exec 9>&-
 }

@@ -209,6 +209,15 @@ def test_a_moved_project_is_set_up_anew(project):
     assert project.calls() == ["venv python3", "pip ."]
 
 
+def test_a_link_to_the_environment_of_another_project_is_left_alone(project, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "something").touch()
+    (project.root / ".venv").symlink_to(tmp_path / "theirs")
+    done = project.run("scripts/train")
+    assert done.returncode == 2 and "it is a link; remove it" in done.stderr
+    assert (tmp_path / "theirs" / "something").exists() and not project.calls()
+
+
 def test_python_asked_for_is_python_used(project):
     project.python("python3.11", "3.11")
     project.run("scripts/train")

@@ -104,9 +104,13 @@ def place_of(options: Options, runs: Sequence[Path]) -> Path:
 
 
 def names_of(runs: Sequence[str]) -> list[str]:
-    """What the runs are called: their directories' names, or where two have the same, as they were typed."""
-    names = [Path(os.path.abspath(path_of("runs", run))).name for run in runs]
-    return [name if names.count(name) == 1 else run for name, run in zip(names, runs, strict=True)]
+    """What the runs are called: the ends of their paths, as short as tells them apart."""
+    parts = [Path(os.path.abspath(path_of("runs", run))).parts for run in runs]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-length:]) for each in parts]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def material_of(

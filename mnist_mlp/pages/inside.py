@@ -140,7 +140,7 @@ def first_of_each(seen: Seen) -> NDArray[np.intp]:
 def block(material: Material, layer: Layer, values: Array, chosen: NDArray[np.intp]) -> Html:
     """One layer: a row for each digit, on one scale."""
     assert material.seen is not None
-    largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
+    largest = largest_of(values)
     maps = values.ndim == 4  # [n, height, width, channels]
     what = "neurons"
     if maps:
@@ -155,7 +155,7 @@ def block(material: Material, layer: Layer, values: Array, chosen: NDArray[np.in
             else images.signed(row[None, :], largest)
         )
         active = int((np.abs(row) > 1e-3 * largest).sum()) if largest else 0
-        alt = f"{layer.name} for {label}: {active:,} of {row.size:,} values not 0, the largest {np.nanmax(row):.2f}"
+        alt = f"{layer.name} for {label}: {active:,} of {row.size:,} values not 0, the largest {largest_of(row):.2f}"
         digit = images.digit(material.seen.test.images[index], f"A {label}", class_="digit little")
         rows.append(tag("li", digit, tag("img", src=source, alt=alt, class_="maps" if maps else "strip")))
     count = values.shape[-1]
@@ -168,12 +168,17 @@ def block(material: Material, layer: Layer, values: Array, chosen: NDArray[np.in
     )
 
 
+def largest_of(values: Array) -> float:
+    """The largest absolute value that is finite; 0 where there is none."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
 def facts(found: dict[str, Array], likeness: dict[str, tuple[float, float]]) -> Html:
     """The same as numbers."""
     rows: list[list[object]] = []
     for name, values in found.items():
         flat = values.reshape(len(values), -1)
-        largest = np.nanmax(np.abs(flat)) if np.isfinite(flat).any() else 0.0
+        largest = largest_of(flat)
         active = 100 * float((np.abs(flat) > 1e-3 * largest).mean()) if largest else 0.0
         same, other = likeness[name]
         rows.append([name, f"{flat.shape[1]:,}", f"{active:.0f}%", f"{largest:.3g}", f"{same:.2f}", f"{other:.2f}"])

@@ -82,9 +82,7 @@ def remarks(material: Material) -> list[str]:
         found.append(f"The gate passed, {by}." if gate["passed"] else f"The gate FAILED, {by}. {what}")
     found += [f"Diagnosis: {each['name']}: {each['seen']}; {each['remedy']}" for each in result["diagnosis"]]
     for once in result["resumed"]:
-        found.append(
-            f"Gone on with at step {once['step']:,} of {once['of']:,}; the seconds are those of the last time."
-        )
+        found.append(f"Resumed at step {once['step']:,} of {once['of']:,}; the seconds are those of the last process.")
     if not material.counts_agree:
         found.append(
             "Computed again for this page, some images come out otherwise than when the run was scored: "

@@ -295,10 +295,11 @@ VARIANTS = {
     "ema": {"ema": 0.9},
     "fit": {"engine": "fit"},
     "raw": {"pixels": "raw"},
-    "replicas": {"replicas": 2, "batch_size": 31},
     "softmax": {"model": "softmax"},
     "tanh": {"model": "mlp_tanh"},
     "untrained": {"epochs": 0},
+    "told": {"epochs": 3, "learning_rate": 1.0, "diagnose": True},
+    "gated": {"preset": "smoke", "epochs": 10, "gate": True},
     "wide": {"model": "wide", "epochs": 1},
     "zeros": {"model": "mlp_zeros", "epochs": 1},
 }
@@ -656,14 +657,23 @@ def test_the_command_makes_the_run_again():
 
 
 @pytest.mark.slow
-def test_on_jax(tmp_path):
-    done = program(
-        "train", "--preset=smoke", "--epochs=2", "--backend=jax", f"--run_dir={tmp_path / 'run'}", blocked=False
-    )
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--backend=tensorflow", "--replicas=2", "--batch_size=31"),
+        ("--backend=jax", "--ema=0.9"),
+        ("--backend=jax", "--replicas=2", "--batch_size=31"),
+        ("--backend=jax", "--engine=fit", "--precision=bfloat16"),
+        ("--backend=jax", "--model=cnn"),
+    ],
+    ids=" ".join,
+)
+def test_in_a_process_of_its_own(flags, tmp_path):
+    done = program("train", "--preset=smoke", "--epochs=2", *flags, f"--run_dir={tmp_path / 'run'}", blocked=False)
     assert done.returncode == 0 and "was not written" not in done.stdout, done.stdout + done.stderr
     page = checked(tmp_path / "run" / "report.html")
-    assert "jaxlib" in page.text and "come out otherwise" not in page.text
-    done = program("report", "run", "--backend=jax", "--output=again.html", blocked=False, cwd=tmp_path)
+    assert flags[0].partition("=")[2] in page.text and "come out otherwise" not in page.text
+    done = program("report", "run", flags[0], "--output=again.html", blocked=False, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout == "report   again.html\n", done.stderr
     checked(tmp_path / "again.html")
 

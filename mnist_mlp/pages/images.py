@@ -20,6 +20,7 @@ from mnist_mlp.pages.html import Html, tag
 LEVELS = 24  # of each colour
 POSITIVE, NEGATIVE, EDGE = (58, 126, 204), (221, 112, 43), (128, 132, 138)  # seen on white and on black
 GAP = 2  # pixels between two tiles
+SMALL = 20  # pixels: the shorter side of a tile is no less
 
 Array = NDArray[np.floating]
 
@@ -54,7 +55,9 @@ def signed(values: Array, largest: float, *, edges: NDArray[np.bool_] | None = N
 
 
 def tiles(pictures: Sequence[Array], largest: float) -> str:
-    """Pictures of one size in a row, as `signed`, each in a thin frame."""
+    """Pictures of one size in a row, as `signed`, each in a thin frame; small ones with larger pixels."""
+    times = -(-SMALL // min(pictures[0].shape))
+    pictures = [picture.repeat(times, 0).repeat(times, 1) for picture in pictures]
     height, width = pictures[0].shape
     across = len(pictures) * (width + GAP) + GAP
     values = np.zeros((height + 2 * GAP, across), np.float32)

@@ -48,9 +48,9 @@ def card(material: Material, seen: Seen, index: int) -> Html:
         tag(
             "strong", tag("span", names[truth], class_="truth"), " taken for ", tag("span", names[said], class_="said")
         ),
-        tag("span", f"{probability(p[said])} sure of it", class_="small"),
+        tag("span", f"said {probability(p[said])}", tag("br"), f"truth {probability(p[truth])}", class_="small"),
         ten_bars(f"Probabilities: {spoken}", p.tolist(), truth, said, names),
-        tag("span", f"image {index:,}; truth {probability(p[truth])}", class_="small"),
+        tag("span", f"image {index:,}", class_="small"),
     )
 
 
@@ -111,8 +111,8 @@ def hidden(material: Material) -> Html:
     apart = [same - other for same, other in likeness.values()]
     if apart[-1] > apart[0]:
         words += (
-            "What the layers do: two images of one class look more alike to the last layer than as pixels, beside two "
-            f"of different classes (mean cosine {pair(likeness['pixels'])} as pixels, "
+            "What the layers do: to the last one, two images of one class are more alike than as pixels, beside two of "
+            f"different classes (mean cosine, once the mean of all is taken off: {pair(likeness['pixels'])} as pixels, "
             f"{pair(likeness[hidden_layers[-1].name])} in {hidden_layers[-1].name})."
         )
     else:
@@ -183,7 +183,7 @@ def facts(found: dict[str, Array], likeness: dict[str, tuple[float, float]]) -> 
         same, other = likeness[name]
         rows.append([name, f"{flat.shape[1]:,}", f"{active:.0f}%", f"{largest:.3g}", f"{same:.2f}", f"{other:.2f}"])
     head: list[object] = ["layer", "values", "not 0", "largest", "alike: same class", "other classes"]
-    caption = f"The layers’ answers to these digits, and the mean cosine of {ALIKE} images of each class"
+    caption = f"The layers’ answers to these digits, and how alike {ALIKE} images of each class are to them"
     return tag(
         "details",
         tag("summary", "The same as numbers"),
@@ -193,7 +193,7 @@ def facts(found: dict[str, Array], likeness: dict[str, tuple[float, float]]) -> 
 
 def likeness_of(layers: list[Layer], test: Split) -> dict[str, tuple[float, float]]:
     """For the pixels and each hidden layer the mean cosine between what two images of one class give, and two of
-    different ones: of the first few images of each class. 1 is the same direction."""
+    different ones: of the first few images of each class, whose mean is taken off first. 1 is the same direction."""
     chosen = np.concatenate([np.flatnonzero(test.labels == label)[:ALIKE] for label in np.unique(test.labels)])
     labels = test.labels[chosen]
     first, second = np.triu_indices(len(chosen), 1)
@@ -201,6 +201,7 @@ def likeness_of(layers: list[Layer], test: Split) -> dict[str, tuple[float, floa
     found = {}
     for name, values in activations(layers, test.images[chosen]).items():
         flat = np.nan_to_num(values.reshape(len(values), -1).astype(np.float64))
+        flat -= flat.mean(0)
         lengths = np.linalg.norm(flat, axis=1, keepdims=True)
         unit = flat / np.where(lengths, lengths, 1)
         cosines = (unit @ unit.T)[first, second]

@@ -316,6 +316,7 @@ def test_every_kind_of_run_has_a_page(name, tmp_path):
     assert "come out otherwise" not in page.text  # the counts are exactly those of the run
 
 
+@pytest.mark.slow
 def test_one_epoch_is_a_point_and_none_a_sentence(tmp_path):
     trained(tmp_path / "one", epochs=1)
     assert checked(tmp_path / "one" / "report.html").source.count('class="series train"') == 3  # two charts, one legend
@@ -324,6 +325,7 @@ def test_one_epoch_is_a_point_and_none_a_sentence(tmp_path):
     assert "No epoch was trained" in page.text and "was not trained: these are its first weights" in page.text
 
 
+@pytest.mark.slow
 def test_classes_have_their_names_and_may_be_absent(tmp_path, digits):
     few = digits.test.labels < 3
     test = Split(digits.test.images[few], digits.test.labels[few])
@@ -344,15 +346,16 @@ def test_numbers_that_are_not_finite(run):
     values["epochs"][1] |= {"loss": None}
     logits = made.seen.logits.copy()
     logits[5], logits[6, 3], logits[7] = math.nan, math.inf, -math.inf
-    layers = [
-        dataclasses.replace(layer, kernel=np.full_like(layer.kernel, math.nan)) if layer.kernel is not None else layer
-        for layer in made.layers
-    ]
-    broken = dataclasses.replace(made, result=values, layers=layers, seen=material.Seen(made.seen.test, logits))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        words = Page(run_page.drawn(broken)).text
-    assert "not a finite number" in words and "training diverged" in words
+    seen = material.Seen(made.seen.test, logits)
+    for weight in (math.nan, math.inf, 3e38, 1e25):
+        layers = [
+            dataclasses.replace(layer, kernel=np.full_like(layer.kernel, weight)) if layer.kernel is not None else layer
+            for layer in made.layers
+        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            page = Page(run_page.drawn(dataclasses.replace(made, result=values, layers=layers, seen=seen)))
+        assert "not a finite number" in page.text and "training diverged" in page.text
 
 
 def test_what_a_probability_is_called():
@@ -371,6 +374,7 @@ def test_text_cannot_become_markup():
     assert tag("img", alt="a", hidden=True, title=None) == '<img alt="a" hidden>'
 
 
+@pytest.mark.slow
 def test_names_of_runs_and_data_are_escaped(tmp_path, digits):
     path, script = tmp_path / '<b>&"x', "<script>alert(1)</script>"
     said = []
@@ -434,6 +438,7 @@ def test_no_colour_stands_outside_the_two_schemes():
 # The stage of training
 
 
+@pytest.mark.slow
 def test_training_starts_without_the_pages(tmp_path):
     code = f"""
 import sys
@@ -455,6 +460,7 @@ train.train_and_evaluate(Config(dataset="digits", epochs=1, strategy="cpu"), Pat
     assert lines == ["data False", "epoch False", "test True"], done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error, words",
     [(OSError(28, "No space left on device"), "No space left on device"), (ValueError("a\nbug"), "a bug")],
@@ -481,6 +487,7 @@ def test_a_page_that_cannot_be_written_does_not_lose_the_run(error, words, tmp_p
     checked(path / "report.html")
 
 
+@pytest.mark.slow
 def test_resume_writes_the_page_anew(run, tmp_path):
     path = copy(run, tmp_path / "run")
     before = (path / "report.html").read_text()
@@ -494,6 +501,7 @@ def test_resume_writes_the_page_anew(run, tmp_path):
 # Without the images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", ["gone", "others", "own"])
 def test_without_its_images_a_run_still_has_a_page(why, tmp_path, digits):
     path, folder = tmp_path / "run", tmp_path / "data"
@@ -610,6 +618,7 @@ def test_the_interval_holds_the_difference_as_often_as_it_says():
     assert 0.94 < held / 2000 < 0.97
 
 
+@pytest.mark.slow
 def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, other, tmp_path, digits):
     third = copy(run, tmp_path / "third")
     strange = tmp_path / "strange"

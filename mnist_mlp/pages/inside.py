@@ -200,11 +200,11 @@ def likeness_of(layers: list[Layer], test: Split) -> dict[str, tuple[float, floa
     same = labels[first] == labels[second]
     found = {}
     for name, values in activations(layers, test.images[chosen]).items():
-        flat = np.nan_to_num(values.reshape(len(values), -1).astype(np.float64))
+        flat = np.nan_to_num(values.reshape(len(values), -1))
         flat -= flat.mean(0)
-        lengths = np.linalg.norm(flat, axis=1, keepdims=True)
-        unit = flat / np.where(lengths, lengths, 1)
-        cosines = (unit @ unit.T)[first, second]
+        products = (flat @ flat.T).astype(np.float64)
+        lengths = np.sqrt(np.diag(products))
+        cosines = np.nan_to_num(products / np.maximum(np.outer(lengths, lengths), 1e-30))[first, second]
         means = [float(part.mean()) if part.size else 1.0 for part in (cosines[same], cosines[~same])]
         found[name] = (means[0], means[1])
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from mnist_mlp import __version__
 from mnist_mlp.pages import conditions, html, inside, outcome
 from mnist_mlp.pages.html import Html, paragraph, tag
@@ -24,7 +26,8 @@ def drawn(material: Material) -> str:
     test = material.result["test"]
     sections = (outcome.curves, outcome.confusion, outcome.classes, inside.mistakes, inside.weights, inside.hidden)
     more = (conditions.cost, conditions.device, conditions.settings)
-    main = tag("main", outcome.opening(material), *(part(material) for part in (*sections, *more)), id="main")
+    with np.errstate(all="ignore"):  # what a run that diverged has left is shown, not warned of
+        main = tag("main", outcome.opening(material), *(part(material) for part in (*sections, *more)), id="main")
     title = f"{percent(test['accuracy'], 2)} – {material.name} – mnist_mlp"
     return html.page(title, style(), outcome.navigation(material), main, footer())
 

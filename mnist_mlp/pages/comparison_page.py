@@ -242,8 +242,8 @@ def differing_images(comparison: Comparison) -> Html:
             "images", "Where they differ", paragraph("Nowhere: each image is right for all runs, or wrong for all.")
         )
     words = (
-        f"{several(len(differ), 'image')} are recognised by some of {', '.join(run.name for run in runs)} alone; here "
-        f"are the {len(chosen)} on which the runs disagree most."
+        f"{several(len(differ), 'image')} right for some of these runs and wrong for others "
+        f"({', '.join(run.name for run in runs)}); below, the {len(chosen)} on which they disagree most."
     )
     cards = tag("ol", *(card(runs, int(index)) for index in chosen), class_="cards")
     return section("images", "Where they differ", paragraph(words, class_="note"), cards)
@@ -264,7 +264,7 @@ def card(runs: list[Material], index: int) -> Html:
     return tag(
         "li",
         images.digit(first.test.images[index], f"Test image {index}: a {names[truth]}"),
-        tag("strong", f"a {names[truth]}"),
+        tag("strong", f"truth: {names[truth]}"),
         tag("ul", *said, class_="answers-of"),
         tag("span", f"image {index:,}", class_="small"),
     )

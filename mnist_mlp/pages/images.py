@@ -59,14 +59,15 @@ def tiles(pictures: Sequence[Array], largest: float) -> str:
     times = -(-SMALL // min(pictures[0].shape))
     pictures = [picture.repeat(times, 0).repeat(times, 1) for picture in pictures]
     height, width = pictures[0].shape
-    across = len(pictures) * (width + GAP) + GAP
-    values = np.zeros((height + 2 * GAP, across), np.float32)
+    gap = GAP * max(1, times // 2)
+    across = len(pictures) * (width + gap) + gap
+    values = np.zeros((height + 2 * gap, across), np.float32)
     edges = np.zeros(values.shape, bool)
     for place, picture in enumerate(pictures):
-        left = GAP + place * (width + GAP)
-        values[GAP : GAP + height, left : left + width] = picture
-        edges[GAP - 1, left - 1 : left + width + 1] = edges[GAP + height, left - 1 : left + width + 1] = True
-        edges[GAP - 1 : GAP + height + 1, left - 1] = edges[GAP - 1 : GAP + height + 1, left + width] = True
+        left = gap + place * (width + gap)
+        values[gap : gap + height, left : left + width] = picture
+        edges[gap - 1, left - 1 : left + width + 1] = edges[gap + height, left - 1 : left + width + 1] = True
+        edges[gap - 1 : gap + height + 1, left - 1] = edges[gap - 1 : gap + height + 1, left + width] = True
     return signed(values, largest, edges=edges)
 
 

@@ -211,4 +211,4 @@ def likeness_of(layers: list[Layer], test: Split) -> dict[str, tuple[float, floa
 
 
 def pair(likeness: tuple[float, float]) -> str:
-    return f"{likeness[0]:.2f} beside {likeness[1]:.2f}"
+    return f"{likeness[0]:.2f} beside {likeness[1]:.2f}".replace("-", "−")

@@ -120,7 +120,10 @@ def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]
     read = {name: values[name].value for name in fields if values[name].value is not None} | several
     word = next((field.name for field in fields.values() if field.metadata["word"]), None)
     if word and rest and word not in read:
-        read[word], *rest = rest
+        if fields[word].metadata["kind"] is tuple:
+            read[word], rest = tuple(rest), []
+        else:
+            read[word], *rest = rest
     if rest:
         hint = " (on or off goes with =, as in --json=true)" if rest[0].lower() in ("true", "false") else ""
         raise UserError(f"expected flags such as --{next(iter(fields))}=VALUE, received {rest[0]!r}{hint}")
@@ -172,7 +175,11 @@ def convert(field: dataclasses.Field[Any], text: Any) -> Any:
 
 def help_text(fields: Sequence[dataclasses.Field[Any]], program: str, about: str) -> str:
     """The page that `--help` prints."""
-    word = "".join(f" [{field.name.upper()}]" for field in fields if field.metadata["word"])
+    several = {tuple: " …"}
+    words = (
+        f"{field.name.upper()}{several.get(field.metadata['kind'], '')}" for field in fields if field.metadata["word"]
+    )
+    word = "".join(f" [{word}]" for word in words)
     usage = f"usage: python -m mnist_mlp.{program}{word} [--flag=value …]"
     lines = [(about or "").strip(), "", usage, "", "flags:"]
     for field in fields:

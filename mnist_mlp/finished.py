@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 from mnist_mlp.atomic import DAMAGED, digest, read_json
@@ -14,16 +15,19 @@ from mnist_mlp.result import Result
 FILES = ("config.json", "model.keras", "result.json")  # what every finished run has
 
 
-def read_run(run_dir: str) -> tuple[Path, Config, Result]:
-    """The directory of a finished run, its config and its result. Raises `UserError` if there is none."""
+def read_run(run_dir: str, named: str = "") -> tuple[Path, Config, Result]:
+    """The directory of a finished run, its config and its result. Raises `UserError` if there is none, which calls it
+    as it was `named` (not given: --run_dir)."""
     if not run_dir:
         raise UserError("expected the directory of a run; type --run_dir=DIR (train prints it at its end)")
-    path, flag = path_of("run_dir", run_dir), f"--run_dir={run_dir}"
-    again = f"to write it again type python -m mnist_mlp.train {flag} --resume, or train into a new directory"
+    path, flag = path_of("run_dir", run_dir), named or f"--run_dir={run_dir}"
+    resume = f"type python -m mnist_mlp.train {shlex.quote(f'--run_dir={run_dir}')} --resume"
+    again = f"to write it again {resume}, or train into a new directory"
     try:
         missing = [name for name in FILES if not (path / name).is_file()]
         if missing:
-            raise UserError(f"{flag}: expected the directory of a finished run, found no {missing[0]} in it")
+            ends = f"; to finish the run {resume}" if (path / FILES[0]).is_file() else ""
+            raise UserError(f"{flag}: expected the directory of a finished run, found no {missing[0]} in it{ends}")
         result = Result.from_dict(read_json(path / "result.json"))
         if digest(path / "model.keras") != result.model_sha256:
             raise UserError(f"{flag}: model.keras is damaged, or of another run; {again}")

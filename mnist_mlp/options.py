@@ -29,7 +29,7 @@ def option(
     """Declares one option; `low` ≤ value ≤ `high`.
 
     `kind` is the type of a value where the default (None: "not given") does not tell it; an option of the kind tuple
-    takes several words, up to the next flag. `word`: it may be given without its name.
+    takes several words, up to the next flag. `word`: it may be given without its name, of the kind tuple all its words.
     """
     metadata = {
         "help": help,

@@ -51,7 +51,9 @@ class Result:
     resumed: list[dict[str, Any]]  # each time: step, of, before and now (backend, device, versions, …), passed_over
     model_sha256: str  # of model.keras
     versions: dict[str, str]
-    seconds: dict[str, float]  # import, load, compile (and build), train, evaluate, save, total; of the last process
+    seconds: dict[
+        str, float
+    ]  # import, load, compile (and build), train, evaluate, save, report, total; of the last process
     peak_memory_mb: float
     diagnosis: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # of `--diagnose`: name, seen, remedy, …
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)  # schedule, warmup, …: config.RECIPE; steps

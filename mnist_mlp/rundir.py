@@ -1,4 +1,4 @@
-"""The run directory: config.json, history.jsonl, checkpoints, model.keras, result.json, and who may write them.
+"""The run directory: config.json, history.jsonl, checkpoints, model.keras, result.json, report.html; who may write.
 
 A run that fails before its first checkpoint leaves nothing behind; after it, the run can be resumed.
 """
@@ -31,6 +31,7 @@ from mnist_mlp.options import path_of
 
 FILES = (  # that a run writes
     *("config.json", "history.jsonl", "history.csv", "distortions.png", "model.keras", "result.json"),
+    "report.html",
 )
 FOLDERS = (checkpoints.DIRECTORY, "tensorboard", "profile")
 

@@ -69,9 +69,9 @@ def train_and_evaluate(
     """One whole run, or with `config.resume` the rest of one: what `python -m mnist_mlp.train` does.
 
     `run_dir` must be new or empty, or hold the run to resume. `dataset` replaces what the config names with images of
-    your own; `callbacks` are called at the beginnings and ends of epochs. `say` gets the report, piece by piece,
-    `show` about once a second how far training is. Of several workers only the chief reports and writes `run_dir`; all
-    return the result. `keep_programs`: for a process that makes one run (see `kept_programs`). Raises `UserError`.
+    your own; `callbacks` hear of each epoch, `say` gets the report, and `show` about once a second how far training is.
+    Of several workers only the chief reports and writes `run_dir`; all return the result. `keep_programs`: see
+    `kept_programs`. Raises `UserError`.
     """
     laps = Laps()
     plan = devices.plan(config)
@@ -105,15 +105,16 @@ def train_and_evaluate(
         if config.augment != "none" and plan.chief:
             draw_distortions(run, splits["train"])
             laps.end("picture")
+        test = splits["test"]
         del dataset, splits  # the engine has them
         try:
-            epochs = train(engine, run, result, hashes, callbacks, tell, show)
+            result = dataclasses.replace(result, epochs=train(engine, run, result, hashes, callbacks, tell, show))
         except Diverged:
             diagnose([], None)
             raise
         laps.end("train")
 
-        result = finish(engine, plan, run, dataclasses.replace(result, epochs=epochs), laps, diagnose, judge)
+        result = finish(engine, plan, run, result, test, laps, diagnose, judge, tell)
     tell(console.closing(result, str(run_dir)))
     return result
 
@@ -123,11 +124,13 @@ def finish(
     plan: devices.Plan,
     run: rundir.Run,
     result: Result,
+    test: data.Split,
     laps: Laps,
     diagnose: diagnosis.Watch,
     judge: gate.Judge,
+    tell: Callable[[str], None],
 ) -> Result:
-    """Scores the test images, once, and writes the model and the result."""
+    """Scores the test images, once, and writes the model, the result, and a page that shows them."""
     from mnist_mlp import models
     from mnist_mlp.optimizers import averaged
 
@@ -141,13 +144,15 @@ def finish(
 
         run.check_place()
         atomic.write_file(run.path / "model.keras", partial(models.save, engine.model))
-    model_sha256 = atomic.digest(run.path / "model.keras")
-    laps.end("save")
+        model_sha256 = atomic.digest(run.path / "model.keras")
+        laps.end("save")
 
-    ends = {"device": device_block(plan, engine), "model_sha256": model_sha256, **laps.measured()}
-    result = dataclasses.replace(result, **ends)
-    atomic.write_json(run.path / "result.json", result.to_dict())
-    return result
+        ends = {"device": device_block(plan, engine), "model_sha256": model_sha256, **laps.measured()}
+        result = dataclasses.replace(result, **ends)
+        atomic.write_json(run.path / "result.json", result.to_dict())
+        from mnist_mlp.pages import stage  # what was not needed until now
+
+        return stage.report(engine, run, result, test, laps, tell)
 
 
 def engine_of(

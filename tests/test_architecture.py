@@ -50,19 +50,17 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["spread", "reference", "result", "gate", "console", "finished", "finished_model", "rundir", "run_data"],
     ["figures", "specimens"],
     ["chatter", "lean_keras", "kept_programs", "command", "run_config"],
+    ["export", "export.network", "export.numpy_forward"],
+    ["pages", "pages.html", "pages.numbers", "pages.images", "pages.charts", "pages.material"],
+    ["pages.outcome", "pages.inside", "pages.conditions", "pages.run_page", "pages.stage"],
+    ["pages.comparing", "pages.comparison_page", "pages.comparison_text"],
     ["train"],
     ["evaluate"],
     ["predict"],
+    ["report"],
     ["doctor"],
     ["tpu_compile"],
-    [
-        "export",
-        "export.formats",
-        "export.network",
-        "export.numpy_forward",
-        "export.onnx_file",
-        "export.tensorflow_files",
-    ],
+    ["export.formats", "export.onnx_file", "export.tensorflow_files"],
     ["export.keras_file", "export.writing", "export.reading", "export.child", "export.comparing", "export.place"],
     ["export.table", "export.__main__"],
     ["parity", "parity.oracle", "parity.rounding", "parity.generators", "parity.questions", "parity.matrix_products"],
@@ -87,7 +85,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
 ]
 ORDER = [name for layer in LAYERS for name in layer]
 DRIVERS = {
-    *("train", "evaluate", "predict", "doctor", "tpu_compile", "tune", "export.__main__", "parity.__main__"),
+    *("train", "evaluate", "predict", "doctor", "tpu_compile", "tune", "report", "export.__main__", "parity.__main__"),
     *("lab.explain", "lab.ladder", "lab.mistakes", "lab.playground.__main__"),
 }
 FRAMEWORKS = {"keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib", "optuna", "h5py"}

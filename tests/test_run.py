@@ -83,14 +83,13 @@ def test_json_has_the_keys_that_tools_rely_on(finished):
     low, high = result["test"]["interval"]
     assert low < result["test"]["accuracy"] < high
     assert result["test"]["accuracy"] > 0.9
-    assert sum(result["seconds"][part] for part in ("import", "load", "compile", "train", "evaluate", "save")) == (
-        pytest.approx(result["seconds"]["total"], rel=0.05)
-    )
+    stages = ("import", "load", "compile", "train", "evaluate", "save", "report")
+    assert sum(result["seconds"][part] for part in stages) == pytest.approx(result["seconds"]["total"], rel=0.05)
 
 
 def test_the_run_directory_holds_the_run(finished):
     path, done = finished
-    names = ["checkpoints", "config.json", "history.jsonl", "model.keras", "result.json"]
+    names = ["checkpoints", "config.json", "history.jsonl", "model.keras", "report.html", "result.json"]
     assert sorted(p.name for p in path.iterdir()) == names
     assert sorted(p.name for p in (path / "checkpoints").iterdir()) == [
         f"step-{steps:09}.npz" for steps in (360, 405, 450)

@@ -101,8 +101,8 @@ class Engine(Protocol):
     def predict(self, images: np.ndarray) -> np.ndarray:
         """float32 [n, 10], probabilities of uint8 images [n, 28, 28]."""
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """float32 [n, 10], what `predict` takes the softmax of."""
+    def logits(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+        """float32 [n, 10], what `predict` takes the softmax of; of so many images per call, if given."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything needed to go on, by name: weights, optimizer, random state, counters."""

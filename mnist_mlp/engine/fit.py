@@ -102,8 +102,8 @@ class FitEngine:
     def predict(self, images: np.ndarray) -> np.ndarray:
         return self.model.predict(images, batch_size=self.batch_size, verbose=0)
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        return self.network.predict(images, batch_size=self.batch_size, verbose=0)
+    def logits(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+        return self.network.predict(images, batch_size=batch_size or self.batch_size, verbose=0)
 
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)

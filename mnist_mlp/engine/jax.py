@@ -130,16 +130,16 @@ class JaxEngine:
     def predict(self, images: np.ndarray) -> np.ndarray:
         return self.forward(self.predict_program, images)
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        return self.forward(self.logits_program, images)
+    def logits(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+        return self.forward(self.logits_program, images, batch_size)
 
-    def forward(self, program: Callable, images: np.ndarray) -> np.ndarray:
+    def forward(self, program: Callable, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
         def call(batch: np.ndarray) -> np.ndarray:
             found = program(self.values, self.put(batch))
             self.attest(found)
             return np.asarray(found)
 
-        return predict_in_batches(images, self.batch_size, call)
+        return predict_in_batches(images, batch_size or self.batch_size, call)
 
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)

@@ -123,17 +123,17 @@ class TensorFlowEngine:
     def predict(self, images: np.ndarray) -> np.ndarray:
         return self.forward(self.predict_program, images)
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        return self.forward(self.logits_program, images)
+    def logits(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+        return self.forward(self.logits_program, images, batch_size)
 
-    def forward(self, program: Callable, images: np.ndarray) -> np.ndarray:
+    def forward(self, program: Callable, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
         def call(batch: np.ndarray) -> np.ndarray:
             found = program(tf.constant(batch))
             self.attest(found)
             parts = (found,) if self.strategy is None else self.strategy.experimental_local_results(found)
             return parts[0].numpy()
 
-        return predict_in_batches(images, self.batch_size, call)
+        return predict_in_batches(images, batch_size or self.batch_size, call)
 
     def mean_over_replicas(self, values: tf.Tensor) -> tf.Tensor:
         return self.strategy.reduce("MEAN", self.strategy.run(lambda x: x + 0.0, args=(values,)), axis=None)

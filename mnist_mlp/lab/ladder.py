@@ -26,7 +26,7 @@ from mnist_mlp import atomic, command, data, devices, figures, metrics
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab import approximation, ladder_figure, ladder_report, rungs
-from mnist_mlp.lab.trials import Trials, holm
+from mnist_mlp.lab.trials import Trials
 from mnist_mlp.options import check, nearest, option, option_of, path_of, shown
 from mnist_mlp.result import dataset_block, finite, versions
 from mnist_mlp.screen import Screen
@@ -176,7 +176,7 @@ def climb_rungs(trials: Trials, only: tuple[str, ...], say: Callable[[str], None
         rows.append(row)
         say(ladder_report.rung_line(row))
     tested = [row for row in rows if "p" in row]
-    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
+    for row, p in zip(tested, metrics.holm([row["p"] for row in tested]), strict=True):
         row["p_holm"] = p
     return rows
 

@@ -126,16 +126,3 @@ def balanced_sample(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray
     """Indices of so many images of each class, drawn by `seed`; a larger sample of a seed holds its smaller ones."""
     rng = np.random.default_rng([seed, 10])
     return np.concatenate([rng.permutation(np.flatnonzero(labels == digit))[:per_class] for digit in range(10)])
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """The p of several tests, enlarged: calling those below 0.05 different makes one or more false alarms in at most
-    5% of such tables.
-
-    Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
-    """
-    adjusted, largest = [0.0] * len(values), 0.0
-    for rank, index in enumerate(np.argsort(values, kind="stable")):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
-        adjusted[index] = largest
-    return adjusted

@@ -1,0 +1,60 @@
+"""How numbers are written on a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+FASHION = (
+    *("T-shirt", "trousers", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+)
+NONE = "–"
+
+
+def class_names(dataset: str) -> tuple[str, ...]:
+    """What the ten classes of a data set are called."""
+    return FASHION if dataset == "fashion_mnist" else tuple(map(str, range(10)))
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    return NONE if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}%"
+
+
+def probability(p: float) -> str:
+    """A probability from 0 to 1 as it may be read: never "100%" where another class has a share that can be seen."""
+    if not math.isfinite(p):
+        return "nan"
+    if p < 0.0005:
+        return "0%" if p == 0 else "<0.1%"
+    return "100.0%" if p == 1 else ">99.9%" if p > 0.9995 else f"{100 * p:.1f}%"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A loss, say; None is how JSON has what is not finite."""
+    return "not a finite number" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def seconds(value: float) -> str:
+    """ "0.52 s", "2 min 20 s"."""
+    if value < 120:
+        return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def interval(ends: Sequence[float], digits: int = 2) -> str:
+    """ "97.48–98.06%"."""
+    low, high = ends
+    return f"{100 * low:.{digits}f}–{100 * high:.{digits}f}%"
+
+
+def several(count: int, what: str) -> str:
+    """ "1 epoch", "5 epochs"."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def p_value(p: float) -> str:
+    """As the end of an equation: "= 0.032", "< 0.0001"."""
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"

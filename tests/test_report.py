@@ -1,0 +1,742 @@
+"""report.html and the comparison of runs: what is on the pages, that it is true, and that everybody can read it."""
+
+import base64
+import dataclasses
+import html
+import io
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_run import program, quiet, refused
+
+from mnist_mlp import atomic, data, metrics, models, predict, report, rundir
+from mnist_mlp.config import Config
+from mnist_mlp.data import Dataset, Split
+from mnist_mlp.export.network import Layer
+from mnist_mlp.finished import read_run
+from mnist_mlp.pages import comparing, conditions, images, inside, material, run_page
+from mnist_mlp.pages.html import tag, text
+from mnist_mlp.pages.numbers import probability
+from mnist_mlp.train import train_and_evaluate
+
+LARGEST = 400_000  # bytes of a page
+VOID = {"br", "col", "img", "link", "meta"}
+HEADINGS = ("h1", "h2", "h3")
+FOREIGN = {"lang", "viewbox", "xmlns"}
+
+
+class Page(HTMLParser):
+    """A page taken apart; complains about what is not well-formed or cannot be read by all."""
+
+    def __init__(self, source):
+        super().__init__(convert_charrefs=True)
+        self.source, self.open, self.tags, self.words, self.headings = source, [], [], [], []
+        self.ids, self.targets = [], set()
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, name, attributes):
+        given = dict(attributes)
+        assert len(given) == len(attributes), f"an attribute twice in <{name}>"
+        self.tags.append((name, given, len(self.words)))
+        if name not in VOID:
+            self.open.append(name)
+        if name in HEADINGS:
+            self.headings.append(int(name[1]))
+        if "id" in given:
+            self.ids.append(given["id"])
+        self.targets |= {given["href"][1:]} if given.get("href", "").startswith("#") else set()
+        self.targets |= set(given.get("aria-labelledby", "").split())
+
+    def handle_endtag(self, name):
+        assert self.open and self.open.pop() == name, f"</{name}> ends something else"
+
+    def handle_data(self, words):
+        if "style" not in self.open:
+            self.words.append(words)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, name, **wanted):
+        return [given for tag, given, _ in self.tags if tag == name and wanted.items() <= given.items()]
+
+    def rows(self, caption):
+        """The cells of the table with that caption."""
+        start = self.source.index(f"<caption><span>{html.escape(caption, quote=True)}</span>")
+        table = self.source[start : self.source.index("</table>", start)]
+        return [
+            [html.unescape(re.sub("<[^>]*>", "", cell)) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+            for row in re.findall(r"<tr>(.*?)</tr>", table)
+        ]
+
+
+def checked(path):
+    """The page in a file, after all that holds of every page."""
+    assert path.stat().st_size < LARGEST
+    source = path.read_text()
+    page = Page(source)
+    assert source.startswith('<!doctype html>\n<html lang="en">')
+    # One file: nothing is loaded, nothing runs.
+    assert not {"script", "iframe", "object", "embed", "form", "base", "audio", "video"} & {
+        name for name, *_ in page.tags
+    }
+    for name, given, _ in page.tags:
+        for key, value in given.items():
+            assert not key.startswith("on"), f"<{name} {key}>"
+            if key in ("src", "href", "data", "action", "poster", "xlink:href", "srcset"):
+                assert value.startswith(("#", "data:image/png;base64,", "data:,")), value[:80]
+    style = source[source.index("<style>") : source.index("</style>")]
+    assert "url(" not in style and "@import" not in style and "http" not in style
+    (policy,) = page.all("meta", **{"http-equiv": "Content-Security-Policy"})
+    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    # For all: names of pictures and tables, headings in order, links that lead somewhere, boxes that scroll by key.
+    assert all(given.get("alt") for given in page.all("img"))
+    assert all(given.get("scope") in ("row", "col") for given in page.all("th"))
+    assert source.count("<table") == source.count("<caption>")
+    assert all(
+        given.get("aria-labelledby") or given.get("aria-label") or given.get("aria-hidden") for given in page.all("svg")
+    )
+    assert len(set(page.ids)) == len(page.ids)
+    assert page.targets <= set(page.ids), page.targets - set(page.ids)
+    assert page.headings[0] == 1 and page.headings.count(1) == 1
+    assert all(later <= before + 1 for before, later in zip(page.headings, page.headings[1:], strict=False))
+    assert len(page.all("main")) == 1 and page.all("nav", **{"aria-label": "Sections"})
+    for given in page.all("div", **{"class": "scroll"}) + page.all("pre"):
+        assert given["tabindex"] == "0" and given["role"] == "region" and given["aria-label"]
+    assert page.all("a", **{"class": "skip", "href": "#main"})
+    return page
+
+
+def trained(path, *, dataset=None, say=quiet, **options):
+    """A small run on the digits, in this process."""
+    options = {"dataset": "digits", "epochs": 2, "strategy": "cpu", **options}
+    return train_and_evaluate(Config(**options), path, dataset=dataset, say=say)
+
+
+def written(*runs, **options):
+    """What the program writes of these runs, and what it says."""
+    said = []
+    path = report.report(report.Options(runs=tuple(map(str, runs)), strategy="cpu", **options), say=said.append)
+    return path, "\n".join(said)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("reported") / "first"
+    trained(path, validation_fraction=0.1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    path = tmp_path_factory.mktemp("reported") / "second"
+    trained(path, model="softmax", optimizer="sgd", epochs=3)
+    return path
+
+
+def copy(path, to):
+    shutil.copytree(path, to)
+    return to
+
+
+def predicted(path):
+    """The test images of a run on the digits, with what `predict` says of them."""
+    _, shown, probabilities = predict.predict(predict.Options(run_dir=str(path), strategy="cpu"), quiet)
+    return shown, probabilities
+
+
+def png(uri):
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+
+
+# One run
+
+
+def test_the_numbers_on_the_page_are_those_of_the_result(run):
+    page, result = checked(run / "report.html"), atomic.read_json(run / "result.json")
+    test = result["test"]
+    wrong = test["total"] - test["correct"]
+    low, high = (f"{100 * end:.2f}" for end in test["interval"])
+    for words in (
+        f"{100 * test['accuracy']:.2f}% of the 360 test images of the embedded digits",
+        f"{low}–{high}%",
+        f"{wrong} of 360",
+        f"{test['loss']:.4f}",
+        "109,386",
+        "this is not MNIST accuracy",
+        result["model_sha256"],
+        result["device"]["actual"],
+        "100,480",
+        *(f"{name} {version}" for name, version in result["versions"].items()),
+    ):
+        assert words in page.text, words
+    matrix = page.rows("Rows: what the image is. Columns: what it was taken for.")
+    counts = [[int(cell.replace("·", "0").replace(",", "")) for cell in row[1:11]] for row in matrix[1:]]
+    assert counts == test["confusion"]
+    for row, known in zip(page.rows("Test images by class")[1:], test["per_class"], strict=True):
+        assert row[:3] == [str(known["class"]), str(known["examples"]), str(known["correct"])]
+        assert row[3] == f"{100 * known['recall']:.1f}%" and row[5] == f"{100 * known['precision']:.1f}%"
+        harmonic = 2 / (1 / known["recall"] + 1 / known["precision"])
+        assert row[6] == f"{100 * harmonic:.1f}%"
+        low, high = metrics.wilson_interval(known["correct"], known["examples"])
+        assert row[4] == f"{100 * low:.1f}–{100 * high:.1f}%"
+        if known["mistaken_for"] is not None:
+            times = test["confusion"][known["class"]][known["mistaken_for"]]
+            assert row[7] == f"{known['mistaken_for']} ({times}×)"
+    epochs = page.rows("Loss and accuracy of each epoch")[1:]
+    assert [row[1] for row in epochs] == [f"{row['loss']:.4f}" for row in result["epochs"]]
+    assert [row[4] for row in epochs] == [f"{100 * row['validation_accuracy']:.2f}%" for row in result["epochs"]]
+    stages = {row[0]: row[1] for row in page.rows("Wall-clock seconds of each stage")[1:]}
+    for stage in ("load", "import", "compile", "train"):
+        assert stages[stage] == f"{result['seconds'][stage]:.2f}"
+    assert 0 < result["seconds"]["report"] < result["seconds"]["total"]
+
+
+def test_the_worst_mistakes_are_the_worst(run):
+    page = Page((run / "report.html").read_text())
+    shown, probabilities = predicted(run)
+    labels = data.load(Config(dataset="digits")).test.labels
+    wrong = np.flatnonzero(probabilities.argmax(1) != labels)
+    loss = -np.log(probabilities[np.arange(len(labels)), labels].astype(np.float64))
+    worst = sorted(wrong, key=lambda index: -loss[index])[: inside.MISTAKES]
+    told = [int(number) for number in re.findall(r"Test image (\d+): a \d", page.source)]
+    assert told == worst and len(told) >= 5
+    pictures = [given for given in page.all("img") if given["alt"].startswith("Test image")]
+    for given, index in zip(pictures, worst, strict=True):
+        ink = np.asarray(png(given["src"]))
+        assert (ink[..., 1] == shown[index]).all() and not ink[..., 0].any()
+        assert given["alt"] == f"Test image {index}: a {labels[index]}"
+    spoken = [given["aria-label"] for given in page.all("svg", **{"class": "ten"})]
+    for words, index in zip(spoken, worst, strict=True):
+        assert words == "Probabilities: " + ", ".join(
+            f"{c} {probability(p)}" for c, p in enumerate(probabilities[index])
+        )
+
+
+def test_the_weights_are_pictures_of_the_weights(run):
+    page = Page((run / "report.html").read_text())
+    kernel = models.load(run / "model.keras").get_layer("hidden_1").kernel.numpy()
+    strips = page.all("img", **{"class": "tiles"})
+    assert len(strips) == 16
+    (largest,) = {float(number) for number in re.findall(r"−([\d.]+)</span><span class=\"ramp both\"", page.source)}
+    for row, given in enumerate(strips):
+        picture = np.asarray(png(given["src"]).convert("RGBA")).astype(int)
+        for place in range(inside.IN_A_ROW):
+            left = images.GAP + place * (28 + images.GAP)
+            tile = picture[images.GAP : images.GAP + 28, left : left + 28]
+            value = kernel[:, row * inside.IN_A_ROW + place].reshape(28, 28)
+            strength = np.where(tile[..., 2] > tile[..., 0], 1, -1) * tile[..., 3] / 255
+            assert np.abs(strength - (value / largest).clip(-1, 1)).max() < 1 / images.LEVELS
+
+
+def test_the_activations_are_those_of_the_network(run):
+    import keras
+
+    model = models.load(run / "model.keras")
+    layers = [Layer("flatten", "flatten")]
+    path, config, result = read_run(str(run))
+    found, _ = report.material_of((path, config, result), "x", *planned(run))
+    names = ["hidden_1", "hidden_2"]
+    submodel = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    chosen = inside.first_of_each(found.seen)
+    shown = found.seen.test.images[chosen]
+    assert found.seen.test.labels[chosen].tolist() == list(range(10)) and found.seen.right[chosen].all()
+    mine = material.activations(found.layers, shown)
+    for name, theirs in zip(names, submodel(shown.astype("float32")), strict=True):
+        np.testing.assert_allclose(mine[name], theirs, rtol=1e-4, atol=1e-4)
+    assert list(mine) == ["pixels", *names] and layers
+    page = Page((run / "report.html").read_text())
+    for name in names:
+        assert sum(given["alt"].startswith(f"{name} for ") for given in page.all("img")) == 10
+
+
+def planned(run):
+    from mnist_mlp import devices
+
+    options = report.Options(runs=(str(run),), strategy="cpu")
+    return devices.plan(options), options, {}
+
+
+def test_the_program_draws_the_same_page_again(run, tmp_path):
+    again, said = written(run, output=str(tmp_path / "again.html"))
+    assert said == f"report   {again}"
+
+    def parts(path):
+        source = path.read_text()
+        start, end = source.index('<section id="cost"'), source.index('<section id="device"')
+        return source[:start] + source[end:]
+
+    def plain(path):  # the time and the memory of the whole run now hold those of its page
+        return re.sub(r"<dt>(whole run|peak memory)</dt><dd>[^<]*</dd>", "", parts(path))
+
+    assert plain(again) == plain(run / "report.html")
+    assert "single test images" in again.read_text()  # the stage "report"
+
+
+VARIANTS = {
+    "bfloat16": {"precision": "bfloat16"},
+    "cnn": {"model": "cnn", "epochs": 1},
+    "deep": {"model": "deep"},
+    "dropout": {"model": "mlp_dropout"},
+    "ema": {"ema": 0.9},
+    "fit": {"engine": "fit"},
+    "raw": {"pixels": "raw"},
+    "softmax": {"model": "softmax"},
+    "tanh": {"model": "mlp_tanh"},
+    "untrained": {"epochs": 0},
+    "told": {"epochs": 3, "learning_rate": 1.0, "diagnose": True},
+    "gated": {"preset": "smoke", "epochs": 10, "gate": True},
+    "wide": {"model": "wide", "epochs": 1},
+    "zeros": {"model": "mlp_zeros", "epochs": 1},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_kind_of_run_has_a_page(name, tmp_path):
+    said = []
+    result = trained(tmp_path / "run", **VARIANTS[name], say=said.append)
+    assert not any("was not written" in words for words in said), said
+    page = checked(tmp_path / "run" / "report.html")
+    assert f"{100 * result.test['accuracy']:.2f}% of the 360" in page.text
+    assert "come out otherwise" not in page.text  # the counts are exactly those of the run
+
+
+@pytest.mark.slow
+def test_one_epoch_is_a_point_and_none_a_sentence(tmp_path):
+    trained(tmp_path / "one", epochs=1)
+    assert checked(tmp_path / "one" / "report.html").source.count('class="series train"') == 3  # two charts, one legend
+    trained(tmp_path / "none", epochs=0)
+    page = checked(tmp_path / "none" / "report.html")
+    assert "No epoch was trained" in page.text and "was not trained: these are its first weights" in page.text
+
+
+@pytest.mark.slow
+def test_classes_have_their_names_and_may_be_absent(tmp_path, digits):
+    few = digits.test.labels < 3
+    test = Split(digits.test.images[few], digits.test.labels[few])
+    said = []
+    trained(tmp_path / "run", dataset=Dataset("fashion_mnist", "here", digits.train, test, (), False), say=said.append)
+    page = checked(tmp_path / "run" / "report.html")
+    assert "T-shirt" in page.text and "ankle boot" in page.text and "Fashion-MNIST" in page.text
+    assert page.rows("Test images by class")[5][1:5] == ["0", "0", "–", "–"]
+    assert "report.html was not written" not in "".join(said)
+
+
+def test_numbers_that_are_not_finite(run):
+    path, config, result = read_run(str(run))
+    made, _ = report.material_of((path, config, result), "x", *planned(run))
+    values = result.to_dict()
+    values["test"]["loss"] = None
+    values["epochs"][0] |= {"loss": None, "validation_loss": None}
+    values["epochs"][1] |= {"loss": None}
+    logits = made.seen.logits.copy()
+    logits[5], logits[6, 3], logits[7] = math.nan, math.inf, -math.inf
+    seen = material.Seen(made.seen.test, logits)
+    for weight in (math.nan, math.inf, 3e38, 1e25):
+        layers = [
+            dataclasses.replace(layer, kernel=np.full_like(layer.kernel, weight)) if layer.kernel is not None else layer
+            for layer in made.layers
+        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            page = Page(run_page.drawn(dataclasses.replace(made, result=values, layers=layers, seen=seen)))
+        assert "not a finite number" in page.text and "training diverged" in page.text
+
+
+def test_what_a_probability_is_called():
+    said = [probability(p) for p in (0.0, 1e-9, 0.0004, 0.5, 0.9994, 0.99999, 1.0, math.nan)]
+    assert said == ["0%", "<0.1%", "<0.1%", "50.0%", "99.9%", ">99.9%", "100.0%", "nan"]
+
+
+# Markup
+
+
+def test_text_cannot_become_markup():
+    hostile = "<script>\"&'\udcff\x1b[31m"
+    made = tag("p", hostile, title=hostile)
+    assert made == '<p title="{0}">{0}</p>'.format("&lt;script&gt;&quot;&amp;&#x27;\\udcff\\x1b[31m")
+    assert made.encode() and text(tag("b", 1)) == "<b>1</b>"
+    assert tag("img", alt="a", hidden=True, title=None) == '<img alt="a" hidden>'
+
+
+@pytest.mark.slow
+def test_names_of_runs_and_data_are_escaped(tmp_path, digits):
+    path, script = tmp_path / '<b>&"x', "<script>alert(1)</script>"
+    said = []
+    own = Dataset(script, f"from {script}", digits.train, digits.test, (f"a note {script}",), False)
+    trained(path, dataset=own, data_source="auto", say=said.append)
+    page = checked(path / "report.html")
+    assert page.text.count(script) >= 3 and '<b>&"x' in page.text
+    assert not page.all("b") and "<script" not in page.source
+    copied = copy(path, tmp_path / "\udcff")
+    output, words = written(path, copied, output=str(tmp_path / "out.html"))
+    both = checked(output)
+    assert '<b>&"x' in both.text and "\\udcff" in both.text and not both.all("b")
+
+
+# The style sheet
+
+
+def variables(scheme):
+    """The colours of a scheme, as the style sheet has them."""
+    sheet = run_page.style()
+    light, dark = re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)
+    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", light))
+    return found if scheme == "light" else found | dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", dark))
+
+
+def contrast(one, other):
+    """The ratio of WCAG 2.2, 1 to 21."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(scheme):
+    assert contrast("#000000", "#ffffff") == pytest.approx(21) and contrast("#777777", "#ffffff") < 4.5
+    colours = variables(scheme)
+    for words in ("ink", "quiet", "blue", "orange"):
+        for ground in ("paper", "card"):
+            assert contrast(colours[words], colours[ground]) >= 4.5, (words, ground)
+    for ground in ("right", *(f"wrong-{shade}" for shade in range(1, 6))):
+        assert contrast(colours[f"{ground}-ink"], colours[ground]) >= 4.5, ground
+    for hue in range(1, 9):  # lines and boxes, which are no text
+        assert contrast(colours[f"hue-{hue}"], colours["paper"]) >= 3, hue
+
+
+def test_no_colour_stands_outside_the_two_schemes():
+    sheet = re.sub(r":root \{.*?\}", "", run_page.style(), flags=re.DOTALL)
+    assert re.findall(r"#[0-9a-fA-F]{3,8}\b", sheet) == []
+    assert set(re.findall(r"rgb\([^)]*\)", sheet)) == {
+        f"rgb({' '.join(map(str, colour))})" for colour in (images.POSITIVE, images.NEGATIVE)
+    }
+    assert {name for name in re.findall(r"var\(--([\w-]+)\)", sheet)} <= set(variables("light"))
+    assert set(variables("dark")) == set(variables("light"))
+
+
+# The stage of training
+
+
+@pytest.mark.slow
+def test_training_starts_without_the_pages(tmp_path):
+    code = f"""
+import sys
+from mnist_mlp import chatter, lean_keras
+chatter.silence()
+lean_keras.install()  # as the program does: Keras leaves Pillow out
+import mnist_mlp.train as train
+from mnist_mlp.config import Config
+from pathlib import Path
+
+def say(words):
+    late = ("mnist_mlp.pages", "mnist_mlp.report", "PIL")
+    print(words.split()[0], any(name.startswith(late) for name in sys.modules))
+
+train.train_and_evaluate(Config(dataset="digits", epochs=1, strategy="cpu"), Path({str(tmp_path / "run")!r}), say=say)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    lines = done.stdout.splitlines()
+    assert lines == ["data False", "epoch False", "test True"], done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "error, words",
+    [(OSError(28, "No space left on device"), "No space left on device"), (ValueError("a\nbug"), "a bug")],
+)
+def test_a_page_that_cannot_be_written_does_not_lose_the_run(error, words, tmp_path, monkeypatch):
+    replace = os.replace
+
+    def failing(source, target):
+        if str(target).endswith("report.html"):
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    said = []
+    path = tmp_path / "a run"
+    result = trained(path, epochs=1, say=said.append)
+    (told,) = [line for line in said if "report.html was not written" in line]
+    assert words in told and told.endswith(f"to try again type python -m mnist_mlp.report '{path}'")
+    assert read_run(str(path))[2] == result and not (path / "report.html").exists()
+    assert result.test["total"] == 360 and "report" in result.seconds
+    assert not [entry for entry in path.iterdir() if entry.name.startswith(atomic.TEMPORARY)]
+    monkeypatch.undo()
+    written(path)
+    checked(path / "report.html")
+
+
+@pytest.mark.slow
+def test_resume_writes_the_page_anew(run, tmp_path):
+    path = copy(run, tmp_path / "run")
+    before = (path / "report.html").read_text()
+    trained(path, validation_fraction=0.1, epochs=3, resume=True)
+    page = checked(path / "report.html")
+    assert page.source != before and len(page.rows("Loss and accuracy of each epoch")) == 1 + 3
+    assert "report.html" in rundir.FILES
+    assert "Resumed at step" in page.text
+
+
+# Without the images
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("why", ["gone", "others", "own"])
+def test_without_its_images_a_run_still_has_a_page(why, tmp_path, digits):
+    path, folder = tmp_path / "run", tmp_path / "data"
+    if why == "own":
+        trained(path, dataset=dataclasses.replace(digits, name="mine"))
+        words = "the run had images of its own"
+    else:
+        trained(path)
+    if why == "gone":
+        result, config = (atomic.read_json(path / f"{name}.json") for name in ("result", "config"))
+        result["dataset"]["name"] = "mnist"
+        atomic.write_json(path / "result.json", result)
+        atomic.write_json(path / "config.json", config | {"dataset": "mnist", "data_dir": str(folder)})
+        words = f"the images of the run are not to be had (--data_dir={folder}: expected a directory"
+    if why == "others":
+        other = dataclasses.replace(digits, test=Split(digits.test.images[::-1], digits.test.labels[::-1]))
+        words = "the test images found now are not those"
+        load, data.load = data.load, lambda config: other
+    try:
+        output, said = written(path)
+    finally:
+        if why == "others":
+            data.load = load
+    page = checked(output)
+    assert words in said and page.text.count(words) == 2  # mistakes, activations
+    assert len(page.all("img", **{"class": "tiles"})) == 16  # the weights need no images
+
+
+# Mistakes of the user
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "expected the directory of a run, or several; type python -m mnist_mlp.report DIR"),
+        (["nowhere"], "nowhere: expected the directory of a finished run, found no config.json in it"),
+        (["--outputs=x"], "unknown flag --outputs; did you mean '--output'?"),
+        (["DONE", "DONE"], "more than once"),
+        (["DONE", "nowhere"], "nowhere: expected"),
+        (["STOPPED"], "found no model.keras in it; to finish the run type python -m mnist_mlp.train"),
+        (["DONE", "--output=DONE/model.keras"], "received one of the run"),
+        (["DONE", "--output=nowhere/x.html"], "expected a file in a directory that exists"),
+        (["DONE", "OTHER", "--output=DONE/report.html"], "received one of the run"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_at_once(arguments, words, run, other, tmp_path):
+    places = {"DONE": str(run), "OTHER": str(other), "STOPPED": str(tmp_path / "stopped")}
+    (tmp_path / "stopped").mkdir()
+    shutil.copy(run / "config.json", tmp_path / "stopped")
+    for name, place in places.items():
+        arguments = [argument.replace(name, place) for argument in arguments]
+    refused(program("report", *arguments, cwd=tmp_path), words)
+
+
+def test_help_names_the_words():
+    done = program("report", "--help")
+    assert "usage: python -m mnist_mlp.report [RUNS …] [--flag=value …]" in done.stdout
+
+
+# Several runs
+
+
+def test_a_comparison_counts_the_images_that_one_alone_recognises(run, other, tmp_path):
+    output, said = written(run, other, output=str(tmp_path / "both.html"))
+    page = checked(output)
+    labels = data.load(Config(dataset="digits")).test.labels
+    right = [predicted(path)[1].argmax(1) == labels for path in (run, other)]
+    only_one, only_other = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    assert only_one > only_other > 0
+    (row,) = page.rows("Each pair on the same 360 test images")[1:]
+    points = f"{100 * (only_one - only_other) / 360:+.2f}"
+    assert row[:4] == ["first – second", str(only_one), str(only_other), points]
+    n = only_one + only_other
+    p = 2 * sum(math.comb(n, k) for k in range(min(only_one, only_other) + 1)) / 2**n
+    assert row[5] == ("< 0.0001" if p < 1e-4 else f"{p:.2g}") == row[6]  # of one comparison nothing is corrected
+    assert "first is better than second on such images." in page.text and "first is better than second" in said
+    shown = [int(index) for index in re.findall(r"Test image (\d+): a \d", page.source)]
+    assert shown and all(right[0][index] != right[1][index] for index in shown)
+    for name, path in (("first", run), ("second", other)):
+        test = atomic.read_json(path / "result.json")["test"]
+        low, high = (f"{100 * end:.2f}" for end in test["interval"])
+        assert f"{low}–{high}%" in page.text and f"{low}–{high}%" in said and name in said
+    options = {row[0]: row[1:] for row in page.rows("Options that differ")[1:]}
+    assert options["--model"] == ["mlp", "softmax"] and options["--epochs"] == ["2", "3"] and "--seed" not in options
+    assert "--model=softmax --dataset=digits --epochs=3 --optimizer=sgd" in page.text
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (1, 0), (10, 0), (7, 15), (67, 111), (300, 250)])
+def test_mcnemar_beside_scipy(counts):
+    stats = pytest.importorskip("scipy.stats")
+    one = np.repeat([True, False, True], [counts[0], counts[1], 20])
+    other = np.repeat([False, True, True], [counts[0], counts[1], 20])
+    expected = stats.binomtest(counts[0], sum(counts), 0.5).pvalue if sum(counts) else 1.0
+    assert metrics.mcnemar(one, other) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_interval_of_a_paired_difference():
+    # Newcombe's example (Statistics in Medicine 17, 1998, p. 2641), method 10: 0.0562 to 0.3292.
+    assert metrics.paired_difference_interval(20, 12, 2, 16) == pytest.approx((0.0562, 0.3292), abs=5e-5)
+    low, high = metrics.paired_difference_interval(20, 2, 12, 16)
+    assert (-high, -low) == pytest.approx(metrics.paired_difference_interval(20, 12, 2, 16))
+    assert metrics.paired_difference_interval(9779, 0, 0, 221) == pytest.approx((0, 0), abs=1e-3)
+    low, high = metrics.paired_difference_interval(0, 5, 0, 0)  # where nothing is known of one side it stays within ±1
+    assert 0 < low < high <= 1
+
+
+def test_the_interval_holds_the_difference_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    shares = np.array([0.955, 0.022, 0.012, 0.011])
+    held = 0
+    for counts in rng.multinomial(2000, shares, 2000):
+        low, high = metrics.paired_difference_interval(*map(int, counts))
+        held += low <= shares[1] - shares[2] <= high
+    assert 0.94 < held / 2000 < 0.97
+
+
+@pytest.mark.slow
+def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, other, tmp_path, digits):
+    third = copy(run, tmp_path / "third")
+    strange = tmp_path / "strange"
+    trained(strange, dataset=dataclasses.replace(digits, name="mine"))
+    output, said = written(run, other, third, strange, output=str(tmp_path / "all.html"))
+    page = checked(output)
+    rows = page.rows("Each pair on the same 360 test images")[1:]
+    assert [row[0] for row in rows] == ["first – second", "first – third", "second – third"]
+    assert "corrected by Holm for 3 comparisons" in page.text
+    assert rows[1][1:4] == ["0", "0", "+0.00"] and rows[1][5:] == ["1", "1"]
+    assert "No difference is shown: chance alone gives as much in 100% of such cases." in page.text
+    assert page.text.count("no test. Not shown: the images of the run are not to be had") == 3
+    assert "These runs have different data (digits, mine)" in page.text and "different data" in said
+
+
+def test_other_images_or_another_order_are_not_tested(run, other):
+    made = [report.material_of(read_run(str(path)), path.name, *planned(path)) for path in (run, other)]
+    assert made[0][1] == made[1][1] == data.in_order_hash(data.load(Config(dataset="digits")).test)
+    found = comparing.compare([made[0][0], made[1][0]], [made[0][1], "another"])
+    assert found.pairs == [] and "these runs have others" in found.left_out[0]
+
+
+def test_runs_of_one_name_are_told_apart(run, tmp_path):
+    one, two = copy(run, tmp_path / "a" / "same"), copy(run, tmp_path / "b" / "same")
+    output, said = written(one, two, output=str(tmp_path / "out.html"))
+    assert "a/same – b/same" in said and "a/same – b/same" in checked(output).text
+
+
+# The command
+
+
+def test_the_command_makes_the_run_again():
+    config = Config(data_dir="/a b/'c'", epochs=3, learning_rate=0.01, csv=True, run_dir="x", json=True, resume=True)
+    words = conditions.command_of(config)
+    assert words == (
+        "python -m mnist_mlp.train '--data_dir=/a b/'\"'\"'c'\"'\"'' --epochs=3 --learning_rate=0.01 --csv"
+    )
+    from mnist_mlp.config import PRESETS
+
+    best = dataclasses.replace(PRESETS["best"], ema=0.0)
+    assert conditions.command_of(best) == "python -m mnist_mlp.train --preset=best --ema=0.0"
+
+
+# Other backends, and a browser
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--backend=tensorflow", "--replicas=2", "--batch_size=31"),
+        ("--backend=jax", "--ema=0.9"),
+        ("--backend=jax", "--replicas=2", "--batch_size=31"),
+        ("--backend=jax", "--engine=fit", "--precision=bfloat16"),
+        ("--backend=jax", "--model=cnn"),
+    ],
+    ids=" ".join,
+)
+def test_in_a_process_of_its_own(flags, tmp_path):
+    done = program("train", "--preset=smoke", "--epochs=2", *flags, f"--run_dir={tmp_path / 'run'}", blocked=False)
+    assert done.returncode == 0 and "was not written" not in done.stdout, done.stdout + done.stderr
+    page = checked(tmp_path / "run" / "report.html")
+    assert flags[0].partition("=")[2] in page.text and "come out otherwise" not in page.text
+    done = program("report", "run", flags[0], "--output=again.html", blocked=False, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout == "report   again.html\n", done.stderr
+    checked(tmp_path / "again.html")
+
+
+@pytest.mark.slow
+def test_on_mnist(tmp_path, mnist_dir):
+    done = program(
+        "train", f"--data_dir={mnist_dir}", "--epochs=1", "--json", f"--run_dir={tmp_path / 'run'}", blocked=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    page = checked(tmp_path / "run" / "report.html")
+    assert "come out otherwise" not in page.text and "not MNIST accuracy" not in page.text
+    matrix = page.rows("Rows: what the image is. Columns: what it was taken for.")[1:]
+    counts = [[int(cell.replace("·", "0").replace(",", "")) for cell in row[1:11]] for row in matrix]
+    assert counts == result["test"]["confusion"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, as the system has it."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
+    if path is None:
+        pytest.skip("no Chromium is installed")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    arguments += ["--disable-component-update", "--disable-sync"]
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=path, args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+@pytest.mark.parametrize("kind", ["run", "comparison"])
+def test_in_a_browser(browser, kind, width, scheme, run, other, tmp_path):
+    path = run / "report.html" if kind == "run" else written(run, other, output=str(tmp_path / "both.html"))[0]
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(Path(path).as_uri())
+    assert [url for url in asked if not url.startswith("data:")] == [Path(path).as_uri()] and said == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    paper = variables(scheme)["paper"]
+    assert background == f"rgb({', '.join(str(int(paper[i : i + 2], 16)) for i in (1, 3, 5))})"
+    page.keyboard.press("Tab")  # the first stop of the keyboard skips what stands before the result
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.screenshot(path=tmp_path / "page.png")
+    page.close()

@@ -102,11 +102,10 @@ def train_and_evaluate(
         tell(console.opening(result))
         engine.compile()
         laps.end("compile")
-        if config.augment != "none" and plan.chief:
-            draw_distortions(run, splits["train"])
-            laps.end("picture")
+        draw_distortions(run, splits["train"], laps)
         test = splits["test"]
         del dataset, splits  # the engine has them
+
         try:
             result = dataclasses.replace(result, epochs=train(engine, run, result, hashes, callbacks, tell, show))
         except Diverged:
@@ -169,13 +168,16 @@ def engine_of(
     return start(plan, *what, start_timeout=config.start_timeout)
 
 
-def draw_distortions(run: rundir.Run, training: data.Split) -> None:
-    """Writes a picture of what training will see."""
+def draw_distortions(run: rundir.Run, training: data.Split, laps: Laps) -> None:
+    """Writes a picture of what training will see, if it sees something else than the images."""
+    if run.config.augment == "none" or not run.chief:
+        return
     from mnist_mlp import specimens
 
     run.check_place()
     picture = specimens.drawn(training, run.config.augment, run.config.seed)
     atomic.write_file(run.path / "distortions.png", lambda file: file.write_bytes(picture))
+    laps.end("picture")
 
 
 def check_packages(config: Config) -> None:

@@ -52,7 +52,8 @@ def silence() -> None:
     os.close(reader)
     os.dup2(writer, 2)
     os.close(writer)
-    sys.stderr = os.fdopen(terminal, "w", buffering=1, errors="backslashreplace")
+    encoding = sys.stderr.encoding
+    sys.stderr = os.fdopen(terminal, "w", buffering=1, encoding=encoding, errors="backslashreplace")
 
 
 def keep_standard_output() -> None:

@@ -248,9 +248,14 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
 
 def prepare_streams() -> None:
     """Standard output and error that take every line: closed ones lead nowhere, a poor encoding gets escapes."""
-    for name in ("stdout", "stderr"):
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed, and the lowest one that is free: what is opened next would take its place
+            os.open(os.devnull, os.O_RDWR)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (open until the process ends)
+            setattr(sys, name, open(descriptor, "w", closefd=False))  # noqa: SIM115 (open until the process ends)
         getattr(sys, name).reconfigure(errors="backslashreplace")
 
 

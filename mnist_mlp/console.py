@@ -119,16 +119,22 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
 
 
 def bar(now: Standing, width: int, *, plain: bool = False) -> str:
-    """Where training stands, as a line of at most `width` columns; `plain`: in ASCII."""
-    done, rest = "#-" if plain else "━─"
-    epoch = f"epoch {now.epoch:>{len(str(now.epochs))}}/{now.epochs}"
-    figures = (
-        f"loss {now.loss:.4f}   accuracy {now.accuracy:.4f}   {now.rate:,.0f} images/s   {clock(now.seconds_left)} left"
-    )
-    columns = min(30, width - len(f"{epoch}     100%   {figures}"))
+    """Where training stands, as a line of at most `width` columns; `plain`: in ASCII. Where there is too little room,
+    first the words are shorter, then the strip goes, then the last figures."""
+    epoch, left = f"epoch {now.epoch:>{len(str(now.epochs))}}/{now.epochs}", f"{clock(now.seconds_left)} left"
+    loss, rate = f"loss {now.loss:.4f}", f"{now.rate:,.0f}"
+    figures = [loss, f"accuracy {now.accuracy:.4f}", f"{rate} images/s", left]
+    gap, shorter = "   ", [loss, f"acc {now.accuracy:.4f}", f"{rate}/s", left]
+    if width < len(gap.join([epoch, "100%", *figures])) + 13:
+        gap, figures = "  ", shorter
+    columns = min(30, width - 1 - len(gap.join([epoch, "100%", *figures])))
     filled = round(now.share * columns)
+    done, rest = "#-" if plain else "━─"
     strip = f"{done * filled}{rest * (columns - filled)} " if columns > 4 else ""
-    return f"{epoch}   {strip}{now.share:4.0%}   {figures}"[:width]
+    parts = [epoch, f"{strip}{now.share:4.0%}", *figures]
+    while len(parts) > 1 and len(gap.join(parts)) > width:
+        parts.pop()
+    return gap.join(parts)[:width]
 
 
 def clock(seconds: float) -> str:

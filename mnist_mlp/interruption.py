@@ -52,7 +52,8 @@ def requests() -> Iterator[Request]:
             with contextlib.suppress(OSError, ValueError, AttributeError):  # the terminal may be what has gone
                 terminal = sys.stderr.fileno()
                 if os.isatty(terminal):
-                    os.write(terminal, b"\nstopping within seconds; once more stops at once\n")
+                    erase = b"\n" if os.environ.get("TERM") == "dumb" else b"\r\x1b[K"  # what is shown, and ^C
+                    os.write(terminal, erase + b"stopping within seconds; once more stops at once\n")
         elif now - request.since > AGAIN:
             put_back(before)
             signal.raise_signal(signum)

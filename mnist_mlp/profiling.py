@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from mnist_mlp.atomic import cannot_write
 from mnist_mlp.engine import Engine, Sums
+from mnist_mlp.errors import UserError
 
 WARM_UP = 10  # steps before the trace: a first call does more than later ones
 STEPS = 100  # of the trace: enough to tell a slow step from a usual one, few enough for the viewers
@@ -24,6 +26,12 @@ class Profiled:
     def __init__(self, engine: Engine, directory: Path, tell: Callable[[str], None]):
         self.engine, self.directory, self.tell = engine, directory, tell
         self.warm = self.done = False
+        if directory.exists() and not directory.is_dir():
+            raise UserError(f"--profile: {directory} is in the way, which is something else; remove it")
+        try:
+            directory.mkdir(exist_ok=True)
+        except OSError as error:
+            raise cannot_write(directory, error) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)

@@ -288,6 +288,8 @@ def train(
     run.unsaved = True
     training.run()
     run.unsaved = False
+    if config.profile and not engine.done:
+        tell("profile  nothing was traced: no step was left to train")
     if training.stop_early:
         tell(f"stopped  early by a callback, after epoch {training.progress.epoch} of {config.epochs}")
     return training.progress.history

@@ -69,7 +69,7 @@ class Training:
         self.pace = Pace()
         self.stop_early = callbacks.stop
         self.saved: int | None = None  # at which step
-        self.began, self.found = time.perf_counter(), self.done  # when, and with how many steps done
+        self.timed: tuple[float, int] | None = None  # when, and at which step, a first call was over, which is slower
         if isinstance(engine, FitEngine):
             engine.hear = self.hear
 
@@ -99,12 +99,12 @@ class Training:
         while self.progress.step < len(order):
             self.call(order)
             if self.progress.step < len(order):
-                self.show(self.standing())
+                self.show_standing()
                 self.pause(request)
         self.end_epoch()
         self.pause(request)
         if self.progress.epoch < self.config.epochs:
-            self.show(self.standing())
+            self.show_standing()
 
     def call(self, order: np.ndarray) -> None:
         """Some steps of the order: as many as last about a second, but not beyond the next checkpoint."""
@@ -120,26 +120,30 @@ class Training:
         progress.correct, progress.seen = progress.correct + sums.correct, progress.seen + sums.seen
         progress.seconds += seconds
         self.pace.took(last - first, seconds)
+        self.timed = self.timed or (time.perf_counter(), self.done)
 
-    def standing(self) -> Standing:
-        """Where the run stands, once there was a call."""
-        now = self.progress
+    def show_standing(self) -> None:
+        """Shows where the run stands, from the second call on: before, nobody knows how long it will take."""
+        now, (since, at) = self.progress, self.timed
+        if self.done == at:
+            return
+        per_step = (time.perf_counter() - since) / (self.done - at)
         if now.seen:
-            rate = now.seen / max(now.seconds, 1e-9)
-            return self.stands(0, now.losses.sum() / now.seen, now.correct / now.seen, rate)
-        last = now.history[-1]
-        return self.stands(0, last["loss"], last["accuracy"], self.examples / max(last["seconds"], 1e-9))
+            seen = (now.losses.sum() / now.seen, now.correct / now.seen, now.seen / max(now.seconds, 1e-9))
+        else:
+            last = now.history[-1]
+            seen = (last["loss"], last["accuracy"], self.examples / max(last["seconds"], 1e-9))
+        self.show(self.standing(0, *seen, per_step))
 
-    def stands(self, steps: int, loss: float, accuracy: float, rate: float) -> Standing:
-        """The same with so many steps of a call that is under way."""
-        now, epochs, done = self.progress, self.config.epochs, self.done + steps
-        per_step = (time.perf_counter() - self.began) / (done - self.found)
-        left = (epochs * self.steps_per_epoch - done) * per_step
+    def hear(self, steps: int, loss: float, accuracy: float, per_step: float) -> None:
+        """Of a call that lasts a whole epoch, after so many steps of it, of so many seconds each."""
+        self.show(self.standing(steps, loss, accuracy, self.config.batch_size / per_step, per_step))
+
+    def standing(self, steps: int, loss: float, accuracy: float, rate: float, per_step: float) -> Standing:
+        """Where the run stands, with so many steps of a call that is under way; `per_step`: seconds."""
+        now, epochs = self.progress, self.config.epochs
+        left = (epochs * self.steps_per_epoch - self.done - steps) * per_step
         return Standing(now.epoch + 1, epochs, now.step + steps, self.steps_per_epoch, loss, accuracy, rate, left)
-
-    def hear(self, steps: int, loss: float, accuracy: float, seconds: float) -> None:
-        """Of a call that lasts a whole epoch, after so many steps and seconds of it."""
-        self.show(self.stands(steps, loss, accuracy, steps * self.config.batch_size / seconds))
 
     def check(self, sums: Sums, steps: int) -> None:
         """Raises `Diverged` if a loss of the last call, of so many steps, or a weight after it is not finite."""

@@ -12,6 +12,7 @@ import pytest
 from mnist_mlp import profiling
 from mnist_mlp.config import Config
 from mnist_mlp.engine import Sums
+from mnist_mlp.errors import UserError
 from mnist_mlp.train import train_and_evaluate
 
 SMALL = Config(dataset="digits", epochs=1, batch_size=64, strategy="cpu", tensorboard=True, validation_fraction=0.1)
@@ -144,6 +145,19 @@ def test_which_steps_are_traced(calls, made, traced, monkeypatch, tmp_path):
         assert (sums.correct, sums.seen) == (stop - start, 2 * (stop - start))
     assert counting.calls == made
     assert seen == [made.index(traced), traced, traced[1] - traced[0]]
+
+
+def test_what_is_in_the_way_of_a_trace(tmp_path):
+    (tmp_path / "profile").touch()
+    with pytest.raises(UserError, match=f"--profile: {tmp_path}/profile is in the way, .* remove it"):
+        profiling.Profiled(Counting(), tmp_path / "profile", print)
+
+
+def test_where_nothing_is_left_to_train_nothing_is_traced(tmp_path):
+    config = dataclasses.replace(SMALL, epochs=0, tensorboard=False, profile=True)
+    said = []
+    train_and_evaluate(config, tmp_path / "run", say=said.append)
+    assert "profile  nothing was traced: no step was left to train" in said
 
 
 @pytest.mark.slow

@@ -16,7 +16,9 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.metrics import confusion_matrix
 from mnist_mlp.models import to_logits
 
-Heard = Callable[[int, float, float, float], None]  # of an epoch's steps so far, their mean loss, accuracy and seconds
+Heard = Callable[
+    [int, float, float, float], None
+]  # of an epoch's steps so far, their mean loss and accuracy, seconds a step
 
 
 class FitEngine:
@@ -131,7 +133,7 @@ class Told(keras.callbacks.Callback):
             self.began = self.last = now  # without what compiled it
         elif now - self.last > SECONDS_PER_CALL:
             self.last = now
-            self.hear(batch + 1, logs["cross_entropy"], logs["accuracy"], now - self.began)
+            self.hear(batch + 1, logs["cross_entropy"], logs["accuracy"], (now - self.began) / batch)
 
 
 def cross_entropy(smoothing: float) -> tuple[keras.losses.Loss | Callable, keras.metrics.Metric]:

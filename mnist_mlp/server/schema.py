@@ -35,12 +35,12 @@ def schemas(limits: Limits) -> dict[str, Any]:
     example = {"index": {"type": "integer"}, "label": {"type": "integer"}, "image": grid(level)}
     return {
         "Levels": {
-            "description": "28×28 grey levels, whole numbers from 0 (background) to 255 (ink). 28×28×1 and 784 are taken, "
-            "too; and where one number of a request is written with a point, all are shares of full ink, 0–1.",
+            "description": "28×28 grey levels, whole numbers from 0 (background) to 255 (ink). 28×28×1 and 784 are "
+            "taken, too; and where one number of a request is written with a point, all are shares of full ink, 0–1.",
             **grid(level),
         },
         "Picture": {
-            "description": "A PNG, JPEG, WebP, BMP, GIF or TIFF file in base64; its digit is brought into MNIST's frame.",
+            "description": "A PNG, JPEG, WebP, BMP, GIF or TIFF file in base64; its digit is put into MNIST's frame.",
             **named({"b64": {"type": "string", "format": "picture", "example": PICTURE}}),
         },
         "Image": {"anyOf": [ref("Levels"), ref("Picture")]},

@@ -87,7 +87,6 @@ function add(event) {
 paper.addEventListener("pointerdown", (event) => {
   if (drawing !== null || event.button !== 0) return;
   event.preventDefault();
-  paper.focus({ preventScroll: true });
   paper.setPointerCapture(event.pointerId);
   drawing = event.pointerId;
   choose(null);
@@ -246,7 +245,7 @@ function showLayers(layers) {
     const canvas = figure.querySelector("canvas");
     neurons(canvas, activations, strongest);
     const label = name.replace("hidden_", "Hidden layer ").replace("conv_", "Convolution ");
-    const words = layers ? `${activations.length} neurons, ${alive} active, up to ${strongest.toFixed(1)}` : `${activations.length} neurons at rest`;
+    const words = layers ? `${alive} of ${activations.length} neurons active, up to ${strongest.toFixed(1)}` : `${activations.length} neurons at rest`;
     figure.querySelector("figcaption").replaceChildren(element("b", "", label), `: ${words}`);
     canvas.setAttribute("aria-label", `${label}: ${words}`);
   });

@@ -9,6 +9,7 @@ import orjson
 from starlette.responses import Response
 
 from mnist_mlp.server.images import NAME, SIGNATURE
+from mnist_mlp.server.limits import Refused
 
 MODEL, VERSION = "mnist", "1"
 STATE = {"version": VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
@@ -46,6 +47,11 @@ def json(content: Any, status: int = 200, headers: dict[str, str] | None = None)
 
 def error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     return json({"error": message}, status, headers)
+
+
+def refusal(refused: Refused) -> Response:
+    headers = {"retry-after": "1"} if refused.status == 429 else None
+    return error(refused.status, str(refused), headers)
 
 
 def predictions(probabilities: np.ndarray, columns: bool) -> Response:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mnist_mlp.server import answers
+from mnist_mlp.server.limits import Refused
 from mnist_mlp.server.metrics import Metrics
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -26,8 +28,16 @@ SECURITY = [
 class Front:
     """The application behind a check of the request's origin, with headers on its answers, counted."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Collection[str], hosts: Collection[str] | None):
+    def __init__(
+        self,
+        app: ASGIApp,
+        direct: Mapping[str, Callable[[Request], Awaitable[Response]]],
+        metrics: Metrics,
+        routes: Collection[str],
+        hosts: Collection[str] | None,
+    ):
         self.app, self.metrics = app, metrics
+        self.direct = direct  # paths whose POST goes past `app`
         self.routes = frozenset(routes)
         self.hosts = hosts  # names under which the server may be asked; None: any
 
@@ -46,14 +56,22 @@ class Front:
 
         self.metrics.in_flight.inc()
         try:
-            app = self.stranger(Headers(scope=scope)) or self.app
-            await app(scope, receive, send_with_headers)
+            answer: ASGIApp | None = self.stranger(Headers(scope=scope))
+            if answer is None and scope["method"] == "POST" and scope["path"] in self.direct:
+                answer = await self.answer(Request(scope, receive))
+            await (answer or self.app)(scope, receive, send_with_headers)
         except ClientDisconnect:
             pass
         finally:
             self.metrics.in_flight.dec()
             route = scope["path"] if scope["path"] in self.routes else "other"
             self.metrics.answered(route, status, time.perf_counter() - began)
+
+    async def answer(self, request: Request) -> Response:
+        try:
+            return await self.direct[request.scope["path"]](request)
+        except Refused as error:
+            return answers.refusal(error)
 
     def stranger(self, headers: Headers) -> ASGIApp | None:
         """The refusal of a request that a page of another site makes in somebody's browser; None for the others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import dataclasses
 import io
 import itertools
@@ -125,15 +126,17 @@ def numbers(image: Any, place: str) -> list[Any]:
 
 def levels(arrays: list[tuple[int, list[Any]]], key: str) -> np.ndarray:
     """The arrays, each with its index in the request, as uint8 [n, 28, 28], by the rule in `read`."""
-    types = set()
-    for _, flat in arrays:
-        types.update(map(type, flat))
+    types = set(itertools.chain.from_iterable(map(type, flat) for _, flat in arrays))
     top = 1 if float in types else 255
+    if types == {int}:
+        with contextlib.suppress(ValueError, OverflowError):  # of an integer that no byte can hold
+            content = b"".join([bytes(flat) for _, flat in arrays])  # a fourth of the time of np.array
+            return np.frombuffer(content, np.uint8).reshape(-1, 28, 28)
     if types <= {int, float}:
         values = np.array([flat for _, flat in arrays], np.float64)
         wrong = ~((values >= 0) & (values <= top))
         if not wrong.any():
-            return (np.rint(values * 255) if top == 1 else values).astype(np.uint8).reshape(-1, 28, 28)
+            return np.rint(values * 255).astype(np.uint8).reshape(-1, 28, 28)
         which, at = np.argwhere(wrong)[0]
     else:
         which, at = next(

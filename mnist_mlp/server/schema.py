@@ -7,8 +7,9 @@ from typing import Any
 from mnist_mlp.server.images import NAME, SIGNATURE
 from mnist_mlp.server.limits import Limits
 
-PICTURE = (  # a 1, drawn on 14×14 pixels: an example for those who try it
-    "iVBORw0KGgoAAAANSUhEUgAAAA4AAAAOCAAAAAA6I3INAAAAIElEQVR4nGP8zwABTEg0A6bMfwZkGUZcfP8xdDIyMDAAALgzBRtD0SPpAAAAAElFTkSuQmCC"
+PICTURE = (  # a 7, drawn with a broad pen: an example for those who try it
+    "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAAQElEQVR42mP8z8DwkYmBgYEBO8EowMDEwPADwmVh+D8BwmL4/1/+"
+    "A1TJfwWY4n8OMNkf/2GyP+FGfYKyGHFZCQDx0RHoDW8r6QAAAABJRU5ErkJggg=="
 )
 
 

@@ -1,8 +1,8 @@
 """Ten digits as a hand draws them: polylines on a paper of 100 × 100, x to the right, y downwards.
 
-They were written down once, from how digits are drawn, before any network had seen them, and are never to be changed for
-one: neither the page nor the framing was chosen by them (the pen's width comes from MNIST's training images). Upright
-and slanted, large and small, in the middle and beside it, in one stroke and in two.
+They were written down once, from how digits are drawn, before any network had seen them, and are never to be changed
+for one: neither the page nor the framing was chosen by them (the pen's width comes from MNIST's training images).
+Upright and slanted, large and small, in the middle and beside it, in one stroke and in two.
 """
 
 STROKES = {

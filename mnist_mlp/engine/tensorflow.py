@@ -141,6 +141,7 @@ class TensorFlowEngine:
 
     def layers(self, images: np.ndarray) -> list[np.ndarray]:
         found = self.layers_program(tf.constant(images.astype(np.float32)))
+        found = found if isinstance(found, list) else [found]  # without a hidden layer
         self.attest(found[-1])
         on_each = (lambda x: (x,)) if self.strategy is None else self.strategy.experimental_local_results
         return [on_each(output)[0].numpy() for output in found]

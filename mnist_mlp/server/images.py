@@ -147,9 +147,7 @@ def levels(arrays: list[tuple[int, list[Any]]], key: str) -> np.ndarray:
         )
     index, flat = arrays[which]
     place = f"{key}[{index}][{at // 28}][{at % 28}]" if len(flat) == 784 else f"{key}[{index}][{at}]"
-    rule = (
-        "a share from 0 to 1, since a number with a point is among them" if top == 1 else "a whole number from 0 to 255"
-    )
+    rule = "0–1, since one of the numbers is written with a point" if top == 1 else "a whole number from 0 to 255"
     value = flat[at]
     raise Refused(400, f"{place}: expected {rule}, received {value if type(value) in (int, float) else kind_of(value)}")
 

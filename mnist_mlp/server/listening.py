@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import signal
 import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from mnist_mlp.command import end
 from mnist_mlp.errors import UserError
-from mnist_mlp.interruption import Request, requests
+from mnist_mlp.interruption import SIGNALS, Request, handle, put_back, requests
 from mnist_mlp.server.connections import of_limits
 from mnist_mlp.server.limits import CONNECTIONS
 
@@ -88,6 +90,11 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter) or bool(self.asked)
 
 
+def end_at_once(signum: int, frame: object) -> None:
+    """For a second signal: an exception would first go through whatever the loop is doing."""
+    end(128 + signum, "interrupted" if signum == signal.SIGINT else "terminated")
+
+
 def run(app: ASGIApp, listener: socket.socket, seconds: float, ready: Callable[[], None]) -> tuple[int, str]:
     """Serves until a signal asks to stop and what was in flight is answered: how many answers, and what happened."""
     listen(listener)
@@ -105,7 +112,11 @@ def run(app: ASGIApp, listener: socket.socket, seconds: float, ready: Callable[[
         timeout_graceful_shutdown=int(2 * seconds) + 1,
         backlog=BACKLOG,
     )
-    with requests() as asked:
-        server = Server(config, asked, ready)
-        server.run([listener])
+    before = handle(SIGNALS, end_at_once)
+    try:
+        with requests() as asked:
+            server = Server(config, asked, ready)
+            server.run([listener])
+    finally:
+        put_back(before)
     return server.server_state.total_requests, asked.word

@@ -126,7 +126,8 @@ def test_pictures_are_framed_as_predict_frames_them(ask, engine, digits):
 def test_a_number_with_a_point_makes_shares_of_all(ask, engine):
     ones = np.ones((28, 28), int).tolist()
     half = [[0.5] * 28] * 28
-    for instances, levels in (([ones], [1]), ([ones, half], [255, 128])):
+    shares, whole = np.ones((28, 28)).tolist(), np.full((28, 28), 34.0).tolist()
+    for instances, levels in (([ones], [1]), ([ones, half], [255, 128]), ([shares], [255]), ([whole, ones], [34, 1])):
         found = ask(("POST", PREDICT, {"json": {"instances": instances}})).json()["predictions"]
         images = np.stack([np.full((28, 28), level, np.uint8) for level in levels])
         np.testing.assert_allclose(np.array(found, np.float32), engine.predict(images), rtol=2e-6, atol=1e-9)
@@ -143,8 +144,10 @@ def changed(value, *, row=3, column=4, rest=0):
     [
         (256, 0, "a whole number from 0 to 255, received 256"),
         (-1, 0, "received -1"),
-        (1.5, 0, "0–1, since one of the numbers is written with a point, received 1.5"),
-        (255, 0.5, "0–1, since one of the numbers is written with a point, received 255"),
+        (1.5, 0, "0–1, since one of the numbers is no whole one, received 1.5"),
+        (255, 0.5, "0–1, since one of the numbers is no whole one, received 255"),
+        (-1.0, 0, "0–1, since one of the numbers is no whole one, received -1.0"),
+        (256.0, 0, "a whole number from 0 to 255, received 256.0"),
         (10**25, 0, "received 1e+25"),
         (2**64 - 1, 0, "received 18446744073709551615"),
         (True, 0, "received true or false"),
@@ -210,7 +213,7 @@ def test_ragged_images(ask):
 
 def test_limits(ask):
     many = b'{"instances":[' + b"0," * 50_000 + b"0]}"
-    refused(ask(("POST", PREDICT, {"content": many})), 413, "at most 20 images, received 50,001")
+    refused(ask(("POST", PREDICT, {"content": many})), 400, "at most 20 images, received 50,001")
     refused(ask(("POST", PREDICT, {"content": b" " * 200_001})), 413, "at most 200,000 bytes")
 
     async def chunks():  # without a content-length

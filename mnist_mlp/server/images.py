@@ -35,8 +35,9 @@ class Question:
 def read(body: bytes, limits: Limits) -> Question:
     """The images in a body of JSON. Raises `Refused`.
 
-    Its arrays together are one array, as in predict's files: integers are grey levels 0–255, and where one number is
-    written with a point, all are shares of full ink, 0–1. Pictures ({"b64": …}) are brought into MNIST's frame.
+    Its arrays together are one array, as in predict's files: integers are grey levels 0–255, and floats shares of full
+    ink, 0–1. (Whole numbers beyond 1 are levels also where they are written with a point: to JSON 34.0 is 34.)
+    Pictures, {"b64": …}, are brought into MNIST's frame.
     """
     document = parse(body)
     if type(document) is not dict:
@@ -54,7 +55,7 @@ def read(body: bytes, limits: Limits) -> Question:
     if type(entries) is not list or not entries:
         raise Refused(400, f"{key}: expected a list of images, one at least, received {kind_of(entries)}")
     if len(entries) > limits.instances:
-        raise Refused(413, f"{key}: expected at most {limits.instances:,} images, received {len(entries):,}")
+        raise Refused(400, f"{key}: expected at most {limits.instances:,} images, received {len(entries):,}")
     return Question(images_of(entries, key, time.monotonic() + limits.seconds), key == "inputs")
 
 
@@ -127,16 +128,17 @@ def numbers(image: Any, place: str) -> list[Any]:
 def levels(arrays: list[tuple[int, list[Any]]], key: str) -> np.ndarray:
     """The arrays, each with its index in the request, as uint8 [n, 28, 28], by the rule in `read`."""
     types = set(itertools.chain.from_iterable(map(type, flat) for _, flat in arrays))
-    top = 1 if float in types else 255
     if types == {int}:
         with contextlib.suppress(ValueError, OverflowError):  # of an integer that no byte can hold
             content = b"".join([bytes(flat) for _, flat in arrays])  # a fourth of the time of np.array
             return np.frombuffer(content, np.uint8).reshape(-1, 28, 28)
+    shares = False
     if types <= {int, float}:
         values = np.array([flat for _, flat in arrays], np.float64)
-        wrong = ~((values >= 0) & (values <= top))
+        shares = float in types and (values.max() <= 1 or bool((values % 1).any()))
+        wrong = ~((values >= 0) & (values <= (1 if shares else 255)))
         if not wrong.any():
-            return np.rint(values * 255).astype(np.uint8).reshape(-1, 28, 28)
+            return np.rint(values * (255 if shares else 1)).astype(np.uint8).reshape(-1, 28, 28)
         which, at = np.argwhere(wrong)[0]
     else:
         which, at = next(
@@ -147,7 +149,7 @@ def levels(arrays: list[tuple[int, list[Any]]], key: str) -> np.ndarray:
         )
     index, flat = arrays[which]
     place = f"{key}[{index}][{at // 28}][{at % 28}]" if len(flat) == 784 else f"{key}[{index}][{at}]"
-    rule = "0–1, since one of the numbers is written with a point" if top == 1 else "a whole number from 0 to 255"
+    rule = "0–1, since one of the numbers is no whole one" if shares else "a whole number from 0 to 255"
     value = flat[at]
     raise Refused(400, f"{place}: expected {rule}, received {value if type(value) in (int, float) else kind_of(value)}")
 

@@ -25,8 +25,13 @@ def grid(item: dict[str, Any]) -> dict[str, Any]:
 
 def schemas(limits: Limits) -> dict[str, Any]:
     """The components of the OpenAPI document."""
-    images = {"type": "array", "items": ref("Image"), "minItems": 1, "maxItems": limits.instances}
-    signature = {"type": "string", "enum": [SIGNATURE]}
+    many = {"minItems": 1, "maxItems": limits.instances}
+    kinds = [
+        {"type": "array", "items": {"anyOf": [ref(kind), ref("Picture")]}, **many} for kind in ("Levels", "Shares")
+    ]
+    images = {"anyOf": kinds}
+    one = {"anyOf": [{**kind, "maxItems": 1} for kind in kinds]}
+    signature = {"type": "string", "enum": [SIGNATURE, ""]}
     probability = {"type": "number", "minimum": 0, "maximum": 1.0001}
     ten = {"type": "array", "items": probability, "minItems": 10, "maxItems": 10}
     level = {"type": "integer", "minimum": 0, "maximum": 255}
@@ -37,23 +42,26 @@ def schemas(limits: Limits) -> dict[str, Any]:
     return {
         "Levels": {
             "description": "28×28 grey levels, whole numbers from 0 (background) to 255 (ink). 28×28×1 and 784 are "
-            "taken, too; and where one number of a request is written with a point, all are shares of full ink, 0–1.",
+            "taken, too.",
             **grid(level),
+        },
+        "Shares": {
+            "description": "28×28 shares of full ink, 0–1, one of them at least written with a point.",
+            **grid({"type": "number", "minimum": 0, "maximum": 1}),
         },
         "Picture": {
             "description": "A PNG, JPEG, WebP, BMP, GIF or TIFF file in base64; its digit is put into MNIST's frame.",
             **named({"b64": {"type": "string", "format": "picture", "example": PICTURE}}),
         },
-        "Image": {"anyOf": [ref("Levels"), ref("Picture")]},
         "Instances": {
             "description": "Row by row.",
             **named({"instances": images, "signature_name": signature}, "instances"),
         },
         "Inputs": {
             "description": "As the one input of the network, by its name or without.",
-            **named({"inputs": {"anyOf": [images, named({NAME: images})]}, "signature_name": signature}, "inputs"),
+            **named({"inputs": {"anyOf": [*kinds, {**named({NAME: images}), "additionalProperties": False}]}, "signature_name": signature}, "inputs"),
         },
-        "One": named({"instances": {**images, "maxItems": 1}}),
+        "One": named({"instances": one}),
         "Predictions": named({"predictions": found}),
         "Outputs": named({"outputs": found}),
         "Look": named({

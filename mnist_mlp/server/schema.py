@@ -31,6 +31,7 @@ def schemas(limits: Limits) -> dict[str, Any]:
     ]
     images = {"anyOf": kinds}
     one = {"anyOf": [{**kind, "maxItems": 1} for kind in kinds]}
+    by_name = {**named({NAME: images}), "additionalProperties": False}
     signature = {"type": "string", "enum": [SIGNATURE, ""]}
     probability = {"type": "number", "minimum": 0, "maximum": 1.0001}
     ten = {"type": "array", "items": probability, "minItems": 10, "maxItems": 10}
@@ -59,7 +60,7 @@ def schemas(limits: Limits) -> dict[str, Any]:
         },
         "Inputs": {
             "description": "As the one input of the network, by its name or without.",
-            **named({"inputs": {"anyOf": [*kinds, {**named({NAME: images}), "additionalProperties": False}]}, "signature_name": signature}, "inputs"),
+            **named({"inputs": {"anyOf": [*kinds, by_name]}, "signature_name": signature}, "inputs"),
         },
         "One": named({"instances": one}),
         "Predictions": named({"predictions": found}),

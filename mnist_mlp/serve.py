@@ -75,7 +75,8 @@ def main(argv: Sequence[str]) -> None:
         if not front.is_loopback(options.host):
             print("it listens beyond this machine: whoever can reach that address can use it", flush=True)
 
-    answers, word = listening.run(make_app(service, options.host), listener, options.timeout, ready)
+    app, connections = make_app(service, options.host), service.metrics.connections
+    answers, word = listening.run(app, listener, options.timeout, ready, connections)
     print(f"{word}: {answers:,} requests were answered", flush=True)
 
 

@@ -144,7 +144,7 @@ MAY_IMPORT = {
     "server.bodies": {"starlette"},
     "server.front": {"starlette"},
     "server.connections": {"uvicorn", "orjson"},
-    "server.listening": {"uvicorn", "starlette"},
+    "server.listening": {"uvicorn", "starlette", "prometheus_client"},
     "server.app": {"fastapi", "starlette"},
     "parity.operations_jax": {"keras", "jax"},
     "parity.operations_tensorflow": {"keras", "tensorflow"},

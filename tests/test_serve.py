@@ -100,8 +100,12 @@ def test_lines_and_the_end(trained):
         (line,) = server.lines
         assert line.startswith("http://127.0.0.1:") and "mlp of run" in line and "Ctrl-C stops it" in line
         assert json.loads(server.get("/healthz"))["computed_on"] == ["CPU:0"]
+        with server.connect():
+            assert b"mnist_connections 2.0" in server.get("/metrics")
         code, out, err = server.stop(signal.SIGINT)
-        assert (code, out, err) == (0, "interrupted: 1 requests were answered\n", "")
+        assert (code, out, err) == (0, "interrupted: 2 requests were answered\n", "")
+    with serving(f"--run_dir={trained}", "--host=::1") as server:
+        assert server.url.startswith("http://[::1]:") and server.get("/healthz")
     with serving(f"--run_dir={trained}", "--host=0.0.0.0", lines=2) as server:
         assert server.lines[1] == "it listens beyond this machine: whoever can reach that address can use it\n"
         assert server.stop()[0] == 0

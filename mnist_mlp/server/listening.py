@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
+from prometheus_client import Gauge
 from starlette.types import ASGIApp
 
 from mnist_mlp.command import end
@@ -95,8 +96,13 @@ def end_at_once(signum: int, frame: object) -> None:
     end(128 + signum, "interrupted" if signum == signal.SIGINT else "terminated")
 
 
-def run(app: ASGIApp, listener: socket.socket, seconds: float, ready: Callable[[], None]) -> tuple[int, str]:
-    """Serves until a signal asks to stop and what was in flight is answered: how many answers, and what happened."""
+def run(
+    app: ASGIApp, listener: socket.socket, seconds: float, ready: Callable[[], None], connections: Gauge
+) -> tuple[int, str]:
+    """Serves until a signal asks to stop and what was in flight is answered: how many answers, and what happened.
+
+    `seconds` is the time of `connections.Connection`; `connections` is told how many there are.
+    """
     listen(listener)
     config = uvicorn.Config(
         app,
@@ -116,6 +122,7 @@ def run(app: ASGIApp, listener: socket.socket, seconds: float, ready: Callable[[
     try:
         with requests() as asked:
             server = Server(config, asked, ready)
+            connections.set_function(lambda: len(server.server_state.connections))
             server.run([listener])
     finally:
         put_back(before)

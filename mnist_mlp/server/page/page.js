@@ -245,9 +245,9 @@ function showLayers(layers) {
     const canvas = figure.querySelector("canvas");
     neurons(canvas, activations, strongest);
     const label = name.replace("hidden_", "Hidden layer ").replace("conv_", "Convolution ");
-    const words = layers ? `${alive} of ${activations.length} neurons active, up to ${strongest.toFixed(1)}` : `${activations.length} neurons at rest`;
+    const words = layers ? `${alive} of ${activations.length} neurons active` : `${activations.length} neurons at rest`;
     figure.querySelector("figcaption").replaceChildren(element("b", "", label), `: ${words}`);
-    canvas.setAttribute("aria-label", `${label}: ${words}`);
+    canvas.setAttribute("aria-label", `${label}: ${words}, the strongest ${strongest.toFixed(1)}`);
   });
   if (layers && layers.length === 0) place.replaceChildren(element("p", "note", "This network has no hidden layer: from the pixels straight to the answer."));
 }

@@ -114,6 +114,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
         run=path.resolve().name,
         network=trained.model,
         parameters=trained.parameters,
+        hidden=list(zip(network.names, network.units, strict=True)),
         dataset=trained.dataset["name"],
         test_accuracy=trained.test["accuracy"],
         device=engine.attached.device,

@@ -125,6 +125,8 @@ def test_ten_drawn_digits(open_page):
 
 def test_probabilities_and_neurons_are_shown(open_page):
     page = open_page()
+    captions = page.locator(".layer figcaption").all_inner_texts()
+    assert captions == ["Hidden layer 1: 128 neurons at rest", "Hidden layer 2: 64 neurons at rest"]
     draw(page, STROKES[3])
     settled(page)
     shares = page.locator("#bars .value").all_inner_texts()

@@ -99,7 +99,8 @@ def test_lines_and_the_end(trained):
     with serving(f"--run_dir={trained}") as server:
         (line,) = server.lines
         assert line.startswith("http://127.0.0.1:") and "mlp of run" in line and "Ctrl-C stops it" in line
-        assert json.loads(server.get("/healthz"))["computed_on"] == ["CPU:0"]
+        health = json.loads(server.get("/healthz"))
+        assert health["computed_on"] == ["CPU:0"] and health["hidden"] == [["hidden_1", 128], ["hidden_2", 64]]
         with server.connect():
             assert b"mnist_connections 2.0" in server.get("/metrics")
         code, out, err = server.stop(signal.SIGINT)
@@ -309,6 +310,27 @@ def test_a_stop_under_load_loses_no_answer(trained):
         code, out, err = server.stop()
     assert not broken and answered > 20
     assert (code, err) == (0, "") and out == f"terminated: {answered:,} requests were answered\n"
+
+
+@slow
+def test_a_request_that_lies_unread_when_the_server_stops_is_answered(trained):
+    """On a connection that was idle: the server is held, the request and the signal come, then it goes on."""
+    body = json.dumps(ZEROS).encode()
+    request = (
+        b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % (PREDICT.encode(), len(body)) + body
+    )
+    with serving(f"--run_dir={trained}") as server, server.connect() as client:
+        client.sendall(request)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        client.sendall(request)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGCONT)
+        answer = read_all(client)
+        assert answer.startswith(b"HTTP/1.1 200 ") and b"connection: close" in answer
+        assert server.stop(signal.SIGCONT)[0] == 0
 
 
 @slow

@@ -7,7 +7,7 @@ import io
 import json
 import re
 
-import httpx
+import asgi
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,7 +29,8 @@ from mnist_mlp.server.limits import WAITING, Limits, Refused  # noqa: E402
 from mnist_mlp.server.network import About, Network  # noqa: E402
 
 PREDICT = "/v1/models/mnist:predict"
-ABOUT = About("run", "mlp", 109_386, "digits", 0.97, "CPU", "tensorflow", ["CPU:0"], ["CPU:0"], "0")
+HIDDEN = [("hidden_1", 128), ("hidden_2", 64)]
+ABOUT = About("run", "mlp", 109_386, HIDDEN, "digits", 0.97, "CPU", "tensorflow", ["CPU:0"], ["CPU:0"], "0")
 LIMITS = Limits(body=200_000, instances=20, seconds=5.0)
 
 
@@ -55,9 +56,8 @@ def ask(service):
 
     def ask(*requests, host="127.0.0.1"):
         async def send():
-            transport = httpx.ASGITransport(make_app(service, host))
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                return await asyncio.gather(*(client.request(*words, **options) for *words, options in requests))
+            app = make_app(service, host)
+            return await asyncio.gather(*(asgi.request(app, *words, **options) for *words, options in requests))
 
         answers = asyncio.run(send())
         return answers if len(answers) > 1 else answers[0]

@@ -27,6 +27,7 @@ class Network:
         while self.sizes[-1] < largest:
             self.sizes.append(min(self.sizes[-1] * STEP, largest))
         self.names = [layer.name for layer in hidden_layers(engine.model)]
+        self.units = [int(layer.output.shape[-1]) for layer in hidden_layers(engine.model)]
 
     def compile(self) -> None:
         """Compiles every shape. Raises `UserError` where what comes out are no numbers."""
@@ -51,6 +52,7 @@ class About:
     run: str
     network: str
     parameters: int
+    hidden: Sequence[tuple[str, int]]  # layers, with their neurons
     dataset: str
     test_accuracy: float
     device: str

@@ -7,6 +7,8 @@ const PEN = 0.09;
 const SENT = 280; // pixels of the picture that is sent, black on white whatever the colours of the page
 const NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
+const SETS = { mnist: "MNIST", fashion_mnist: "Fashion-MNIST", digits: "the embedded digits" };
+
 const $ = (id) => document.getElementById(id);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const element = (tag, className = "", text = "") => {
@@ -198,6 +200,7 @@ function show(answer) {
     row.querySelector(".value").textContent = answer ? `${(100 * probabilities[digit]).toFixed(1)}%` : "";
   });
   paint($("seen"), answer ? answer.image : null);
+  $("origin").textContent = `28 × 28 pixels, ${example ? "as it stands in the test set" : "brought into MNIST’s frame"}`;
   const what = answer ? `a digit, most likely ${NAMES[best]}` : "nothing yet";
   $("seen").setAttribute("aria-label", `The image as the network sees it: ${what}`);
   showLayers(answer ? answer.layers : null);
@@ -324,9 +327,11 @@ async function start() {
   show(null);
   redraw();
   const [about] = await Promise.all([fetch("/healthz").then((response) => response.json()), examples()]);
+  emptyLayers = about.hidden.map(([name, units]) => ({ name, activations: new Array(units).fill(0) }));
+  if (!shown) showLayers(null);
   const right = (100 * about.test_accuracy).toFixed(2);
   const count = about.parameters.toLocaleString("en");
-  $("about").textContent = `The network ${about.network}, ${count} parameters, trained on ${about.dataset}: ${right}% of its test images right. It runs on ${about.device}.`;
+  $("about").textContent = `The network ${about.network}, ${count} parameters, trained on ${SETS[about.dataset] || about.dataset}: ${right}% of its test images right. It runs on ${about.device}.`;
 }
 
 start().catch(() => {

@@ -27,6 +27,7 @@ for package in ("fastapi", "httptools", "orjson", "prometheus_client", "uvicorn"
 PREDICT = "/v1/models/mnist:predict"
 ZEROS = {"instances": [[[0] * 28] * 28]}
 slow = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group("serve")  # one server for most of them
 
 
 @pytest.fixture(scope="module")
@@ -165,13 +166,13 @@ def test_clients_that_send_too_slowly(server):
             client.sendall(sent)
             answer = read_all(client)
         assert answer.startswith(b"HTTP/1.1 408 ") and b'{"error":"expected a whole request within 2' in answer
-        assert 1.5 < time.monotonic() - began < 5
+        assert 1.5 < time.monotonic() - began < 10
     began = time.monotonic()
     with server.connect() as client, contextlib.suppress(OSError):  # a byte now and then
-        while time.monotonic() - began < 6:
+        while time.monotonic() - began < 12:
             client.sendall(b"G" if time.monotonic() - began < 0.2 else b"E")
             time.sleep(0.2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
 
 
 def read_all(client):
@@ -241,7 +242,7 @@ def test_a_thousand_open_connections(server):
         began = time.monotonic()
         for _ in range(20):
             server.post(PREDICT, ZEROS)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert all(read_all(client).startswith(b"HTTP/1.1 408 ") for client in clients)
 
 

@@ -215,6 +215,22 @@ def to_logits(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.get_layer("logits").output, name="logits_of_" + model.name)
 
 
+def hidden_layers(model: keras.Model) -> list[keras.Layer]:
+    """Those with neurons between the image and the logits."""
+    return [
+        layer for layer in model.layers if isinstance(layer, layers.Dense | layers.Conv2D) and layer.name != "logits"
+    ]
+
+
+def with_hidden(model: keras.Model) -> keras.Model:
+    """The same network, the same variables, with what its hidden layers give, float32 [n, units] each, before the
+    probabilities, float32 [n, 10]. A channel of a convolution counts by its largest value."""
+    given = [layer.output for layer in hidden_layers(model)]
+    given = [keras.ops.max(x, axis=(1, 2)) if len(x.shape) == 4 else x for x in given]
+    outputs = [*(keras.ops.cast(x, "float32") for x in given), model.output]
+    return keras.Model(model.input, outputs, name="layers_of_" + model.name)
+
+
 def initialise(model: keras.Model, seed: int) -> None:
     """Draws all weights with NumPy from the layers' initialisers, so that they are the same on every backend.
 

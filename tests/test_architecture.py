@@ -63,6 +63,10 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
     ["export.formats", "export.onnx_file", "export.tensorflow_files"],
     ["export.keras_file", "export.writing", "export.reading", "export.child", "export.comparing", "export.place"],
     ["export.table", "export.__main__"],
+    ["server", "server.limits", "server.images", "server.answers", "server.batches", "server.metrics"],
+    ["server.bodies", "server.examples", "server.network", "server.schema", "server.front", "server.connections"],
+    ["server.listening", "server.app"],
+    ["serve"],
     ["parity", "parity.oracle", "parity.rounding", "parity.generators", "parity.questions", "parity.matrix_products"],
     ["parity.operations_jax", "parity.operations_tensorflow", "parity.operations"],
     ["parity.problem", "parity.comparison", "parity.reference", "parity.subject", "parity.trial"],
@@ -85,10 +89,14 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
 ]
 ORDER = [name for layer in LAYERS for name in layer]
 DRIVERS = {
-    *("train", "evaluate", "predict", "doctor", "tpu_compile", "tune", "report", "export.__main__", "parity.__main__"),
+    *("train", "evaluate", "predict", "report", "serve", "doctor", "tpu_compile", "tune"),
+    *("export.__main__", "parity.__main__"),
     *("lab.explain", "lab.ladder", "lab.mistakes", "lab.playground.__main__"),
 }
-FRAMEWORKS = {"keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib", "optuna", "h5py"}
+WEB = {"fastapi", "starlette", "uvicorn", "orjson", "prometheus_client"}  # of the server, and imported by it alone
+FRAMEWORKS = {
+    *("keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib", "optuna", "h5py", *WEB),
+}
 MAY_IMPORT = {
     "model_file": {"h5py"},  # inside functions, see below
     "models": {"keras"},
@@ -134,6 +142,14 @@ MAY_IMPORT = {
     "lab.mistakes_figure": {"matplotlib"},
     "lab.lesson": {"keras"},
     "lab.claims": {"keras"},
+    "server.images": {"orjson"},
+    "server.answers": {"orjson", "starlette"},
+    "server.metrics": {"prometheus_client"},
+    "server.bodies": {"starlette"},
+    "server.front": {"starlette"},
+    "server.connections": {"uvicorn", "orjson"},
+    "server.listening": {"uvicorn", "starlette", "prometheus_client"},
+    "server.app": {"fastapi", "starlette"},
     "parity.operations_jax": {"keras", "jax"},
     "parity.operations_tensorflow": {"keras", "tensorflow"},
 }
@@ -183,7 +199,7 @@ def test_frameworks_stay_where_they_belong(name, tree):
     parity = ("parity.operations_jax", "parity.operations_tensorflow")
     model = ("models", "distortions", "optimizers", "specimens")
     beside = ("board", "callbacks", "training", "learner", *lab, *parity, *model)
-    if name not in beside and not name.startswith("engine"):
+    if name not in beside and not name.startswith(("engine", "server.")):
         assert not at_top
 
 

@@ -322,6 +322,22 @@ def test_test_and_ci_fail_where_pytest_fails(project, script, status):
     assert project.run(script, CI="true").returncode == status
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can install a browser")
+@pytest.mark.parametrize("status", [0, 100])
+def test_ci_installs_a_browser_where_there_is_none(project, status):
+    """And goes on where it cannot: the tests that need it are skipped then."""
+    project.python("apt-get")
+    project.tell("apt-get.exit", str(status))
+    (project.bin / "timeout").symlink_to(shutil.which("timeout"))
+    done = project.run(".ci/run")
+    assert done.returncode == 0 and ("the page is not tested" in done.stderr) == bool(status)
+    install = ["apt-get install -y --no-install-recommends chromium"] if not status else []
+    assert [call for call in project.calls() if "apt-get" in call] == ["apt-get update", *install]
+    project.python("chromium")
+    assert project.run(".ci/run").returncode == 0
+    assert not any("apt-get" in call for call in project.calls())
+
+
 def test_help_of_test_sets_nothing_up(project):
     done = project.run("scripts/test", "--help")
     assert (done.returncode, project.calls()) == (0, [])

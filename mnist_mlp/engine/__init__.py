@@ -104,6 +104,10 @@ class Engine(Protocol):
     def logits(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
         """float32 [n, 10], what `predict` takes the softmax of; of so many images per call, if given."""
 
+    def layers(self, images: np.ndarray) -> list[np.ndarray]:
+        """What each hidden layer gives, and last the probabilities (see `models.with_hidden`), of uint8 images
+        [n, 28, 28] in one call, which is compiled anew for another n."""
+
     def state(self) -> dict[str, np.ndarray]:
         """Everything needed to go on, by name: weights, optimizer, random state, counters."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, read_state, 
 from mnist_mlp.engine.calls import SECONDS_PER_CALL
 from mnist_mlp.errors import UserError
 from mnist_mlp.metrics import confusion_matrix
-from mnist_mlp.models import to_logits
+from mnist_mlp.models import to_logits, with_hidden
 
 Heard = Callable[
     [int, float, float, float], None
@@ -106,6 +107,14 @@ class FitEngine:
 
     def logits(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
         return self.network.predict(images, batch_size=batch_size or self.batch_size, verbose=0)
+
+    @cached_property
+    def layers_model(self) -> keras.Model:
+        return with_hidden(self.model)
+
+    def layers(self, images: np.ndarray) -> list[np.ndarray]:
+        found = self.layers_model.predict(images, batch_size=len(images), verbose=0)
+        return found if isinstance(found, list) else [found]
 
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)

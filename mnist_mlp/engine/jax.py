@@ -7,6 +7,7 @@ the batch (loss and gradients) across the devices, so that one device or eight c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from mnist_mlp.data import Split, sequential_order
 from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, check_places, read_state, with_others, write_state
 from mnist_mlp.engine.calls import Pace, pad_batches, pad_steps, pieces, predict_in_batches
 from mnist_mlp.engine.jax_programs import evaluate_program, forward_program, train_program
-from mnist_mlp.models import to_logits
+from mnist_mlp.models import to_logits, with_hidden
 
 Values = dict[str, list[Any]]  # trainable, non_trainable, optimizer
 
@@ -140,6 +141,16 @@ class JaxEngine:
             return np.asarray(found)
 
         return predict_in_batches(images, batch_size or self.batch_size, call)
+
+    @cached_property
+    def layers_program(self) -> Callable:
+        return forward_program(with_hidden(self.model))
+
+    def layers(self, images: np.ndarray) -> list[np.ndarray]:
+        found = self.layers_program(self.values, self.put(images.astype(np.float32)))
+        found = found if isinstance(found, list) else [found]  # without a hidden layer
+        self.attest(found[-1])
+        return [np.asarray(output) for output in found]
 
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)

@@ -7,7 +7,7 @@ loop stands outside `strategy.run`: Keras' optimizer makes a merge call, which i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import keras
@@ -18,7 +18,7 @@ from mnist_mlp.data import Split, sequential_order
 from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, check_places, read_state, with_others, write_state
 from mnist_mlp.engine.calls import Pace, pad_batches, pad_steps, pieces, predict_in_batches
 from mnist_mlp.engine.tensorflow_programs import evaluation_step, one_program, share_over, training_step
-from mnist_mlp.models import to_logits
+from mnist_mlp.models import to_logits, with_hidden
 
 
 class TensorFlowEngine:
@@ -134,6 +134,17 @@ class TensorFlowEngine:
             return parts[0].numpy()
 
         return predict_in_batches(images, batch_size or self.batch_size, call)
+
+    @cached_property
+    def layers_program(self) -> Callable:
+        return self.forward_program(with_hidden(self.model), self.xla and self.strategy is None)
+
+    def layers(self, images: np.ndarray) -> list[np.ndarray]:
+        found = self.layers_program(tf.constant(images.astype(np.float32)))
+        found = found if isinstance(found, list) else [found]  # without a hidden layer
+        self.attest(found[-1])
+        on_each = (lambda x: (x,)) if self.strategy is None else self.strategy.experimental_local_results
+        return [on_each(output)[0].numpy() for output in found]
 
     def mean_over_replicas(self, values: tf.Tensor) -> tf.Tensor:
         return self.strategy.reduce("MEAN", self.strategy.run(lambda x: x + 0.0, args=(values,)), axis=None)

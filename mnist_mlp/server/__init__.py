@@ -1,0 +1,1 @@
+"""The server: a trained network behind REST, and a page to draw a digit on."""

@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
 def report(options: Options, *, say: Callable[[str], None] = print) -> Path:
     """Writes the page that the options ask for, and says what is in it; the file. Raises `UserError`."""
     plan = devices.plan(options)
-    found = [finished.read_run(run, f"{run}") for run in options.runs]
+    found = [finished.read_run(run, run) for run in options.runs]
     paths = [path.resolve() for path, _, _ in found]
     twice = [str(path) for path in paths if paths.count(path) > 1]
     if twice:
@@ -132,14 +132,13 @@ def material_of(
         )
         dataset = known[wanted] = known.get(wanted) or data.load(wanted)
     except UserError as error:
+        if options.data_dir:  # what was asked for is met or refused
+            raise
         why_not = f"Not shown: the images of the run are not to be had ({error})."
     its_hash = data.in_order_hash(dataset.test) if dataset else ""
     if dataset and (len(dataset.test) != trained.dataset["test_examples"] or other_images(path, its_hash)):
-        dataset, its_hash, why_not = (
-            None,
-            "",
-            "Not shown: the test images found now are not those that the run was scored on.",
-        )
+        dataset, its_hash = None, ""
+        why_not = "Not shown: the test images found now are not those that the run was scored on."
     engine = start_finished(plan, path, trained, {}, trained.batch_size, start_timeout=options.start_timeout)
     seen = look(engine, dataset.test) if dataset else None
     return Material(name, config, trained.to_dict(), weights_of(engine), seen, why_not), its_hash

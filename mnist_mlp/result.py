@@ -51,9 +51,8 @@ class Result:
     resumed: list[dict[str, Any]]  # each time: step, of, before and now (backend, device, versions, …), passed_over
     model_sha256: str  # of model.keras
     versions: dict[str, str]
-    seconds: dict[
-        str, float
-    ]  # import, load, compile (and build), train, evaluate, save, report, total; of the last process
+    # Of the last process: import, load, compile (and build), train, evaluate, save, report, total.
+    seconds: dict[str, float]
     peak_memory_mb: float
     diagnosis: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # of `--diagnose`: name, seen, remedy, …
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)  # schedule, warmup, …: config.RECIPE; steps

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_mlp import __version__, command, data, devices, finished
+from mnist_mlp.class_names import class_names, title_of
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
@@ -40,11 +41,15 @@ class Options:
     """The flags of this program."""
 
     run_dir: str = option("", "the directory of a finished run (needed)")
-    host: str = option("127.0.0.1", "address to listen at: this machine alone; 0.0.0.0 or ::: whoever can reach it")
+    host: str = option(
+        "127.0.0.1", "address to listen at: this machine alone; 0.0.0.0 or :: (IPv6) let in whoever can reach it"
+    )
     port: int = option(8501, "port to listen at, TensorFlow Serving's; 0: any that is free", low=0, high=65535)
     max_body: int = option(8 * 2**20, "bytes of a request", low=10_000, high=2**30)
     max_instances: int = option(1000, "images of a request", low=1, high=1_000_000)
-    timeout: float = option(20.0, "seconds for a request to arrive, and for its answer to be taken", low=0.1, high=3600)
+    timeout: float = option(
+        20.0, "seconds for a request to arrive, and again for it to be answered", low=0.1, high=3600
+    )
     data_dir: str = option_of(Config, "data_dir")
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
@@ -115,7 +120,8 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
         network=trained.model,
         parameters=trained.parameters,
         hidden=list(zip(network.names, network.units, strict=True)),
-        dataset=trained.dataset["name"],
+        dataset=title_of(trained.dataset["name"]),
+        classes=class_names(trained.dataset["name"]),
         test_accuracy=trained.test["accuracy"],
         device=engine.attached.device,
         backend=engine.backend,

@@ -1,6 +1,7 @@
 """Where the tests find real MNIST, and the device they run on."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,21 @@ def digits():
     from mnist_mlp.data import load
 
     return load(Config(dataset="digits"))
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, headless, as the system has it, or as CHROMIUM names it."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the path, and CHROMIUM names none")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync"]
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=path, args=flags)
+        yield found
+        found.close()

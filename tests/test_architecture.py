@@ -30,7 +30,7 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "lock",
         "screen",
     ],
-    ["archives", "digits", "sources", "libraries", "data", "checkpoint"],
+    ["archives", "digits", "sources", "libraries", "data", "class_names", "checkpoint"],
     ["pictures", "pictures.reading", "pictures.ink", "pictures.segments", "pictures.framing", "pictures.inputs"],
     ["pictures.terminal"],
     ["student", "metrics", "model_file", "models", "distortions"],

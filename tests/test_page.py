@@ -1,7 +1,5 @@
 """The page in a real browser: drawing with mouse and finger, what it shows, what it asks of whom."""
 
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -11,38 +9,18 @@ from serving import serving
 from strokes import STROKES
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
-playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]  # one server and one browser for all
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-)
 
 
 @pytest.fixture(scope="module")
-def server(mnist_dir, tmp_path_factory):
+def server(browser, mnist_dir, tmp_path_factory):
     """A network trained on real MNIST, the default run, behind a server."""
-    if not browser_file():
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is on the path, and CHROMIUM names none")
     place = tmp_path_factory.mktemp("run") / "run"
     flags = ["--dataset=mnist", f"--data_dir={mnist_dir}", f"--run_dir={place}", "--strategy=cpu"]
     subprocess.run([sys.executable, "-m", "mnist_mlp.train", *flags], check=True, capture_output=True, timeout=300)
     with serving(f"--run_dir={place}") as server:
         yield server
-
-
-def browser_file():
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-
-
-@pytest.fixture(scope="module")
-def browser(server):
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_file(), args=[*FLAGS])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -119,7 +97,6 @@ def test_ten_drawn_digits(open_page):
         page.locator("#clear").click()
         settled(page)
         assert page.locator("#digit").inner_text() == "?" and sum(seen(page)) == 0
-    print(found)
     assert sum(str(digit) == answer for digit, (answer, _) in found.items()) >= 9, found
 
 
@@ -248,6 +225,20 @@ def test_small_and_quick(open_page, browser):
     context.close()
 
 
+def test_clearing_with_the_pen_still_down_ends_the_stroke(open_page):
+    page = open_page()
+    box = page.locator("#paper").bounding_box()
+    for key in ("Escape", "Control+z"):
+        page.mouse.move(box["x"] + 50, box["y"] + 50)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 90, box["y"] + 120)
+        page.keyboard.press(key)
+        page.mouse.move(box["x"] + 150, box["y"] + 50)
+        page.mouse.up()
+        settled(page)
+        assert page.locator("#digit").inner_text() == "?"
+
+
 def test_docs(open_page, server):
     page = open_page()
     page.goto(f"{server.url}/docs")
@@ -257,7 +248,7 @@ def test_docs(open_page, server):
     page.wait_for_selector("pre:has-text('predictions')")
 
 
-def test_a_server_that_stops_is_told(browser, mnist_dir, server):
+def test_a_server_that_stops_is_told(browser, server):
     """The page says that nobody answers, and does not forget the drawing."""
     context = browser.new_context()
     page = context.new_page()

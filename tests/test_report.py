@@ -23,9 +23,9 @@ from test_run import program, quiet, refused
 from mnist_mlp import atomic, data, metrics, models, predict, report, rundir
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
-from mnist_mlp.export.network import Layer
+from mnist_mlp.errors import UserError
 from mnist_mlp.finished import read_run
-from mnist_mlp.pages import comparing, conditions, images, inside, material, run_page
+from mnist_mlp.pages import charts, comparing, conditions, images, inside, material, run_page
 from mnist_mlp.pages.html import tag, text
 from mnist_mlp.pages.numbers import probability
 from mnist_mlp.train import train_and_evaluate
@@ -247,7 +247,6 @@ def test_the_activations_are_those_of_the_network(run):
     import keras
 
     model = models.load(run / "model.keras")
-    layers = [Layer("flatten", "flatten")]
     path, config, result = read_run(str(run))
     found, _ = report.material_of((path, config, result), "x", *planned(run))
     names = ["hidden_1", "hidden_2"]
@@ -258,7 +257,7 @@ def test_the_activations_are_those_of_the_network(run):
     mine = material.activations(found.layers, shown)
     for name, theirs in zip(names, submodel(shown.astype("float32")), strict=True):
         np.testing.assert_allclose(mine[name], theirs, rtol=1e-4, atol=1e-4)
-    assert list(mine) == ["pixels", *names] and layers
+    assert list(mine) == ["pixels", *names]
     page = Page((run / "report.html").read_text())
     for name in names:
         assert sum(given["alt"].startswith(f"{name} for ") for given in page.all("img")) == 10
@@ -571,12 +570,12 @@ def test_a_comparison_counts_the_images_that_one_alone_recognises(run, other, tm
     right = [predicted(path)[1].argmax(1) == labels for path in (run, other)]
     only_one, only_other = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     assert only_one > only_other > 0
-    (row,) = page.rows("Each pair on the same 360 test images")[1:]
+    (row,) = page.rows("Each pair on the test images that both saw")[1:]
     points = f"{100 * (only_one - only_other) / 360:+.2f}"
-    assert row[:4] == ["first – second", str(only_one), str(only_other), points]
+    assert row[:5] == ["first – second", "360", str(only_one), str(only_other), points]
     n = only_one + only_other
     p = 2 * sum(math.comb(n, k) for k in range(min(only_one, only_other) + 1)) / 2**n
-    assert row[5] == ("< 0.0001" if p < 1e-4 else f"{p:.2g}") == row[6]  # of one comparison nothing is corrected
+    assert row[6] == ("<0.0001" if p < 1e-4 else f"{p:.2g}") == row[7]  # of one comparison nothing is corrected
     assert "first is better than second on such images." in page.text and "first is better than second" in said
     shown = [int(index) for index in re.findall(r"Test image (\d+): a \d", page.source)]
     assert shown and all(right[0][index] != right[1][index] for index in shown)
@@ -625,7 +624,7 @@ def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, othe
     trained(strange, dataset=dataclasses.replace(digits, name="mine"))
     output, said = written(run, other, third, strange, output=str(tmp_path / "all.html"))
     page = checked(output)
-    rows = page.rows("Each pair on the same 360 test images")[1:]
+    rows = page.rows("Each pair on the test images that both saw")[1:]
     assert [row[0] for row in rows] == ["first – second", "first – third", "second – third"]
     assert "corrected by Holm for 3 comparisons" in page.text
     assert rows[1][1:4] == ["0", "0", "+0.00"] and rows[1][5:] == ["1", "1"]
@@ -701,23 +700,6 @@ def test_on_mnist(tmp_path, mnist_dir):
     assert counts == result["test"]["confusion"]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, as the system has it."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    arguments += ["--disable-component-update", "--disable-sync"]
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=path, args=arguments)
-        yield found
-        found.close()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 360])
@@ -740,3 +722,17 @@ def test_in_a_browser(browser, kind, width, scheme, run, other, tmp_path):
     assert page.evaluate("document.activeElement.className") == "skip"
     page.screenshot(path=tmp_path / "page.png")
     page.close()
+
+
+def test_a_chart_of_nothing_but_right_answers():
+    lines = [charts.Line("training", "train", [(1, 1.0), (2, 1.0)])]
+    drawn = charts.line_chart("accuracy", "Accuracy", "all right", lines, percent=True, low=None)
+    assert "100%" in drawn and "nan" not in drawn
+
+
+def test_a_data_dir_that_was_asked_for_and_is_not_there_is_refused(run, tmp_path):
+    with pytest.raises(UserError, match="data_dir"):
+        report.report(
+            report.Options(runs=(str(run),), data_dir=str(tmp_path / "none"), output=str(tmp_path / "x.html"))
+        )
+    assert not (tmp_path / "x.html").exists()

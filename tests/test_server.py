@@ -2,10 +2,13 @@
 
 import asyncio
 import base64
+import dataclasses
 import gzip
 import io
 import json
 import re
+import threading
+import types
 
 import asgi
 import numpy as np
@@ -30,7 +33,20 @@ from mnist_mlp.server.network import About, Network  # noqa: E402
 
 PREDICT = "/v1/models/mnist:predict"
 HIDDEN = [("hidden_1", 128), ("hidden_2", 64)]
-ABOUT = About("run", "mlp", 109_386, HIDDEN, "digits", 0.97, "CPU", "tensorflow", ["CPU:0"], ["CPU:0"], "0")
+ABOUT = About(
+    "run",
+    "mlp",
+    109_386,
+    HIDDEN,
+    "the embedded digits",
+    list("0123456789"),
+    0.97,
+    "CPU",
+    "tensorflow",
+    ["CPU:0"],
+    ["CPU:0"],
+    "0",
+)
 LIMITS = Limits(body=200_000, instances=20, seconds=5.0)
 
 
@@ -253,7 +269,7 @@ def test_places_that_are_not_there(ask):
 def test_only_its_own_page_may_ask(ask):
     body = {"json": {"instances": [[[0] * 28] * 28]}}
     assert ask(("POST", PREDICT, body | {"headers": {"origin": "http://localhost"}})).status_code == 200
-    for origin in ("http://evil.example", "null", "http://localhost:81"):
+    for origin in ("http://evil.example", "null", "http://localhost:81", "http://[", "localhost"):
         refused(ask(("POST", PREDICT, body | {"headers": {"origin": origin}})), 403, "own page")
     for host in ("127.0.0.1:8501", "[::1]:8501", "LOCALHOST"):
         assert ask(("GET", "/healthz", {"headers": {"host": host}})).status_code == 200
@@ -271,7 +287,7 @@ def test_names():
 
 def test_look(ask, engine, digits):
     image = digits.test.images[3]
-    answer = ask(("POST", "/page/look", {"json": {"instances": [image.tolist()]}})).json()
+    answer = ask(("POST", "/page/look", {"json": {"instances": [digits.test.images[0].tolist()]}})).json()
     np.testing.assert_array_equal(answer["image"], image)
     assert [(layer["name"], len(layer["activations"])) for layer in answer["layers"]] == [
         ("hidden_1", 128),
@@ -284,7 +300,7 @@ def test_look(ask, engine, digits):
         x = np.maximum(x @ kernel + bias, 0)
         np.testing.assert_allclose(layer["activations"], x, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(answer["probabilities"], engine.predict(image[None])[0], rtol=1e-5)
-    two = {"json": {"instances": [image.tolist()] * 2}}
+    two = {"json": {"instances": [digits.test.images[0].tolist()] * 2}}
     refused(ask(("POST", "/page/look", two)), 400, "expected one image, received 2")
 
 
@@ -408,3 +424,40 @@ def test_too_many_that_wait_are_refused_and_errors_reach_those_who_asked():
         assert (await batches.look(np.zeros((1, 28, 28), np.uint8)))[0].tolist() == [0]
 
     asyncio.run(go())
+
+
+def test_a_key_written_with_escapes_is_no_way_past_the_threads(monkeypatch):
+    from mnist_mlp.server.bodies import Bodies
+
+    bodies, threads = Bodies(LIMITS), []
+    monkeypatch.setattr(
+        "mnist_mlp.server.bodies.images.read", lambda body, limits: threads.append(threading.current_thread().name)
+    )
+    for body in (b'{"instances": [{"b\\u00364": ""}]}', b'{"instances": [{"b64": ""}]}', b'{"instances": []}'):
+        asyncio.run(bodies.read(body))
+    assert [name.startswith("bodies") for name in threads] == [True, True, False]
+
+
+def test_a_fault_of_the_server_is_told(service, digits):
+    def broken(images):
+        raise RuntimeError("the device is lost")
+
+    app = make_app(dataclasses.replace(service, network=types.SimpleNamespace(look=broken, sizes=[16], names=[])))
+    sent = []
+
+    async def ask():
+        scope = {"type": "http", "method": "POST", "path": PREDICT, "raw_path": PREDICT.encode(), "query_string": b""}
+        scope |= {"headers": [(b"host", b"localhost")], "http_version": "1.1", "scheme": "http"}
+        body = json.dumps({"instances": [digits.test.images[0].tolist()]}).encode()
+
+        async def receive():
+            return {"type": "http.request", "body": body}
+
+        async def send(message):
+            sent.append(message)
+
+        await app(scope, receive, send)
+
+    with pytest.raises(RuntimeError, match="the device is lost"):  # for the log
+        asyncio.run(ask())
+    assert sent[0]["status"] == 500 and list(json.loads(sent[1]["body"])) == ["error"]

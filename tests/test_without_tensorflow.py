@@ -174,7 +174,7 @@ def test_all_but_the_tensorflow_engine_can_be_imported(tmp_path):
     done = run([colab_python(), "-c", IMPORT_ALL], environment)
     assert done.returncode == 0, done.stderr
     modules = ("engine.tensorflow", "engine.tensorflow_devices", "engine.tensorflow_programs")
-    modules += ("parity.operations_tensorflow",)
+    modules += ("engine.tensorflow_trace", "parity.operations_tensorflow")
     missing = {f"mnist_mlp.{name}": "tensorflow" for name in modules}
     found = json.loads(done.stdout)
     assert {name: found[name] for name in found if not name.startswith("mnist_mlp.server.")} == missing

@@ -17,9 +17,8 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.metrics import confusion_matrix
 from mnist_mlp.models import to_logits, with_hidden
 
-Heard = Callable[
-    [int, float, float, float], None
-]  # of an epoch's steps so far, their mean loss and accuracy, seconds a step
+# Of an epoch: its steps so far, their mean loss and accuracy, seconds a step.
+Heard = Callable[[int, float, float, float], None]
 
 
 class FitEngine:

@@ -22,8 +22,9 @@ def traced(directory: Path) -> Iterator[None]:
         yield
     finally:
         tf.profiler.experimental.stop()
-        for file in directory.glob("plugins/profile/*/*.xplane.pb"):
-            (file.parent / PERFETTO).write_bytes(gzip.compress(json.dumps(as_trace_events(file.read_bytes())).encode()))
+        newest = max((directory / "plugins" / "profile").iterdir())
+        for file in newest.glob("*.xplane.pb"):
+            (newest / PERFETTO).write_bytes(gzip.compress(json.dumps(as_trace_events(file.read_bytes())).encode()))
 
 
 def as_trace_events(packed: bytes) -> dict[str, Any]:

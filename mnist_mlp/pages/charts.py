@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mnist_mlp.pages.html import Html, tag
 
@@ -29,6 +29,8 @@ def line_chart(name: str, title: str, about: str, lines: Sequence[Line], *, perc
     first = min([1.0, *(x for line in lines for x, _ in line.points)])
     bottom, top, ticks = scale_of(values, low)
     top = min(top, 1.0) if percent else top
+    if top <= bottom:  # all of them are 100%
+        bottom, ticks = top - 0.1, [top - 0.1, top]
 
     def x_at(x: float) -> float:
         share = (x - first) / (last - first) if last > first else 0.5
@@ -58,7 +60,7 @@ def line_chart(name: str, title: str, about: str, lines: Sequence[Line], *, perc
     )
 
 
-def drawn(line: Line, x_at, y_at, percent: bool) -> Html:  # type: ignore[no-untyped-def]
+def drawn(line: Line, x_at: Callable[[float], float], y_at: Callable[[float], float], percent: bool) -> Html:
     """One line: its path, and a dot with its number for each point."""
     found, pen = [], ""
     path: list[str] = []

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from mnist_mlp.class_names import title_of
 from mnist_mlp.config import Config
 from mnist_mlp.pages import html, images
 from mnist_mlp.pages.charts import Line, interval_chart, legend, line_chart
@@ -14,7 +15,6 @@ from mnist_mlp.pages.conditions import OF_THE_PLACE, command_of, shown
 from mnist_mlp.pages.html import Html, paragraph, scrolling, section, table, tag
 from mnist_mlp.pages.material import Material
 from mnist_mlp.pages.numbers import NONE, interval, number, p_value, percent, probability, seconds, several
-from mnist_mlp.pages.outcome import called
 from mnist_mlp.pages.run_page import footer, style
 
 SHOWN = 24  # images on which the runs differ
@@ -33,8 +33,7 @@ def drawn(comparison: Comparison) -> str:
         "images": "Images",
         "commands": "Commands",
     }
-    links = (tag("li", tag("a", words, href=f"#{name}")) for name, words in names.items())
-    return html.page(title, style(), tag("nav", tag("ul", *links), aria_label="Sections"), main, footer())
+    return html.page(title, style(), html.navigation(names), main, footer())
 
 
 def opening(comparison: Comparison) -> Html:
@@ -66,7 +65,7 @@ def conclusion(comparison: Comparison) -> str:
     if len({run.result["dataset"]["name"] for run in runs}) > 1:
         return "These runs were measured on different data."
     test, data = best.result["test"], best.result["dataset"]["name"]
-    words = f"Most of {called(data)}’s test images are recognised by {best.name}: {percent(test['accuracy'], 2)}. "
+    words = f"{best.name} recognises the most of {title_of(data)}’s test images: {percent(test['accuracy'], 2)}. "
     if not pairs:
         return words + "Whether that is more than chance cannot be tested here."
     if len(pairs) == 1:
@@ -85,19 +84,19 @@ def tests(comparison: Comparison) -> Html:
         low, high = pair.interval
         rows.append(
             [
-                *(f"{pair.one} – {pair.other}", f"{pair.only_one:,}", f"{pair.only_other:,}"),
+                *(f"{pair.one} – {pair.other}", f"{pair.images:,}", f"{pair.only_one:,}", f"{pair.only_other:,}"),
                 *(points(pair.difference), f"{points(low)} to {points(high)}"),
-                *(p_value(pair.p).lstrip("= "), p_value(pair.p_holm).lstrip("= ")),
+                *(p_value(pair.p), p_value(pair.p_holm)),
             ]
         )
-    head: list[object] = ["pair", "only 1st right", "only 2nd right", "difference, points"]
+    head: list[object] = ["pair", "images", "only 1st right", "only 2nd right", "difference, points"]
     head += ["95% interval", "p", "p, corrected"]
     words = (
         f"p: McNemar’s exact test on the images that one of the two alone recognises; corrected by Holm for "
         f"{several(len(pairs), 'comparison')}. Interval: Newcombe’s of 1998 for paired data, not corrected. Both speak "
         "of other test images for these trained networks, not of other seeds: for those train each several times."
     )
-    caption = f"Each pair on the same {pairs[0].images:,} test images"
+    caption = "Each pair on the test images that both saw"
     return section(
         "tests",
         "Pair by pair",

@@ -34,7 +34,7 @@ def table(comparison: Comparison) -> str:
                 (
                     *(f"{shown(pair.one, WIDEST)} – {shown(pair.other, WIDEST)}", f"{pair.only_one:,}"),
                     *(f"{pair.only_other:,}", f"{100 * pair.difference:+.2f}", f"{low:+.2f} to {high:+.2f}"),
-                    *(p_value(pair.p).lstrip("= "), p_value(pair.p_holm).lstrip("= ")),
+                    *(p_value(pair.p), p_value(pair.p_holm)),
                 )
             )
         lines += aligned(pairs)

@@ -66,7 +66,7 @@ def table(
     class_: str | None = None,
     style: str | None = None,
 ) -> Html:
-    """A table whose first column names its rows. Cells that are `Html` beginning with <td or <th go in as they are."""
+    """A table whose first column names its rows. Cells that are `Html` beginning with <td go in as they are."""
     columns = tag("tr", *(tag("th", cell, scope="col") for cell in head))
     body = [tag("tr", tag("th", row[0], scope="row"), *(cell_of(value) for value in row[1:])) for row in rows]
     return tag(
@@ -80,13 +80,19 @@ def table(
 
 
 def cell_of(value: object) -> Html:
-    return value if isinstance(value, Html) and value.startswith(("<td", "<th")) else tag("td", value)
+    return value if isinstance(value, Html) and value.startswith("<td") else tag("td", value)
 
 
 def definitions(rows: dict[str, object]) -> Html:
     """Names and what they stand for."""
     pairs = (tag("div", tag("dt", name), tag("dd", value)) for name, value in rows.items())
     return tag("dl", *pairs, class_="facts")
+
+
+def navigation(names: dict[str, str]) -> Html:
+    """Links to the sections."""
+    links = (tag("li", tag("a", words, href=f"#{name}")) for name, words in names.items())
+    return tag("nav", tag("ul", *links), aria_label="Sections")
 
 
 def page(title: str, style: str, *children: object) -> str:

@@ -82,7 +82,9 @@ def weights(material: Material) -> Html:
         f"{layer.name}: {which} {len(pictures)} {what}, each a picture of its weights to {size}. Ink where it is blue "
         f"speaks for a {what[:-1]}, ink where it is orange against it. "
     )
-    if not largest:
+    if not np.isfinite(kernel).any():
+        words += "None of the weights is a finite number: training diverged."
+    elif not largest:
         words += "All weights are 0: nothing was learned."
     grid = tag("div", *strips, class_="strips" if dense else "strips filters")
     about = paragraph("One scale for all; full colour from its ends on.", class_="note")

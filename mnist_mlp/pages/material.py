@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_mlp.class_names import class_names
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.export import network, numpy_forward
 from mnist_mlp.export.network import Array, Layer
 from mnist_mlp.metrics import confusion_matrix
-from mnist_mlp.pages.numbers import class_names
 
 if TYPE_CHECKING:
     from mnist_mlp.engine import Engine

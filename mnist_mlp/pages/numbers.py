@@ -5,16 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-FASHION = (
-    *("T-shirt", "trousers", "pullover", "dress", "coat"),
-    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
-)
 NONE = "–"
-
-
-def class_names(dataset: str) -> tuple[str, ...]:
-    """What the ten classes of a data set are called."""
-    return FASHION if dataset == "fashion_mnist" else tuple(map(str, range(10)))
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -56,5 +47,5 @@ def several(count: int, what: str) -> str:
 
 
 def p_value(p: float) -> str:
-    """As the end of an equation: "= 0.032", "< 0.0001"."""
-    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
+    """ "0.032", "<0.0001"."""
+    return "<0.0001" if p < 1e-4 else f"{p:.2g}"

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from mnist_mlp.class_names import title_of
 from mnist_mlp.metrics import wilson_interval
 from mnist_mlp.pages.charts import Line, legend, line_chart
-from mnist_mlp.pages.html import Html, definitions, join, paragraph, scrolling, section, table, tag
+from mnist_mlp.pages.html import Html, definitions, paragraph, scrolling, section, table, tag
 from mnist_mlp.pages.material import Material
 from mnist_mlp.pages.numbers import NONE, interval, number, percent, seconds, several
 
 SHADES = 5  # of the cells of a confusion matrix
-TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "the embedded digits"}
-
-
-def called(dataset: str) -> str:
-    """A data set's name in a sentence."""
-    return TITLES.get(dataset, dataset)
 
 
 def opening(material: Material) -> Html:
@@ -37,7 +32,7 @@ def opening(material: Material) -> Html:
         tag(
             "h1",
             percent(test["accuracy"], 2),
-            tag("span", f" of the {test['total']:,} test images of {called(result['dataset']['name'])}"),
+            tag("span", f" of the {test['total']:,} test images of {title_of(result['dataset']['name'])}"),
         ),
         paragraph(in_words(material), class_="lead"),
         definitions(figures),
@@ -71,7 +66,7 @@ def remarks(material: Material) -> list[str]:
     """What might be taken for what it is not."""
     result, found = material.result, []
     if result["dataset"]["name"] != "mnist":
-        found.append(f"Measured on {called(result['dataset']['name'])}: this is not MNIST accuracy.")
+        found.append(f"Measured on {title_of(result['dataset']['name'])}: this is not MNIST accuracy.")
     if result["test"]["loss"] is None:
         found.append("The test loss is not a finite number: training diverged; a smaller --learning_rate may help.")
     found += [*result["dataset"]["notes"], *result["device"]["notes"]]
@@ -96,14 +91,14 @@ def curves(material: Material) -> Html:
     rows, test = material.result["epochs"], material.result["test"]
     if not rows:
         return section("learning", "Learning curves", paragraph("No epoch was trained, so there is nothing to draw."))
-    loss, accuracy = (lines_of(rows, what, test[what], "training", "") for what in ("loss", "accuracy"))
+    loss, accuracy = (lines_of(rows, what, test[what]) for what in ("loss", "accuracy"))
     charts = [
         tag("figure", tag("figcaption", "Loss, nats per image"), chart("loss", loss, percent=False, low=0.0)),
         tag("figure", tag("figcaption", "Accuracy"), chart("accuracy", accuracy, percent=True, low=None)),
     ]
     words = (
         "Training is scored on each image in the step that learns from it, before the step: its first epoch holds the "
-        "beginner’s mistakes, so it may lie below the test result, which comes from the finished network."
+        "beginner’s mistakes, so it may look worse than the test result, which comes from the finished network."
     )
     return section(
         "learning",
@@ -115,13 +110,13 @@ def curves(material: Material) -> Html:
     )
 
 
-def lines_of(rows: list[dict[str, Any]], what: str, test: float | None, name: str, kind: str) -> list[Line]:
+def lines_of(rows: list[dict[str, Any]], what: str, test: float | None) -> list[Line]:
     """The lines of a run: training, validation where there is one, and the test result at the end."""
-    lines = [Line(name, kind or "train", [(row["epoch"], row[what]) for row in rows])]
+    lines = [Line("training", "train", [(row["epoch"], row[what]) for row in rows])]
     if f"validation_{what}" in rows[-1]:
         points = [(row["epoch"], row.get(f"validation_{what}")) for row in rows]
         lines.append(Line("validation", "validation", points))
-    return [*lines, Line("test", kind or "test", [(rows[-1]["epoch"], test)], mark=True)]
+    return [*lines, Line("test", "test", [(rows[-1]["epoch"], test)], mark=True)]
 
 
 def chart(what: str, lines: list[Line], *, percent: bool, low: float | None) -> Html:
@@ -205,20 +200,3 @@ def f1(recall: float | None, precision: float | None) -> float | None:
     if not precision:  # never predicted, or never rightly
         return 0.0
     return 2 * recall * precision / (recall + precision)
-
-
-def navigation(material: Material) -> Html:
-    """Links to the sections."""
-    names = {
-        "learning": "Learning",
-        "confusion": "Confusion",
-        "classes": "Classes",
-        "mistakes": "Mistakes",
-        "weights": "Weights",
-        "activations": "Activations",
-        "cost": "Cost",
-        "device": "Device",
-        "settings": "Settings",
-    }
-    links = (tag("li", tag("a", words, href=f"#{name}")) for name, words in names.items())
-    return join(tag("nav", tag("ul", *links), aria_label="Sections"))

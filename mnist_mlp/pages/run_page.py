@@ -14,6 +14,17 @@ from mnist_mlp.pages.numbers import percent
 
 NAME = "report.html"  # in the run's directory
 STYLE = Path(__file__).with_name("style.css")
+SECTIONS = {  # with what leads to them
+    "learning": "Learning",
+    "confusion": "Confusion",
+    "classes": "Classes",
+    "mistakes": "Mistakes",
+    "weights": "Weights",
+    "activations": "Activations",
+    "cost": "Cost",
+    "device": "Device",
+    "settings": "Settings",
+}
 
 
 def style() -> str:
@@ -29,7 +40,7 @@ def drawn(material: Material) -> str:
     with np.errstate(all="ignore"):  # what a run that diverged has left is shown, not warned of
         main = tag("main", outcome.opening(material), *(part(material) for part in (*sections, *more)), id="main")
     title = f"{percent(test['accuracy'], 2)} – {material.name} – mnist_mlp"
-    return html.page(title, style(), outcome.navigation(material), main, footer())
+    return html.page(title, style(), html.navigation(SECTIONS), main, footer())
 
 
 def footer() -> Html:

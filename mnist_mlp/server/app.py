@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -148,7 +147,7 @@ def add_page(app: FastAPI, service: Service) -> None:
         given = request.query_params.get("round", "0")
         if not (given.isascii() and given.isdigit() and len(given) <= 6):
             raise Refused(400, f"round: expected a whole number from 0 to 999,999, received {given[:40]!r}")
-        return answers.json(await asyncio.to_thread(service.examples.round, int(given)))
+        return answers.json(service.examples.round(int(given)))
 
     parameter = {
         "name": "round", "in": "query", "required": False,

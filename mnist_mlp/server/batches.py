@@ -45,7 +45,7 @@ class Batches:
         if not self.at_work:
             self.at_work = True
             loop.call_soon(self.begin)  # after the requests that are being read in this turn of the loop
-        found = [await future for _, future in pieces]
+        found = await asyncio.gather(*(future for _, future in pieces))
         return found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
     def begin(self) -> None:
@@ -55,7 +55,7 @@ class Batches:
         while self.queue and size + len(self.queue[0][0]) <= self.largest:
             piece = self.queue.popleft()
             self.waiting -= len(piece[0])
-            if not piece[1].cancelled():  # its client has gone
+            if not piece[1].cancelled():  # nobody waits for it any more
                 size += len(piece[0])
                 batch.append(piece)
         self.at_work = bool(batch)

@@ -83,6 +83,8 @@ class Connection(HttpToolsProtocol):
         answered = self.head < 0 and self.cycle.response_started  # refused already, and still being sent
         if self.arriving and not answered:
             self.refuse(408, f"expected a whole request within {self.seconds:g} seconds")
+        elif not self.arriving and not self.cycle.response_started:
+            self.refuse(503, f"no answer within {self.seconds:g} seconds: too much is asked; try again")
         else:
             self.transport.abort()
 
@@ -96,7 +98,10 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def timeout_keep_alive_handler(self) -> None:
-        self.transport.abort() if self.transport.get_write_buffer_size() else super().timeout_keep_alive_handler()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
         self.stopping = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -62,6 +61,10 @@ class Front:
             await (answer or self.app)(scope, receive, send_with_headers)
         except ClientDisconnect:
             pass
+        except Exception:
+            if status == 499:  # nothing was sent: say so, and leave the traceback to the log
+                await answers.error(500, "a fault of the server; its log says more")(scope, receive, send_with_headers)
+            raise
         finally:
             self.metrics.in_flight.dec()
             route = scope["path"] if scope["path"] in self.routes else "other"
@@ -82,7 +85,8 @@ class Front:
                 "to be reached by other names, start with --host"
             )  # fmt: skip
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        own = (f"http://{host}".lower(), f"https://{host}".lower())  # the latter behind a proxy that ends TLS
+        if origin is not None and origin.lower() not in own:
             return answers.error(403, f"expected requests of this server's own page, received origin {origin[:100]}")
         return None
 

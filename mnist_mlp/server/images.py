@@ -72,7 +72,7 @@ def parse(body: bytes) -> Any:
 def images_of(entries: list[Any], key: str, until: float) -> np.ndarray:
     """The images of a list of arrays and pictures; `until` (time.monotonic) these must be read."""
     images = np.empty((len(entries), 28, 28), np.uint8)
-    arrays: list[tuple[int, list[Any]]] = []
+    arrays: list[tuple[int, list[Any], bool]] = []
     pixels = 0
     for index, entry in enumerate(entries):
         if type(entry) is dict and "b64" not in entry:
@@ -89,9 +89,9 @@ def images_of(entries: list[Any], key: str, until: float) -> np.ndarray:
                 raise Refused(413, f"{place}: expected at most {PIXELS:,} pixels in all; make the pictures smaller")
             images[index] = picture(content, place)
         else:
-            arrays.append((index, numbers(entry, f"{key}[{index}]")))
+            arrays.append((index, numbers(entry, f"{key}[{index}]"), len(entry) == 784))
     if arrays:
-        images[[index for index, _ in arrays]] = levels(arrays, key)
+        images[[index for index, _, _ in arrays]] = levels(arrays, key)
     return images
 
 
@@ -125,16 +125,17 @@ def numbers(image: Any, place: str) -> list[Any]:
     return flat
 
 
-def levels(arrays: list[tuple[int, list[Any]]], key: str) -> np.ndarray:
-    """The arrays, each with its index in the request, as uint8 [n, 28, 28], by the rule in `read`."""
-    types = set(itertools.chain.from_iterable(map(type, flat) for _, flat in arrays))
+def levels(arrays: list[tuple[int, list[Any], bool]], key: str) -> np.ndarray:
+    """The arrays, each with its index in the request and whether it came without rows, as uint8 [n, 28, 28], by the
+    rule in `read`."""
+    types = set(itertools.chain.from_iterable(map(type, flat) for _, flat, _ in arrays))
     if types == {int}:
         with contextlib.suppress(ValueError, OverflowError):  # of an integer that no byte can hold
-            content = b"".join([bytes(flat) for _, flat in arrays])  # a fourth of the time of np.array
+            content = b"".join([bytes(flat) for _, flat, _ in arrays])  # a fourth of the time of np.array
             return np.frombuffer(content, np.uint8).reshape(-1, 28, 28)
     shares = False
     if types <= {int, float}:
-        values = np.array([flat for _, flat in arrays], np.float64)
+        values = np.array([flat for _, flat, _ in arrays], np.float64)
         shares = float in types and (values.max() <= 1 or bool((values % 1).any()))
         wrong = ~((values >= 0) & (values <= (1 if shares else 255)))
         if not wrong.any():
@@ -143,12 +144,12 @@ def levels(arrays: list[tuple[int, list[Any]]], key: str) -> np.ndarray:
     else:
         which, at = next(
             (which, at)
-            for which, (_, flat) in enumerate(arrays)
+            for which, (_, flat, _) in enumerate(arrays)
             for at, value in enumerate(flat)
             if type(value) not in (int, float)
         )
-    index, flat = arrays[which]
-    place = f"{key}[{index}][{at // 28}][{at % 28}]" if len(flat) == 784 else f"{key}[{index}][{at}]"
+    index, flat, no_rows = arrays[which]
+    place = f"{key}[{index}][{at}]" if no_rows else f"{key}[{index}][{at // 28}][{at % 28}]"
     rule = "0–1, since one of the numbers is no whole one" if shares else "a whole number from 0 to 255"
     value = flat[at]
     raise Refused(400, f"{place}: expected {rule}, received {value if type(value) in (int, float) else kind_of(value)}")

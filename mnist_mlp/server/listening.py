@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import resource
 import signal
 import socket
@@ -39,8 +40,10 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         remedy = "stop the program that has it, or take another with --port=N (0: any that is free)"
-        if error.errno == 99 or "assign" in str(error):
+        if error.errno == errno.EADDRNOTAVAIL:
             remedy = "name an address of this machine, or leave --host out"
+        if error.errno == errno.EACCES:
+            remedy = "take one above 1023 with --port=N"
         raise UserError(f"{flag}: expected a port that is free, received: {error.strerror}; {remedy}") from None
     return listener
 

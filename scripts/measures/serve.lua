@@ -1,5 +1,5 @@
 -- Single-image requests for mnist_mlp.serve, with wrk:
--- wrk -t1 -c32 -d45s --latency -s scripts/measures/serve.lua http://127.0.0.1:8501/v1/models/mnist:predict
+-- wrk -t1 -c32 -d40s --latency -s scripts/measures/serve.lua http://127.0.0.1:8501/v1/models/mnist:predict
 local rows = {}
 for row = 0, 27 do  -- a ring of full ink, which has as many inked pixels as a digit
     local pixels = {}

@@ -1,144 +1,13 @@
 "use strict";
-// The paper, what is asked about it, and what is shown of the answer.
+// What is asked about the paper (paper.js), and what is shown of the answer.
 
-// Share of the paper's side. The strokes of MNIST's training images are 2.6 pixels wide in a box of 20 on average (of
-// 10,000 images), and a digit takes about 0.7 of the paper.
-const PEN = 0.09;
-const SENT = 280; // pixels of the picture that is sent, black on white whatever the colours of the page
-const NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+const DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+let classes = DIGITS.map((_, digit) => String(digit)); // what the server calls them, once it has said so
 
-const SETS = { mnist: "MNIST", fashion_mnist: "Fashion-MNIST", digits: "the embedded digits" };
-
-const $ = (id) => document.getElementById(id);
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const element = (tag, className = "", text = "") => {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-};
-
-// ---- the paper -------------------------------------------------------------------------------------------------------
-
-const paper = $("paper");
-let strokes = []; // each a list of points [x, y], as shares of the paper's side
-let drawing = null; // the pointer that draws
-let example = null; // the test image that is looked at instead
-
-function ink(context, side, style) {
-  context.lineCap = context.lineJoin = "round";
-  context.lineWidth = PEN * side;
-  context.strokeStyle = context.fillStyle = style;
-  for (const points of strokes) {
-    const [x, y] = points[0].map((share) => share * side);
-    context.beginPath();
-    if (points.length === 1) {
-      context.arc(x, y, (PEN * side) / 2, 0, 2 * Math.PI);
-      context.fill();
-      continue;
-    }
-    context.moveTo(x, y);
-    for (let i = 1; i < points.length - 1; i++) { // from middle to middle, bent towards the point between
-      const [a, b] = [points[i], points[i + 1]];
-      context.quadraticCurveTo(a[0] * side, a[1] * side, ((a[0] + b[0]) / 2) * side, ((a[1] + b[1]) / 2) * side);
-    }
-    const last = points[points.length - 1];
-    context.lineTo(last[0] * side, last[1] * side);
-    context.stroke();
-  }
+function a(which) { // "a three", "an eight", "an ankle boot"
+  const name = classes[which] === String(which) ? DIGITS[which] : classes[which];
+  return `${/^[aeio]/i.test(name) && name !== "one" ? "an" : "a"} ${name}`;
 }
-
-let planned = false;
-function redraw() {
-  if (planned) return;
-  planned = true;
-  requestAnimationFrame(() => {
-    planned = false;
-    const side = Math.round(paper.clientWidth * devicePixelRatio);
-    if (paper.width !== side) paper.width = paper.height = side;
-    const context = paper.getContext("2d");
-    context.clearRect(0, 0, side, side);
-    ink(context, side, colour("--ink"));
-    document.body.classList.toggle("inked", strokes.length > 0 || example !== null);
-    $("undo").disabled = strokes.length === 0;
-    $("clear").disabled = strokes.length === 0 && example === null;
-  });
-}
-
-function picture() {
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = SENT;
-  const context = canvas.getContext("2d");
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, SENT, SENT);
-  ink(context, SENT, "#000");
-  return { b64: canvas.toDataURL("image/png").split(",")[1] };
-}
-
-function add(event) {
-  const box = paper.getBoundingClientRect();
-  const points = strokes[strokes.length - 1];
-  const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
-  for (const each of events.length ? events : [event]) {
-    const point = [(each.clientX - box.left) / box.width, (each.clientY - box.top) / box.height];
-    const last = points[points.length - 1];
-    if (!last || Math.hypot(point[0] - last[0], point[1] - last[1]) > 0.002) points.push(point);
-  }
-}
-
-paper.addEventListener("pointerdown", (event) => {
-  if (drawing !== null || event.button !== 0) return;
-  event.preventDefault();
-  paper.setPointerCapture(event.pointerId);
-  drawing = event.pointerId;
-  choose(null);
-  strokes.push([]);
-  add(event);
-  changed();
-});
-paper.addEventListener("pointermove", (event) => {
-  if (event.pointerId !== drawing) return;
-  add(event);
-  changed();
-});
-for (const kind of ["pointerup", "pointercancel"]) {
-  paper.addEventListener(kind, (event) => {
-    if (event.pointerId !== drawing) return;
-    drawing = null;
-    changed();
-  });
-}
-
-function changed() {
-  redraw();
-  ask();
-}
-
-function clear() {
-  strokes = [];
-  choose(null);
-  changed();
-}
-
-$("clear").addEventListener("click", clear);
-$("undo").addEventListener("click", () => {
-  strokes.pop();
-  changed();
-});
-document.addEventListener("keydown", (event) => {
-  const key = event.key.toLowerCase();
-  if (["escape", "delete", "backspace"].includes(key)) clear();
-  else if (key === "z" && (event.ctrlKey || event.metaKey) && strokes.length) {
-    event.preventDefault();
-    strokes.pop();
-    changed();
-  }
-});
-addEventListener("resize", redraw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  redraw();
-  show(shown);
-});
 
 // ---- asking: one request at a time, always about the newest drawing --------------------------------------------------
 
@@ -201,20 +70,17 @@ function show(answer) {
   });
   paint($("seen"), answer ? answer.image : null);
   $("origin").textContent = `28 × 28 pixels, ${example ? "as it stands in the test set" : "brought into MNIST’s frame"}`;
-  const what = answer ? `a digit, most likely ${NAMES[best]}` : "nothing yet";
+  const what = answer ? `most likely ${a(best)}` : "nothing yet";
   $("seen").setAttribute("aria-label", `The image as the network sees it: ${what}`);
   showLayers(answer ? answer.layers : null);
 }
 
 function tell(answer, best) {
-  let words = "Draw a digit.";
+  let words = document.title.split(" · ")[0] + ".";
   if (answer) {
     const share = 100 * answer.probabilities[best];
-    words = share >= 99.95 ? `A ${NAMES[best]}, as good as certain.` : `A ${NAMES[best]}, ${share.toFixed(1)}% sure.`;
-    if (best === 8) words = words.replace("A eight", "An eight");
-    if (example) {
-      words += example.label === best ? " Right." : ` Wrong: it is a ${NAMES[example.label]}.`.replace("a eight", "an eight");
-    }
+    words = `${a(best).replace(/^a/, "A")}, ${share >= 99.95 ? "as good as certain" : `${share.toFixed(1)}% sure`}.`;
+    if (example) words += example.label === best ? " Right." : ` Wrong: it is ${a(example.label)}.`;
   }
   if ($("words").textContent !== words) $("words").textContent = words;
 }
@@ -295,8 +161,8 @@ async function examples() {
       paint(canvas, each.image);
       button.type = "button";
       button.setAttribute("aria-pressed", "false");
-      button.setAttribute("aria-label", `Test image ${each.index}, a ${NAMES[each.label]}`.replace("a eight", "an eight"));
-      button.append(canvas, element("span", "", `is ${each.label}`));
+      button.setAttribute("aria-label", `Test image ${each.index}, ${a(each.label)}`);
+      button.append(canvas, element("span", "", `is ${classes[each.label]}`));
       button.addEventListener("click", () => {
         strokes = [];
         choose(each, button);
@@ -316,6 +182,17 @@ $("more").addEventListener("click", () => {
 
 // ---- the beginning ---------------------------------------------------------------------------------------------------
 
+function call(names) { // the classes, where they are no digits
+  if (names[0] === "0") return;
+  classes = names;
+  document.body.classList.add("named");
+  document.title = document.title.replace("a digit", "a garment");
+  for (const place of [document.querySelector("h1"), $("hint").firstElementChild]) {
+    place.textContent = place.textContent.replace(/a digit.*/, "a garment");
+  }
+  [...$("bars").children].forEach((row, which) => { row.firstElementChild.textContent = names[which]; });
+}
+
 async function start() {
   for (let digit = 0; digit < 10; digit++) {
     const row = element("li");
@@ -326,12 +203,14 @@ async function start() {
   }
   show(null);
   redraw();
-  const [about] = await Promise.all([fetch("/healthz").then((response) => response.json()), examples()]);
+  const about = await (await fetch("/healthz")).json();
+  call(about.classes);
+  await examples();
   emptyLayers = about.hidden.map(([name, units]) => ({ name, activations: new Array(units).fill(0) }));
   if (!shown) showLayers(null);
   const right = (100 * about.test_accuracy).toFixed(2);
   const count = about.parameters.toLocaleString("en");
-  $("about").textContent = `The network ${about.network}, ${count} parameters, trained on ${SETS[about.dataset] || about.dataset}: ${right}% of its test images right. It runs on ${about.device}.`;
+  $("about").textContent = `The network ${about.network}, ${count} parameters, trained on ${about.dataset}: ${right}% of its test images right. It runs on ${about.device}.`;
 }
 
 start().catch(() => {

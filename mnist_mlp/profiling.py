@@ -65,5 +65,8 @@ class Profiled:
         return traced(self.directory)
 
     def say_where(self, steps: int) -> None:
-        trace = max(self.directory.glob("plugins/profile/*/perfetto_trace.json.gz"))
-        self.tell(f"profile  {steps} steps: {trace}, for https://ui.perfetto.dev; also for TensorBoard with xprof")
+        traces = sorted(self.directory.glob("plugins/profile/*/perfetto_trace.json.gz"))
+        if not traces:
+            self.tell("profile  the framework's profiler has written no trace")
+            return
+        self.tell(f"profile  {steps} steps: {traces[-1]}, for https://ui.perfetto.dev; also for TensorBoard with xprof")

@@ -6,6 +6,9 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mnist_mlp.metrics import holm, mcnemar, paired_difference_interval
 from mnist_mlp.pages.material import Material
 
@@ -58,21 +61,19 @@ def compare(runs: Sequence[Material], hashes: Sequence[str]) -> Comparison:
                 f"{who}: no test. McNemar’s needs the same test images in the same order, and these runs have others."
             )
         else:
-            pairs.append(pair_of(one, other))
+            pairs.append(pair_of(one.name, other.name, one.seen.right, other.seen.right))
     corrected = holm([pair.p for pair in pairs])
     found = [dataclasses.replace(pair, p_holm=p) for pair, p in zip(pairs, corrected, strict=True)]
     return Comparison(list(runs), found, left_out)
 
 
-def pair_of(one: Material, other: Material) -> Pair:
-    """The test of two runs that saw the same images."""
-    assert one.seen is not None and other.seen is not None
-    right, others = one.seen.right, other.seen.right
+def pair_of(one: str, other: str, right: NDArray[np.bool_], others: NDArray[np.bool_]) -> Pair:
+    """The test of two runs, by name, and which of the same images each has right."""
     only_one, only_other = int((right & ~others).sum()), int((others & ~right).sum())
     both, neither = int((right & others).sum()), int((~right & ~others).sum())
     n = len(right)
     return Pair(
-        *(one.name, other.name, only_one, only_other, n, (only_one - only_other) / n),
+        *(one, other, only_one, only_other, n, (only_one - only_other) / n),
         paired_difference_interval(both, only_one, only_other, neither),
         mcnemar(right, others),
     )

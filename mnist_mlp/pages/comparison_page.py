@@ -250,14 +250,13 @@ def differing_images(comparison: Comparison) -> Html:
 
 def card(runs: list[Material], index: int) -> Html:
     """One image, and what each run says of it."""
-    first = runs[0].seen
-    assert first is not None
-    names, truth = runs[0].classes, int(first.test.labels[index])
+    looks = [(run, run.seen) for run in runs if run.seen is not None]
+    first, names = looks[0][1], runs[0].classes
+    truth = int(first.test.labels[index])
     said = []
-    for run in runs:
-        assert run.seen is not None
-        answer = int(run.seen.predicted[index])
-        sure = probability(run.seen.probabilities(index)[answer])
+    for run, seen in looks:
+        answer = int(seen.predicted[index])
+        sure = probability(seen.probabilities(index)[answer])
         mark = tag("span", names[answer], class_="truth" if answer == truth else "said")
         said.append(tag("li", tag("span", run.name, class_="small who"), " ", mark, f" {sure}"))
     return tag(

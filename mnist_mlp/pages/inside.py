@@ -119,7 +119,8 @@ def hidden(material: Material) -> Html:
         )
     else:
         words += "Here the last layer tells the classes apart no better than the pixels do."
-    blocks = [block(material, layer, found[layer.name], chosen) for layer in hidden_layers]
+    pictures = [(material.classes[seen.test.labels[index]], seen.test.images[index]) for index in chosen]
+    blocks = [block(layer, found[layer.name], pictures) for layer in hidden_layers]
     return section(
         "activations",
         title,
@@ -139,9 +140,9 @@ def first_of_each(seen: Seen) -> NDArray[np.intp]:
     return np.array(chosen)
 
 
-def block(material: Material, layer: Layer, values: Array, chosen: NDArray[np.intp]) -> Html:
-    """One layer: a row for each digit, on one scale."""
-    assert material.seen is not None
+def block(layer: Layer, values: Array, pictures: list[tuple[str, NDArray[np.uint8]]]) -> Html:
+    """One layer: what it gives, float32 [n, …], a row for each of n images, on one scale. `pictures`: their classes'
+    names and uint8 [28, 28]."""
     largest = largest_of(values)
     maps = values.ndim == 4  # [n, height, width, channels]
     what = "neurons"
@@ -149,8 +150,7 @@ def block(material: Material, layer: Layer, values: Array, chosen: NDArray[np.in
         strongest = np.sort(np.argsort(-values.mean((0, 1, 2)), kind="stable")[:MAPS])
         what = f"feature maps of {values.shape[1]}×{values.shape[2]}, the {len(strongest)} strongest of them"
     rows = []
-    for index, row in zip(chosen, values, strict=True):
-        label = material.classes[material.seen.test.labels[index]]
+    for (label, image), row in zip(pictures, values, strict=True):
         source = (
             images.tiles([row[:, :, channel] for channel in strongest], largest)
             if maps
@@ -158,7 +158,7 @@ def block(material: Material, layer: Layer, values: Array, chosen: NDArray[np.in
         )
         active = int((np.abs(row) > 1e-3 * largest).sum()) if largest else 0
         alt = f"{layer.name} for {label}: {active:,} of {row.size:,} values not 0, the largest {largest_of(row):.2f}"
-        digit = images.digit(material.seen.test.images[index], f"A {label}", class_="digit little")
+        digit = images.digit(image, f"A {label}", class_="digit little")
         rows.append(tag("li", digit, tag("img", src=source, alt=alt, class_="maps" if maps else "strip")))
     count = values.shape[-1]
     return tag(

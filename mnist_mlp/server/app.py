@@ -176,18 +176,15 @@ def file_answer(file: Path) -> Any:
 def add_errors(app: FastAPI) -> None:
     """Errors in the shape of TensorFlow Serving's: {"error": "…"}."""
 
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused)
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
         return answers.refusal(error)
 
-    async def of_starlette(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+    @app.exception_handler(HTTPException)
+    async def of_starlette(request: Request, error: HTTPException) -> Response:
         words = str(error.detail)
         if error.status_code == 404:
             words = answers.wrong_place(request.url.path)
         elif error.status_code == 405 and error.headers:
             words = f"expected {error.headers.get('Allow', 'another method')}, received {request.method}"
         return answers.error(error.status_code, words, dict(error.headers or {}))
-
-    app.add_exception_handler(Refused, refused)
-    app.add_exception_handler(HTTPException, of_starlette)

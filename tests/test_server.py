@@ -287,7 +287,7 @@ def test_names():
 
 def test_look(ask, engine, digits):
     image = digits.test.images[3]
-    answer = ask(("POST", "/page/look", {"json": {"instances": [digits.test.images[0].tolist()]}})).json()
+    answer = ask(("POST", "/page/look", {"json": {"instances": [image.tolist()]}})).json()
     np.testing.assert_array_equal(answer["image"], image)
     assert [(layer["name"], len(layer["activations"])) for layer in answer["layers"]] == [
         ("hidden_1", 128),
@@ -300,7 +300,7 @@ def test_look(ask, engine, digits):
         x = np.maximum(x @ kernel + bias, 0)
         np.testing.assert_allclose(layer["activations"], x, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(answer["probabilities"], engine.predict(image[None])[0], rtol=1e-5)
-    two = {"json": {"instances": [digits.test.images[0].tolist()] * 2}}
+    two = {"json": {"instances": [image.tolist()] * 2}}
     refused(ask(("POST", "/page/look", two)), 400, "expected one image, received 2")
 
 

@@ -1,5 +1,7 @@
 """A person's own pictures: every kind of file, what is wrong with bad ones, the frame, several digits, the terminal."""
 
+import csv
+import errno
 import io
 import json
 import os
@@ -12,7 +14,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image, ImageDraw
 
+from mnist_mlp import atomic, lock, predict
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import spelled_out
 from mnist_mlp.pictures import framing, inputs, reading, segments
 from mnist_mlp.pictures.ink import ink_of
 from mnist_mlp.pictures.terminal import shown
@@ -88,6 +92,20 @@ PICTURES = {
     "large": lambda p: saved(p.resize((3000, 3000))),
     "wide": lambda p: saved(on_paper(p, (900, 300), (500, 10))),
 }
+
+
+def test_metadata_that_are_broken_do_not_matter(seven):
+    whole = saved(drawing(seven)).getvalue()
+    broken = whole[:33] + chunk(b"eXIf", b"garbage" * 100) + whole[33:]
+    same(framing.framed(reading.read(io.BytesIO(broken), "p")), seven, 18.0)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_sixteen_bits_of_which_some_are_used(bits, seven):
+    picture = Image.fromarray(np.asarray(drawing(seven)).astype(np.uint16) << (bits - 8))
+    levels = reading.read(saved(picture, "TIFF"), "p")
+    assert levels.max() > 250
+    same(framing.framed(levels), seven, 18.0)
 
 
 def on_paper(picture, size, place):
@@ -184,7 +202,7 @@ def test_what_names_nothing(tmp_path):
             inputs.read(place, complain=print)
     lines = []
     assert inputs.read(f"{tmp_path}/absent.png", complain=lines.append) == []
-    assert "absent.png: expected a picture that can be read: No such file" in lines[0]
+    assert "absent.png: expected a picture that can be read; received: No such file" in lines[0]
 
 
 # ---- several digits ----
@@ -233,6 +251,117 @@ def test_the_terminal():
     assert shown(image, probabilities, plain=True).isascii()
 
 
+# ---- what is typed ----
+
+
+def rows(names):
+    return np.full((len(names), 10), 0.1, np.float32)
+
+
+def test_output_never_replaces_an_input(seven, tmp_path):
+    folder = tmp_path / "over"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "notes.txt"):
+        (folder / name).write_bytes(saved(drawing(seven)).getvalue())
+    (tmp_path / "link.csv").symlink_to(folder / "b.png")
+    for place in (folder, f"{folder}/*.png", folder / "b.png"):
+        for output in (folder / "b.png", tmp_path / "link.csv"):
+            with pytest.raises(UserError, match="expected another file than --input"):
+                predict.output_file(predict.Options(input=("-", str(place)), output=str(output)))
+        predict.output_file(predict.Options(input=(str(place),), output=str(folder / "notes.txt")))
+
+
+def test_output_is_never_a_file_of_the_run(tmp_path):
+    place = tmp_path / "run"
+    for folder in ("checkpoints", "tensorboard/train", "profile"):
+        (place / folder).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(place)
+    (tmp_path / "elsewhere.csv").symlink_to(place / "report.html")
+    own = [
+        "model.keras",
+        "report.html",
+        lock.NAME,
+        "checkpoints/step-000000001.npz",
+        "tensorboard/train/x",
+        "profile/x",
+    ]
+    for path in [f"{folder}/{name}" for name in own for folder in (place, tmp_path / "link")] + ["elsewhere.csv"]:
+        with pytest.raises(UserError, match="received one of the run"):
+            predict.output_file(predict.Options(run_dir=str(place), output=str(tmp_path / path)))
+    predict.output_file(predict.Options(run_dir=str(place), output=str(place / "predictions.csv")))
+
+
+STRANGE = ["new\nline", "cr\rx", "esc\x1b[31m", "\udcff", 'a,b"c', "c1\x9b31m", "\u202egnp", "ls\u2028", "ü€日本"]
+
+
+def test_strange_names_have_a_line_each_and_steer_no_terminal(seven):
+    spelled = [spelled_out(name) for name in STRANGE]
+    assert spelled[:5] == ["new\\nline", "cr\\rx", "esc\\x1b[31m", "\\udcff", 'a,b"c']
+    assert spelled[5:] == ["c1\\x9b31m", "\\u202egnp", "ls\\u2028", "ü€日本"]
+    text = predict.as_csv(STRANGE, rows(STRANGE)).encode().decode()
+    assert text.count("\n") == len(STRANGE) + 1
+    assert [row[0] for row in csv.reader(text.splitlines())][1:] == spelled
+    lines = predict.as_json_lines(STRANGE, rows(STRANGE)).splitlines()
+    assert [json.loads(line)["input"] for line in lines] == STRANGE and all(map(str.isascii, lines))
+    for name in STRANGE:
+        shown_so = predict.for_the_eye([name], seven[None], rows([name]))
+        assert shown_so.split("\n")[0] == spelled_out(name) and len(shown_so.split("\n")) == 31
+
+
+def test_a_name_that_begins_as_a_home_directory(seven, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nouser.png").write_bytes(saved(drawing(seven)).getvalue())
+    np.save(tmp_path / "~nouser.npy", seven[None])
+    assert len(inputs.read("~nouser.png", complain=print)) == len(inputs.read("~nouser.npy", complain=print)) == 1
+    with pytest.raises(UserError, match="whose user is not known here"):
+        inputs.read("~nouser.jpg", complain=print)
+    with pytest.raises(UserError, match="received: File name too long"):
+        inputs.read(300 * "x" + ".png", complain=print)
+
+
+def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
+    good, empty = tmp_path / "good.png", tmp_path / "empty"
+    good.write_bytes(saved(drawing(seven)).getvalue())
+    empty.mkdir()
+    bad = [str(empty), f"{tmp_path}/*.gif", f"{tmp_path}/absent.npy", f"{tmp_path}/absent.png", "~nouser.png"]
+    lines = []
+    found = predict.digits_of(predict.Options(input=(*bad[:2], str(good), *bad[2:])), lines.append)
+    assert [name for name, _ in found] == [str(good)] and len(lines) == len(bad)
+    for word, line in zip(bad, lines, strict=True):
+        assert word in line and "expected" in line
+    with pytest.raises(UserError, match="expected pictures in that folder"):
+        predict.digits_of(predict.Options(input=(str(empty),)), lines.append)
+
+
+def test_arrays_among_other_inputs(seven, tmp_path):
+    words = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "x.npy", np.stack([seven, seven]))
+        words.append(f"{tmp_path}/{folder}/x.npy")
+    found = predict.digits_of(predict.Options(input=tuple(words)), print)
+    assert [name for name, _ in found] == [f"{word}:{index}" for word in words for index in (0, 1)]
+    assert predict.digits_of(predict.Options(input=tuple(words[:1])), print)[0][0] == "x.npy:0"
+    for flag in ("segment", "no_reframe"):
+        with pytest.raises(UserError, match=f"--{flag}: expected pictures, received arrays"):
+            predict.digits_of(predict.Options(input=(words[0],), **{flag: True}), print)
+
+
+def test_a_pipe_is_told_to_come_by_standard_input(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    lines = []
+    assert inputs.read(f"{tmp_path}/pipe.png", complain=lines.append) == [] and "type - for standard input" in lines[0]
+
+
+def test_what_cannot_be_written_gets_advice_that_helps(tmp_path):
+    for number, advice in (
+        (errno.EACCES, "that you may write to"),
+        (errno.ENOSPC, "free space"),
+        (errno.EIO, "name an"),
+    ):
+        assert advice in str(atomic.cannot_write(tmp_path, OSError(number, os.strerror(number))))
+
+
 # ---- the program ----
 
 
@@ -269,6 +398,18 @@ def test_the_program(trained, bad, seven, tmp_path):
     assert [json.loads(line)["input"].rpartition("/")[2] for line in done.stdout.splitlines()] == [
         *("good.png", "stdin", "good.png")
     ]
+
+    command = f"{sys.executable} -m mnist_mlp.predict --run_dir={trained} --input='{tmp_path}/good.png'"
+    for rest, one in ((" --output=/dev/stdout | cat", 1), (" - <&-", 1), (f" --output={tmp_path}/p.csv", 0)):
+        done = subprocess.run(command + rest, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=300)
+        assert len(done.stdout.splitlines()) == 2 * one and "Traceback" not in done.stderr
+        assert "standard input, which is closed" in done.stderr or "1 prediction in" in done.stderr
+    appended = f"echo first > {tmp_path}/log; ({command} --output=/dev/stdout) >> {tmp_path}/log"
+    subprocess.run(appended, shell=True, check=True, capture_output=True, cwd=ROOT, timeout=300)
+    assert len((tmp_path / "log").read_text().splitlines()) == 3
+    (tmp_path / "bad\x1b\nerror.gif").write_bytes(b"x")
+    done = run(f"--run_dir={trained}", "--input", tmp_path, tmp_path / "good.png")
+    assert b"bad\\x1b\\nerror.gif: expected a picture" in done.stderr and b"\x1b" not in done.stderr
 
     done = run(f"--run_dir={trained}", f"--input={tmp_path / 'text.png'}")
     assert done.returncode == 2 and not done.stdout and b"Traceback" not in done.stderr

@@ -11,7 +11,6 @@ from PIL import Image, ImageFilter
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.pictures.ink import ink_of
-from mnist_mlp.pictures.segments import without_specks
 
 FRAME, BOX = 28, 20
 EDGE = 0.02  # less ink than this is outside of the box
@@ -25,7 +24,7 @@ def framed(levels: np.ndarray) -> np.ndarray:
 
     Raises `UserError` where there is no ink.
     """
-    return in_frame(without_specks(ink_of(levels)))
+    return in_frame(ink_of(levels))
 
 
 def in_frame(ink: np.ndarray) -> np.ndarray:

@@ -3,30 +3,104 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
+
+from mnist_mlp.pictures.ruling import thickness, without_lines
+from mnist_mlp.pictures.segments import FAINT, runs_along_a_border, without_margins, without_specks
 
 ROUNDS = 8  # of fitting the paper without the ink
 NOISE = 4.0  # deviations of the paper's noise that are not yet ink
 GRAIN = 1.5  # levels of 255: a noisier picture is smoothed first
+WINDOW = 0.3  # of the shorter side: wider than strokes
+CRISP = 0.7  # ink of so much crispness needs no second look
 FAINTEST = 12.0  # levels of 255: a weaker contrast is no ink
 
 
 def ink_of(levels: np.ndarray) -> np.ndarray:
     """How much ink each pixel has, float32 [height, width] from 0 to 1, of grey levels from 0 to 255.
 
-    The paper is a smooth surface of the second order below the ink. All 0 where nothing stands out from it.
+    Strokes, on a surface of the second order, as paper is in even light. Where that leaves what no digit is (the edge
+    of a shadow, the desk, a frame), strokes on the paper as it is in their neighbourhood. All 0 where nothing stands
+    out.
     """
-    relief = levels - paper_of(levels)
+    even = strokes_in(ink_above(smoothed(levels - paper_of(levels))))
+    if crispness(even) > CRISP:
+        return even
+    near = strokes_in(ink_above(relief_nearby(levels)))
+    return near if crispness(near) > crispness(even) + 0.1 else even
+
+
+def crispness(ink: np.ndarray) -> float:
+    """How much of what is not paper is full ink, as strokes are and shadows are not; 0 where it runs along a border."""
+    mask = ink > FAINT
+    if not mask.any() or runs_along_a_border(mask):
+        return 0.0
+    return float((ink > 0.5).sum() / mask.sum())
+
+
+def strokes_in(ink: np.ndarray) -> np.ndarray:
+    return without_specks(without_margins(without_lines(ink, FAINT)))
+
+
+def smoothed(relief: np.ndarray) -> np.ndarray:
+    """The same without its noise, where it has much."""
     if noise_of(relief) > GRAIN:
-        relief = resized(resized(relief, shrunk(relief.shape, 300)), relief.shape)
+        return resized(resized(relief, shrunk(relief.shape, 300)), relief.shape)
+    return relief
+
+
+def relief_nearby(levels: np.ndarray) -> np.ndarray:
+    """How far each pixel is below (or above) the paper around it: what a window wider than strokes has at its lightest,
+    and so has again in each part of it (Meyer's top-hat; dark strokes are dark in it, light ones light).
+
+    Which of both is ink is told by the width, as strokes are not broad, or else by the extent: what is between strokes
+    does not reach beyond them.
+    """
+    small = resized(levels, shrunk(levels.shape, 400))
+    window = max(3, round(WINDOW * min(small.shape)))
+    dark = closed(small, window) - small
+    light = closed(-small, window) + small
+    limit = max(FAINTEST, 0.5 * float(max(peak_of(dark), peak_of(light))))
+    masks = dark > limit, light > limit
+    broad_dark, broad_light = (thickness(mask) > window / 3 for mask in masks)
+    darker = extent(masks[0]) >= extent(masks[1]) if broad_dark == broad_light else broad_light
+    paper = small + dark if darker else small - light
+    relief = smoothed(levels - resized(paper, levels.shape))
+    return relief - np.median(relief)
+
+
+def extent(mask: np.ndarray) -> float:
+    """How far the pixels reach: the deviations of their places."""
+    rows, columns = np.nonzero(mask)
+    return float(rows.std() + columns.std()) if rows.size else 0.0
+
+
+def closed(values: np.ndarray, window: int) -> np.ndarray:
+    """The values with what is darker than its surroundings filled, where no square window fits into it; windows may
+    reach beyond the picture, as what lies on its border may."""
+    values = np.pad(values, window - 1, constant_values=-np.inf)
+    for axis in (0, 1):
+        values = sliding_window_view(values, window, axis).max(-1)
+    for axis in (0, 1):
+        values = sliding_window_view(values, window, axis).min(-1)
+    return values
+
+
+def ink_above(relief: np.ndarray) -> np.ndarray:
+    """Relief as ink from 0 to 1, whichever side of the paper it is on."""
     floor = NOISE * noise_of(relief)
     if -relief[relief < -floor].sum() > relief[relief > floor].sum():
         relief = -relief  # dark on light
-    peak = np.sort(relief, axis=None)[-max(1, relief.size // 500) :].mean()
+    peak = peak_of(relief)
     if peak < max(FAINTEST, 2 * floor):
-        return np.zeros_like(levels)
+        return np.zeros(relief.shape, np.float32)
     full = np.median(relief[relief > peak / 2])
     return ((relief - floor) / (full - floor)).clip(0, 1).astype(np.float32)
+
+
+def peak_of(relief: np.ndarray) -> float:
+    return float(np.sort(relief, axis=None)[-max(1, relief.size // 500) :].mean())
 
 
 def noise_of(relief: np.ndarray) -> float:

@@ -6,10 +6,16 @@ import dataclasses
 
 import numpy as np
 
+from mnist_mlp.errors import UserError
+
 INKED = 0.35  # from so much ink on a pixel belongs to a stroke
 FAINT = 0.05  # up to so much ink a pixel does not connect its neighbours
+SHADE = 0.4  # a piece that nowhere has more ink is a shade
 SPECK = 0.04  # of the largest area: what is smaller is dirt
-MOST = 1000  # digits of a picture
+MOST = 1000  # pieces that are looked at, of a picture of several digits
+ALONG = 0.25  # of a side that a piece covers: it is no stroke that ends there
+ACROSS = 0.9  # of the picture that a piece spans
+SMALLEST = 0.05  # of the picture's shorter side: a smaller piece is no digit beside such ones
 
 
 @dataclasses.dataclass
@@ -30,23 +36,77 @@ class Box:
 
 
 def digits_in(ink: np.ndarray) -> list[np.ndarray]:
-    """The digits, each as ink, float32 [height, width], in the order of reading; none where there is no ink."""
+    """The digits, each as ink, float32 [height, width], in the order of reading; none where there is no ink.
+
+    Raises `UserError` where there are too many pieces."""
     labels = connected(ink > INKED)
     boxes = boxes_of(labels)
     if not boxes:
         return []
     largest = max(box.area for box in boxes)
     height = max(box.bottom - box.top for box in boxes)
-    digits = put_together([box for box in boxes if box.area >= SPECK * largest], height)
-    return [cut(ink, labels, box) for box in in_reading_order(digits, height)[:MOST]]
+    boxes = [box for box in boxes if box.area >= SPECK * largest]
+    if len(boxes) > MOST:
+        raise UserError(
+            f"expected digits, received a picture with {len(boxes):,} pieces; cut out what has at most {MOST:,}"
+        )
+    return [cut(ink, labels, box) for box in in_reading_order(put_together(boxes, height), height)]
 
 
 def without_specks(ink: np.ndarray) -> np.ndarray:
-    """The ink, float32 [height, width], without the pieces that are too small to be part of a digit."""
+    """The ink, float32 [height, width], without the pieces that are too small to be part of a digit, or nowhere more
+    than a shade."""
     labels = connected(ink > FAINT)
     amounts = np.bincount(labels.ravel(), ink.ravel())
-    amounts[0] = 0.0
-    return np.where((amounts >= SPECK * amounts.max())[labels], ink, 0).astype(np.float32)
+    strong = np.bincount(labels.ravel(), ink.ravel() > SHADE) > 0
+    amounts[0], strong[0] = 0.0, False
+    amounts[~strong] = 0.0
+    return np.where((strong & (amounts >= SPECK * amounts.max()))[labels], ink, 0).astype(np.float32)
+
+
+def without_margins(ink: np.ndarray) -> np.ndarray:
+    """The ink without the pieces that run along a border of the picture or across it, such as a frame, the desk or a
+    shadow, where another piece is left that may be a digit."""
+    mask = ink > FAINT
+    if not runs_along_a_border(mask) and not spans(mask):
+        return ink
+    labels = connected(mask)
+    boxes = boxes_of(labels)
+    height, width = ink.shape
+    along = {number for number, length in numbers_at_the_borders(labels).items() if length >= ALONG}
+    across = {box.labels[0] for box in boxes if is_across(box, height, width)}
+    margins = along | across
+    rest = [box for box in boxes if box.labels[0] not in margins]
+    if not any(max(box.bottom - box.top, box.right - box.left) >= SMALLEST * min(ink.shape) for box in rest):
+        return ink
+    return np.where(np.isin(labels, sorted(margins)), 0, ink).astype(np.float32)
+
+
+def is_across(box: Box, height: int, width: int) -> bool:
+    return box.bottom - box.top >= ACROSS * height or box.right - box.left >= ACROSS * width
+
+
+def spans(mask: np.ndarray) -> bool:
+    """Whether what is there reaches from one side to the other, nearly."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return bool(rows.size) and (
+        int(np.ptp(rows)) + 1 >= ACROSS * mask.shape[0] or int(np.ptp(columns)) + 1 >= ACROSS * mask.shape[1]
+    )
+
+
+def runs_along_a_border(mask: np.ndarray) -> bool:
+    """Whether ink covers much of one side of the picture."""
+    return any(side.mean() >= ALONG for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+
+
+def numbers_at_the_borders(labels: np.ndarray) -> dict[int, float]:
+    """The share of a side that a piece covers, at most, of each piece that touches one."""
+    found: dict[int, float] = {}
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        numbers, counts = np.unique(side[side > 0], return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            found[number] = max(found.get(number, 0.0), count / side.size)
+    return found
 
 
 def connected(inked: np.ndarray) -> np.ndarray:
@@ -64,7 +124,10 @@ def connected(inked: np.ndarray) -> np.ndarray:
         for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
             while at < len(above) and above[at][1] < start:
                 at += 1
-            touched = [root(parent, number) for first, _, number in above[at:] if first <= stop]
+            end = at
+            while end < len(above) and above[end][0] <= stop:
+                end += 1
+            touched = [root(parent, number) for _, _, number in above[at:end]]
             number = min(touched, default=len(parent))
             if not touched:
                 parent.append(number)

@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.pictures.ink import ink_of
+from mnist_mlp.pictures.segments import check_one_digit
 
 FRAME, BOX = 28, 20
 EDGE = 0.02  # less ink than this is outside of the box
@@ -22,9 +23,11 @@ NO_INK = "expected a digit, received a picture without any ink; take one with mo
 def framed(levels: np.ndarray) -> np.ndarray:
     """The digit of a picture, grey levels [height, width], as MNIST has its digits: uint8 [28, 28], light on dark.
 
-    Raises `UserError` where there is no ink.
+    Raises `UserError` where there is no ink, or plainly not one digit.
     """
-    return in_frame(ink_of(levels))
+    ink = ink_of(levels)
+    check_one_digit(ink)
+    return in_frame(ink)
 
 
 def in_frame(ink: np.ndarray) -> np.ndarray:

@@ -7,13 +7,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from mnist_mlp.pictures.ruling import thickness, without_lines
-from mnist_mlp.pictures.segments import FAINT, runs_along_a_border, without_margins, without_specks
+from mnist_mlp.pictures.segments import FAINT, runs_along_a_border, strokes_in
 
 ROUNDS = 8  # of fitting the paper without the ink
 NOISE = 4.0  # deviations of the paper's noise that are not yet ink
 GRAIN = 1.5  # levels of 255: a noisier picture is smoothed first
 WINDOW = 0.3  # of the shorter side: wider than strokes
-CRISP = 0.7  # ink of so much crispness needs no second look
+CRISP = 0.6  # ink of so much crispness needs no second look
 FAINTEST = 12.0  # levels of 255: a weaker contrast is no ink
 
 
@@ -24,10 +24,10 @@ def ink_of(levels: np.ndarray) -> np.ndarray:
     of a shadow, the desk, a frame), strokes on the paper as it is in their neighbourhood. All 0 where nothing stands
     out.
     """
-    even = strokes_in(ink_above(smoothed(levels - paper_of(levels))))
+    even = strokes_in(without_lines(ink_above(smoothed(levels - paper_of(levels))), FAINT))
     if crispness(even) > CRISP:
         return even
-    near = strokes_in(ink_above(relief_nearby(levels)))
+    near = strokes_in(without_lines(ink_above(relief_nearby(levels)), FAINT))
     return near if crispness(near) > crispness(even) + 0.1 else even
 
 
@@ -37,10 +37,6 @@ def crispness(ink: np.ndarray) -> float:
     if not mask.any() or runs_along_a_border(mask):
         return 0.0
     return float((ink > 0.5).sum() / mask.sum())
-
-
-def strokes_in(ink: np.ndarray) -> np.ndarray:
-    return without_specks(without_margins(without_lines(ink, FAINT)))
 
 
 def smoothed(relief: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zlib
 
 import numpy as np
@@ -131,6 +132,83 @@ def test_a_photograph_with_uneven_light(light, seven):
     photograph = paper * (0.45 + 0.55 * strokes) + rng.normal(0, 3, paper.shape)
     picture = Image.fromarray(photograph.clip(0, 255).astype(np.uint8))
     same(framing.framed(reading.read(saved(picture, "JPEG", quality=80), "p")), seven, 20.0)
+
+
+def a_shadow(paper, y, x):
+    return paper * np.where(x + 0.3 * y > 0.1, 1, 0.6)[..., None]
+
+
+def a_desk(paper, y, x):
+    return np.where((abs(x) > 0.75) | (abs(y) > 0.85), 90.0, paper[..., 0])[..., None]
+
+
+def a_frame(paper, y, x):
+    line = (np.maximum(abs(x), abs(y)) < 0.9) & (np.maximum(abs(x), abs(y)) > 0.88)
+    return np.where(line, 20.0, paper[..., 0])[..., None]
+
+
+def a_border(paper, y, x):
+    return np.where(np.maximum(abs(x), abs(y)) > 0.98, 0.0, paper[..., 0])[..., None]
+
+
+def lines(paper, y, x):
+    rows = np.arange(len(paper))[:, None] + (4 * x).astype(int)  # not quite level
+    return np.where(rows % 36 < 2, np.minimum(paper[..., 0], 190), paper[..., 0])[..., None]
+
+
+def squares(paper, y, x):
+    rows, columns = np.indices(paper.shape[:2])
+    return np.where((rows % 25 < 2) | (columns % 25 < 2), np.minimum(paper[..., 0], 190), paper[..., 0])[..., None]
+
+
+@pytest.mark.parametrize("around", [a_shadow, a_desk, a_frame, a_border, lines, squares])
+@pytest.mark.parametrize("label", [0, 1, 4, 7])
+def test_what_is_around_the_digit_is_no_ink(around, label, digits):
+    image = digits.train.images[digits.train.labels == label][0]
+    y, x = np.mgrid[-1:1:480j, -1:1:640j]
+    paper = 40 + 200 * np.asarray(on_paper(drawing(image, 240), (640, 480), (190, 110)), float)[..., None] / 255
+    noise = np.random.default_rng(0).normal(0, 1, (480, 640))
+    picture = Image.fromarray((around(paper, y, x)[..., 0] + noise).clip(0, 255).astype(np.uint8))
+    plain = framing.framed(np.asarray(drawing(image, 240), np.float32))
+    same(framing.framed(reading.read(saved(picture, "JPEG", quality=90), "p")), plain, 18.0)
+
+
+def test_a_stroke_across_a_picture_is_no_ruled_line():
+    """A 4 that was cut out closely: its bar is as strong and as wide as the rest."""
+    picture = Image.new("L", (200, 260), 255)
+    draw = ImageDraw.Draw(picture)
+    for ends in ([(120, 0), (0, 160)], [(0, 170), (200, 170)], [(150, 60), (150, 260)]):
+        draw.line(ends, fill=0, width=3)
+    ink = ink_of(np.asarray(picture, np.float32))
+    assert ink[168:172, 5:-5].max(0).min() > 0.9
+
+
+def test_what_is_plainly_not_one_digit(digits):
+    page = Image.new("L", (600, 200), 255)
+    for place in range(3):
+        page.paste(drawing(digits.test.images[place], 140), (20 + 200 * place, 30))
+    with pytest.raises(UserError, match="expected one digit, received 3 beside each other; type --segment"):
+        framing.framed(np.asarray(page, np.float32))
+    with pytest.raises(UserError, match="expected a digit, received a picture with 400 pieces"):
+        framing.framed(dotted(40))
+
+
+def dotted(step, side=800):
+    levels = np.full((side, side), 255, np.float32)
+    for y, x in np.ndindex(3, 3):
+        levels[y + 2 :: step, x + 2 :: step] = 0
+    return levels
+
+
+def test_specks_without_number_take_no_time():
+    for step in (40, 26, 20, 8):
+        began = time.monotonic()
+        if step > 20:
+            assert len(segments.digits_in(ink_of(dotted(step)))) == (800 // step + (800 % step > 4)) ** 2
+        else:
+            with pytest.raises(UserError, match=f"received a picture with {(800 // step) ** 2:,} pieces"):
+                segments.digits_in(ink_of(dotted(step)))
+        assert time.monotonic() - began < 8  # it was 63 seconds and more
 
 
 def test_a_thin_pen_in_a_large_picture_is_still_seen():

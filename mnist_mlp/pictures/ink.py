@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
-from mnist_mlp.pictures.ruling import thickness, without_lines
+from mnist_mlp.pictures.ruling import without_lines
 from mnist_mlp.pictures.segments import FAINT, runs_along_a_border, strokes_in
 
 ROUNDS = 8  # of fitting the paper without the ink
 NOISE = 4.0  # deviations of the paper's noise that are not yet ink
 GRAIN = 1.5  # levels of 255: a noisier picture is smoothed first
 WINDOW = 0.3  # of the shorter side: wider than strokes
-CRISP = 0.6  # ink of so much crispness needs no second look
+CRISP = 0.5  # ink of so much crispness needs no second look
 FAINTEST = 12.0  # levels of 255: a weaker contrast is no ink
 
 
@@ -28,7 +30,7 @@ def ink_of(levels: np.ndarray) -> np.ndarray:
     if crispness(even) > CRISP:
         return even
     near = strokes_in(without_lines(ink_above(relief_nearby(levels)), FAINT))
-    return near if crispness(near) > crispness(even) + 0.1 else even
+    return near if crispness(near) > max(crispness(even) + 0.1, 0.5 * even.any()) else even
 
 
 def crispness(ink: np.ndarray) -> float:
@@ -50,26 +52,27 @@ def relief_nearby(levels: np.ndarray) -> np.ndarray:
     """How far each pixel is below (or above) the paper around it: what a window wider than strokes has at its lightest,
     and so has again in each part of it (Meyer's top-hat; dark strokes are dark in it, light ones light).
 
-    Which of both is ink is told by the width, as strokes are not broad, or else by the extent: what is between strokes
-    does not reach beyond them.
+    Which of both is ink is told by the rest of the picture: what is between strokes is as light as the paper.
     """
     small = resized(levels, shrunk(levels.shape, 400))
     window = max(3, round(WINDOW * min(small.shape)))
     dark = closed(small, window) - small
     light = closed(-small, window) + small
     limit = max(FAINTEST, 0.5 * float(max(peak_of(dark), peak_of(light))))
-    masks = dark > limit, light > limit
-    broad_dark, broad_light = (thickness(mask) > window / 3 for mask in masks)
-    darker = extent(masks[0]) >= extent(masks[1]) if broad_dark == broad_light else broad_light
+    darker = commonness(small, dark > limit, light > limit) <= commonness(small, light > limit, dark > limit)
     paper = small + dark if darker else small - light
     relief = smoothed(levels - resized(paper, levels.shape))
     return relief - np.median(relief)
 
 
-def extent(mask: np.ndarray) -> float:
-    """How far the pixels reach: the deviations of their places."""
-    rows, columns = np.nonzero(mask)
-    return float(rows.std() + columns.std()) if rows.size else 0.0
+def commonness(levels: np.ndarray, mask: np.ndarray, other: np.ndarray) -> float:
+    """How many pixels that are in neither mask are, in mean, as light as those in the first: few as ink, many as paper
+    between strokes."""
+    if not mask.any():
+        return math.inf
+    bins = np.rint(levels / 8).astype(np.intp).clip(0, 32)
+    counts = np.bincount(bins[~(mask | other)], minlength=33)
+    return float(np.convolve(counts, np.ones(3), "same")[bins[mask]].mean())
 
 
 def closed(values: np.ndarray, window: int) -> np.ndarray:

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.options import spelled_out
 
 MAX_BYTES = 2**30  # of one array: 1.3 million images; a file that unpacks to more is refused unread
 MAX_DIRECTORY = 2**20  # of an archive's list of members: thousands; Python needs ten times that to hold it
@@ -50,7 +49,7 @@ def reason_of(error: Exception) -> str:
 def shown(text: str, length: int) -> str:
     """Words out of a file, for the reader: on one line, no longer than that, and nothing that steers a terminal."""
     text = text if len(text) <= length else text[:length] + "…"
-    return spelled_out(text)
+    return text if text.isprintable() else ascii(text)
 
 
 def times(shape: Sequence[int | None]) -> str:

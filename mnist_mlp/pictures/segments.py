@@ -17,7 +17,7 @@ PARTS = 40  # more pieces are no digit
 APART = 0.3  # of its height: as far apart are no parts of a digit
 MOST = 1000  # pieces that are looked at, of a picture of several digits
 ALONG = 0.45  # of a side that a piece covers: it is no stroke that ends there
-ACROSS = 0.9  # of both sides of the picture that a piece spans, as a frame does
+ACROSS = 0.9  # of a side of the picture that a piece spans, as a frame does
 SMALLEST = 0.05  # of the picture's shorter side: a smaller piece is no digit beside such ones
 
 
@@ -50,7 +50,7 @@ def digits_in(ink: np.ndarray) -> list[np.ndarray]:
 
 def strokes_in(ink: np.ndarray) -> np.ndarray:
     """The ink, float32 [height, width], that may be digits: without the pieces that are too small to be part of one, or
-    nowhere more than a shade, and without those that run along a border of the picture or around it, such as the
+    nowhere more than a shade, and without those that run along a border of the picture or across it, such as the
     desk, a shadow or a frame, where another piece is left that may be a digit."""
     labels = connected(ink > FAINT)
     kept = ~margins_of(labels)
@@ -68,7 +68,7 @@ def margins_of(labels: np.ndarray) -> np.ndarray:
     for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         found |= np.bincount(side, minlength=found.size) >= ALONG * side.size
     numbers, _, tops, bottoms, lefts, rights = extents_of(labels)
-    found[numbers] |= (bottoms - tops >= ACROSS * height) & (rights - lefts >= ACROSS * width)
+    found[numbers] |= (bottoms - tops >= ACROSS * height) | (rights - lefts >= ACROSS * width)
     sides = np.maximum(bottoms - tops, rights - lefts)[~found[numbers]]
     return found if sides.max(initial=0) >= SMALLEST * min(height, width) else np.zeros_like(found)
 

@@ -15,6 +15,8 @@ from mnist_mlp.errors import UserError
 
 TEMPORARY = ".writing-"  # how a name begins that is not yet the file's own
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what reading a damaged file raises
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 LARGEST = 2**26  # bytes of a JSON file; far more than any run writes
 
 
@@ -47,7 +49,10 @@ def sync(path: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> UserError:
     reason = error.strerror or error
-    return UserError(f"{path} could not be written: {reason}; free space, or name another place")
+    advice = "free space, or name another place" if error.errno in NO_SPACE else "name another place"
+    if error.errno in NOT_ALLOWED:
+        advice = "name a place that you may write to"
+    return UserError(f"{path} could not be written: {reason}; {advice}")
 
 
 def write_text(path: Path, text: str) -> None:

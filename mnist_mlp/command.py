@@ -30,7 +30,7 @@ from mnist_mlp import chatter, lean_keras
 from mnist_mlp.atomic import LARGEST
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Stopped, UserError
-from mnist_mlp.options import expected, nearest, path_of
+from mnist_mlp.options import expected, nearest, path_of, spelled_out
 
 Options = TypeVar("Options")
 REMINDER = 1.0  # seconds after which an interrupt that has not ended the program is raised again
@@ -126,6 +126,8 @@ def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]
             read[word], *rest = rest
     if rest:
         hint = " (on or off goes with =, as in --json=true)" if rest[0].lower() in ("true", "false") else ""
+        if "input" in fields and os.path.exists(rest[0]):
+            hint = " (files of your own go behind --input)"
         raise UserError(f"expected flags such as --{next(iter(fields))}=VALUE, received {rest[0]!r}{hint}")
     return read
 
@@ -267,6 +269,6 @@ def end(code: int, message: str = "") -> NoReturn:
     """
     with contextlib.suppress(OSError):  # a standard error that is full
         if message:
-            print(message.replace("\n", " ")[:2000], file=sys.stderr)
+            print(spelled_out(message.replace("\n", " ")[:2000]), file=sys.stderr)
         sys.stderr.flush()
     os._exit(code)

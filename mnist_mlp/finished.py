@@ -13,17 +13,20 @@ from mnist_mlp.options import path_of
 from mnist_mlp.result import Result
 
 FILES = ("config.json", "model.keras", "result.json")  # what every finished run has
+CALLED = " (train prints it at its end)"
 
 
 def read_run(run_dir: str, named: str = "") -> tuple[Path, Config, Result]:
     """The directory of a finished run, its config and its result. Raises `UserError` if there is none, which calls it
     as it was `named` (not given: --run_dir)."""
     if not run_dir:
-        raise UserError("expected the directory of a run; type --run_dir=DIR (train prints it at its end)")
+        raise UserError(f"expected the directory of a run; type --run_dir=DIR{CALLED}")
     path, flag = path_of("run_dir", run_dir), named or f"--run_dir={run_dir}"
     resume = f"type python -m mnist_mlp.train {shlex.quote(f'--run_dir={run_dir}')} --resume"
     again = f"to write it again {resume}, or train into a new directory"
     try:
+        if not path.exists():
+            raise UserError(f"{flag}: expected the directory of a finished run, there is nothing of that name{CALLED}")
         missing = [name for name in FILES if not (path / name).is_file()]
         if missing:
             ends = f"; to finish the run {resume}" if (path / FILES[0]).is_file() else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ def path_of(flag: str, text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
+        if os.path.lexists(text):  # the name of a file may begin so
+            return Path.cwd() / text
         raise UserError(f"--{flag}: expected a path, received {text!r}, whose user is not known here") from None
 
 
@@ -80,6 +83,14 @@ def shown(value: Any) -> str:
     """A value as it stands in a message: in quotes if it is text, and not longer than a line."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def spelled_out(text: str) -> str:
+    """Text in one line that steers no terminal and fits into UTF-8: what cannot be printed, controls and marks of
+    direction among it, as Python writes it: \\n, \\x1b, \\u202e, \\udcff."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def in_range(value: float, low: float, high: float) -> bool:

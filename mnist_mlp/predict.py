@@ -11,13 +11,14 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
 
+import contextlib
 import csv
 import dataclasses
 import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,11 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import undisturbed
 from mnist_mlp.lean_keras import importing
-from mnist_mlp.options import check, option, option_of, path_of
+from mnist_mlp.options import check, option, option_of, path_of, spelled_out
 from mnist_mlp.pictures import inputs
 from mnist_mlp.pictures.terminal import shown
+
+STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,43 +79,70 @@ def main(argv: Sequence[str]) -> None:
     complaints: list[str] = []
 
     def complain(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(spelled_out(line), file=sys.stderr, flush=True)
         complaints.append(line)
 
     names, images, probabilities = predict(options, complain)
     text = (as_csv if options.format == "csv" else as_json_lines)(names, probabilities)
     if options.show:
         sys.stdout.write(for_the_eye(names, images, probabilities))
+        sys.stdout.flush()  # before what may go to the same place
     if output is not None:
         write(output, text)
-        print(f"{len(probabilities):,} predictions in {options.output}", file=sys.stderr)
+        number = f"{len(probabilities):,} prediction{'s' * (len(probabilities) > 1)}"
+        print(spelled_out(f"{number} in {options.output}"), file=sys.stderr)
     elif not options.show:
         sys.stdout.write(text)
     sys.stdout.flush()  # before the error, if there is one
     if complaints:
         of = len(complaints) + len({name.rpartition(":")[0] if options.segment else name for name in names})
-        raise UserError(f"{len(complaints)} of {of} pictures could not be used; the lines above say why")
+        above = "line above says" if len(complaints) == 1 else "lines above say"
+        raise UserError(f"{len(complaints)} of {of} pictures could not be used; the {above} why")
 
 
 def write(output: Path, text: str) -> None:
     """Into a file as a whole, or into what is none."""
-    if output.is_file() or not output.exists():
-        atomic.write_text(output, text)
+    if str(output) in STANDARD_OUTPUT:  # whose descriptor chatter.py has led elsewhere
+        sys.stdout.write(text)
+    elif is_open_file(output) or (output.exists() and not output.is_file()):
+        try:
+            with output.open("a", encoding="utf-8") as file:  # a device or a pipe: not to be replaced by a file
+                file.write(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise atomic.cannot_write(output, error) from None
     else:
-        output.write_text(text, encoding="utf-8")  # a device or a pipe: not to be replaced by a file
+        atomic.write_text(output, text)
+
+
+def is_open_file(path: Path) -> bool:
+    """Whether a path names what the process has open already, as /dev/stderr; it need not have a name of its own."""
+    return str(path) in ("/dev/stdout", "/dev/stderr") or path.parent in map(Path, ("/dev/fd", "/proc/self/fd"))
 
 
 def output_file(options: Options) -> Path:
-    """Where to write, links followed. Raises `UserError` for a place that cannot be, or that is the run's own."""
-    path, flag = path_of("output", options.output).resolve(), f"--output={options.output}"
-    if path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
-    sources = [path_of("input", place) for place in options.input]
-    if path.exists() and any(source.exists() and path.samefile(source) for source in sources):
-        raise UserError(f"{flag}: expected another file than --input, received the same; name another one")
-    if options.run_dir and path.parent == path_of("run_dir", options.run_dir).resolve() and path.name in rundir.FILES:
-        raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
+    """Where to write, links followed. Raises `UserError` for a place that cannot be, that is the run's own, or that is
+    read."""
+    path, flag = path_of("output", options.output), f"--output={options.output}"
+    try:
+        path = path if is_open_file(path) else path.resolve()
+        if path.is_dir() or not path.parent.is_dir():
+            raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
+        if path.is_file() and any(path.samefile(source) for source in sources_of(options) if source.exists()):
+            raise UserError(f"{flag}: expected another file than --input, received the same; name another one")
+        if options.run_dir and rundir.owns(path_of("run_dir", options.run_dir), path):
+            raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
+    except OSError as error:
+        raise UserError(f"{flag}: expected a file that can be written, received: {error.strerror}") from None
     return path
+
+
+def sources_of(options: Options) -> Iterator[Path]:
+    """Every file that the inputs name."""
+    for place in options.input:
+        with contextlib.suppress(UserError):  # which is told when it is to be read
+            yield from inputs.files(place)
 
 
 def predict(options: Options, complain: Callable[[str], None]) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -123,8 +153,7 @@ def predict(options: Options, complain: Callable[[str], None]) -> tuple[list[str
     plan = devices.plan(options)
     path, config, trained = finished.read_run(options.run_dir)
     if options.input:
-        how = {"reframe": not options.no_reframe, "segment": options.segment, "complain": complain}
-        found = [digit for place in options.input for digit in inputs.read(place, **how)]
+        found = digits_of(options, complain)
         if not found:
             raise UserError(f"--input={' '.join(options.input)}: expected a picture that can be used, there is none")
         names, images = [name for name, _ in found], np.stack([image for _, image in found])
@@ -144,17 +173,39 @@ def predict(options: Options, complain: Callable[[str], None]) -> tuple[list[str
     return names, images, probabilities
 
 
+def digits_of(options: Options, complain: Callable[[str], None]) -> inputs.Digits:
+    """What is found in all inputs. One of several that cannot be used gets a line, and the others go on."""
+    several = len(options.input) > 1
+    found: inputs.Digits = []
+    for place in options.input:
+        try:
+            found += inputs.read(
+                place,
+                reframe=not options.no_reframe,
+                segment=options.segment,
+                complain=complain,
+                name=place if several else "",
+            )
+        except UserError as error:
+            if not several:
+                raise
+            complain(str(error))
+    return found
+
+
 def as_csv(names: Sequence[str], probabilities: np.ndarray) -> str:
-    """Lines `input,class,p0,…,p9` below a header, with as few digits as give the float32 back."""
+    """Lines `input,class,p0,…,p9` below a header, with as few digits as give the float32 back, and what cannot be
+    printed in a name spelled out: one line an image."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["input", "class", *(f"p{digit}" for digit in range(10))])
-    writer.writerows([name, int(row.argmax()), *map(str, row)] for name, row in zip(names, probabilities, strict=True))
+    for name, row in zip(names, probabilities, strict=True):
+        writer.writerow([spelled_out(name), int(row.argmax()), *map(str, row)])
     return text.getvalue()
 
 
 def as_json_lines(names: Sequence[str], probabilities: np.ndarray) -> str:
-    """One object a line: input, class, p (ten numbers, as in `as_csv`)."""
+    """One object a line: input, class, p (ten numbers, as in `as_csv`); names are exact, by JSON's own escapes."""
     return "".join(
         json.dumps({"input": name, "class": int(row.argmax()), "p": [float(str(p)) for p in row]}) + "\n"
         for name, row in zip(names, probabilities, strict=True)
@@ -165,7 +216,7 @@ def for_the_eye(names: Sequence[str], images: np.ndarray, probabilities: np.ndar
     """Each digit as the network sees it, below its name."""
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     each = zip(names, images, probabilities, strict=True)
-    return "".join(f"{name}\n{shown(image, row, plain=plain)}\n\n" for name, image, row in each)
+    return "".join(f"{spelled_out(name)}\n{shown(image, row, plain=plain)}\n\n" for name, image, row in each)
 
 
 if __name__ == "__main__":

@@ -97,8 +97,8 @@ def place_of(options: Options, runs: Sequence[Path]) -> Path:
     path, flag = path_of("output", options.output), f"--output={options.output}"
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
-    own = rundir.FILES if len(runs) > 1 else [name for name in rundir.FILES if name != "report.html"]
-    if path.resolve().parent in runs and path.name in own:
+    page = {run / "report.html" for run in runs} if len(runs) == 1 else set()
+    if path.resolve() not in page and any(rundir.owns(run, path) for run in runs):
         raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
     return path
 

@@ -36,6 +36,15 @@ FILES = (  # that a run writes
 FOLDERS = (checkpoints.DIRECTORY, "tensorboard", "profile")
 
 
+def owns(run: Path, path: Path) -> bool:
+    """Whether a place is one that the run in that directory writes, links followed."""
+    path = path.resolve()
+    files = [(run / name).resolve() for name in (*FILES, lock.NAME)]
+    if path in files or (path.parent == run.resolve() and path.name.startswith(TEMPORARY)):
+        return True
+    return any(path.is_relative_to((run / name).resolve()) for name in FOLDERS)
+
+
 def default_path(config: Config) -> Path:
     """runs/DATE-TIME-MODEL-PROCESS below the working directory; the process's number tells parallel runs apart."""
     path = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}-{os.getpid()}"

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mnist_mlp.archives import MAX_BYTES, STORED, as_array, names_in, open_archive, read_npy, read_up_to, reading, times
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import path_of
 
 Arrays = dict[str, NDArray[np.uint8]]  # with the keys of SHAPES, as in Keras' mnist.npz
 
@@ -148,7 +149,7 @@ def read_images(path: str | Path) -> NDArray[np.uint8]:
     are shares of full ink, 0–1, and are multiplied by 255 and rounded. Anything else (floats above 1, NaN,
     negative numbers, bool, pickles) raises UserError, for its meaning would have to be guessed.
     """
-    path = Path(path).expanduser()
+    path = path_of("input", str(path))
     try:
         array = _read_array(path)
         return np.ascontiguousarray(_grey_levels(_frames(array, path), path))

@@ -31,7 +31,8 @@ LAYERS = [  # lowest first; a module imports from its own line only what stands 
         "screen",
     ],
     ["archives", "digits", "sources", "libraries", "data", "class_names", "checkpoint"],
-    ["pictures", "pictures.reading", "pictures.ink", "pictures.segments", "pictures.framing", "pictures.inputs"],
+    ["pictures", "pictures.reading", "pictures.segments", "pictures.ruling", "pictures.ink"],
+    ["pictures.framing", "pictures.inputs"],
     ["pictures.terminal"],
     ["student", "metrics", "model_file", "models", "distortions"],
     [

@@ -1,10 +1,13 @@
 """A person's own pictures: every kind of file, what is wrong with bad ones, the frame, several digits, the terminal."""
 
+import csv
+import errno
 import io
 import json
 import os
 import subprocess
 import sys
+import time
 import zlib
 
 import numpy as np
@@ -12,7 +15,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image, ImageDraw
 
+from mnist_mlp import atomic, lock, predict
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import spelled_out
 from mnist_mlp.pictures import framing, inputs, reading, segments
 from mnist_mlp.pictures.ink import ink_of
 from mnist_mlp.pictures.terminal import shown
@@ -90,6 +95,20 @@ PICTURES = {
 }
 
 
+def test_metadata_that_are_broken_do_not_matter(seven):
+    whole = saved(drawing(seven)).getvalue()
+    broken = whole[:33] + chunk(b"eXIf", b"garbage" * 100) + whole[33:]
+    same(framing.framed(reading.read(io.BytesIO(broken), "p")), seven, 18.0)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_sixteen_bits_of_which_some_are_used(bits, seven):
+    picture = Image.fromarray(np.asarray(drawing(seven)).astype(np.uint16) << (bits - 8))
+    levels = reading.read(saved(picture, "TIFF"), "p")
+    assert levels.max() > 250
+    same(framing.framed(levels), seven, 18.0)
+
+
 def on_paper(picture, size, place):
     paper = Image.new("L", size, 255)
     paper.paste(picture, place)
@@ -113,6 +132,83 @@ def test_a_photograph_with_uneven_light(light, seven):
     photograph = paper * (0.45 + 0.55 * strokes) + rng.normal(0, 3, paper.shape)
     picture = Image.fromarray(photograph.clip(0, 255).astype(np.uint8))
     same(framing.framed(reading.read(saved(picture, "JPEG", quality=80), "p")), seven, 20.0)
+
+
+def a_shadow(paper, y, x):
+    return paper * np.where(x + 0.3 * y > 0.1, 1, 0.6)[..., None]
+
+
+def a_desk(paper, y, x):
+    return np.where((abs(x) > 0.75) | (abs(y) > 0.85), 90.0, paper[..., 0])[..., None]
+
+
+def a_frame(paper, y, x):
+    line = (np.maximum(abs(x), abs(y)) < 0.9) & (np.maximum(abs(x), abs(y)) > 0.88)
+    return np.where(line, 20.0, paper[..., 0])[..., None]
+
+
+def a_border(paper, y, x):
+    return np.where(np.maximum(abs(x), abs(y)) > 0.98, 0.0, paper[..., 0])[..., None]
+
+
+def lines(paper, y, x):
+    rows = np.arange(len(paper))[:, None] + (4 * x).astype(int)  # not quite level
+    return np.where(rows % 36 < 2, np.minimum(paper[..., 0], 190), paper[..., 0])[..., None]
+
+
+def squares(paper, y, x):
+    rows, columns = np.indices(paper.shape[:2])
+    return np.where((rows % 25 < 2) | (columns % 25 < 2), np.minimum(paper[..., 0], 190), paper[..., 0])[..., None]
+
+
+@pytest.mark.parametrize("around", [a_shadow, a_desk, a_frame, a_border, lines, squares])
+@pytest.mark.parametrize("label", [0, 1, 4, 7])
+def test_what_is_around_the_digit_is_no_ink(around, label, digits):
+    image = digits.train.images[digits.train.labels == label][0]
+    y, x = np.mgrid[-1:1:480j, -1:1:640j]
+    paper = 40 + 200 * np.asarray(on_paper(drawing(image, 240), (640, 480), (190, 110)), float)[..., None] / 255
+    noise = np.random.default_rng(0).normal(0, 1, (480, 640))
+    picture = Image.fromarray((around(paper, y, x)[..., 0] + noise).clip(0, 255).astype(np.uint8))
+    plain = framing.framed(np.asarray(drawing(image, 240), np.float32))
+    same(framing.framed(reading.read(saved(picture, "JPEG", quality=90), "p")), plain, 18.0)
+
+
+def test_a_stroke_across_a_picture_is_no_ruled_line():
+    """A 4 that was cut out closely: its bar is as strong and as wide as the rest."""
+    picture = Image.new("L", (200, 260), 255)
+    draw = ImageDraw.Draw(picture)
+    for ends in ([(120, 0), (0, 170)], [(0, 170), (200, 170)], [(150, 60), (150, 260)]):
+        draw.line(ends, fill=0, width=3)
+    ink = ink_of(np.asarray(picture, np.float32))
+    assert ink[168:172, 5:-5].max(0).min() > 0.9
+
+
+def test_what_is_plainly_not_one_digit(digits):
+    page = Image.new("L", (600, 200), 255)
+    for place in range(3):
+        page.paste(drawing(digits.test.images[place], 140), (20 + 200 * place, 30))
+    with pytest.raises(UserError, match="expected one digit, received 3 beside each other; type --segment"):
+        framing.framed(np.asarray(page, np.float32))
+    with pytest.raises(UserError, match="expected a digit, received a picture with 400 pieces"):
+        framing.framed(dotted(40))
+
+
+def dotted(step, side=800):
+    levels = np.full((side, side), 255, np.float32)
+    for y, x in np.ndindex(3, 3):
+        levels[y + 2 :: step, x + 2 :: step] = 0
+    return levels
+
+
+def test_specks_without_number_take_no_time():
+    for step in (40, 26, 20, 8):
+        began = time.monotonic()
+        if step > 20:
+            assert len(segments.digits_in(ink_of(dotted(step)))) == (800 // step + (800 % step > 4)) ** 2
+        else:
+            with pytest.raises(UserError, match=f"received a picture with {(800 // step) ** 2:,} pieces"):
+                segments.digits_in(ink_of(dotted(step)))
+        assert time.monotonic() - began < 8  # it was 63 seconds and more
 
 
 def test_a_thin_pen_in_a_large_picture_is_still_seen():
@@ -184,7 +280,7 @@ def test_what_names_nothing(tmp_path):
             inputs.read(place, complain=print)
     lines = []
     assert inputs.read(f"{tmp_path}/absent.png", complain=lines.append) == []
-    assert "absent.png: expected a picture that can be read: No such file" in lines[0]
+    assert "absent.png: expected a picture that can be read; received: No such file" in lines[0]
 
 
 # ---- several digits ----
@@ -233,6 +329,117 @@ def test_the_terminal():
     assert shown(image, probabilities, plain=True).isascii()
 
 
+# ---- what is typed ----
+
+
+def rows(names):
+    return np.full((len(names), 10), 0.1, np.float32)
+
+
+def test_output_never_replaces_an_input(seven, tmp_path):
+    folder = tmp_path / "over"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "notes.txt"):
+        (folder / name).write_bytes(saved(drawing(seven)).getvalue())
+    (tmp_path / "link.csv").symlink_to(folder / "b.png")
+    for place in (folder, f"{folder}/*.png", folder / "b.png"):
+        for output in (folder / "b.png", tmp_path / "link.csv"):
+            with pytest.raises(UserError, match="expected another file than --input"):
+                predict.output_file(predict.Options(input=("-", str(place)), output=str(output)))
+        predict.output_file(predict.Options(input=(str(place),), output=str(folder / "notes.txt")))
+
+
+def test_output_is_never_a_file_of_the_run(tmp_path):
+    place = tmp_path / "run"
+    for folder in ("checkpoints", "tensorboard/train", "profile"):
+        (place / folder).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(place)
+    (tmp_path / "elsewhere.csv").symlink_to(place / "report.html")
+    own = [
+        "model.keras",
+        "report.html",
+        lock.NAME,
+        "checkpoints/step-000000001.npz",
+        "tensorboard/train/x",
+        "profile/x",
+    ]
+    for path in [f"{folder}/{name}" for name in own for folder in (place, tmp_path / "link")] + ["elsewhere.csv"]:
+        with pytest.raises(UserError, match="received one of the run"):
+            predict.output_file(predict.Options(run_dir=str(place), output=str(tmp_path / path)))
+    predict.output_file(predict.Options(run_dir=str(place), output=str(place / "predictions.csv")))
+
+
+STRANGE = ["new\nline", "cr\rx", "esc\x1b[31m", "\udcff", 'a,b"c', "c1\x9b31m", "\u202egnp", "ls\u2028", "ü€日本"]
+
+
+def test_strange_names_have_a_line_each_and_steer_no_terminal(seven):
+    spelled = [spelled_out(name) for name in STRANGE]
+    assert spelled[:5] == ["new\\nline", "cr\\rx", "esc\\x1b[31m", "\\udcff", 'a,b"c']
+    assert spelled[5:] == ["c1\\x9b31m", "\\u202egnp", "ls\\u2028", "ü€日本"]
+    text = predict.as_csv(STRANGE, rows(STRANGE)).encode().decode()
+    assert text.count("\n") == len(STRANGE) + 1
+    assert [row[0] for row in csv.reader(text.splitlines())][1:] == spelled
+    lines = predict.as_json_lines(STRANGE, rows(STRANGE)).splitlines()
+    assert [json.loads(line)["input"] for line in lines] == STRANGE and all(map(str.isascii, lines))
+    for name in STRANGE:
+        shown_so = predict.for_the_eye([name], seven[None], rows([name]))
+        assert shown_so.split("\n")[0] == spelled_out(name) and len(shown_so.split("\n")) == 31
+
+
+def test_a_name_that_begins_as_a_home_directory(seven, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nouser.png").write_bytes(saved(drawing(seven)).getvalue())
+    np.save(tmp_path / "~nouser.npy", seven[None])
+    assert len(inputs.read("~nouser.png", complain=print)) == len(inputs.read("~nouser.npy", complain=print)) == 1
+    with pytest.raises(UserError, match="whose user is not known here"):
+        inputs.read("~nouser.jpg", complain=print)
+    with pytest.raises(UserError, match="received: File name too long"):
+        inputs.read(300 * "x" + ".png", complain=print)
+
+
+def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
+    good, empty = tmp_path / "good.png", tmp_path / "empty"
+    good.write_bytes(saved(drawing(seven)).getvalue())
+    empty.mkdir()
+    bad = [str(empty), f"{tmp_path}/*.gif", f"{tmp_path}/absent.npy", f"{tmp_path}/absent.png", "~nouser.png"]
+    lines = []
+    found = predict.digits_of(predict.Options(input=(*bad[:2], str(good), *bad[2:])), lines.append)
+    assert [name for name, _ in found] == [str(good)] and len(lines) == len(bad)
+    for word, line in zip(bad, lines, strict=True):
+        assert word in line and "expected" in line
+    with pytest.raises(UserError, match="expected pictures in that folder"):
+        predict.digits_of(predict.Options(input=(str(empty),)), lines.append)
+
+
+def test_arrays_among_other_inputs(seven, tmp_path):
+    words = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "x.npy", np.stack([seven, seven]))
+        words.append(f"{tmp_path}/{folder}/x.npy")
+    found = predict.digits_of(predict.Options(input=tuple(words)), print)
+    assert [name for name, _ in found] == [f"{word}:{index}" for word in words for index in (0, 1)]
+    assert predict.digits_of(predict.Options(input=tuple(words[:1])), print)[0][0] == "x.npy:0"
+    for flag in ("segment", "no_reframe"):
+        with pytest.raises(UserError, match=f"--{flag}: expected pictures, received arrays"):
+            predict.digits_of(predict.Options(input=(words[0],), **{flag: True}), print)
+
+
+def test_a_pipe_is_told_to_come_by_standard_input(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    lines = []
+    assert inputs.read(f"{tmp_path}/pipe.png", complain=lines.append) == [] and "type - for standard input" in lines[0]
+
+
+def test_what_cannot_be_written_gets_advice_that_helps(tmp_path):
+    for number, advice in (
+        (errno.EACCES, "that you may write to"),
+        (errno.ENOSPC, "free space"),
+        (errno.EIO, "name an"),
+    ):
+        assert advice in str(atomic.cannot_write(tmp_path, OSError(number, os.strerror(number))))
+
+
 # ---- the program ----
 
 
@@ -269,6 +476,18 @@ def test_the_program(trained, bad, seven, tmp_path):
     assert [json.loads(line)["input"].rpartition("/")[2] for line in done.stdout.splitlines()] == [
         *("good.png", "stdin", "good.png")
     ]
+
+    command = f"{sys.executable} -m mnist_mlp.predict --run_dir={trained} --input='{tmp_path}/good.png'"
+    for rest, one in ((" --output=/dev/stdout | cat", 1), (" - <&-", 1), (f" --output={tmp_path}/p.csv", 0)):
+        done = subprocess.run(command + rest, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=300)
+        assert len(done.stdout.splitlines()) == 2 * one and "Traceback" not in done.stderr
+        assert "standard input, which is closed" in done.stderr or "1 prediction in" in done.stderr
+    appended = f"echo first > {tmp_path}/log; ({command} --output=/dev/stdout) >> {tmp_path}/log"
+    subprocess.run(appended, shell=True, check=True, capture_output=True, cwd=ROOT, timeout=300)
+    assert len((tmp_path / "log").read_text().splitlines()) == 3
+    (tmp_path / "bad\x1b\nerror.gif").write_bytes(b"x")
+    done = run(f"--run_dir={trained}", "--input", tmp_path, tmp_path / "good.png")
+    assert b"bad\\x1b\\nerror.gif: expected a picture" in done.stderr and b"\x1b" not in done.stderr
 
     done = run(f"--run_dir={trained}", f"--input={tmp_path / 'text.png'}")
     assert done.returncode == 2 and not done.stdout and b"Traceback" not in done.stderr

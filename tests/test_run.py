@@ -328,6 +328,9 @@ def test_a_full_disk_leaves_nothing(tmp_path):
 def test_what_is_no_run(name, tmp_path):
     refused(program(name), "type --run_dir=DIR")
     refused(program(name, f"--run_dir={tmp_path}"), "found no config.json")
+    refused(
+        program(name, f"--run_dir={tmp_path}/nowhere"), "there is nothing of that name (train prints it at its end)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -403,6 +406,7 @@ def test_predict_refuses_what_it_cannot_read(finished, tmp_path):
     (tmp_path / "text.npy").write_text("hello")
     for name in ("nowhere.npy", "pickled.npy", "shape.npy", "text.npy"):
         refused(program("predict", run_dir, f"--input={tmp_path / name}"), name)
+    refused(program("predict", run_dir, str(tmp_path / "text.npy")), "(files of your own go behind --input)")
     refused(program("predict", run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"), "received both")
     refused(program("predict", run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"), "a directory that exists")
     refused(program("predict", run_dir, f"--output={tmp_path}"), "a directory that exists")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import html
 from typing import Any
 
+from mnist_mlp.options import spelled_out
+
 VOID = frozenset(("br", "col", "img", "link", "meta"))  # elements without an end
 
 
@@ -19,9 +21,7 @@ def text(value: object) -> Html:
     """Any value as HTML. What cannot stand in a file of UTF-8, or steers a terminal, is spelled out: "\\udcff"."""
     if isinstance(value, Html):
         return value
-    found = str(value)
-    if not found.isprintable():
-        found = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in found)
+    found = "\n".join(map(spelled_out, str(value).split("\n")))
     return Html(html.escape(found, quote=True))
 
 

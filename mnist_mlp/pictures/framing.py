@@ -11,26 +11,30 @@ from PIL import Image, ImageFilter
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.pictures.ink import ink_of
-from mnist_mlp.pictures.segments import without_specks
+from mnist_mlp.pictures.segments import check_one_digit
 
 FRAME, BOX = 28, 20
 EDGE = 0.02  # less ink than this is outside of the box
 THINNEST = 2.0  # pixels of the frame: a thinner stroke is made wider, as of a pen in a large picture
 
+NO_INK = "expected a digit, received a picture without any ink; take one with more contrast, or from nearer"
+
 
 def framed(levels: np.ndarray) -> np.ndarray:
     """The digit of a picture, grey levels [height, width], as MNIST has its digits: uint8 [28, 28], light on dark.
 
-    Raises `UserError` where there is no ink.
+    Raises `UserError` where there is no ink, or plainly not one digit.
     """
-    return in_frame(without_specks(ink_of(levels)))
+    ink = ink_of(levels)
+    check_one_digit(ink)
+    return in_frame(ink)
 
 
 def in_frame(ink: np.ndarray) -> np.ndarray:
     """The same of ink, float32 [height, width] from 0 to 1."""
     rows, columns = np.flatnonzero((ink > EDGE).any(1)), np.flatnonzero((ink > EDGE).any(0))
     if not rows.size:
-        raise UserError("expected a digit, received a picture without any ink")
+        raise UserError(NO_INK)
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     digit = thick_enough(digit)
     scale = BOX / max(digit.shape)

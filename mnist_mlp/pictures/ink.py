@@ -2,31 +2,104 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
+
+from mnist_mlp.pictures.ruling import without_lines
+from mnist_mlp.pictures.segments import FAINT, runs_along_a_border, strokes_in
 
 ROUNDS = 8  # of fitting the paper without the ink
 NOISE = 4.0  # deviations of the paper's noise that are not yet ink
 GRAIN = 1.5  # levels of 255: a noisier picture is smoothed first
+WINDOW = 0.3  # of the shorter side: wider than strokes
+CRISP = 0.5  # ink of so much crispness needs no second look
 FAINTEST = 12.0  # levels of 255: a weaker contrast is no ink
 
 
 def ink_of(levels: np.ndarray) -> np.ndarray:
     """How much ink each pixel has, float32 [height, width] from 0 to 1, of grey levels from 0 to 255.
 
-    The paper is a smooth surface of the second order below the ink. All 0 where nothing stands out from it.
+    Strokes, on a surface of the second order, as paper is in even light. Where that leaves what no digit is (the edge
+    of a shadow, the desk, a frame), strokes on the paper as it is in their neighbourhood. All 0 where nothing stands
+    out.
     """
-    relief = levels - paper_of(levels)
+    even = strokes_in(without_lines(ink_above(smoothed(levels - paper_of(levels))), FAINT))
+    if crispness(even) > CRISP:
+        return even
+    near = strokes_in(without_lines(ink_above(relief_nearby(levels)), FAINT))
+    return near if crispness(near) > max(crispness(even) + 0.1, 0.5 * even.any()) else even
+
+
+def crispness(ink: np.ndarray) -> float:
+    """How much of what is not paper is full ink, as strokes are and shadows are not; 0 where it runs along a border."""
+    mask = ink > FAINT
+    if not mask.any() or runs_along_a_border(mask):
+        return 0.0
+    return float((ink > 0.5).sum() / mask.sum())
+
+
+def smoothed(relief: np.ndarray) -> np.ndarray:
+    """The same without its noise, where it has much."""
     if noise_of(relief) > GRAIN:
-        relief = resized(resized(relief, shrunk(relief.shape, 300)), relief.shape)
+        return resized(resized(relief, shrunk(relief.shape, 300)), relief.shape)
+    return relief
+
+
+def relief_nearby(levels: np.ndarray) -> np.ndarray:
+    """How far each pixel is below (or above) the paper around it: what a window wider than strokes has at its lightest,
+    and so has again in each part of it (Meyer's top-hat; dark strokes are dark in it, light ones light).
+
+    Which of both is ink is told by the rest of the picture: what is between strokes is as light as the paper.
+    """
+    small = resized(levels, shrunk(levels.shape, 400))
+    window = max(3, round(WINDOW * min(small.shape)))
+    dark = closed(small, window) - small
+    light = closed(-small, window) + small
+    limit = max(FAINTEST, 0.5 * float(max(peak_of(dark), peak_of(light))))
+    darker = commonness(small, dark > limit, light > limit) <= commonness(small, light > limit, dark > limit)
+    paper = small + dark if darker else small - light
+    relief = smoothed(levels - resized(paper, levels.shape))
+    return relief - np.median(relief)
+
+
+def commonness(levels: np.ndarray, mask: np.ndarray, other: np.ndarray) -> float:
+    """How many pixels that are in neither mask are, in mean, as light as those in the first: few as ink, many as paper
+    between strokes."""
+    if not mask.any():
+        return math.inf
+    bins = np.rint(levels / 8).astype(np.intp).clip(0, 32)
+    counts = np.bincount(bins[~(mask | other)], minlength=33)
+    return float(np.convolve(counts, np.ones(3), "same")[bins[mask]].mean())
+
+
+def closed(values: np.ndarray, window: int) -> np.ndarray:
+    """The values with what is darker than its surroundings filled, where no square window fits into it; windows may
+    reach beyond the picture, as what lies on its border may."""
+    values = np.pad(values, window - 1, constant_values=-np.inf)
+    for axis in (0, 1):
+        values = sliding_window_view(values, window, axis).max(-1)
+    for axis in (0, 1):
+        values = sliding_window_view(values, window, axis).min(-1)
+    return values
+
+
+def ink_above(relief: np.ndarray) -> np.ndarray:
+    """Relief as ink from 0 to 1, whichever side of the paper it is on."""
     floor = NOISE * noise_of(relief)
     if -relief[relief < -floor].sum() > relief[relief > floor].sum():
         relief = -relief  # dark on light
-    peak = np.sort(relief, axis=None)[-max(1, relief.size // 500) :].mean()
+    peak = peak_of(relief)
     if peak < max(FAINTEST, 2 * floor):
-        return np.zeros_like(levels)
+        return np.zeros(relief.shape, np.float32)
     full = np.median(relief[relief > peak / 2])
     return ((relief - floor) / (full - floor)).clip(0, 1).astype(np.float32)
+
+
+def peak_of(relief: np.ndarray) -> float:
+    return float(np.sort(relief, axis=None)[-max(1, relief.size // 500) :].mean())
 
 
 def noise_of(relief: np.ndarray) -> float:

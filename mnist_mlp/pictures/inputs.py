@@ -11,6 +11,7 @@ import numpy as np
 
 from mnist_mlp import sources
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import path_of
 from mnist_mlp.pictures import framing, reading, segments
 from mnist_mlp.pictures.ink import ink_of
 
@@ -21,21 +22,44 @@ STANDARD_INPUT = "-"
 Digits = list[tuple[str, np.ndarray]]  # a name and an image, uint8 [28, 28], each
 
 
-def read(place: str, *, reframe: bool = True, segment: bool = False, complain: Callable[[str], None]) -> Digits:
+def read(
+    place: str, *, reframe: bool = True, segment: bool = False, complain: Callable[[str], None], name: str = ""
+) -> Digits:
     """The images, light on dark, each with its name; FILE:0, FILE:1, … in arrays and with `segment`.
 
-    `complain` is called with a line about each picture that cannot be used. Raises `UserError` where `place` names
-    nothing, and for a file of arrays that cannot be used.
+    `name` is what a file of arrays is called, if not by its own name. `complain` is called with a line about each
+    picture that cannot be used. Raises `UserError` where `place` names nothing, and for a file of arrays that cannot
+    be used.
     """
     if place == STANDARD_INPUT:
-        return usable("stdin", partial(reading.read, sys.stdin.buffer, "stdin"), reframe, segment, complain)
-    path = Path(place).expanduser()
-    if is_array(path):
-        return [(f"{path.name}:{index}", image) for index, image in enumerate(sources.read_images(path))]
-    found: Digits = []
-    for picture in reading.find(place):
-        found += usable(str(picture), partial(reading.read_file, picture), reframe, segment, complain)
-    return found
+        return usable("stdin", standard_input, reframe, segment, complain)
+    paths = files(place)
+    if paths != [path_of("input", place)] or not is_array(paths[0]):  # in a folder all are pictures
+        several = (usable(str(path), partial(reading.read_file, path), reframe, segment, complain) for path in paths)
+        return [digit for digits in several for digit in digits]
+    if segment or not reframe:
+        flag = "--segment" if segment else "--no_reframe"
+        raise UserError(f"{flag}: expected pictures, received arrays, which have their frame ({place}); leave it out")
+    (path,) = paths
+    return [(f"{name or path.name}:{index}", image) for index, image in enumerate(sources.read_images(path))]
+
+
+def files(place: str) -> list[Path]:
+    """The files that a word names; standard input is none. Raises `UserError` where there are none."""
+    if place == STANDARD_INPUT:
+        return []
+    try:
+        path = path_of("input", place)
+        return [path] if is_array(path) else reading.find(place)
+    except OSError as error:
+        raise UserError(f"--input={place}: expected a file that can be read; received: {error.strerror}") from None
+
+
+def standard_input() -> np.ndarray:
+    """The grey levels of the picture on standard input. Raises `UserError`."""
+    if sys.stdin is None:
+        raise UserError("expected a picture on standard input, which is closed; type --input=- < FILE")
+    return reading.read(sys.stdin.buffer, "stdin")
 
 
 def is_array(path: Path) -> bool:
@@ -59,7 +83,7 @@ def usable(
         if segment:
             digits = [framing.in_frame(ink) for ink in segments.digits_in(ink_of(levels))]
             if not digits:
-                raise UserError("expected digits, received a picture without any ink")
+                raise UserError(framing.NO_INK)
             return [(f"{name}:{index}", digit) for index, digit in enumerate(digits)]
         return [(name, framing.framed(levels) if reframe else as_it_is(levels))]
     except UserError as error:

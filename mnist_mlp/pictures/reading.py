@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import path_of
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff")
@@ -28,7 +29,7 @@ def find(place: str) -> list[Path]:
 
     In the order of their names. Raises `UserError` where there are none.
     """
-    path = Path(place).expanduser()
+    path = path_of("input", place)
     if path.is_dir():
         found = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES and each.is_file())
         if not found:
@@ -46,11 +47,11 @@ def read_file(path: Path) -> np.ndarray:
     """The grey levels of a picture, float32 [height, width], from 0 (black) to 255 (white). Raises `UserError`."""
     try:
         if not path.is_file() and path.exists():
-            raise UserError(f"{path}: expected a picture, received something that is not a file")
+            raise UserError(f"{path}: expected a picture, received a pipe or a device; type - for standard input")
         with path.open("rb") as file:
             return read(file, str(path))
     except OSError as error:
-        raise UserError(f"{path}: expected a picture that can be read: {error.strerror or error}") from None
+        raise UserError(f"{path}: expected a picture that can be read; received: {error.strerror or error}") from None
 
 
 def read(file: BinaryIO, name: str) -> np.ndarray:
@@ -85,7 +86,7 @@ def grey_levels(image: Image.Image) -> np.ndarray:
     """The first frame, upright, at most SIDE pixels large, without its colours."""
     image.draft("L", (SIDE, SIDE))  # a JPEG is decoded smaller from the start
     image.load()
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode.startswith(("I", "F")):
         return of_many_levels(smaller(np.asarray(image, np.float64)))
     colours = image.convert("RGBA") if has_alpha(image) else image.convert("L")
@@ -94,6 +95,14 @@ def grey_levels(image: Image.Image) -> np.ndarray:
         return np.asarray(colours, np.float32)
     alpha = np.asarray(colours.getchannel("A"), np.float32) / 255
     return on_a_ground(np.asarray(colours.convert("L"), np.float32), alpha)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as its camera says; where what it says is broken, as it is."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # of no common class
+        return image
 
 
 def has_alpha(image: Image.Image) -> bool:
@@ -113,8 +122,8 @@ def of_many_levels(values: np.ndarray) -> np.ndarray:
     values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
     top = values.max()
     scale = 255.0 if 0 < top <= 1 else 1.0
-    if top > 255:
-        scale = 255 / max(top, 65535)
+    if top > 255:  # of 10, 12, 14 or 16 bits: of as many as hold the largest
+        scale = 255 / (2 ** np.ceil(np.log2(top + 1)) - 1)
     return (values * scale).clip(0, 255).astype(np.float32)
 
 

@@ -1,0 +1,76 @@
+"""The lines of ruled and squared paper: long, thin, straight, across the whole picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SMALLEST = 100  # pixels: a smaller picture has no lines but the digit's
+THIN = 0.012  # of the picture's longer side
+STEEPEST = 0.06  # how far a line may rise for each pixel along
+COVERED = 0.4  # of its length a line must be seen; the digit hides the rest
+PALE = 0.75  # ink: a line is paler than the digit, or
+THINNER = 0.6  # than its strokes
+
+
+def without_lines(ink: np.ndarray, faint: float) -> np.ndarray:
+    """The ink, float32 [height, width], without what rules the paper from one border to the other, horizontally or
+    vertically; a line as strong and as wide as the rest is a stroke, and stays."""
+    if min(ink.shape) < SMALLEST:
+        return ink
+    mask = ink > faint
+    lines = ruled(mask) | ruled(mask.T).T
+    rest = mask & ~lines
+    if not lines.any() or not rest.any():
+        return ink
+    strong = rest & (ink > 0.5)
+    pale = np.median(ink[lines]) < PALE * np.median(ink[strong]) if strong.any() else False
+    if pale or thickness(lines) < THINNER * thickness(strong):
+        return np.where(lines, 0, ink).astype(np.float32)
+    return ink
+
+
+def thickness(mask: np.ndarray) -> float:
+    """Pixels: twice the area of what is there by the length of its edges."""
+    padded = np.pad(mask, 1).view(np.int8)
+    edges = sum(np.abs(np.diff(padded, axis=axis)).sum() for axis in (0, 1))
+    return 2 * float(mask.sum()) / max(float(edges) * np.pi / 4, 1e-6)
+
+
+def ruled(mask: np.ndarray) -> np.ndarray:
+    """The pixels of lines from the left border to the right one; bool [height, width]."""
+    height, width = mask.shape
+    thin = max(3, round(THIN * max(mask.shape)))
+    found = np.zeros_like(mask)
+    candidates = mask & ~opened(mask, thin + 1)
+    rows, columns = np.nonzero(candidates)
+    if rows.size < COVERED * width:
+        return found
+    margin = round(STEEPEST * width) + 2
+    for rise in np.arange(-STEEPEST, STEEPEST + 1e-9, 1.5 / width):
+        moved = np.rint(rows - rise * columns).astype(np.intp) + margin
+        seen = np.bincount(moved, minlength=height + 2 * margin)
+        lines = seen >= COVERED * width
+        if not lines.any():
+            continue
+        first, last = np.full(seen.size, width), np.full(seen.size, -1)
+        np.minimum.at(first, moved, columns)
+        np.maximum.at(last, moved, columns)
+        lines &= (first <= 0.02 * width) & (last >= 0.98 * width - 1)
+        lines[1:-1] |= lines[:-2] | lines[2:]  # of what is not quite straight
+        on = lines[moved]
+        found[rows[on], columns[on]] = True
+    grown = found.copy()  # the soft edges of a line
+    for step in range(1, thin):
+        grown[step:] |= found[:-step]
+        grown[:-step] |= found[step:]
+    return grown & candidates
+
+
+def opened(mask: np.ndarray, length: int) -> np.ndarray:
+    """What lies in vertical runs of at least so many pixels."""
+    padded = np.pad(mask.astype(np.int32), ((1, length), (0, 0)))
+    total = padded.cumsum(0)
+    full = total[length:] - total[:-length] == length  # a run begins below
+    starts = full[: mask.shape[0]]
+    counted = np.pad(starts.astype(np.int32), ((length, 0), (0, 0))).cumsum(0)
+    return (counted[length:] - counted[:-length]) > 0

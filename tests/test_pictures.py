@@ -187,7 +187,7 @@ def test_what_is_plainly_not_one_digit(digits):
     page = Image.new("L", (600, 200), 255)
     for place in range(3):
         page.paste(drawing(digits.test.images[place], 140), (20 + 200 * place, 30))
-    with pytest.raises(UserError, match="expected one digit, received 3 beside each other; type --segment"):
+    with pytest.raises(UserError, match="expected one digit, received 3 beside each other; cut one out"):
         framing.framed(np.asarray(page, np.float32))
     with pytest.raises(UserError, match="expected a digit, received a picture with 400 pieces"):
         framing.framed(dotted(40))

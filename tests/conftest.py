@@ -46,7 +46,7 @@ def digits():
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: while it lives, this thread has a running event loop
 def browser():
     """Chromium, headless, as the system has it, or as CHROMIUM names it."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -628,7 +628,7 @@ def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, othe
     rows = page.rows("Each pair on the test images that both saw")[1:]
     assert [row[0] for row in rows] == ["first – second", "first – third", "second – third"]
     assert "corrected by Holm for 3 comparisons" in page.text
-    assert rows[1][1:4] == ["0", "0", "+0.00"] and rows[1][5:] == ["1", "1"]
+    assert rows[1][1:5] == ["360", "0", "0", "+0.00"] and rows[1][6:] == ["1", "1"]
     assert "No difference is shown: chance alone gives as much in 100% of such cases." in page.text
     assert page.text.count("no test. Not shown: the images of the run are not to be had") == 3
     assert "These runs have different data (digits, mine)" in page.text and "different data" in said

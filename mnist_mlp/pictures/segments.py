@@ -87,7 +87,8 @@ def check_one_digit(ink: np.ndarray) -> None:
     alike.sort(key=lambda box: box.left)
     apart = sum(after.left - before.right > APART * height for before, after in itertools.pairwise(alike))
     if apart:
-        raise UserError(f"expected one digit, received {apart + 1} beside each other; cut one out, or type predict --segment")
+        found = f"{apart + 1} beside each other"
+        raise UserError(f"expected one digit, received {found}; cut one out, or type predict --segment")
 
 
 def runs_along_a_border(mask: np.ndarray) -> bool:

@@ -58,17 +58,23 @@ class Board(keras.callbacks.Callback):
 
 
 class Histograms(keras.callbacks.Callback):
-    """The weights after each epoch. Those of earlier epochs no later process knows: its files stand beside theirs, and
-    TensorBoard takes the later one of what both have."""
+    """The weights after each epoch that begins here: those of earlier epochs, of which a resumed run is told again, no
+    later process knows. Its files stand beside theirs, and TensorBoard takes the later one of what both have."""
 
     def __init__(self, directory: Path):
         super().__init__()
         self.directory = directory / WEIGHTS
+        self.begun: int | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self.writer = event_writer(self.directory)
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.begun = epoch
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch != self.begun:
+            return
         from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 
         for layer in self.model.layers:

@@ -45,8 +45,7 @@ class Callbacks:
             self.list.on_train_begin()
         for row in history:
             for callback in flagged:
-                if not isinstance(callback, Histograms):  # the weights of these epochs are gone
-                    callback.on_epoch_end(row["epoch"] - 1, logs(row))
+                callback.on_epoch_end(row["epoch"] - 1, logs(row))
 
     @property
     def stop(self) -> bool:

@@ -126,8 +126,6 @@ def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]
             read[word], *rest = rest
     if rest:
         hint = " (on or off goes with =, as in --json=true)" if rest[0].lower() in ("true", "false") else ""
-        if "input" in fields and os.path.exists(rest[0]):
-            hint = " (files of your own go behind --input)"
         raise UserError(f"expected flags such as --{next(iter(fields))}=VALUE, received {rest[0]!r}{hint}")
     return read
 

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,15 @@ def digits():
     from mnist_mlp.data import load
 
     return load(Config(dataset="digits"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The directory of a run on the embedded digits, which no test changes."""
+    place = tmp_path_factory.mktemp("run") / "run"
+    flags = ["--preset=smoke", "--strategy=cpu", "--backend=tensorflow", f"--run_dir={place}"]
+    subprocess.run([sys.executable, "-m", "mnist_mlp.train", *flags], check=True, capture_output=True, timeout=300)
+    return place
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

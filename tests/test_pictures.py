@@ -448,15 +448,6 @@ def run(*arguments, stdin=b""):
     return subprocess.run(command, input=stdin, capture_output=True, cwd=ROOT, timeout=300)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run on the embedded digits."""
-    place = tmp_path_factory.mktemp("run") / "run"
-    flags = ["--preset=smoke", "--strategy=cpu", "--backend=tensorflow", f"--run_dir={place}"]
-    subprocess.run([sys.executable, "-m", "mnist_mlp.train", *flags], check=True, capture_output=True, timeout=300)
-    return place
-
-
 @pytest.mark.slow
 def test_the_program(trained, bad, seven, tmp_path):
     (tmp_path / "good.png").write_bytes(saved(drawing(seven)).getvalue())

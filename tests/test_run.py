@@ -406,7 +406,7 @@ def test_predict_refuses_what_it_cannot_read(finished, tmp_path):
     (tmp_path / "text.npy").write_text("hello")
     for name in ("nowhere.npy", "pickled.npy", "shape.npy", "text.npy"):
         refused(program("predict", run_dir, f"--input={tmp_path / name}"), name)
-    refused(program("predict", run_dir, str(tmp_path / "text.npy")), "(files of your own go behind --input)")
+    refused(program("predict", run_dir, str(tmp_path / "text.npy")), "text.npy: expected images as .npy")
     refused(program("predict", run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"), "received both")
     refused(program("predict", run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"), "a directory that exists")
     refused(program("predict", run_dir, f"--output={tmp_path}"), "a directory that exists")

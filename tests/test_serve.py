@@ -31,15 +31,6 @@ pytestmark = pytest.mark.xdist_group("serve")  # one server for most of them
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run on the embedded digits."""
-    place = tmp_path_factory.mktemp("run") / "run"
-    flags = ["--preset=smoke", "--strategy=cpu", "--backend=tensorflow", f"--run_dir={place}"]
-    subprocess.run([sys.executable, "-m", "mnist_mlp.train", *flags], check=True, capture_output=True, timeout=300)
-    return place
-
-
-@pytest.fixture(scope="module")
 def server(trained):
     """One that gives clients two seconds."""
     with serving(f"--run_dir={trained}", "--timeout=2") as server:

@@ -1,21 +1,46 @@
-"""Where the tests find real MNIST, and the device they run on."""
+"""Where the tests find real MNIST, the device they run on, and what they share."""
 
+import atexit
 import os
 import shutil
-import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from helpers.fork_server import run
+from helpers.once import once
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the same numbers on every machine
 os.environ["MNIST_MLP_CACHE"] = "off"  # and nothing of earlier runs
 
+# What XLA has compiled for one test of this process is there for the next: by the frameworks' own caches.
+COMPILED = tempfile.mkdtemp(prefix="mnist_mlp-tests-")
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+os.environ |= {
+    "TF_XLA_FLAGS": f"--tf_xla_persistent_cache_directory={COMPILED}",
+    "JAX_COMPILATION_CACHE_DIR": COMPILED,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
 
 def pytest_addoption(parser):
-    parser.addoption("--kills", type=int, default=50, help="moments at which test_kills.py kills a run, in all")
+    parser.addoption("--full", action="store_true", help="also the tests marked full; more kills, seeds and inputs")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("full"):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig) -> bool:
+    """Whether this is the tier before a release, in which a test may try more than a change must pass."""
+    return pytestconfig.getoption("full")
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +73,12 @@ def digits():
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """The directory of a run on the embedded digits, which no test changes."""
-    place = tmp_path_factory.mktemp("run") / "run"
-    flags = ["--preset=smoke", "--strategy=cpu", "--backend=tensorflow", f"--run_dir={place}"]
-    subprocess.run([sys.executable, "-m", "mnist_mlp.train", *flags], check=True, capture_output=True, timeout=300)
-    return place
+
+    def make(place):
+        flags = ["--preset=smoke", "--strategy=cpu", "--backend=tensorflow", f"--run_dir={place / 'run'}"]
+        assert run("train", *flags, backend="tensorflow").returncode == 0
+
+    return once(tmp_path_factory, "trained", make) / "run"
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -32,6 +32,7 @@ def test_damaged_files(target):
     assert tally.slowest < 5
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_hundred_thousand_damaged_files():
     done = subprocess.run([sys.executable, fuzz.__file__], capture_output=True, text=True)

@@ -10,8 +10,8 @@ import pytest
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 @pytest.mark.parametrize("model, share", [("mlp", 0.4), ("mlp_dropout", 0.6)])
-def test_a_run_that_is_killed_ends_as_if_it_had_not_been(backend, model, share, tmp_path, pytestconfig):
-    moments = round(pytestconfig.getoption("kills") / 2 * share)
+def test_a_run_that_is_killed_ends_as_if_it_had_not_been(backend, model, share, tmp_path, full):
+    moments = round((50 if full else 6) / 2 * share)
     command = [sys.executable, Path(__file__).parent / "kills.py", backend, model, str(moments), "0", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60 + 30 * moments)
     assert done.returncode == 0 and "DIFFERS" not in done.stdout, done.stdout + done.stderr

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from test_run import program, quiet, refused
+from helpers.programs import program, quiet, refused
 
 from mnist_mlp import data, diagnosis, evidence, train
 from mnist_mlp.config import Config

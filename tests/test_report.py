@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.programs import program, quiet, refused
 from PIL import Image
-from test_run import program, quiet, refused
 
 from mnist_mlp import atomic, data, metrics, models, predict, report, rundir
 from mnist_mlp.config import Config

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from helpers.programs import program, quiet, refused
 
 from mnist_mlp import atomic, data, evaluate, models, predict, rundir
 from mnist_mlp.config import PRESETS, Config
@@ -34,27 +35,6 @@ def look_up(value, dotted):
     for key in dotted.split("."):
         value = value[int(key) if key.isdigit() else key]
     return value
-
-
-def quiet(text):
-    """For `say`."""
-
-
-def program(name, *argv, blocked=True, **more):
-    """`python -m mnist_mlp.NAME argv`, by default where importing a framework fails."""
-    block = "sys.modules.update(dict.fromkeys(('keras', 'tensorflow', 'jax', 'tensorflow_datasets')));" * blocked
-    code = f"import sys, runpy; {block} runpy.run_module('mnist_mlp.{name}', run_name='__main__', alter_sys=True)"
-    command = [sys.executable, "-c", code, *map(str, argv)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **more)
-
-
-def refused(done, *words):
-    """Checks an answer to a user's mistake: one line, exit code 2, nothing on standard output."""
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
 
 
 def copy_run(path, to):

@@ -1,0 +1,30 @@
+"""Programs of the package as a user types them, and what is expected of their answers."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+from helpers.fork_server import run
+
+FRAMEWORKS = ("keras", "tensorflow", "jax", "tensorflow_datasets")
+
+
+def program(name: str, *argv: object, blocked: bool = True, **more: Any) -> subprocess.CompletedProcess:
+    """`python -m mnist_mlp.NAME ARGV…`, by default where importing a framework fails, else with TensorFlow."""
+    if blocked:
+        return run(name, *argv, backend=None, absent=FRAMEWORKS, **more)
+    return run(name, *argv, backend="tensorflow", **more)
+
+
+def refused(done: subprocess.CompletedProcess, *words: str) -> None:
+    """Check an answer to a user's mistake: one line, exit code 2, nothing on standard output."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def quiet(text: str) -> None:
+    """A `say` that says nothing."""

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import fuzz
 import pytest
+from helpers.fork_server import run_code
 
 import mnist_mlp
 from mnist_mlp.errors import UserError
 
 PACKAGE = Path(mnist_mlp.__file__).parent
+IMPORTS = f"import sys; sys.path[:0] = {[str(Path(fuzz.__file__).parent), str(PACKAGE.parent)]!r}\n"  # `fuzz` and ours
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)
@@ -32,6 +34,12 @@ def test_damaged_files(target):
     assert tally.slowest < 5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+def test_hundreds_of_other_damaged_files(target):
+    assert fuzz.with_hypothesis(target, 400, seed=1).inputs == 400
+
+
 @pytest.mark.full
 @pytest.mark.slow
 def test_a_hundred_thousand_damaged_files():
@@ -42,6 +50,7 @@ def test_a_hundred_thousand_damaged_files():
     assert all(int(count.replace(",", "")) > 100 for count in re.findall(r"([\d,]+) taken", done.stdout))
 
 
+@pytest.mark.slow  # Hypothesis looks for a short one
 def test_a_failure_names_the_input_and_the_program_makes_it_again(monkeypatch, tmp_path):
     def careless(path):
         if len(path.read_bytes()) < 50:
@@ -67,16 +76,11 @@ def test_a_refusal_is_one_short_line(monkeypatch, tmp_path, words):
         fuzz.feed(fuzz.Tally("idx"), b"", tmp_path / "file")
 
 
-def test_an_engine_that_is_not_installed_is_one_line():
-    code = (
-        "import importlib.util, sys; sys.argv = ['fuzz.py', 'idx', '--engine=atheris']; import fuzz;"
-        "importlib.util.find_spec = lambda name: None; sys.exit(fuzz.main())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(fuzz.__file__).parent, check=False
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "atheris is not installed; type pip install atheris\n"
+def test_an_engine_that_is_not_installed_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fuzz.py", "idx", "--engine=atheris"])
+    monkeypatch.setattr(fuzz.importlib.util, "find_spec", lambda name: None)
+    assert fuzz.main() == 2
+    assert capsys.readouterr() == ("", "atheris is not installed; type pip install atheris\n")
 
 
 # Each file claims 10 GB or more and has a few hundred bytes, or 20 MB where it is packed. It is read in a process whose
@@ -152,7 +156,7 @@ def check(path):
 cases = eval(sys.stdin.read())
 for read, content, _ in cases.values():  # whole files first, for what is allocated once
     with contextlib.suppress(UserError):
-        eval(read)(Path(__file__))
+        eval(read)(Path(fuzz.__file__))
 files = {case: eval(content) for case, (_, content, _) in cases.items()}
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)
@@ -170,11 +174,7 @@ for case, content in files.items():
 def refusals(tmp_path_factory):
     """{case: (KB by which the peak of memory grew, message)} of the CLAIMS."""
     directory = tmp_path_factory.mktemp("claims")
-    (directory / "program.py").write_text(PROGRAM)
-    paths = {"PYTHONPATH": f"{Path(fuzz.__file__).parent}:{PACKAGE.parent}"}
-    done = subprocess.run(
-        [sys.executable, "program.py"], input=repr(CLAIMS), capture_output=True, text=True, cwd=directory, env=paths
-    )
+    done = run_code(IMPORTS + PROGRAM, backend=None, input=repr(CLAIMS), cwd=directory)
     assert done.returncode == 0, done.stderr[-3000:]
     return {case: words for case, *words in map(json.loads, done.stdout.splitlines())}
 
@@ -187,14 +187,16 @@ def test_ten_gigabytes_are_refused_before_they_are_allocated(refusals, case):
     assert grown < 20_000
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: file.name)
-def test_nothing_in_the_package_loads_pickles_or_code(file):
+def test_nothing_in_the_package_loads_pickles_or_code():
     """np.load and Keras' safe mode refuse both unless told otherwise; multiprocessing pickles what it sends, which only
     a search does, to its own children over pipes that nobody else holds."""
     told = r"allow_pickle\s*=\s*(?!False)|safe_mode\s*=\s*(?!True)|unsafe_deserialization|format\.read_array\("
     imported = r"(?:import|from)\s+(?:c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|multiprocessing)\b"
-    text = file.read_text()
-    found = set(re.findall(rf"{told}|{imported}", text))
-    assert found <= ({"from multiprocessing"} if file.parent.name == "tuning" else set())
-    for call in re.findall(r"load_model\([^)]*\)", text):
-        assert "safe_mode=True" in call and "compile=False" in call
+    files = sorted(PACKAGE.rglob("*.py"))
+    assert len(files) > 100
+    for file in files:
+        text = file.read_text()
+        found = set(re.findall(rf"{told}|{imported}", text))
+        assert found <= ({"from multiprocessing"} if file.parent.name == "tuning" else set()), file
+        for call in re.findall(r"load_model\([^)]*\)", text):
+            assert "safe_mode=True" in call and "compile=False" in call, file

@@ -68,7 +68,7 @@ def per_class(confusion: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """The 95% interval of the mean that these independent values estimate, by Student's t; of one, all numbers."""
     n = len(values)
     if n < 2:

@@ -54,7 +54,7 @@ class Oracle:
 
     def step(self, problem: Problem, state: State, step: int, found: Pass, bounds: Bounds) -> dict[str, Expected]:
         expected = {
-            "loss": Expected(found.losses.mean(), np.array(bounds.loss)),
+            "loss": Expected(np.asarray(found.losses.mean()), np.array(bounds.loss)),
             "logits": Expected(found.sums[-1], bounds.logits),
         }
         for name, value, bound in zip(problem.weights, found.gradients, bounds.gradients, strict=True):

@@ -136,7 +136,7 @@ def levels(arrays: list[tuple[int, list[Any], bool]], key: str) -> np.ndarray:
     shares = False
     if types <= {int, float}:
         values = np.array([flat for _, flat, _ in arrays], np.float64)
-        shares = float in types and (values.max() <= 1 or bool((values % 1).any()))
+        shares = float in types and bool(values.max() <= 1 or (values % 1).any())
         wrong = ~((values >= 0) & (values <= (1 if shares else 255)))
         if not wrong.any():
             return np.rint(values * (255 if shares else 1)).astype(np.uint8).reshape(-1, 28, 28)

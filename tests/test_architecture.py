@@ -1,14 +1,15 @@
 """The import layers, and that every preset and model builds."""
 
 import ast
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import pytest
+from helpers.fork_server import run_code
 
 from mnist_mlp import config, models, optimizers
 from mnist_mlp.config import PRESETS
+from mnist_mlp.lean_keras import importing
 
 PACKAGE = Path(config.__file__).parent
 
@@ -156,67 +157,92 @@ MAY_IMPORT = {
 }
 
 
+@functools.cache
 def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-        if name != "__init__":
-            yield name, ast.parse(path.read_text())
+    """Of each module, by its name, the top of its tree and the imports and functions anywhere in it."""
+    found = {}
+    with importing():
+        for path in sorted(PACKAGE.rglob("*.py")):
+            name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+            tree = ast.parse(path.read_text())
+            kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef)
+            found[name] = tree.body, [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    return found
 
 
-def imports(tree, *, top_only=False):
+def imports(name, *, top_only=False):
     """Dotted names that a module imports, those for type checkers alone left out if `top_only`."""
-    nodes = tree.body if top_only else ast.walk(tree)
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            if any(name.removeprefix("mnist_mlp.") not in ORDER for name in names):  # not only modules of a package
-                yield node.module
-            yield from names
+    top, anywhere = modules()[name]
+    return [target for node in (top if top_only else anywhere) for target in imported(node)]
+
+
+def imported(node):
+    """Dotted names that this node of a tree imports."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+        if any(name.removeprefix("mnist_mlp.") not in ORDER for name in names):  # not only modules of a package
+            yield node.module
+        yield from names
+
+
+def packages(targets):
+    return {target.split(".")[0] for target in targets}
 
 
 def test_every_module_has_its_layer():
-    assert {name for name, _ in modules()} == set(ORDER)
+    assert modules().keys() - {"__init__"} == set(ORDER) and len(ORDER) == len(set(ORDER))
 
 
-@pytest.mark.parametrize("name, tree", modules(), ids=[name for name, _ in modules()])
-def test_imports_go_downward(name, tree):
-    below = ORDER[: ORDER.index(name)]
-    for target in imports(tree):
-        target = target.removeprefix("mnist_mlp.")
-        if target in ORDER:
-            assert target in below, f"{name} imports {target}, which does not stand below it"
-            assert not (name in DRIVERS and target in DRIVERS)
+def test_imports_go_downward():
+    upward = []
+    for place, name in enumerate(ORDER):
+        below = set(ORDER[:place])
+        for target in (target.removeprefix("mnist_mlp.") for target in imports(name)):
+            if target in ORDER and (target not in below or (name in DRIVERS and target in DRIVERS)):
+                upward.append(f"{name} imports {target}")
+    assert upward == []
 
 
-@pytest.mark.parametrize("name, tree", modules(), ids=[name for name, _ in modules()])
-def test_frameworks_stay_where_they_belong(name, tree):
-    found = {target.split(".")[0] for target in imports(tree)} & FRAMEWORKS
-    typing_only = {"result": {"keras"}, "train": {"keras"}}.get(name, set())
-    assert found - typing_only <= MAY_IMPORT.get(name, set())
-    at_top = {target.split(".")[0] for target in imports(tree, top_only=True)} & FRAMEWORKS
-    lab = ("lab.lesson", "lab.claims")
-    parity = ("parity.operations_jax", "parity.operations_tensorflow")
-    model = ("models", "distortions", "optimizers", "specimens")
-    beside = ("board", "callbacks", "training", "learner", *lab, *parity, *model)
-    if name not in beside and not name.startswith(("engine", "server.")):
-        assert not at_top
+def test_frameworks_stay_where_they_belong():
+    strangers, at_top = {}, {}
+    for name in ORDER:
+        typing_only = {"result": {"keras"}, "train": {"keras"}}.get(name, set())
+        strangers[name] = packages(imports(name)) & FRAMEWORKS - typing_only - MAY_IMPORT.get(name, set())
+        lab = ("lab.lesson", "lab.claims")
+        parity = ("parity.operations_jax", "parity.operations_tensorflow")
+        model = ("models", "distortions", "optimizers", "specimens")
+        beside = ("board", "callbacks", "training", "learner", *lab, *parity, *model)
+        if name not in beside and not name.startswith(("engine", "server.")):
+            at_top[name] = packages(imports(name, top_only=True)) & FRAMEWORKS
+    assert {name: found for name, found in strangers.items() if found} == {}
+    assert {name: found for name, found in at_top.items() if found} == {}
 
 
-@pytest.mark.parametrize("program", sorted(DRIVERS))
-def test_programs_import_without_any_framework(program):
-    code = f"import sys, mnist_mlp.{program}; print(sorted({FRAMEWORKS!r} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+def test_programs_import_without_any_framework():
+    """Each alone: of the package's own modules nothing stays from one to the next."""
+    code = f"""
+import importlib, sys
+found = {{}}
+for program in {sorted(DRIVERS)}:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mnist_mlp"]:
+        del sys.modules[name]
+    importlib.import_module(f"mnist_mlp.{{program}}")
+    found[program] = sorted({FRAMEWORKS!r} & set(sys.modules))
+print(found)
+"""
+    done = run_code(code, backend=None)
+    assert done.stdout == f"{ {program: [] for program in sorted(DRIVERS)} }\n", done.stderr
 
 
 def test_modules_and_functions_stay_short():
     for path in PACKAGE.rglob("*.py"):
-        text = path.read_text()
-        assert text.count("\n") <= 300, path.name
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno < 60, f"{path.name}: {node.name}"
+        assert path.read_text().count("\n") <= 300, path.name
+    for name, (_, nodes) in modules().items():
+        for node in nodes:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert node.end_lineno - node.lineno < 60, f"{name}: {node.name}"
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,25 +1,31 @@
 """What a run writes for TensorBoard (read back with TensorBoard's own reader), and the trace of --profile."""
 
-import dataclasses
 import gzip
 import json
-import subprocess
-import sys
+import re
+import shutil
 
 import numpy as np
 import pytest
+from helpers.fork_server import run_code
+from helpers.once import once
 
 from mnist_mlp import profiling
-from mnist_mlp.config import Config
 from mnist_mlp.engine import Sums
 from mnist_mlp.errors import UserError
-from mnist_mlp.train import train_and_evaluate
 
-SMALL = Config(dataset="digits", epochs=1, batch_size=64, strategy="cpu", tensorboard=True, validation_fraction=0.1)
+SMALL = "--dataset=digits --epochs=1 --strategy=cpu"
 
 
-def run(config, path):
-    return train_and_evaluate(config, path, say=lambda text: None)
+def train(runs, backend):
+    """`train` with each of those flags, one after the other in one process; what it prints."""
+    code = """
+from mnist_mlp import command, train
+command.run(lambda runs: [train.main(flags.split()) for flags in runs])
+"""
+    done = run_code(code, *runs, backend=backend)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def written(path):
@@ -37,10 +43,15 @@ def written(path):
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory):
     """A run of one epoch, and then of one more: its directory, its result, and the histograms of the first epoch."""
-    path = tmp_path_factory.mktemp("board") / "run"
-    run(SMALL, path)
-    first = written(path)
-    return path, run(dataclasses.replace(SMALL, epochs=2, resume=True), path), first
+
+    def make(place):
+        flags = f"{SMALL} --batch_size=64 --validation_fraction=0.1 --tensorboard --backend=tensorflow"
+        train([f"{flags} --run_dir={place}/run"], "tensorflow")
+        shutil.copytree(place / "run", place / "first")
+        train([f"{flags} --run_dir={place}/run --epochs=2 --resume"], "tensorflow")
+
+    place = once(tmp_path_factory, "board", make)
+    return place / "run", json.loads((place / "run" / "result.json").read_text()), written(place / "first")
 
 
 @pytest.mark.slow
@@ -51,7 +62,7 @@ def test_curves(resumed):
     for (part, tag), points in found.items():
         key = tag.removeprefix("epoch_") if part == "train" else tag.replace("epoch", "validation")
         told = [(step, value.tensor.float_val[0]) for step, value in points]
-        assert told == [(epoch, pytest.approx(result.epochs[epoch][key])) for epoch in (0, 1)]
+        assert told == [(epoch, pytest.approx(result["epochs"][epoch][key])) for epoch in (0, 1)]
 
 
 @pytest.mark.slow
@@ -153,33 +164,53 @@ def test_what_is_in_the_way_of_a_trace(tmp_path):
         profiling.Profiled(Counting(), tmp_path / "profile", print)
 
 
-def test_where_nothing_is_left_to_train_nothing_is_traced(tmp_path):
-    config = dataclasses.replace(SMALL, epochs=0, tensorboard=False, profile=True)
-    said = []
-    train_and_evaluate(config, tmp_path / "run", say=said.append)
-    assert "profile  nothing was traced: no step was left to train" in said
+TRACED = """
+import os
+from functools import partial
+from pathlib import Path
+import numpy as np
+from mnist_mlp import command, data, devices, train
+from mnist_mlp.config import Config
+from mnist_mlp.profiling import Profiled
+
+def main(flags):
+    train.main([*flags, "--run_dir=run", "--profile"])
+    backend = os.environ["KERAS_BACKEND"]
+    if backend == "tensorflow":  # the other one has nothing of its own here
+        train.main([*flags, "--run_dir=none", "--profile", "--epochs=0"])
+    from mnist_mlp import models
+    for kind in ("compiled", "fit"):
+        config = Config(dataset="digits", strategy="cpu", backend=backend, engine=kind)
+        splits = {"train": data.load(config).train}
+        engine = train.engine_of(config, devices.plan(config), partial(models.build, config.model), splits)
+        engine.compile()
+        order, begun, ends = data.batch_order(0, 0, len(splits["train"]), 32), engine.state(), []
+        for one in (engine, Profiled(engine, Path(kind), print)):
+            engine.restore(begun)
+            sums = one.train(order)
+            ends.append({"correct": sums.correct, "seen": sums.seen, **engine.state()})
+        assert all((ends[1][name] == end).all() for name, end in ends[0].items() if isinstance(end, np.ndarray))
+        assert [ends[1][name] for name in ("correct", "seen")] == [ends[0][name] for name in ("correct", "seen")]
+        assert any((ends[0][name] != value).any() for name, value in begun.items())  # it has trained
+
+command.run(main)
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["compiled", "fit"])
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_a_trace_of_either_framework_changes_no_number(backend, engine, tmp_path):
-    results = []
-    for name in ("plain", "traced"):
-        flags = ["--dataset=digits", "--epochs=1", "--strategy=cpu", f"--backend={backend}", f"--engine={engine}"]
-        flags += [f"--run_dir={tmp_path / name}"] + ["--profile"] * (name == "traced")
-        done = subprocess.run(
-            [sys.executable, "-m", "mnist_mlp.train", *flags], capture_output=True, text=True, timeout=200
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        results.append(json.loads((tmp_path / name / "result.json").read_text()))
-    assert results[0]["test"] == results[1]["test"]
-    (place,) = (tmp_path / "traced" / "profile" / "plugins" / "profile").iterdir()
-    assert f"steps: {place / 'perfetto_trace.json.gz'}" in done.stdout
-    assert any(file.name.endswith(".xplane.pb") for file in place.iterdir())
-    events = json.loads(gzip.decompress((place / "perfetto_trace.json.gz").read_bytes()))["traceEvents"]
-    spans = [event for event in events if event.get("ph") == "X"]
-    named = {(event["pid"], event.get("tid")) for event in events if event.get("ph") == "M"}
-    assert len(spans) > 100 and all(event["dur"] >= 0 and event["ts"] >= 0 for event in spans)
-    assert all((event["pid"], event["tid"]) in named for event in spans)
-    assert not (tmp_path / "plain" / "profile").exists()
+def test_a_trace_of_either_framework_changes_no_number(backend, tmp_path):
+    done = run_code(TRACED, f"--backend={backend}", *SMALL.split(), backend=backend, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for place in ("run/profile", "compiled", "fit"):
+        (found,) = (tmp_path / place / "plugins" / "profile").iterdir()
+        file = found / "perfetto_trace.json.gz"
+        assert re.search(rf"profile  \d+ steps: (.*/)?{re.escape(str(file.relative_to(tmp_path)))}, for ", done.stdout)
+        assert any(file.name.endswith(".xplane.pb") for file in found.iterdir())
+        events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
+        spans = [event for event in events if event.get("ph") == "X"]
+        named = {(event["pid"], event.get("tid")) for event in events if event.get("ph") == "M"}
+        assert len(spans) > 100 and all(event["dur"] >= 0 and event["ts"] >= 0 for event in spans)
+        assert all((event["pid"], event["tid"]) in named for event in spans)
+    assert backend == "jax" or "profile  nothing was traced: no step was left to train" in done.stdout
+    assert done.stdout.count("profile  ") == {"tensorflow": 4, "jax": 3}[backend]

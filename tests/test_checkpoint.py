@@ -5,11 +5,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from helpers.fork_server import start_code
 
 from mnist_mlp import checkpoint, finished, lock, rundir
 from mnist_mlp.checkpoint import Checkpoint, Progress
@@ -79,21 +79,21 @@ def test_the_newest_are_kept(tmp_path):
     assert list(checkpoint.files(tmp_path)) == [49, 48]
 
 
-def damaged(whole, rng):
-    """The bytes of a file truncated at 20 places, and with 200 random bits flipped, one at a time."""
-    for length in [0, 1, len(whole) - 1, *rng.integers(0, len(whole), 17)]:
+def damaged(whole, rng, times):
+    """The bytes of a file truncated at so many places, and with ten times as many random bits flipped, one by one."""
+    for length in [0, 1, len(whole) - 1, *rng.integers(0, len(whole), times - 3)]:
         yield f"truncated to {length}", whole[:length]
-    for place in rng.integers(0, 8 * len(whole), 200):
+    for place in rng.integers(0, 8 * len(whole), 10 * times):
         flipped = bytearray(whole)
         flipped[place // 8] ^= 1 << place % 8
         yield f"bit {place} flipped", bytes(flipped)
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, full):
     run_dir(tmp_path, example(50), example(60))
     file = tmp_path / "checkpoints" / "step-000000060.npz"
-    whole, passed_over = file.read_bytes(), 0
-    for how, content in damaged(whole, np.random.default_rng(0)):
+    whole, passed_over, times = file.read_bytes(), 0, 20 if full else 8
+    for how, content in damaged(whole, np.random.default_rng(0), times):
         file.write_bytes(content)
         found, _, reasons = checkpoint.newest(tmp_path, Config(dataset="digits"))
         reasons = list(reasons.values())
@@ -104,17 +104,17 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path):
             same(found, example(50))
         else:  # a bit that means nothing, such as a date in the archive
             same(found, example(60))
-    assert passed_over > 180
+    assert passed_over > 9 * times  # of 11
     file.unlink()
     file.mkdir()
     assert checkpoint.newest(tmp_path)[0].total_steps == 50
 
 
-def test_a_damaged_config_is_made_good_from_a_checkpoint(tmp_path):
+def test_a_damaged_config_is_made_good_from_a_checkpoint(tmp_path, full):
     run_dir(tmp_path, example(50, seed=7), config=Config(dataset="digits", seed=7))
     file = tmp_path / "config.json"
     whole = file.read_bytes()
-    for how, content in damaged(whole, np.random.default_rng(1)):
+    for how, content in damaged(whole, np.random.default_rng(1), 20 if full else 5):
         file.write_bytes(content)
         assert differing(rundir.begun_with(tmp_path), Config(dataset="digits", seed=7)) == [], how
         with rundir.opened(tmp_path, Config(dataset="digits", seed=7, resume=True)) as run:
@@ -300,7 +300,7 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path):
         "import sys, time; from pathlib import Path; from mnist_mlp import lock\n"
         "with lock.held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = start_code(code, tmp_path, backend=None, stdout=subprocess.PIPE)
     assert process.stdout.readline() == "held\n"
     with pytest.raises(UserError, match=f"process {process.pid} on .* is; wait for its end"), lock.held(tmp_path):
         pytest.fail("two owners")
@@ -322,7 +322,7 @@ def test_where_the_file_system_has_no_locks_the_number_of_the_process_counts(tmp
         (tmp_path / lock.NAME).write_text(living + "\n")
         with pytest.raises(UserError, match=f"process {living} is; .* if it is gone, type rm"), lock.held(tmp_path):
             pytest.fail("two owners")
-    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead = start_code("", backend=None)
     dead.wait()
     (tmp_path / lock.NAME).write_text(f"{dead.pid} on {host}\n")
     with lock.held(tmp_path):

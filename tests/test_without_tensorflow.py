@@ -2,10 +2,12 @@
 
 import atexit
 import csv
+import fcntl
 import functools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from helpers import fork_server
 
 from mnist_mlp.machine import detect
 
@@ -64,7 +67,7 @@ print(json.dumps(missing))
 
 
 def colab_python() -> Path:
-    """The Python of a new environment with Colab's versions, made once for all tests; they are skipped without it."""
+    """The Python of an environment with Colab's versions, made once for all tests; they are skipped without it."""
     python, reason = make_colab()
     if reason:
         pytest.skip(reason)
@@ -73,20 +76,33 @@ def colab_python() -> Path:
 
 @functools.cache
 def make_colab() -> tuple[Path, str]:
-    """The Python of the environment, and why there is none."""
-    scratch = Path(tempfile.mkdtemp(prefix="mnist_mlp-colab-"))  # 0.9 GB, which tmp_path would keep
-    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    python = scratch / "bin" / "python"
+    """The Python of the environment, and why there is none. It stays within the environment of the tests (0.9 GB), with
+    what it was made of, so that only the first session waits for it; where they have none, it goes with the session."""
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return python, "the versions of Colab need Python 3.11 to 3.13"
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--retries=0"]
-    if subprocess.run([*pip, "--dest", scratch, "iniconfig"], capture_output=True).returncode:
-        return python, "no package registry in reach"
-    # Without byte code: the few modules that are imported get theirs then, the many others need none.
-    install = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input", "--no-compile", *COLAB]
-    for command in ([sys.executable, "-m", "venv", scratch], install):
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        return Path(), "the versions of Colab need Python 3.11 to 3.13"
+    if sys.prefix == sys.base_prefix:
+        base = Path(tempfile.mkdtemp(prefix="mnist_mlp-"))
+        atexit.register(shutil.rmtree, base, ignore_errors=True)
+    else:
+        base = Path(sys.prefix)
+    python, ready = base / "colab" / "bin" / "python", base / "colab" / "ready"
+    recipe = "\n".join([sys.version, *COLAB])
+    with (base / "colab.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if ready.is_file() and ready.read_text() == recipe:
+            return python, ""
+        pip = [sys.executable, "-I", "-m", "pip"]
+        with tempfile.TemporaryDirectory() as scratch:
+            look = ["download", "--quiet", "--no-deps", "--no-cache-dir", "--retries=0", "--dest", scratch, "iniconfig"]
+            if subprocess.run([*pip, *look], capture_output=True).returncode:
+                return python, "no package registry in reach"
+        make = [sys.executable, "-m", "venv", "--clear", "--without-pip", base / "colab"]
+        # Without byte code: the few modules that are imported get theirs then, the many others need none.
+        install = [*pip, "--python", python, "install", "--quiet", "--no-input", "--no-compile", *COLAB]
+        for command in (make, install):
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        ready.write_text(recipe)
     return python, ""
 
 
@@ -99,7 +115,7 @@ def colab_environment(home: Path) -> dict[str, str]:
 
 def run(command, environment):
     """A command in the clone's directory, as on Colab: the package is not installed there."""
-    done = subprocess.run(
+    return subprocess.run(
         [*map(str, command)],
         cwd=ROOT,
         env=environment,
@@ -108,43 +124,62 @@ def run(command, environment):
         text=True,
         timeout=300,
     )
-    return done
+
+
+class Colab(fork_server.Server):
+    """A process of Colab's Python that has imported Keras on JAX, and from which programs are forked."""
+
+    def __init__(self, python, environment):
+        self.python, self.environment = str(python), environment
+        self.socket, theirs = socket.socketpair()
+        command = [self.python, fork_server.__file__, "jax", str(theirs.fileno())]
+        variables = {**environment, "KERAS_BACKEND": "jax"}
+        self.process = subprocess.Popen(command, env=variables, pass_fds=[theirs.fileno()], cwd=ROOT)
+        theirs.close()
+
+    def run(self, *argv, **variables):
+        """As `run` of Python with these arguments."""
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        command, environment = [self.python, *map(str, argv)], {**self.environment, **variables}
+        with fork_server.ForkedPopen(self, command, [], env=environment, cwd=ROOT, **pipes) as process:
+            out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 @pytest.fixture(scope="module")
-def there(tmp_path_factory):
+def colab(tmp_path_factory):
+    """`colab.run(*argv)` runs Colab's Python."""
+    server = Colab(colab_python(), colab_environment(tmp_path_factory.mktemp("home")))
+    yield server
+    server.socket.close()  # at which it ends
+    server.process.wait()
+
+
+@pytest.fixture(scope="module")
+def there(colab):
     """`there(program, *flags)` runs a program of the package in Colab's versions."""
-    python, environment = colab_python(), colab_environment(tmp_path_factory.mktemp("home"))
-    return lambda program, *flags: run([python, "-m", f"mnist_mlp.{program}", *flags], environment)
+    return lambda program, *flags: colab.run("-m", f"mnist_mlp.{program}", *flags)
 
 
-@pytest.fixture(scope="module")
-def here():
+def here(program, *flags):
     """The same in this environment, with TensorFlow."""
-
-    def run_here(program, *flags):
-        command = [sys.executable, "-m", f"mnist_mlp.{program}", *flags]
-        return run([*command, "--strategy=cpu", "--backend=tensorflow"], os.environ)
-
-    return run_here
+    return fork_server.run(program, *flags, "--strategy=cpu", "--backend=tensorflow", backend="tensorflow")
 
 
 @pytest.fixture(scope="module")
-def run_there(there, tmp_path_factory):
-    """The directory of a run by JAX there."""
+def run_there(tmp_path_factory):
+    """The directory of a run by JAX there, in a Python that begins with it."""
     path = tmp_path_factory.mktemp("there") / "run"
-    done = there("train", "--preset=smoke", f"--run_dir={path}")
+    command = [colab_python(), "-m", "mnist_mlp.train", "--preset=smoke", f"--run_dir={path}"]
+    done = run(command, colab_environment(tmp_path_factory.mktemp("home")))
     assert done.returncode == 0, done.stderr
     return path
 
 
 @pytest.fixture(scope="module")
-def run_here(here, tmp_path_factory):
+def run_here(trained, tmp_path_factory):
     """The directory of a run by TensorFlow here."""
-    path = tmp_path_factory.mktemp("here") / "run"
-    done = here("train", "--dataset=digits", "--epochs=3", f"--run_dir={path}")
-    assert done.returncode == 0, done.stderr
-    return path
+    return shutil.copytree(trained, tmp_path_factory.mktemp("here") / "run")
 
 
 def result_of(path):
@@ -169,9 +204,8 @@ def predicted(place, path, digits):
     return confusion.tolist()
 
 
-def test_all_but_the_tensorflow_engine_can_be_imported(tmp_path):
-    environment = {**colab_environment(tmp_path), "KERAS_BACKEND": "jax"}
-    done = run([colab_python(), "-c", IMPORT_ALL], environment)
+def test_all_but_the_tensorflow_engine_can_be_imported(colab):
+    done = colab.run("-c", IMPORT_ALL, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr
     modules = ("engine.tensorflow", "engine.tensorflow_devices", "engine.tensorflow_programs")
     modules += ("engine.tensorflow_trace", "parity.operations_tensorflow")
@@ -206,7 +240,7 @@ def test_jax_there_reads_a_run_of_tensorflow(there, run_here, digits):
     assert predicted(there, run_here, digits) == trained["test"]["confusion"]
 
 
-def test_tensorflow_here_reads_a_run_of_jax(here, run_there, digits):
+def test_tensorflow_here_reads_a_run_of_jax(run_there, digits):
     trained = result_of(run_there)
     result = evaluated(here, run_there)
     assert result["backend"] == "tensorflow"
@@ -215,8 +249,17 @@ def test_tensorflow_here_reads_a_run_of_jax(here, run_there, digits):
     assert predicted(here, run_there, digits) == trained["test"]["confusion"]
 
 
-def test_doctor_says_that_the_cpu_works(there):
-    done = there("doctor", "--strategy=cpu")
+# The doctor, which waits for a framework however busy the machine is.
+PATIENT = """
+import runpy
+from mnist_mlp import probes
+probes.ask.__defaults__ = (300,)
+runpy.run_module("mnist_mlp.doctor", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_doctor_says_that_the_cpu_works(colab):
+    done = colab.run("-c", PATIENT, "--strategy=cpu")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verdict  train --strategy=cpu would run on the CPU, jax, 1 replica" in done.stdout
     assert "probes   jax          ✓ CPU:0" in done.stdout
@@ -262,12 +305,28 @@ def test_the_trap_holds(trapped):
     assert trapped("-c", f"{code}try:\n    import tensorflow.nn\nexcept Exception:\n    pass").returncode == 97
 
 
+# In a process that has imported Keras on JAX already: the trap, and then a program.
+TRAPPED = f"""{TRAP}
+assert "keras" in sys.modules and "tensorflow" not in sys.modules
+import runpy
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def test_the_trap_also_holds_in_a_process_that_has_begun(tmp_path):
+    (tmp_path / "eager.py").write_text("try:\n    import tensorflow\nexcept ImportError:\n    pass\n")
+    assert fork_server.run_code(TRAPPED, "eager", backend="jax", cwd=tmp_path).returncode == 97
+
+
 def test_a_run_on_jax_leaves_an_installed_tensorflow_alone(trapped, tmp_path):
     """Importing it would cost seconds, and on a machine with a TPU it would take hold of the device."""
     flags = ("--strategy=cpu", "--backend=jax", f"--run_dir={tmp_path / 'run'}")
-    train = ("--dataset=digits", "--epochs=2", "--validation_fraction=0.1")
-    for program, *more in (("train", *train), ("evaluate",), ("predict",), ("evaluate", "--batch_size=7")):
-        done = trapped("-m", f"mnist_mlp.{program}", *flags, *more)
+    data = ("--dataset=digits", "--epochs=2", "--validation_fraction=0.1")
+    done = trapped("-m", "mnist_mlp.train", *flags, *data)
+    assert done.returncode == 0, done.stderr
+    for program, *more in (("evaluate",), ("predict",), ("evaluate", "--batch_size=7")):
+        done = fork_server.run_code(TRAPPED, f"mnist_mlp.{program}", *flags, *more, backend="jax")
         assert done.returncode == 0, f"{program}\n{done.stderr}"
     result = result_of(tmp_path / "run")
     assert (result["backend"], result["test"]["total"]) == ("jax", 360)

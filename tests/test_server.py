@@ -1,4 +1,7 @@
-"""The server within this process: TensorFlow Serving's API, what is refused and how, batches, metrics, the page."""
+"""The server within this process: TensorFlow Serving's API, what is refused and how, batches, metrics, the page.
+
+The network is one of NumPy, except where the test is about the network.
+"""
 
 import asyncio
 import base64
@@ -14,14 +17,11 @@ import asgi
 import numpy as np
 import pytest
 from PIL import Image
+from serving import NumPyNetwork
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("orjson", reason="the extra serve is not installed")
 
-from mnist_mlp import models  # noqa: E402
-from mnist_mlp.engine import Attached  # noqa: E402
-from mnist_mlp.engine.fit import FitEngine  # noqa: E402
-from mnist_mlp.engine.tensorflow import TensorFlowEngine  # noqa: E402
 from mnist_mlp.errors import UserError  # noqa: E402
 from mnist_mlp.pictures import framing, reading  # noqa: E402
 from mnist_mlp.server.app import PAGE, Service, make_app  # noqa: E402
@@ -51,25 +51,30 @@ LIMITS = Limits(body=200_000, instances=20, seconds=5.0)
 
 
 def engine_of(name="mlp"):
+    from mnist_mlp import models
+    from mnist_mlp.engine import Attached
+    from mnist_mlp.engine.tensorflow import TensorFlowEngine
+
     return TensorFlowEngine(models.build(name, seed=3), None, {}, 64, Attached("CPU"))
 
 
 @pytest.fixture(scope="module")
 def engine():
-    return engine_of()
+    return NumPyNetwork(16)
 
 
 @pytest.fixture(scope="module")
 def service(engine, digits):
-    network = Network(engine, 16)
-    network.compile()
-    return Service(network, ABOUT, Examples(digits.test), LIMITS)
+    return Service(engine, ABOUT, Examples(digits.test), LIMITS)
 
 
 @pytest.fixture
 def ask(service):
     """Sends requests, all at once, to one application: a list of (method, path, options)."""
+    return asking(service)
 
+
+def asking(service):
     def ask(*requests, host="127.0.0.1"):
         async def send():
             app = make_app(service, host)
@@ -293,20 +298,47 @@ def test_look(ask, engine, digits):
         ("hidden_1", 128),
         ("hidden_2", 64),
     ]
-    weights = engine.state()
-    x = image.reshape(784).astype(np.float64) / 255
-    for layer in answer["layers"]:
-        kernel, bias = (weights[f"model/{layer['name']}/{part}"] for part in ("kernel", "bias"))
-        x = np.maximum(x @ kernel + bias, 0)
-        np.testing.assert_allclose(layer["activations"], x, rtol=1e-4, atol=1e-5)
+    for layer, expected in zip(answer["layers"], engine.look(image[None]), strict=False):
+        np.testing.assert_allclose(layer["activations"], expected[0], rtol=1e-6)
     np.testing.assert_allclose(answer["probabilities"], engine.predict(image[None])[0], rtol=1e-5)
     two = {"json": {"instances": [image.tolist()] * 2}}
     refused(ask(("POST", "/page/look", two)), 400, "expected one image, received 2")
 
 
+@pytest.mark.slow
+def test_the_network_of_a_framework(digits):
+    """Behind the same routes: probabilities of requests of every size, and every hidden neuron, worked out anew."""
+    engine = engine_of()
+    network = Network(engine, 16)
+    network.compile()
+    assert network.sizes == [1, 4, 16]
+    ask, weights = asking(Service(network, ABOUT, Examples(digits.test), LIMITS)), engine.state()
+
+    def layers_of(images):
+        x, found = images.reshape(-1, 784).astype(np.float64) / 255, []
+        for name, _ in HIDDEN:
+            kernel, bias = (weights[f"model/{name}/{part}"] for part in ("kernel", "bias"))
+            x = np.maximum(x @ kernel + bias, 0)
+            found.append(x)
+        return found
+
+    for count in (1, 3, 4, 5, 16, 20):
+        images = digits.test.images[:count]
+        found = ask(("POST", PREDICT, {"json": {"instances": images.tolist()}})).json()["predictions"]
+        np.testing.assert_allclose(np.array(found, np.float32), engine.predict(images), rtol=2e-6, atol=1e-9)
+    image = digits.test.images[3]
+    answer = ask(("POST", "/page/look", {"json": {"instances": [image.tolist()]}})).json()
+    for layer, expected in zip(answer["layers"], layers_of(image), strict=True):
+        np.testing.assert_allclose(layer["activations"], expected[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name, units", [("softmax", []), ("mlp_dropout", [128, 64]), ("cnn", [32, 64])])
 def test_layers_of_other_networks(name, units, digits):
     """All engines: a channel of a convolution counts by its largest value."""
+    from mnist_mlp.engine import Attached
+    from mnist_mlp.engine.fit import FitEngine
+
     engine = engine_of(name)
     for each in (engine, FitEngine(engine.model, None, {}, 64, Attached("CPU"))):
         *hidden, probabilities = Network(each, 4).look(digits.test.images[:3])
@@ -314,6 +346,7 @@ def test_layers_of_other_networks(name, units, digits):
         np.testing.assert_allclose(probabilities, engine.predict(digits.test.images[:3]), rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_network_that_diverged_is_not_served():
     engine = engine_of()
     engine.model.trainable_variables[0].assign(np.full((784, 128), np.nan))

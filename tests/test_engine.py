@@ -1,24 +1,26 @@
 """The engines against each other and against NumPy."""
 
 import contextlib
+from functools import partial
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import steps
+from helpers.steps import FLOAT32
 
 from mnist_mlp import models, optimizers
 from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import Split, batch_order
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Attached, calls, check_places
+from mnist_mlp.engine import Attached, calls, check_places, read_state, write_state
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.tensorflow import TensorFlowEngine
 from mnist_mlp.engine.tensorflow_devices import attach
 from mnist_mlp.engine.tensorflow_programs import dropout_by_philox
 from mnist_mlp.errors import UserError
-from mnist_mlp.parity import oracle
+from mnist_mlp.parity import oracle, rounding
 
 ENGINES = {"compiled": TensorFlowEngine, "fit": FitEngine}
 CPU = Attached("CPU")
@@ -39,41 +41,68 @@ def distance(a, b):
     return max(np.linalg.norm(x - y) / np.linalg.norm(y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("kind", ENGINES)
-@pytest.mark.parametrize("name, l2", [("mlp", 0.0), ("mlp_l2", 1e-4), ("softmax", 0.0)])
+@pytest.mark.parametrize(
+    "kind, name, l2",
+    [
+        ("compiled", "mlp_l2", 1e-4),
+        pytest.param("compiled", "softmax", 0.0, marks=pytest.mark.slow),
+        pytest.param("fit", "mlp_l2", 1e-4, marks=pytest.mark.slow),
+        pytest.param("fit", "softmax", 0.0, marks=pytest.mark.slow),
+    ],
+)
 def test_numpy_agrees_in_loss_and_gradients(kind, name, l2, digits):
-    split = Split(digits.train.images[:153], digits.train.labels[:153])  # 4 batches of 32 and one of 25
-    order = batch_order(0, 0, 153, 32)
-    assert (order[-1] < 0).sum() == 7
+    """Within what float32 rounds, as `parity` knows it. In two of the batches some of the places are empty, or most."""
+    split = Split(digits.train.images[:92], digits.train.labels[:92])
+    order = batch_order(0, 0, 92, 32)
+    order = np.concatenate([order, np.where(np.arange(32) < 3, order[:1], -1)])
+    assert list((order < 0).sum(1)) == [0, 0, 4, 29]
     engine = start(kind, models.build(name), split, 32, "sgd", 0.5)
     for row in order:
         before = weights(engine)
         sums = engine.train(row[None])
         after = weights(engine)
-        used = row[row >= 0]
-        found = oracle.batch_pass(before, split.images[used].reshape(-1, 784) / 255, split.labels[used], l2=l2)
-        assert sums.seen == len(used)
-        assert sums.loss_sum / sums.seen == pytest.approx(found.losses.mean(), rel=1e-5)
-        assert distance([(b - a) / 0.5 for a, b in zip(after, before, strict=True)], found.gradients) < 1e-4
+        images, labels = split.images[row[row >= 0]].reshape(-1, 784) / 255, split.labels[row[row >= 0]]
+        found = oracle.batch_pass(before, images, labels, l2=l2)
+        bounds = rounding.bounds(found, before, "relu", rounding.Precision())
+        assert sums.seen == len(labels)
+        assert sums.loss_sum / sums.seen == pytest.approx(found.losses.mean(), rel=4 * FLOAT32, abs=bounds.loss)
+        two = np.sort(found.sums[-1])[:, -2:]
+        unclear = (two[:, 1] - two[:, 0] < 2 * bounds.logits.max(1)).sum()
+        assert abs(sums.correct - (found.sums[-1].argmax(1) == labels).sum()) <= unclear
+        for old, new, gradient, bound in zip(before, after, found.gradients, bounds.gradients, strict=True):
+            assert (abs((old - new) / 0.5 - gradient) <= bound + 4 * FLOAT32 * abs(new) / 0.5).all()
 
 
-@pytest.mark.parametrize(
-    "name", ["mlp", "softmax", *(pytest.param(n, marks=pytest.mark.slow) for n in ("mlp_l2", "cnn"))]
-)
-def test_compiled_agrees_with_fit_after_100_steps(name, digits):
-    """Three epochs of 45 steps, each with a ragged last batch."""
+@pytest.mark.slow
+def test_compiled_agrees_with_fit_in_steps_of_adam_on_convolutions(digits):
+    """No formula in NumPy has this network. The third batch has 3 examples."""
+    split = Split(digits.train.images[:19], digits.train.labels[:19])
+    engines = [start(kind, steps.smooth("cnn"), split, 8) for kind in ENGINES]
+    rows = np.concatenate([batch_order(1, epoch, 19, 8) for epoch in range(2)])
+    apart, where = steps.furthest(engines, rows)
+    assert apart <= 1, where
+    # And with the very network, whose logits have no edges, whatever its gradients have.
+    images = split.images[:9]
+    logits = [start(kind, models.build("cnn", seed=1), split, 8).logits(images) for kind in ENGINES]
+    np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5 * abs(logits[1]).max())
+
+
+@pytest.mark.slow
+def test_compiled_trains_whole_epochs_as_fit_does(digits):
+    """Three epochs of 45 steps, each with a ragged last batch; on softmax regression by SGD, which is smooth and
+    convex, roundings do not grow."""
     ends = {}
     for kind in ENGINES:
-        engine = start(kind, models.build(name, seed=1), digits.train, 32)
-        for epoch in range(3):
-            engine.train(batch_order(1, epoch, len(digits.train), 32))
-        ends[kind] = weights(engine)
-    start_weights = weights(start("fit", models.build(name, seed=1), digits.train, 32))
-    assert distance(ends["fit"][:1], start_weights[:1]) > 0.01  # it has learned something
-    assert distance(ends["compiled"], ends["fit"]) < 1e-5
+        engine = start(kind, models.build("softmax", seed=1), digits.train, 32, "sgd", 0.1)
+        first = weights(engine)
+        told = [engine.train(batch_order(1, epoch, len(digits.train), 32)) for epoch in range(3)]
+        ends[kind] = weights(engine), [sums.loss_sum for sums in told]
+    assert distance(ends["fit"][0][:1], first[:1]) > 0.01  # it has learned something
+    assert distance(ends["compiled"][0], ends["fit"][0]) < 1e-5
+    assert ends["compiled"][1] == pytest.approx(ends["fit"][1], rel=1e-5)
 
 
-@pytest.mark.parametrize("xla", [True, False])
+@pytest.mark.parametrize("xla", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_dropout_by_a_named_generator_draws_the_same_numbers(xla):
     """TensorFlow's own choice on a CPU is the one that is named; a version that chooses otherwise changes the run."""
     drop = tf.nn.experimental.stateless_dropout
@@ -81,15 +110,17 @@ def test_dropout_by_a_named_generator_draws_the_same_numbers(xla):
     def draw(seed):
         return tf.nn.experimental.stateless_dropout(tf.ones((32, 65)), rate=0.2, seed=seed)
 
+    unnamed, named = (tf.function(partial(draw), jit_compile=xla) for _ in range(2))
     for seed in ([0, 0], [5, 7], [2**31 + 5, 2**32 - 1]):
-        unnamed = tf.function(draw, jit_compile=xla)(tf.constant(seed, tf.int64))
+        expected = unnamed(tf.constant(seed, tf.int64))
         with dropout_by_philox():
             assert tf.nn.experimental.stateless_dropout.keywords == {"rng_alg": "philox"}
-            named = tf.function(draw, jit_compile=xla)(tf.constant(seed, tf.int64))
-        np.testing.assert_array_equal(named, unnamed)
+            found = named(tf.constant(seed, tf.int64))
+        np.testing.assert_array_equal(found, expected)
     assert tf.nn.experimental.stateless_dropout is drop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp_l2", "mlp_dropout"])
 def test_compiled_without_xla_is_fit_to_the_last_bit(name, digits):
     """The same kernels in the same order: what differs with XLA is rounding (and the bits that dropout draws)."""
@@ -97,25 +128,44 @@ def test_compiled_without_xla_is_fit_to_the_last_bit(name, digits):
     ends = []
     for kind, more in (("compiled", {"xla": False}), ("fit", {})):
         engine = start(kind, models.build(name), digits.train, 100, **more)
-        engine.train(order[:-1])
+        engine.train(order[:5])
         ends.append(engine.state())
     assert ends[0].keys() == ends[1].keys()
     for key in ends[0]:
         np.testing.assert_array_equal(ends[0][key], ends[1][key], err_msg=key)
 
 
-def test_the_cut_into_calls_changes_nothing(digits):
-    order = batch_order(0, 0, len(digits.train), 8)
-    found = []
-    for cuts in ([0, len(order)], [0, 1, 2, 70, 71, 150, len(order)]):
-        engine = start("compiled", models.build("mlp_dropout"), digits.train, 8)
-        parts = [engine.train(order, *cut) for cut in zip(cuts, cuts[1:], strict=False)]
-        losses = np.concatenate([part.losses for part in parts])
-        found.append((losses, sum(part.correct for part in parts), sum(part.seen for part in parts), engine.state()))
-    np.testing.assert_array_equal(found[0][0], found[1][0])
-    assert found[0][1:3] == found[1][1:3] and found[0][2] == len(digits.train)
-    for key, value in found[0][3].items():
-        np.testing.assert_array_equal(value, found[1][3][key])
+def assert_same_state(found, expected):
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+@pytest.mark.slow
+def test_neither_the_cut_into_calls_nor_a_restart_changes_anything(digits):
+    """With dropout, whose random state must go on too."""
+    split = Split(digits.train.images[:197], digits.train.labels[:197])
+    order = batch_order(0, 0, 197, 8)
+    engine = start("compiled", models.build("mlp_dropout"), split, 8)
+    begin = engine.state()
+    whole = engine.train(order)
+    end = engine.state()
+    assert distance([end["model/hidden_1/kernel"]], [begin["model/hidden_1/kernel"]]) > 0.01
+
+    engine.restore(begin)
+    cuts = [0, 1, 2, 11, 12, 20]
+    parts = [engine.train(order, *cut) for cut in zip(cuts, cuts[1:], strict=False)]
+    middle = engine.state()
+    parts.append(engine.train(order, 20, len(order)))
+    np.testing.assert_array_equal(np.concatenate([part.losses for part in parts]), whole.losses)
+    assert sum(part.correct for part in parts) == whole.correct
+    assert sum(part.seen for part in parts) == whole.seen == len(split)
+    assert_same_state(engine.state(), end)
+
+    engine.restore(middle)
+    rest = engine.train(order[20:])  # an order of its own
+    np.testing.assert_array_equal(rest.losses, parts[-1].losses)
+    assert_same_state(engine.state(), end)
 
 
 def test_a_call_lasts_about_a_second():
@@ -135,31 +185,23 @@ def test_a_call_lasts_about_a_second():
     assert list(calls.pieces(1000, None)) == [(0, 1000)]
 
 
-@pytest.mark.parametrize("kind", ENGINES)
-def test_padding_has_no_weight(kind, digits):
-    """A step that is mostly padding is the step on its real examples alone."""
-    row = np.full((1, 32), -1, np.int32)
-    row[0, :3] = [5, 6, 7]
-    padded, short = (start(kind, models.build("mlp"), digits.train, 32, "sgd", 0.1) for _ in range(2))
-    padded.train(row)
-    short.train(row[:, :3])
-    assert distance(weights(padded), weights(short)) < 1e-6
-
-
 @pytest.fixture(scope="module")
 def untrained():
-    """An untrained network, 10,000 random images, and their confusion matrix, counted without any engine."""
+    """An untrained network, 997 random images, and what each is taken for, by NumPy: none of them is a close call."""
     rng = np.random.default_rng(0)
-    split = Split(rng.integers(0, 256, (10000, 28, 28), np.uint8), rng.integers(0, 10, 10000, np.uint8))
+    images = rng.integers(0, 256, (1100, 28, 28), np.uint8)
     model = models.build("mlp", seed=3)
-    found = model.predict(split.images, batch_size=1000, verbose=0).argmax(1)
+    logits = oracle.forward(model.get_weights(), images.reshape(-1, 784) / 255)[1][-1]
+    first, second = np.sort(logits)[:, :-3:-1].T
+    clear = np.flatnonzero(first - second > 1e-3)[:997]  # float32 has them to 1e-5
+    guesses, labels = logits[clear].argmax(1), rng.integers(0, 10, 997, np.uint8)
     expected = np.zeros((10, 10), np.int64)
-    np.add.at(expected, (split.labels, found), 1)
-    assert (expected.sum(0) > 0).sum() > 3  # it does not take all for one class
-    return model, split, expected
+    np.add.at(expected, (labels, guesses), 1)
+    assert len(clear) == 997 and (expected.sum(0) > 0).sum() > 3  # it does not take all for one class
+    return SimpleNamespace(model=model, split=Split(images[clear], labels), guesses=guesses, confusion=expected)
 
 
-BATCH_SIZES = [7, 20000, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 32, 333, 4096, 10000))]
+BATCH_SIZES = [7, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 333, 997, 2000))]
 
 
 def test_fit_refuses_an_order_that_it_would_cut_otherwise(digits):
@@ -168,11 +210,14 @@ def test_fit_refuses_an_order_that_it_would_cut_otherwise(digits):
         engine.train(np.array([[0, -1], [1, 2]], np.int32))
 
 
+@pytest.mark.slow
 def test_a_step_without_examples_leaves_the_weights_whole(digits):
-    engine = start("compiled", models.build("mlp"), digits.train, 4, "sgd")
+    engine = start("compiled", models.build("softmax"), digits.train, 4, "sgd")
+    engine.train(np.array([[0, 1, 2, 3]], np.int32))
     before = weights(engine)
     engine.train(np.full((1, 4), -1, np.int32))
-    assert distance(weights(engine)[::2], before[::2]) == 0
+    for new, old in zip(weights(engine), before, strict=True):
+        np.testing.assert_array_equal(new, old)
 
 
 def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
@@ -210,47 +255,33 @@ def test_what_ended_elsewhere_is_an_error(weights_on, step_on, words):
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_every_test_image_counts_once(batch_size, untrained):
-    model, split, expected = untrained
-    counts = TensorFlowEngine(model, None, {"test": split}, batch_size, CPU).evaluate("test")
-    np.testing.assert_array_equal(counts.confusion, expected)
-    assert counts.total == 10000
+    engine = TensorFlowEngine(untrained.model, None, {"test": untrained.split}, batch_size, CPU)
+    counts = engine.evaluate("test")
+    np.testing.assert_array_equal(counts.confusion, untrained.confusion)
+    assert counts.total == 997
 
 
-@pytest.mark.parametrize("batch_size", [333, 20000])
+@pytest.mark.parametrize("batch_size", [333, 2000])
 @pytest.mark.slow
 def test_the_oracle_counts_every_image_once_too(batch_size, untrained):
-    model, split, expected = untrained
-    counts = FitEngine(model, None, {"test": split}, batch_size, CPU).evaluate("test")
-    np.testing.assert_array_equal(counts.confusion, expected)
-
-
-@pytest.mark.parametrize("kind", ENGINES)
-def test_predictions_are_probabilities_and_agree_with_the_counts(kind, digits):
-    engine = start(kind, models.build("mlp"), digits.train, 50)
-    engine.train(batch_order(0, 0, len(digits.train), 50))
-    found = engine.predict(digits.train.images)
-    assert found.shape == (1437, 10) and found.dtype == np.float32
-    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
-    assert (found.argmax(1) == digits.train.labels).sum() == engine.evaluate("train").correct
+    counts = FitEngine(untrained.model, None, {"test": untrained.split}, batch_size, CPU).evaluate("test")
+    np.testing.assert_array_equal(counts.confusion, untrained.confusion)
 
 
 @pytest.mark.slow
-def test_state_and_restore_go_on_to_the_same_weights(digits):
-    order = batch_order(0, 0, len(digits.train), 32)
-    straight = start("compiled", models.build("mlp_dropout"), digits.train, 32)
-    straight.train(order[:20])
-    middle = straight.state()
-    straight.train(order[20:])
-    resumed = start("compiled", models.build("mlp_dropout", seed=9), digits.train, 32)
-    resumed.restore(middle)
-    resumed.train(order[20:])
-    for key, value in straight.state().items():
-        np.testing.assert_array_equal(value, resumed.state()[key], err_msg=key)
+@pytest.mark.parametrize("kind", ENGINES)
+def test_predictions_are_probabilities_and_agree_with_the_counts(kind, untrained):
+    engine = ENGINES[kind](untrained.model, None, {"test": untrained.split}, 50, CPU)
+    found = engine.predict(untrained.split.images)
+    assert found.shape == (997, 10) and found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+    np.testing.assert_array_equal(found.argmax(1), untrained.guesses)
 
 
+@pytest.mark.slow
 def test_zero_weights_learn_nothing_but_the_class_frequencies(digits):
-    engine = start("compiled", models.build("mlp_zeros"), digits.train, 32)
-    engine.train(batch_order(0, 0, len(digits.train), 32))
+    engine = start("compiled", models.build("mlp_zeros"), digits.train, 32, xla=False)
+    engine.train(batch_order(0, 0, len(digits.train), 32)[:10])
     *hidden, logits_kernel, logits_bias = weights(engine)
     assert not any(w.any() for w in hidden) and not logits_kernel.any() and logits_bias.any()
 
@@ -260,17 +291,39 @@ def test_xla_is_off_where_it_is_slower(digits):
     assert on == {"mlp": True, "cnn": False}
 
 
-@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"adam"}))
-@pytest.mark.slow
+OF_EACH_KIND = ("ftrl", "muon", "nadam", "sgd")  # with other variables than a slot or two for each weight, or none
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow, *([] if name in OF_EACH_KIND else [pytest.mark.full])])
+        for name in sorted(set(OPTIMIZERS) - {"adam"})
+    ],
+)
 def test_other_optimizers_train_in_one_program(name, digits):
-    ends = []
+    """Each step as the optimizer makes it outside of any program, from the same state and the exact gradients."""
     try:
-        optimizers.make_optimizer(name, None)
+        by_hand = optimizers.make_optimizer(name, None)
     except UserError:
         pytest.skip(f"this Keras has no {name}")
-    for kind in ENGINES:
-        engine = start(kind, models.build("softmax"), digits.train, 32, name)
-        engine.train(batch_order(0, 0, len(digits.train), 32)[:10])
-        ends.append(weights(engine))
-    assert distance(*ends) < 1e-3
-    assert keras.ops.all(keras.ops.isfinite(ends[0][0]))
+    engine, model = start("compiled", models.build("softmax"), digits.train, 32, name), models.build("softmax")
+    by_hand.build(model.trainable_variables)
+    for row in batch_order(0, 0, len(digits.train), 32)[:4]:
+        before = engine.state()
+        images = digits.train.images[row].reshape(-1, 784) / 255
+        gradients = oracle.batch_pass(weights(engine), images, digits.train.labels[row]).gradients
+        write_state(model, by_hand, before)
+        by_hand.apply([tf.constant(g, tf.float32) for g in gradients], model.trainable_variables)
+        engine.train(row[None])
+        expected, found = read_state(model, by_hand), engine.state()
+        assert found.keys() == expected.keys()
+        for key, wanted in expected.items():
+            if wanted.dtype.kind == "f":
+                # Muon's iteration makes roundings 480 times larger; and some optimizers look at the sign alone of a
+                # gradient, which rounding decides where it is nearly 0: not at more than one in a hundred.
+                allowed = 1e-3 * abs(wanted - before[key]).max() + 4 * FLOAT32 * abs(wanted)
+                assert np.mean(~(abs(found[key] - wanted) <= allowed)) <= 0.01, key
+            else:
+                np.testing.assert_array_equal(found[key], wanted, err_msg=key)
+        assert (found["model/logits/kernel"] != before["model/logits/kernel"]).any()

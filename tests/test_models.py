@@ -1,6 +1,7 @@
 """Parameters, initial weights and what a saved model contains."""
 
 import io
+import itertools
 import json
 import zipfile
 
@@ -11,6 +12,7 @@ import pytest
 
 from mnist_mlp import config, model_file, models, optimizers
 from mnist_mlp.errors import UserError
+from mnist_mlp.parity.rounding import FLOAT32
 from mnist_mlp.result import layer_rows
 
 PARAMETERS = {
@@ -78,8 +80,9 @@ def test_the_draws_never_change():
 
 GOLDEN = [0.0222181194, -0.0373455249, -0.0744639263]
 
-SHAPES = {"dense": (400, 300), "convolution": (3, 3, 80, 100)}
-FANS = {"dense": (400, 300), "convolution": (720, 900)}
+# So many numbers that 0.03 deviations are 6 of a decile's own, for Keras draws others each time.
+SHAPES = {"dense": (800, 600), "convolution": (3, 3, 160, 200)}
+FANS = {"dense": (800, 600), "convolution": (1440, 1800)}
 
 
 @pytest.mark.parametrize("kind", SHAPES)
@@ -123,7 +126,10 @@ def test_the_scaling_of_pixels_is_part_of_the_model():
         pixels: models.to_logits(models.build("softmax", pixels=pixels)).predict(image, verbose=0)
         for pixels in ("unit", "raw")
     }
-    np.testing.assert_allclose(logits["raw"], 255 * logits["unit"], rtol=1e-5)
+    # Both are sums of 784 products, each with a deviation of √784 unit roundoffs times their root sum of squares.
+    rounded = 8 * FLOAT32 * 28 * 255 * np.linalg.norm(unit[0], axis=0)
+    assert (abs(logits["raw"] - 255 * logits["unit"]) <= 2 * rounded).all()
+    assert (abs(logits["raw"]) > 1000 * rounded).any()
 
 
 def test_bfloat16_keeps_float32_weights_and_logits():
@@ -204,9 +210,14 @@ def in_weights(change):
     return {"model.weights.h5": changed}
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("pixels", ["unit", "raw"])
-@pytest.mark.parametrize("name", PARAMETERS)
+KINDS = list(itertools.product(("unit", "raw"), ("float32", "bfloat16")))  # pixels and precision
+EACH = [(name, *kind) for name in PARAMETERS for kind in (KINDS if name == "mlp" else KINDS[:: len(KINDS) - 1])]
+REST = [(name, *kind) for name in PARAMETERS for kind in KINDS if (name, *kind) not in EACH]
+
+
+@pytest.mark.parametrize(
+    "name, pixels, precision", [*EACH, *(pytest.param(*values, marks=pytest.mark.full) for values in REST)]
+)
 def test_every_model_of_ours_may_be_loaded(name, pixels, precision, tmp_path):
     """Also as Keras alone would write it."""
     model = models.build(name, pixels=pixels, precision=precision)

@@ -157,8 +157,13 @@ def named_variables(model: keras.Model, optimizer: keras.Optimizer | None) -> di
     """All variables of a run under names that depend on neither the backend nor what else the process has built."""
     named = {f"model/{layer.name}/{v.name}": v for layer in model.layers for v in layer.variables}
     if optimizer is not None:
-        named |= {f"optimizer/{index}/{v.name}": v for index, v in enumerate(optimizer.variables)}
+        named |= {f"optimizer/{index}/{own_name(v)}": v for index, v in enumerate(optimizer.variables)}
     return named
+
+
+def own_name(variable: keras.Variable) -> str:
+    """Its name; without a number where Keras counts the process's unnamed variables, such as one of Nadam's."""
+    return re.sub(r"^variable_\d+$", "variable", variable.name)
 
 
 def read_state(model: keras.Model, optimizer: keras.Optimizer | None) -> dict[str, np.ndarray]:

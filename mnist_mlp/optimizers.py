@@ -50,8 +50,10 @@ def of_config(config: Config, steps_per_epoch: int) -> keras.Optimizer:
     more: dict[str, Any] = {}
     if config.weight_decay is not None:
         more["weight_decay"] = config.weight_decay
-        if config.optimizer == "muon":  # for what is no matrix
-            more["adam_weight_decay"] = config.weight_decay
+        if (
+            "adam_weight_decay" in inspect.signature(kind_of(config.optimizer)).parameters
+        ):  # muon's, for what is no matrix
+            more["adam_weight_decay"] = config.weight_decay  # Keras 3.12 decays that with weight_decay, too
     if config.ema:
         more |= {"use_ema": True, "ema_momentum": config.ema}
     rate: Any = config.learning_rate

@@ -4,12 +4,13 @@ import dataclasses
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
-from mnist_mlp import models, train
+from mnist_mlp import console, models, train
 from mnist_mlp.config import SCHEDULES, Config
 from mnist_mlp.data import Split, batch_order
 from mnist_mlp.engine import Attached, Recipe
@@ -18,6 +19,7 @@ from mnist_mlp.engine.tensorflow import TensorFlowEngine
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.optimizers import Schedule, averaged, of_config, peak_rate
 from mnist_mlp.parity import oracle
+from mnist_mlp.parity.rounding import FLOAT32
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
@@ -25,11 +27,12 @@ from mnist_mlp.parity import oracle
 def test_a_schedule_by_hand(kind, warmup, rising):
     steps, peak = 100, 0.5
     schedule = Schedule(peak, kind, steps, warmup)
-    for step in range(steps + 3):
+    rates = keras.ops.convert_to_numpy(schedule(np.arange(steps + 3)))
+    for step, rate in enumerate(rates):
         left = 1 - min(1, max(0, step - rising) / max(1, steps - rising))
         expected = {"constant": 1, "linear": left, "cosine": (1 + math.cos(math.pi * (1 - left))) / 2}[kind]
         expected *= peak * min(1, (step + 1) / (rising + 1))
-        assert float(schedule(step)) == pytest.approx(expected, abs=1e-7), step
+        assert rate == pytest.approx(expected, abs=8 * FLOAT32 * peak), step  # some operations, each of which rounds
     assert float(schedule(0)) > 0 and float(schedule(steps - 1)) > 0  # no step is lost
 
 
@@ -59,6 +62,7 @@ def weights(engine):
     return [variable.numpy().astype(np.float64) for variable in engine.model.trainable_variables]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [TensorFlowEngine, FitEngine])
 def test_steps_with_a_schedule_decay_and_smoothing_as_numpy_has_them(kind, digits):
     """SGD on softmax regression: w ← w − rate·decay·w, then − rate·gradient; labels of 0.9 + 0.01 and 9 · 0.01."""
@@ -83,6 +87,7 @@ def test_steps_with_a_schedule_decay_and_smoothing_as_numpy_has_them(kind, digit
             np.testing.assert_allclose(found, wanted, atol=2e-7)
 
 
+@pytest.mark.slow
 def test_an_evaluation_does_not_smooth(digits):
     engine = engine_of(Config(label_smoothing=0.5), digits.train)
     images = digits.train.images.reshape(-1, 784) / 255
@@ -91,9 +96,17 @@ def test_an_evaluation_does_not_smooth(digits):
     )
 
 
-def test_averaged_weights_by_hand(digits):
-    split = Split(digits.train.images[:160], digits.train.labels[:160])
-    engine = engine_of(Config(ema=0.8), split)
+@pytest.fixture(scope="module")
+def averaging(digits):
+    """An engine that averages the weights, and its state before the first step."""
+    engine = engine_of(Config(ema=0.8), Split(digits.train.images[:160], digits.train.labels[:160]))
+    return engine, engine.state()
+
+
+@pytest.mark.slow
+def test_averaged_weights_by_hand(averaging, digits):
+    engine, begin = averaging
+    engine.restore(begin)
     average = None
     for row in batch_order(0, 0, 160, 32):
         engine.train(row[None])
@@ -106,68 +119,98 @@ def test_averaged_weights_by_hand(digits):
     for found, expected in zip(weights(engine), last, strict=True):
         np.testing.assert_array_equal(found, expected)
     assert all((engine.state()[name] == value).all() for name, value in state.items())
-    with averaged(engine_of(Config(), split)):
+    with averaged(engine_of(Config(), digits.test)):
         pass  # nothing to do where there is no average
 
 
+@pytest.mark.slow
+def test_an_average_is_put_away_whatever_happens(averaging):
+    engine, begin = averaging
+    engine.restore(begin)
+    before = weights(engine)
+    with averaged(engine):  # of no step yet: there is none
+        for found, expected in zip(weights(engine), before, strict=True):
+            np.testing.assert_array_equal(found, expected)
+    engine.train(batch_order(0, 0, 160, 32))
+    last = weights(engine)
+    with pytest.raises(KeyboardInterrupt), averaged(engine):
+        assert (weights(engine)[0] != last[0]).any()
+        raise KeyboardInterrupt
+    for found, expected in zip(weights(engine), last, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 RECIPE = dict(
-    dataset="digits", epochs=4, augment="elastic", schedule="cosine", warmup=0.1, weight_decay=0.01,
+    dataset="digits", epochs=2, augment="elastic", schedule="cosine", warmup=0.1, weight_decay=0.01,
     label_smoothing=0.1, ema=0.9, validation_fraction=0.2, strategy="cpu", backend="tensorflow",
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run with all that a recipe may have, and a checkpoint every 11 steps: its config, place, result and words."""
+    config, place, told = Config(**RECIPE, checkpoint_every="11steps", keep=99), tmp_path_factory.mktemp("whole"), []
+    result = train.train_and_evaluate(config, place / "run", say=told.append)
+    return SimpleNamespace(config=config, run_dir=place / "run", result=result, told=told)
+
+
 @pytest.mark.slow
-def test_the_kept_model_has_the_averaged_weights(tmp_path, digits):
-    config = Config(**RECIPE)
-    result = train.train_and_evaluate(config, tmp_path / "run", say=lambda text: None)
-    kept = models.load(tmp_path / "run" / "model.keras")
-    newest = max((tmp_path / "run" / "checkpoints").iterdir())
+def test_the_kept_model_has_the_averaged_weights(whole, digits):
+    kept = models.load(whole.run_dir / "model.keras")
+    newest = max((whole.run_dir / "checkpoints").iterdir())
     with np.load(newest) as arrays:
         raw = next(value for name, value in arrays.items() if name.endswith("model/hidden_1/kernel"))
     kernel = kept.get_layer("hidden_1").kernel.numpy()
     assert 0 < np.abs(kernel - raw).max() < 0.1
-    test = digits.test
-    guesses = kept.predict(test.images.astype("float32"), verbose=0).argmax(1)
-    assert int((guesses == test.labels).sum()) == result.test["correct"]
+    probabilities = kept.predict(digits.test.images.astype("float32"), verbose=0)
+    first, second = np.sort(probabilities)[:, :-3:-1].T
+    unclear = (first - second < 1e-4).sum()  # which another program may take for the other class
+    right = (probabilities.argmax(1) == digits.test.labels).sum()
+    assert abs(right - whole.result.test["correct"]) <= unclear < 5
 
 
 @pytest.mark.slow
-def test_a_run_that_was_stopped_goes_on_to_the_bit(tmp_path):
+def test_a_run_that_was_stopped_goes_on_to_the_bit(whole, tmp_path):
     """Schedule, distortions and averages go on where they were."""
-    config = Config(**RECIPE, checkpoint_every="11steps", keep=99)
-    whole = train.train_and_evaluate(config, tmp_path / "whole", say=lambda text: None)
-    shutil.copytree(tmp_path / "whole", tmp_path / "part")
+    shutil.copytree(whole.run_dir, tmp_path / "part")
     for file in ("result.json", "model.keras"):
         (tmp_path / "part" / file).unlink()
     checkpoints = sorted((tmp_path / "part" / "checkpoints").iterdir())
     for late in checkpoints[len(checkpoints) // 2 :]:
         late.unlink()
-    part = train.train_and_evaluate(dataclasses.replace(config, resume=True), tmp_path / "part", say=lambda text: None)
+    again = dataclasses.replace(whole.config, resume=True)
+    part = train.train_and_evaluate(again, tmp_path / "part", say=lambda text: None)
     assert part.resumed[0]["step"] % part.steps_per_epoch  # in the middle of an epoch
-    assert part.model_sha256 == whole.model_sha256
-    assert part.test == whole.test
-    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in r.epochs] for r in (part, whole)]
+    assert part.model_sha256 == whole.result.model_sha256
+    assert part.test == whole.result.test
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in r.epochs] for r in (part, whole.result)]
     assert rows[0] == rows[1]
 
 
 @pytest.mark.slow
-def test_an_average_that_holds_initial_weights_is_told(tmp_path):
-    told = []
-    config = Config(dataset="digits", epochs=1, ema=0.99, strategy="cpu", backend="tensorflow")
-    train.train_and_evaluate(config, tmp_path / "run", say=told.append)
-    assert "recipe   ema 0.99\n  !      --ema=0.99: after 45 steps 64% of the average are still the weights" in told[0]
-    train.train_and_evaluate(dataclasses.replace(config, ema=0.9), tmp_path / "other", say=told.append)
-    assert not any("--ema=0.9:" in text for text in told)
+def test_a_run_tells_its_recipe(whole):
+    assert "\nrecipe   cosine learning rate, warmup 0.1, " in whole.told[0] and ", ema 0.9, " in whole.told[0]
+    assert not any("--ema=0.9:" in text for text in whole.told)
 
 
-def test_epochs_are_part_of_a_schedule(tmp_path):
-    config = Config(dataset="digits", epochs=1, schedule="linear", strategy="cpu", backend="tensorflow")
-    train.train_and_evaluate(config, tmp_path / "run", say=lambda text: None)
-    longer = dataclasses.replace(config, epochs=2, resume=True)
-    with pytest.raises(UserError, match="--epochs=2: the run in .* was begun with --epochs=1"):
-        train.train_and_evaluate(longer, tmp_path / "run", say=lambda text: None)
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["learning_rate"] == 0.001 and result["recipe"]["schedule"] == "linear"
+def test_an_average_that_holds_initial_weights_is_told():
+    def lines(ema):
+        return console.recipe(SimpleNamespace(recipe={"ema": ema, "steps": 45}))
+
+    told = "\n".join(lines(0.99))
+    assert told.startswith(
+        "recipe   ema 0.99\n  !      --ema=0.99: after 45 steps 64% of the average are still the weights"
+    )
+    assert lines(0.9) == ["recipe   ema 0.9"]
+
+
+@pytest.mark.slow
+def test_epochs_are_part_of_a_schedule(whole):
+    longer = dataclasses.replace(whole.config, epochs=3, resume=True)
+    with pytest.raises(UserError, match="--epochs=3: the run in .* was begun with --epochs=2"):
+        train.train_and_evaluate(longer, whole.run_dir, say=lambda text: None)
+    result = json.loads((whole.run_dir / "result.json").read_text())
+    assert result["learning_rate"] == 0.001 and result["recipe"]["schedule"] == "cosine"
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon", "sgd"])
@@ -186,21 +229,6 @@ def test_a_run_that_diverges_names_the_rate_that_was_typed(tmp_path):
     config = Config(dataset="digits", schedule="linear", learning_rate=1e30, strategy="cpu", backend="tensorflow")
     with pytest.raises(Diverged, match=r"--learning_rate=1e\+30\)"):
         train.train_and_evaluate(config, tmp_path / "run", say=lambda text: None)
-
-
-def test_an_average_is_put_away_whatever_happens(digits):
-    engine = engine_of(Config(ema=0.8), digits.train)
-    before = weights(engine)
-    with averaged(engine):  # of no step yet: there is none
-        for found, expected in zip(weights(engine), before, strict=True):
-            np.testing.assert_array_equal(found, expected)
-    engine.train(batch_order(0, 0, len(digits.train), 32))
-    last = weights(engine)
-    with pytest.raises(KeyboardInterrupt), averaged(engine):
-        assert (weights(engine)[0] != last[0]).any()
-        raise KeyboardInterrupt
-    for found, expected in zip(weights(engine), last, strict=True):
-        np.testing.assert_array_equal(found, expected)
 
 
 def test_keras_reads_an_optimizer_with_such_a_schedule():

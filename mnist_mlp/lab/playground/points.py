@@ -155,7 +155,9 @@ def read_csv(path: Path, problem: str) -> list[Point]:
                     rows.pop()  # the header
                 if len(rows) > LARGEST:
                     raise UserError(f"{path}: expected at most {LARGEST:,} points, received more; leave some out")
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:  # such as the NUL that Python 3.10's reader refuses
+        raise UserError(f"{path}: line {reader.line_num}: expected x,y,label, received {error}; {EXAMPLE}") from None
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: expected a CSV file in UTF-8, received {error}; {EXAMPLE}") from None
     except OSError as error:
         raise UserError(f"{path}: expected a CSV file, received: {error.strerror}; name another one") from None

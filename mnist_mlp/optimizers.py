@@ -50,10 +50,8 @@ def of_config(config: Config, steps_per_epoch: int) -> keras.Optimizer:
     more: dict[str, Any] = {}
     if config.weight_decay is not None:
         more["weight_decay"] = config.weight_decay
-        if (
-            "adam_weight_decay" in inspect.signature(kind_of(config.optimizer)).parameters
-        ):  # muon's, for what is no matrix
-            more["adam_weight_decay"] = config.weight_decay  # Keras 3.12 decays that with weight_decay, too
+        if "adam_weight_decay" in inspect.signature(kind_of(config.optimizer)).parameters:
+            more["adam_weight_decay"] = config.weight_decay  # muon's for what is no matrix; Keras 3.12 has one for all
     if config.ema:
         more |= {"use_ema": True, "ema_momentum": config.ema}
     rate: Any = config.learning_rate

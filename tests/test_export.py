@@ -1,20 +1,22 @@
 """Exports: every format agrees with the trained model, a wrong one is told, nothing half-written is left."""
 
+import contextlib
 import dataclasses
 import errno
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import fork_server
+from helpers.once import once
+from helpers.programs import program as answer_of
+from helpers.programs import quiet, refused
 
 from mnist_mlp import atomic, models
 from mnist_mlp.config import Config
@@ -24,17 +26,7 @@ from mnist_mlp.export import child, comparing, formats, keras_file, network, num
 from mnist_mlp.export.formats import FORMATS, NAMES
 from mnist_mlp.train import train_and_evaluate
 
-TOGETHER = pytest.mark.xdist_group("export")  # so that one process makes what they share
 EXACT = ("saved_model", "onnx", "litert", "keras", "weights")
-
-
-def quiet(text):
-    """For `say`."""
-
-
-def tell_export(path, *argv, **more):
-    command = [sys.executable, "-m", "mnist_mlp.export", f"--run_dir={path}", *argv]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, **more)
 
 
 def left_over(path):
@@ -46,20 +38,39 @@ def random_images(n):
     return np.random.default_rng(0).integers(0, 256, (n, 28, 28), "uint8")
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run on the digits."""
-    path = tmp_path_factory.mktemp("export") / "run"
-    train_and_evaluate(Config(dataset="digits", epochs=6), path, say=quiet)
-    return path
+def forked(command, **options):
+    """As `subprocess.run` does it for an export's processes, but forked from one that has imported what they need."""
+    (_, m, module), arguments, environment = command[:3], command[3:], options.pop("env")
+    assert m == "-m" and options.pop("capture_output")
+    tensorflow = arguments[0] in ("saved_model", "keras") or {"saved_model", "litert", "litert_int8"} & {*arguments[3:]}
+    del environment["PYTHONPATH"]  # which here says nothing new
+    backend = "tensorflow" if tensorflow else None
+    return fork_server.run(module.removeprefix("mnist_mlp."), *arguments, backend=backend, env=environment, **options)
+
+
+def fork_children(patch):
+    patch.setattr(child, "subprocess", SimpleNamespace(run=forked, DEVNULL=subprocess.DEVNULL))
+
+
+@pytest.fixture
+def forking(monkeypatch):
+    """The processes of an export in this one are forked."""
+    fork_children(monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def exported(run):
-    """All formats of the run, made by the program itself: (directory, export.json)."""
-    done = tell_export(run, "--int8", "--json")
-    assert done.returncode == 0, done.stderr
-    return run / "export", json.loads(done.stdout)
+def exported(trained, tmp_path_factory):
+    """All formats of a run, made by the program: (directory, export.json)."""
+
+    def make(place):
+        shutil.copytree(trained, place / "run", dirs_exist_ok=True)
+        with pytest.MonkeyPatch.context() as patch, (place / "said").open("w") as said:
+            fork_children(patch)
+            with contextlib.redirect_stdout(said):
+                program.main([f"--run_dir={place / 'run'}", "--int8", "--json", "--strategy=cpu"])
+
+    place = once(tmp_path_factory, "exported", make)
+    return place / "run" / "export", atomic.read_json(place / "said")
 
 
 # The plain layers, against Keras
@@ -278,6 +289,7 @@ def test_without_tensorflow_the_other_formats_are_named(monkeypatch):
         formats.check_packages(["saved_model", "onnx"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "argv, words",
     [
@@ -286,12 +298,8 @@ def test_without_tensorflow_the_other_formats_are_named(monkeypatch):
         ([], "type --run_dir=DIR"),
     ],
 )
-def test_mistakes_are_answered_in_a_line_without_a_framework(argv, words, tmp_path):
-    block = "import sys, runpy; sys.modules.update(dict.fromkeys(('keras', 'tensorflow', 'jax')));"
-    code = f"{block} runpy.run_module('mnist_mlp.export', run_name='__main__', alter_sys=True)"
-    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
-    assert words in done.stderr
+def test_mistakes_are_answered_in_a_line_without_a_framework(argv, words):
+    refused(answer_of("export", *argv), words)
 
 
 # The place
@@ -353,8 +361,8 @@ def test_what_fails_changes_nothing(tmp_path, error):
 
 def test_an_export_is_replaced_whole_and_leftovers_are_removed(tmp_path):
     entry(tmp_path / "export")
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    leftover = tmp_path / f"{atomic.TEMPORARY}{gone.stdout.strip()}-new-export"
+    with subprocess.Popen(["true"]) as gone:
+        leftover = tmp_path / f"{atomic.TEMPORARY}{gone.pid}-new-export"
     theirs = tmp_path / f"{atomic.TEMPORARY}{os.getppid()}-new-export"  # of a process that lives
     for path in (leftover, theirs):
         path.mkdir()
@@ -404,7 +412,6 @@ def test_calls_of_several_sizes_cover_every_image_once():
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_every_format_agrees_on_every_test_image(exported):
     directory, report = exported
     rows = {row["format"]: row for row in report["formats"]}
@@ -428,7 +435,6 @@ def test_every_format_agrees_on_every_test_image(exported):
 
 
 @pytest.mark.slow
-@TOGETHER
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "keras"])
 def test_the_batch_is_free_and_the_input_is_bytes(exported, digits, name):
     directory, _ = exported
@@ -442,8 +448,7 @@ def test_the_batch_is_free_and_the_input_is_bytes(exported, digits, name):
 
 
 @pytest.mark.slow
-@TOGETHER
-def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, tmp_path):
+def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, tmp_path, forking):
     directory, first = exported
     shutil.copytree(directory, tmp_path / "export")
     options = program.Options(run_dir=str(directory.parent), format=("weights",), output=str(tmp_path / "export"))
@@ -457,12 +462,11 @@ def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, t
 
 
 @pytest.mark.slow
-@TOGETHER
-def test_a_wrong_export_is_refuted_and_its_file_removed(run, tmp_path, monkeypatch, capsys):
+def test_a_wrong_export_is_refuted_and_its_file_removed(trained, tmp_path, monkeypatch, forking):
     right = network.layers_of
     monkeypatch.setattr(network, "layers_of", lambda model: with_a_weight_off(right(model)))
     with pytest.raises(Refuted) as error:
-        program.main([f"--run_dir={run}", "--format", "onnx", "weights", f"--output={tmp_path / 'export'}"])
+        program.main([f"--run_dir={trained}", "--format", "onnx", "weights", f"--output={tmp_path / 'export'}"])
     assert error.value.exit_code == 4
     assert "✗ onnx does not predict what the trained model does: of test image" in str(error.value)
     assert "✗ weights does not" in str(error.value)
@@ -472,10 +476,9 @@ def test_a_wrong_export_is_refuted_and_its_file_removed(run, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-@TOGETHER
-def test_a_damaged_model_is_refused_and_nothing_is_written(run, tmp_path):
+def test_a_damaged_model_is_refused_and_nothing_is_written(trained, tmp_path):
     path = tmp_path / "run"
-    shutil.copytree(run, path, ignore=shutil.ignore_patterns("export"))
+    shutil.copytree(trained, path)
     content = bytearray((path / "model.keras").read_bytes())
     content[len(content) // 2] ^= 1
     (path / "model.keras").write_bytes(content)
@@ -485,32 +488,26 @@ def test_a_damaged_model_is_refused_and_nothing_is_written(run, tmp_path):
 
 
 @pytest.mark.slow
-@TOGETHER
-def test_interrupted_it_leaves_nothing(run, tmp_path):
-    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mnist_mlp.export", f"--run_dir={tmp_path / 'run'}", "--format=onnx"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
+def test_interrupted_it_leaves_nothing(trained, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(trained, path)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    process = fork_server.start("export", f"--run_dir={path}", "--format=onnx", backend="tensorflow", **pipes)
     try:
-        for _ in range(600):  # until it writes
-            if any((tmp_path / "run").glob(f"{atomic.TEMPORARY}*/model.onnx")):
-                break
-            time.sleep(0.05)
+        while process.poll() is None and not any(path.glob(f"{atomic.TEMPORARY}*/model.onnx")):  # until it writes
+            time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        _, words = process.communicate(timeout=30)
+        _, words = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (process.returncode, words.count("\n")) == (143, 1), words
-    assert left_over(tmp_path / "run") == [] and not (tmp_path / "run" / "export").exists()
+    assert left_over(path) == [] and not (path / "export").exists()
 
 
 # Real MNIST
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_on_mnist_float32_agrees_on_all_10_000_and_int8_loses_at_most_a_fifth_of_a_point(mnist_dir, tmp_path):
     config = Config(dataset="mnist", data_dir=str(mnist_dir), epochs=1)

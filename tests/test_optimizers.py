@@ -220,8 +220,8 @@ def test_no_decay_is_none_and_not_given_is_the_optimizers_own(name):
     assert of_config(Config(optimizer=name, weight_decay=0.0), 5).weight_decay in (0, None)
     own = of_config(Config(optimizer=name), 5).weight_decay
     assert own is None if name == "sgd" else own > 0
-    if name == "muon":
-        assert of_config(Config(optimizer=name, weight_decay=0.0), 5).adam_weight_decay == 0
+    if name == "muon":  # which has two from Keras 3.13 on
+        assert getattr(of_config(Config(optimizer=name, weight_decay=0.0), 5), "adam_weight_decay", 0) == 0
 
 
 @pytest.mark.slow

@@ -51,7 +51,8 @@ def activate(activation: str, z: Array) -> Array:
 def convolve(x: Array, kernel: Array) -> Array:
     """[n, H, W, in] with a kernel [h, w, in, out] → [n, H-h+1, W-w+1, out]: each window times the kernel."""
     height, width, _, out = kernel.shape
-    windows = np.lib.stride_tricks.sliding_window_view(x, (height, width), axis=(1, 2))  # [n, H', W', in, h, w]
+    view = np.lib.stride_tricks.sliding_window_view
+    windows = view(x, (height, width), axis=(1, 2))  # type: ignore[call-overload]  # for NumPy 2.2; [n, H', W', in, h, w]
     return windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1) @ kernel.reshape(-1, out)
 
 

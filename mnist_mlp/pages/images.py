@@ -47,7 +47,8 @@ def signed(values: Array, largest: float, *, edges: NDArray[np.bool_] | None = N
     index = np.rint(scaled * LEVELS).astype(np.int16) + LEVELS  # 0 … 2·LEVELS
     if edges is not None:
         index[edges] = 2 * LEVELS + 1
-    indexed = Image.frombytes("P", values.shape[::-1], index.astype(np.uint8).tobytes())
+    height, width = values.shape
+    indexed = Image.frombytes("P", (width, height), index.astype(np.uint8).tobytes())
     colours = [*[NEGATIVE] * LEVELS, (0, 0, 0), *[POSITIVE] * LEVELS, EDGE]
     indexed.putpalette([part for colour in colours for part in colour])
     opacity = [round(255 * abs(step) / LEVELS) for step in range(-LEVELS, LEVELS + 1)]

@@ -60,7 +60,8 @@ def weights(material: Material) -> Html:
     kernel, _ = layer.weights
     dense = layer.kind == "dense"
     pictures = kernel.T.reshape(-1, 28, 28) if dense else kernel[:, :, 0, :].transpose(2, 0, 1)
-    order, which = np.arange(len(pictures)), "all"
+    order: np.ndarray = np.arange(len(pictures))
+    which = "all"
     if len(pictures) > NEURONS:
         order = np.sort(np.argsort(-np.linalg.norm(pictures.reshape(len(pictures), -1), axis=1))[:NEURONS])
         which = f"the {NEURONS} largest of"

@@ -123,7 +123,8 @@ def boolean_means(answers: Arrays) -> Finding:
 
 def ties() -> tuple[list[str], np.ndarray]:
     """Rows of ten with equal ones among them: what each is, and float32 [rows, 10]. The last one has nan."""
-    rows = {"all are equal": np.zeros(10), "all are -inf": np.full(10, -np.inf), "all are inf": np.full(10, np.inf)}
+    values = {"equal": 0.0, "-inf": -np.inf, "inf": np.inf}
+    rows: dict[str, np.ndarray] = {f"all are {name}": np.full(10, value) for name, value in values.items()}
     rows["-0 stands before 0"] = np.array([-1, -0.0, 0.0] + [-1] * 7)
     for i in range(10):
         rows[f"element {i} alone is finite"] = np.where(np.arange(10) == i, -1e38, -np.inf)
@@ -146,7 +147,7 @@ def argmax(answers: Arrays) -> Finding:
 def extremes() -> tuple[list[str], np.ndarray, np.ndarray]:
     """What each row is, float32 [rows, 10], and labels, int32 [rows]: that of the largest logit, or of the smallest."""
     first = np.arange(10) == 0
-    rows = {f"all are {x:g}": np.full(10, x) for x in (0, 88.8, -88.8, 1e4, -1e4, 1e30)}
+    rows: dict[str, np.ndarray] = {f"all are {x:g}": np.full(10, x) for x in (0, 88.8, -88.8, 1e4, -1e4, 1e30)}
     for x, others in ((88.8, 0), (104, 0), (1e4, -1e4), (-1e4, 1e4), (1e30, 0), (3.4e38, 0), (-3.4e38, 0)):
         rows[f"one is {x:g}, others {others:g}"] = np.where(first, x, others)
     rows["from -45 to 45"] = np.arange(10) * 10.0 - 45

@@ -14,7 +14,7 @@ class Examples:
 
     def __init__(self, test: Split | None, note: str = ""):
         self.test, self.note = test, note
-        self.rounds = np.empty((0, 10), int)  # the k-th image of each class in row k
+        self.rounds: np.ndarray = np.empty((0, 10), int)  # the k-th image of each class in row k
         if test is not None:
             places = [np.flatnonzero(test.labels == digit) for digit in range(10)]
             shortest = min(map(len, places))

@@ -71,7 +71,8 @@ def answer_8(runs: Runs) -> Iterator[Claim]:
             yield Claim(f"{name} does not train: {ends}", judged(histories, not trains))
     history = runs["linear"][0]
     w = history.layers()
-    slope, offset = np.eye(2), np.zeros(2)
+    slope: np.ndarray = np.eye(2)
+    offset: np.ndarray = np.zeros(2)
     for layer in w:
         offset = layer[:, 0] + layer[:, 1:] @ offset
         slope = layer[:, 1:] @ slope

@@ -134,7 +134,8 @@ def test_onnx_files_are_checked_old_enough_and_equal(name, tmp_path):
     call, _ = reading.read_onnx(tmp_path / "one.onnx")
     for n in (5, 1, 0):
         probabilities, classes = call(images[:n])
-        assert (probabilities.dtype, probabilities.shape, classes.shape) == (np.float32, (n, 10), (n,))
+        assert (probabilities.dtype, probabilities.shape, classes.size) == (np.float32, (n, 10), n)
+        assert n == 0 or classes.shape == (n,)  # of no images, ONNX Runtime 1.23 gives [0, 10]
         np.testing.assert_allclose(probabilities, numpy_forward.probabilities(layers, images[:n]), atol=1e-6)
 
 

@@ -2,19 +2,23 @@
 
 import json
 import os
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.fork_server import run_code
 
+from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import batch_order
 
-BEGIN = """
+BEGIN = f"""
 import json
+import sys
 import numpy as np
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from helpers import steps
 from mnist_mlp import models, optimizers
-from mnist_mlp.config import Config, OPTIMIZERS
+from mnist_mlp.config import Config
 from mnist_mlp.data import Split, batch_order, load
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Attached
@@ -26,13 +30,10 @@ import jax
 """
 
 
-def run(code, **environment):
+def run(code):
     """What the code prints last, as JSON."""
     environ = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-    environ |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"} | environment
-    done = subprocess.run(
-        [sys.executable, "-c", BEGIN + code], env=environ, capture_output=True, text=True, timeout=300
-    )
+    done = run_code(BEGIN + code, backend="jax", env=environ)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -40,6 +41,7 @@ def run(code, **environment):
 @pytest.mark.slow
 def test_a_gpu_that_jax_cannot_use_is_refused_or_told():
     code = """
+jax.config.update("jax_platforms", "cuda")
 found = []
 try:
     attach(Plan("jax", "gpu", "gpu", {}), 60)
@@ -48,7 +50,7 @@ except UserError as error:
 attached = attach(Plan("jax", "gpu", "auto", {}), 60)
 print(json.dumps([*found, attached.device, *attached.notes]))
 """
-    refused, device, note = run(code, JAX_PLATFORMS="cuda")
+    refused, device, note = run(code)
     assert refused.startswith("--strategy=gpu: JAX ") and refused.endswith(
         "type python -m mnist_mlp.doctor --strategy=gpu"
     )
@@ -93,32 +95,58 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
-def test_jax_agrees_with_fit_after_three_epochs():
-    code = """
-split = load(Config(dataset="digits")).train
-found = {}
-for name in ("mlp", "mlp_l2", "softmax", "cnn"):
-    ends = []
-    for engine_class in (JaxEngine, FitEngine):
-        attached = Attached("CPU", where=jax.devices())
-        optimizer = optimizers.make_optimizer("adam", None)
-        engine = engine_class(models.build(name, seed=1), optimizer, {"train": split, "test": split}, 32, attached)
-        engine.compile()
-        for epoch in range(3):
-            engine.train(batch_order(1, epoch, len(split), 32))
-        assert int(optimizer.iterations) == 135 and len(engine.weights_on) == 1
-        ends.append(engine.state())
-    weights = [key for key in ends[0] if key.startswith("model/")]
-    found[name] = max(float(np.linalg.norm(ends[0][k] - ends[1][k]) / np.linalg.norm(ends[1][k])) for k in weights)
-print(json.dumps(found))
+@pytest.mark.parametrize("name", ["mlp_l2", "cnn"])
+def test_jax_agrees_with_fit_in_each_step(name):
+    """The third batch has 3 examples. The logits of the network itself have no edges, whatever its gradients have."""
+    code = f"""
+jax.config.update("jax_enable_x64", {name == "cnn"})
+digits = load(Config(dataset="digits")).train
+split = Split(digits.images[:19], digits.labels[:19])
+rows = np.concatenate([batch_order(1, epoch, 19, 8) for epoch in range(2)])
+engines, logits = [], []
+for engine_class in (JaxEngine, FitEngine):
+    more = ({{"train": split}}, 8, Attached("CPU", where=jax.devices()))
+    engines.append(engine_class(steps.smooth("{name}"), optimizers.make_optimizer("adam", None), *more))
+    engines[-1].compile()
+    if "{name}" == "cnn":  # which `parity` does not try
+        logits.append(engine_class(models.build("cnn", seed=1), None, *more).logits(split.images[:9]))
+worst = steps.furthest(engines, rows)
+for engine in engines:
+    assert int(engine.optimizer.iterations) == len(rows) == 6 and len(engine.weights_on) == 1
+print(json.dumps([*worst, [float(abs(a - b).max() / abs(b).max()) for a, b in zip(logits[::2], logits[1::2])]]))
 """
-    for name, distance in run(code).items():
-        assert distance < 1e-4, name
+    apart, where, logits = run(code)
+    assert apart <= 1, where
+    assert all(distance < 1e-5 for distance in logits) and len(logits) == (name == "cnn")
 
 
 @pytest.mark.slow
-def test_every_optimizer_trains_on_jax():
+def test_jax_trains_whole_epochs_as_fit_does():
+    """On softmax regression by SGD, which is smooth and convex, roundings do not grow."""
     code = """
+split = load(Config(dataset="digits")).train
+ends, losses = [], []
+for engine_class in (JaxEngine, FitEngine):
+    attached = Attached("CPU", where=jax.devices())
+    optimizer = optimizers.make_optimizer("sgd", 0.1)
+    engine = engine_class(models.build("softmax", seed=1), optimizer, {"train": split}, 32, attached)
+    losses.append([engine.train(batch_order(1, epoch, len(split), 32)).loss_sum for epoch in range(3)])
+    ends.append(engine.state()["model/logits/kernel"])
+assert losses[0][2] < 0.5 * losses[0][0]
+assert np.allclose(*losses, rtol=1e-5)
+print(json.dumps(float(np.linalg.norm(ends[0] - ends[1]) / np.linalg.norm(ends[1]))))
+"""
+    assert run(code) < 1e-5
+
+
+@pytest.mark.slow
+def test_every_optimizer_trains_on_jax(full):
+    """Without --full one of each kind, by the variables that it has."""
+    code = (
+        f"""
+OPTIMIZERS = {tuple(OPTIMIZERS) if full else ("adam", "ftrl", "muon", "nadam", "schedulefreeadamw")}
+"""
+        + """
 split = load(Config(dataset="digits")).train
 found = {}
 for name in OPTIMIZERS:
@@ -128,25 +156,27 @@ for name in OPTIMIZERS:
         continue
     engine = JaxEngine(models.build("softmax"), optimizer, {"train": split}, 32, Attached("CPU", where=jax.devices()))
     before = engine.state()["model/logits/kernel"]
-    engine.train(batch_order(0, 0, len(split), 32)[:10])
+    engine.train(batch_order(0, 0, len(split), 32)[:3])
     after = engine.state()["model/logits/kernel"]
     found[name] = [bool(np.isfinite(after).all()), bool((after != before).any())]
 print(json.dumps(found))
 """
+    )
     found = run(code)
-    assert len(found) > 8
+    assert len(found) > (8 if full else 2)
     assert found == {name: [True, True] for name in found}
 
 
 @pytest.mark.slow
 def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
+    """With softmax regression, for 25 steps of a network with edges would not be those of another program."""
     from mnist_mlp import models, optimizers
     from mnist_mlp.engine import Attached
     from mnist_mlp.engine.tensorflow import TensorFlowEngine
 
     order = batch_order(0, 0, len(digits.train), 32)
     optimizer = optimizers.make_optimizer("adam", None)
-    engine = TensorFlowEngine(models.build("mlp"), optimizer, {"train": digits.train}, 32, Attached("CPU"))
+    engine = TensorFlowEngine(models.build("softmax"), optimizer, {"train": digits.train}, 32, Attached("CPU"))
     engine.train(order[:20])
     np.savez(tmp_path / "state.npz", **engine.state())
     expected = engine.train(order[20:])
@@ -154,11 +184,12 @@ def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
 split = load(Config(dataset="digits")).train
 optimizer = optimizers.make_optimizer("adam", None)
 attached = Attached("CPU", where=jax.devices())
-engine = JaxEngine(models.build("mlp", seed=9), optimizer, {{"train": split}}, 32, attached)
+engine = JaxEngine(models.build("softmax", seed=9), optimizer, {{"train": split}}, 32, attached)
 engine.restore(dict(np.load({str(tmp_path / "state.npz")!r})))
 sums = engine.train(batch_order(0, 0, len(split), 32)[20:])
 print(json.dumps([sums.loss_sum, sums.correct, int(optimizer.iterations)]))
 """
     loss_sum, correct, iterations = run(code)
-    assert (loss_sum, correct) == (pytest.approx(expected.loss_sum, rel=1e-5), expected.correct)
+    assert loss_sum == pytest.approx(expected.loss_sum, rel=1e-5)
+    assert abs(correct - expected.correct) <= 1  # one may lie between two classes
     assert iterations == len(order)

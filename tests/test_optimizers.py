@@ -21,6 +21,8 @@ from mnist_mlp.optimizers import Schedule, averaged, of_config, peak_rate
 from mnist_mlp.parity import oracle
 from mnist_mlp.parity.rounding import FLOAT32
 
+pytestmark = pytest.mark.xdist_group("optimizers")  # one run for all tests of it
+
 
 @pytest.mark.parametrize("kind", SCHEDULES)
 @pytest.mark.parametrize("warmup, rising", [(0.0, 0), (0.25, 25), (0.07, 7), (0.255, 26), (1.0, 100)])

@@ -6,6 +6,7 @@ import csv
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,13 +17,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import command, serving
+from helpers.fork_server import run
+from helpers.programs import program, refused
+from serving import serving
 
 from mnist_mlp import serve
 from mnist_mlp.errors import UserError
+from mnist_mlp.interruption import AGAIN
 
 for package in ("fastapi", "httptools", "orjson", "prometheus_client", "uvicorn"):
     pytest.importorskip(package, reason="the extra serve is not installed")
+
+from mnist_mlp.server import listening  # noqa: E402
 
 PREDICT = "/v1/models/mnist:predict"
 ZEROS = {"instances": [[[0] * 28] * 28]}
@@ -32,27 +38,33 @@ pytestmark = pytest.mark.xdist_group("serve")  # one server for most of them
 
 @pytest.fixture(scope="module")
 def server(trained):
-    """One that gives clients two seconds."""
-    with serving(f"--run_dir={trained}", "--timeout=2") as server:
+    """The program as it is, on TensorFlow."""
+    with serving(f"--run_dir={trained}") as server:
+        yield server
+        code, out, err = server.stop()
+    assert (code, err) == (0, "") and re.fullmatch(r"terminated: [\d,]+ requests were answered\n", out)
+
+
+@pytest.fixture(scope="module")
+def plain(trained):
+    """One without a framework."""
+    with serving(f"--run_dir={trained}", stand_in=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hasty(trained):
+    """One without a framework that gives clients a second."""
+    with serving(f"--run_dir={trained}", "--timeout=1", stand_in=True) as server:
         yield server
 
 
 @pytest.fixture(autouse=True)
 def alive(request):
-    """Whatever a test has done to the server, it answers afterwards."""
+    """Whatever a test has done to a server, it answers afterwards."""
     yield
-    if "server" in request.fixturenames:
-        server = request.getfixturevalue("server")
-        assert len(server.post(PREDICT, ZEROS)["predictions"][0]) == 10
-
-
-def ends(*flags, timeout=60, environment=None):
-    """What a server says that cannot start: one line."""
-    done = subprocess.run(
-        command(*flags), capture_output=True, text=True, timeout=timeout, env=os.environ | (environment or {})
-    )
-    assert done.returncode == 2 and not done.stdout and done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
+    for name in {"server", "plain", "hasty"} & set(request.fixturenames):
+        assert len(request.getfixturevalue(name).post(PREDICT, ZEROS)["predictions"][0]) == 10
 
 
 @pytest.mark.parametrize(
@@ -68,38 +80,55 @@ def ends(*flags, timeout=60, environment=None):
     ],
 )
 def test_flags(flags, words):
-    assert words in ends(*flags)
+    with pytest.raises(UserError) as error:
+        serve.main(["--strategy=cpu", *flags])
+    assert words in str(error.value)
+
+
+def test_a_wrong_flag_ends_the_program_with_one_line():
+    refused(program("serve", "--hots=::"), "did you mean '--host'?")
+
+
+@pytest.mark.parametrize(
+    "host, words",
+    [
+        ("127.0.0.1", "take another with --port=N"),
+        ("192.0.2.1", "name an address of this machine"),
+        ("no.such.name.invalid", "expected a name or an address of this machine"),
+    ],
+)
+def test_places_that_cannot_be_had(host, words):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError) as error:
+        listening.bind(host, taken.getsockname()[1])
+    assert words in str(error.value)
 
 
 @slow
-def test_places_that_cannot_be_had(trained, server):
-    run = f"--run_dir={trained}"
-    assert "type" not in (said := ends(run, f"--port={server.port}")) and "take another with --port=N" in said
-    assert "name an address of this machine" in ends(run, "--host=192.0.2.1")
-    assert "expected a name or an address of this machine" in ends(run, "--host=no.such.name.invalid")
+def test_a_port_that_is_taken_ends_the_program_before_a_framework_is_imported(trained):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = program("serve", f"--run_dir={trained}", "--strategy=cpu", f"--port={taken.getsockname()[1]}")
+    refused(done, "take another with --port=N")
 
 
 @slow
-def test_without_the_extra(trained, tmp_path):
-    (tmp_path / "uvicorn.py").write_text("raise ImportError('not here')")
-    said = ends(f"--run_dir={trained}", environment={"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.getcwd()}"})
-    assert "uvicorn cannot be imported" in said and "-m pip install 'mnist_mlp[serve]'" in said
+def test_without_the_extra(trained):
+    done = run("serve", f"--run_dir={trained}", "--strategy=cpu", backend=None, absent=["uvicorn"])
+    refused(done, "uvicorn cannot be imported", "-m pip install 'mnist_mlp[serve]'")
 
 
 @slow
 def test_lines_and_the_end(trained):
-    with serving(f"--run_dir={trained}") as server:
+    with serving(f"--run_dir={trained}", stand_in=True) as server:
         (line,) = server.lines
         assert line.startswith("http://127.0.0.1:") and "mlp of run" in line and "Ctrl-C stops it" in line
-        health = json.loads(server.get("/healthz"))
-        assert health["computed_on"] == ["CPU:0"] and health["hidden"] == [["hidden_1", 128], ["hidden_2", 64]]
+        assert server.get("/healthz")
         with server.connect():
             assert b"mnist_connections 2.0" in server.get("/metrics")
         code, out, err = server.stop(signal.SIGINT)
         assert (code, out, err) == (0, "interrupted: 2 requests were answered\n", "")
-    with serving(f"--run_dir={trained}", "--host=::1") as server:
+    with serving(f"--run_dir={trained}", "--host=::1", stand_in=True) as server:
         assert server.url.startswith("http://[::1]:") and server.get("/healthz")
-    with serving(f"--run_dir={trained}", "--host=0.0.0.0", lines=2) as server:
+    with serving(f"--run_dir={trained}", "--host=0.0.0.0", stand_in=True, lines=2) as server:
         assert server.lines[1] == "it listens beyond this machine: whoever can reach that address can use it\n"
         assert server.stop()[0] == 0
 
@@ -121,8 +150,7 @@ def test_examples_that_are_gone(monkeypatch, capsys):
 
 @slow
 def test_the_same_probabilities_as_predict(trained, server, digits):
-    predict = [sys.executable, "-m", "mnist_mlp.predict", f"--run_dir={trained}", "--strategy=cpu"]
-    done = subprocess.run(predict, capture_output=True, text=True, check=True, timeout=100)
+    done = run("predict", f"--run_dir={trained}", "--strategy=cpu", backend="tensorflow")
     rows = [row[2:] for row in csv.reader(done.stdout.splitlines()[1:])]
     for scale in (1, 255):
         images = digits.test.images if scale == 1 else digits.test.images / 255
@@ -131,39 +159,53 @@ def test_the_same_probabilities_as_predict(trained, server, digits):
 
 
 @slow
-def test_the_backend_of_the_run_or_another(trained, digits):
+def test_the_backend_of_the_run_or_another(trained, server, digits):
     """On JAX no TensorFlow is imported, and the probabilities are the same up to rounding."""
     pytest.importorskip("jax", reason="the extra jax is not installed")
     found = []
-    for backend in ("tensorflow", "jax"):
-        with serving(f"--run_dir={trained}", f"--backend={backend}") as server:
-            assert json.loads(server.get("/healthz"))["backend"] == backend
-            answer = server.post(PREDICT, {"instances": digits.test.images[:70].tolist()})
+    with serving(f"--run_dir={trained}", backend="jax") as other:
+        for backend, each in (("tensorflow", server), ("jax", other)):
+            health = json.loads(each.get("/healthz"))
+            assert health["backend"] == backend and len(health["computed_on"]) == 1
+            assert health["hidden"] == [["hidden_1", 128], ["hidden_2", 64]]
+            answer = each.post(PREDICT, {"instances": digits.test.images[:70].tolist()})
             found.append(np.array(answer["predictions"], np.float32))
-            maps = Path(f"/proc/{server.pid}/maps").read_text()
+            maps = Path(f"/proc/{each.pid}/maps").read_text()
             assert ("libtensorflow" in maps) == (backend == "tensorflow")
-            assert server.stop()[0] == 0
+        assert json.loads(server.get("/healthz"))["computed_on"] == ["CPU:0"]
+        assert other.stop()[0] == 0
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
 
 
 @slow
-def test_clients_that_send_too_slowly(server):
-    """Nothing, half a head, half a body: 408 after two seconds; a client that takes no answer is let go."""
+def test_clients_that_send_too_slowly(hasty):
+    """Nothing, half a head, half a body: 408 after a second; a client that sends without end is let go."""
     body = b"x" * 100
     head = b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n" % PREDICT.encode()
-    for sent in (b"", b"GET / HT", b"POST / HTTP/1.1\r\nhost: localhost\r\n", head, head + body):
+    parts = (b"", b"GET / HT", b"POST / HTTP/1.1\r\nhost: localhost\r\n", head, head + body)
+
+    def send(sent):
         began = time.monotonic()
-        with server.connect() as client:
+        with hasty.connect() as client:
             client.sendall(sent)
             answer = read_all(client)
-        assert answer.startswith(b"HTTP/1.1 408 ") and b'{"error":"expected a whole request within 2' in answer
-        assert 1.5 < time.monotonic() - began < 10
-    began = time.monotonic()
-    with server.connect() as client, contextlib.suppress(OSError):  # a byte now and then
-        while time.monotonic() - began < 12:
-            client.sendall(b"G" if time.monotonic() - began < 0.2 else b"E")
-            time.sleep(0.2)
-    assert time.monotonic() - began < 10
+        return answer, time.monotonic() - began
+
+    def trickle():  # a byte now and then
+        with hasty.connect() as client, contextlib.suppress(OSError):
+            client.sendall(b"G")
+            for _ in range(300):
+                time.sleep(0.1)
+                client.sendall(b"E")
+            return False
+        return True
+
+    with concurrent.futures.ThreadPoolExecutor(6) as threads:
+        endless = threads.submit(trickle)
+        for answer, seconds in threads.map(send, parts):
+            assert answer.startswith(b"HTTP/1.1 408 ") and b'{"error":"expected a whole request within 1' in answer
+            assert seconds > 0.75
+        assert endless.result()
 
 
 def read_all(client):
@@ -173,26 +215,42 @@ def read_all(client):
     return received
 
 
+def read_one(client):
+    """An answer of a connection that stays open."""
+    received = b""
+    while not (found := re.search(rb"(?i)content-length: (\d+)\r\n(?s:.*?)\r\n\r\n", received)) or len(
+        received
+    ) < found.end() + int(found[1]):
+        received += client.recv(65536)
+    return received
+
+
+def settled(server):
+    """Waits until the server has read what others have sent it before."""
+    for _ in range(3):
+        assert server.get("/healthz")
+
+
 @slow
-def test_requests_that_are_none(server):
-    assert exchange(server, b"\x16\x03\x01\x02\x00\x01\x00\n\r\n").startswith(b"HTTP/1.1 400 ")
-    assert exchange(server, b"GET / HTTP/9.9\r\n\r\n").startswith(b"HTTP/1.1 ")
+def test_requests_that_are_none(plain):
+    assert exchange(plain, b"\x16\x03\x01\x02\x00\x01\x00\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert exchange(plain, b"GET / HTTP/9.9\r\n\r\n").startswith(b"HTTP/1.1 ")
     endless = b"GET / HTTP/1.1\r\nhost: localhost\r\n" + b"x-more: " + b"y" * 10_000_000
-    assert exchange(server, endless)[:13] in (b"HTTP/1.1 431 ", b"")
+    assert exchange(plain, endless)[:13] in (b"HTTP/1.1 431 ", b"")
     lying = b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1e3\r\n\r\n" % PREDICT.encode()
-    assert exchange(server, lying).startswith(b"HTTP/1.1 400 ")
+    assert exchange(plain, lying).startswith(b"HTTP/1.1 400 ")
     chunk = b"POST %b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n" % PREDICT.encode()
-    assert b" 400 " in exchange(server, chunk + b"2\r\n{}\r\n0\r\n\r\n", b"} ")[:20]
-    assert b" 413 " in exchange(server, chunk + (b"10000\r\n" + b" " * 65536 + b"\r\n") * 200)[:20]
+    assert b" 400 " in exchange(plain, chunk + b"2\r\n{}\r\n0\r\n\r\n", b"} ")[:20]
+    assert b" 413 " in exchange(plain, chunk + (b"10000\r\n" + b" " * 65536 + b"\r\n") * 200)[:20]
     claims = b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999\r\n\r\n" % PREDICT.encode()
-    assert b" 413 " in exchange(server, claims)[:20]
+    assert b" 413 " in exchange(plain, claims)[:20]
 
 
 def exchange(server, sent, end=None):
     """What the server answers, as far as it is heard where the server closes while more is on its way."""
     received = b""
     with server.connect() as client, contextlib.suppress(OSError):
-        client.settimeout(5)
+        client.settimeout(60)
         with contextlib.suppress(OSError):
             client.sendall(sent)
         while part := client.recv(65536):
@@ -203,55 +261,61 @@ def exchange(server, sent, end=None):
 
 
 @slow
-def test_a_million_instances(server):
+def test_a_million_instances(plain):
     """2 MB of them are read and refused, more than 8 MiB of them not even read; and memory comes back."""
     few, many = (
         (b"0,", 400, "at most 1,000 images, received 1,000,001"),
         (b"[[1]],    ", 413, "at most 8,388,608 bytes"),
     )
     for row, status, words in (few, many):
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", plain.port, timeout=30)
         body = b'{"instances":[' + row * 1_000_000 + b"0]}"
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.request("POST", PREDICT, body)
         answer = connection.getresponse()
         assert answer.status == status and words in json.load(answer)["error"]
         connection.close()
-    before = server.resident()
-    for _ in range(5):
+    sizes = []
+    for _ in range(3):  # the lists of one are well over 130 MB
         with pytest.raises(Exception, match="400"):
-            server.post(PREDICT, b'{"instances":[' + b"[],[],[]," * 800_000 + b"0]}")
-    assert server.resident() - before < 300_000_000
+            plain.post(PREDICT, b'{"instances":[' + b"[],[],[]," * 800_000 + b"0]}")
+        sizes.append(plain.resident())
+    assert sizes[2] - sizes[0] < 130_000_000
 
 
 @slow
-def test_a_thousand_open_connections(server):
+def test_a_thousand_open_connections(hasty):
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(server.connect()) for _ in range(1000)]
+        clients = [stack.enter_context(hasty.connect()) for _ in range(1000)]
         for client in clients[::2]:
             client.sendall(b"POST / HTTP/1.1\r\n")
-        began = time.monotonic()
-        for _ in range(20):
-            server.post(PREDICT, ZEROS)
-        assert time.monotonic() - began < 15
+        for _ in range(20):  # answered, or this fails, while all the others wait
+            hasty.post(PREDICT, ZEROS)
         assert all(read_all(client).startswith(b"HTTP/1.1 408 ") for client in clients)
 
 
 @slow
-def test_schemathesis_finds_nothing(server, tmp_path):
-    """Its examples, coverage and fuzzing of every path; the pictures in requests come from a module beside this one."""
+def test_schemathesis_finds_nothing(trained, tmp_path, full):
+    """Its examples, coverage and fuzzing of every path; the pictures in requests come from a module beside this one.
+
+    Unless all is asked for, a request may have 20 images, since what schemathesis invents is as long as what it may be,
+    and the routes of a version, which are those of the model, are left out.
+    """
     program = Path(sys.executable).with_name("st")
     if not program.exists():
         pytest.skip("schemathesis is not installed")
     paths = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"SCHEMATHESIS_HOOKS": "pictures_for_schemathesis", "PYTHONPATH": paths}
-    flags = ["--max-examples=30", "--generation-deterministic", "--no-color"]
-    place = {"cwd": tmp_path, "env": environment, "timeout": 500}
-    done = subprocess.run(
-        [program, "run", f"{server.url}/openapi.json", *flags], capture_output=True, text=True, **place
-    )
+    flags = [f"--max-examples={30 if full else 5}", "--generation-deterministic", "--no-color", "--request-timeout=100"]
+    place = {"cwd": tmp_path, "env": environment, "timeout": 900}
+    flags += [] if full else ["--exclude-path-regex=/versions/"]
+    with serving(f"--run_dir={trained}", *([] if full else ["--max_instances=20"]), stand_in=True) as server:
+        done = subprocess.run(
+            [program, "run", f"{server.url}/openapi.json", *flags], capture_output=True, text=True, **place
+        )
+        assert len(server.post(PREDICT, ZEROS)["predictions"][0]) == 10
     assert done.returncode == 0, done.stdout[-5000:]
-    assert "Tested: 10" in done.stdout
+    assert f"Tested: {10 if full else 7}" in done.stdout
 
 
 @slow
@@ -270,8 +334,8 @@ def test_many_at_once_are_each_answered_with_their_own(server, digits):
 @slow
 def test_a_stop_under_load_loses_no_answer(trained):
     """Whoever has sent a whole request before the server stops gets a whole answer; nobody is let in afterwards."""
-    broken = []
-    with serving(f"--run_dir={trained}") as server:
+    broken, counted = [], []
+    with serving(f"--run_dir={trained}", stand_in=True) as server:
         stopped = threading.Event()
 
         def work():
@@ -285,6 +349,7 @@ def test_a_stop_under_load_loses_no_answer(trained):
                     if answer.status != 200 or len(json.load(answer)["predictions"]) != 1:
                         broken.append(answer.status)
                     answered += 1
+                    counted.append(answered)
                     if answer.will_close:
                         return answered
                 except OSError as error:
@@ -294,13 +359,13 @@ def test_a_stop_under_load_loses_no_answer(trained):
 
         with concurrent.futures.ThreadPoolExecutor(8) as threads:
             works = [threads.submit(work) for _ in range(8)]
-            time.sleep(1.0)
+            wait_until(lambda: len(counted) > 50)
             server.process.send_signal(signal.SIGTERM)
             time.sleep(0.05)
             stopped.set()
             answered = sum(each.result(timeout=30) for each in works)
         code, out, err = server.stop()
-    assert not broken and answered > 20
+    assert not broken and answered > 50
     assert (code, err) == (0, "") and out == f"terminated: {answered:,} requests were answered\n"
 
 
@@ -311,12 +376,12 @@ def test_a_request_that_lies_unread_when_the_server_stops_is_answered(trained):
     request = (
         b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % (PREDICT.encode(), len(body)) + body
     )
-    with serving(f"--run_dir={trained}") as server, server.connect() as client:
+    with serving(f"--run_dir={trained}", stand_in=True) as server, server.connect() as client:
         client.sendall(request)
-        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
-        time.sleep(0.3)
+        assert read_one(client).startswith(b"HTTP/1.1 200 ")
+        settled(server)
         server.process.send_signal(signal.SIGSTOP)
-        time.sleep(0.3)
+        wait_until(lambda: Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
         client.sendall(request)
         server.process.send_signal(signal.SIGTERM)
         server.process.send_signal(signal.SIGCONT)
@@ -325,25 +390,39 @@ def test_a_request_that_lies_unread_when_the_server_stops_is_answered(trained):
         assert server.stop(signal.SIGCONT)[0] == 0
 
 
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def lets_nobody_in(server):
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=20).close()
+    except OSError:
+        return True
+    return False
+
+
 @slow
 def test_a_request_on_its_way_is_answered_and_a_second_signal_does_not_wait(trained):
     head = b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n"
     body = json.dumps(ZEROS).encode()
-    with serving(f"--run_dir={trained}") as server, server.connect() as client:
+    with serving(f"--run_dir={trained}", stand_in=True) as server, server.connect() as client:
         client.sendall(head % (PREDICT.encode(), len(body)) + body[:100])
-        time.sleep(0.3)
+        settled(server)
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.7)
-        with pytest.raises(OSError):
-            socket.create_connection(("127.0.0.1", server.port), timeout=2).close()
+        wait_until(lambda: lets_nobody_in(server))
         client.sendall(body[100:])
         answer = read_all(client)
         assert answer.startswith(b"HTTP/1.1 200 OK") and b"connection: close" in answer and b'"predictions"' in answer
         assert server.stop(signal.SIGCONT)[0] == 0
-    with serving(f"--run_dir={trained}") as server, server.connect() as client:
+    with serving(f"--run_dir={trained}", stand_in=True) as server, server.connect() as client:
         client.sendall(head % (PREDICT.encode(), len(body)) + body[:100])
-        time.sleep(0.3)
+        settled(server)
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.7)
-        code, _, err = server.stop(timeout=5)
+        wait_until(lambda: lets_nobody_in(server))
+        time.sleep(AGAIN + 0.1)  # what follows sooner is the same request
+        code, _, err = server.stop()
         assert code == 143 and err == "terminated\n"

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -13,9 +14,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers.programs import program, quiet, refused
+from helpers.fork_server import run_code, start
+from helpers.once import once
+from helpers.programs import FRAMEWORKS, program, quiet, refused
 
-from mnist_mlp import atomic, data, evaluate, models, predict, rundir
+from mnist_mlp import atomic, data, evaluate, models, predict, rundir, train
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.finished import read_run
@@ -41,15 +44,42 @@ def copy_run(path, to):
     shutil.copytree(path, to, dirs_exist_ok=True)
 
 
-@pytest.fixture(scope="module")
+def refuses(main, flags, *words):
+    """Check what the program whose `main` this is says, in this process, to a user's mistake: one line."""
+    with pytest.raises(UserError) as caught:
+        main(list(map(str, flags)))
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A finished run on the digits, in a process of its own: (directory, its standard output and error)."""
-    path = tmp_path_factory.mktemp("finished") / "run"
-    done = program("train", "--preset=smoke", "--json", f"--run_dir={path}", blocked=False)
-    assert done.returncode == 0, done.stderr
-    return path, done
+
+    def make(place):
+        done = program("train", "--preset=smoke", "--json", f"--run_dir={place / 'run'}", blocked=False)
+        assert done.returncode == 0, done.stderr
+        (place / "stdout").write_text(done.stdout)
+        (place / "stderr").write_text(done.stderr)
+
+    place = once(tmp_path_factory, "finished", make)
+    stdout, stderr = ((place / name).read_text() for name in ("stdout", "stderr"))
+    return place / "run", subprocess.CompletedProcess([], 0, stdout, stderr)
 
 
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A run of the smallest model, without training."""
+
+    def make(place):
+        config = Config(dataset="digits", model="softmax", epochs=0, strategy="cpu")
+        train_and_evaluate(config, place / "run", say=quiet)
+
+    return once(tmp_path_factory, "small", make) / "run"
+
+
+@pytest.mark.slow
 def test_json_has_the_keys_that_tools_rely_on(finished):
     path, done = finished
     result = json.loads(done.stdout)
@@ -67,6 +97,7 @@ def test_json_has_the_keys_that_tools_rely_on(finished):
     assert sum(result["seconds"][part] for part in stages) == pytest.approx(result["seconds"]["total"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_run_directory_holds_the_run(finished):
     path, done = finished
     names = ["checkpoints", "config.json", "history.jsonl", "model.keras", "report.html", "result.json"]
@@ -81,6 +112,7 @@ def test_the_run_directory_holds_the_run(finished):
     assert result.to_dict() == json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_the_report_says_what_the_lecture_asks_and_nothing_else(finished):
     _, done = finished
     for words in (
@@ -102,6 +134,7 @@ def test_the_report_says_what_the_lecture_asks_and_nothing_else(finished):
                       "ran on", "memory", "versions", "run"}, starts  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [None, 1, 77, 1000])
 def test_evaluate_gives_the_same_counts_again(finished, batch_size):
     path, done = finished
@@ -112,6 +145,7 @@ def test_evaluate_gives_the_same_counts_again(finished, batch_size):
     assert again.evaluation_steps == -(-360 // (batch_size or 32))
 
 
+@pytest.mark.slow
 def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
     copy_run(finished[0], tmp_path)
     result = atomic.read_json(tmp_path / "result.json")
@@ -122,19 +156,18 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
     assert "not the counts of the training run" in said[-1]
 
 
-def test_the_model_of_another_run_is_refused(finished, tmp_path):
-    copy_run(finished[0], tmp_path)
-    models.build("mlp", seed=5).save(tmp_path / "model.keras")
-    refused(program("evaluate", f"--run_dir={tmp_path}"), "model.keras is damaged, or of another run")
+def test_the_model_of_another_run_is_refused(small, tmp_path):
+    copy_run(small, tmp_path)
+    models.build("softmax", seed=5).save(tmp_path / "model.keras")
+    refuses(evaluate.main, [f"--run_dir={tmp_path}"], "model.keras is damaged, or of another run")
 
 
-@pytest.mark.slow
-def test_a_model_that_is_replaced_while_it_is_read_is_noticed(finished, tmp_path, monkeypatch):
-    copy_run(finished[0], tmp_path)
+def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, monkeypatch):
+    copy_run(small, tmp_path)
     load = models.load
 
     def load_another(file):
-        models.save(models.build("mlp", seed=5), file)
+        models.save(models.build("softmax", seed=5), file)
         return load(file)
 
     monkeypatch.setattr(models, "load", load_another)
@@ -154,9 +187,10 @@ def test_what_keras_json_says_changes_no_number(finished, tmp_path):
 
 def test_a_run_that_was_killed_is_named_so(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    refused(program("train", "--dataset=digits", f"--run_dir={tmp_path}"), "it holds a run that did not finish")
+    refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path}"], "it holds a run that did not finish")
 
 
+@pytest.mark.slow
 def test_predict_agrees_with_the_counts_in_both_formats(finished, tmp_path, digits, capsys):
     path, done = finished
     file = tmp_path / "p.csv"
@@ -181,7 +215,7 @@ def test_predict_agrees_with_the_counts_in_both_formats(finished, tmp_path, digi
 
 @pytest.mark.slow
 def test_one_seed_one_result(tmp_path):
-    config = Config(preset="smoke", dataset="digits", model="mlp_dropout", epochs=2, strategy="cpu")
+    config = Config(preset="smoke", dataset="digits", model="mlp_dropout", epochs=2, batch_size=64, strategy="cpu")
     results = [train_and_evaluate(config, tmp_path / name, say=quiet) for name in ("a", "b")]
     a, b = (models.load(tmp_path / name / "model.keras").get_weights() for name in ("a", "b"))
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
@@ -190,6 +224,7 @@ def test_one_seed_one_result(tmp_path):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
+@pytest.mark.slow
 def test_validation_images_are_kept_from_training(tmp_path):
     config = Config(dataset="digits", validation_fraction=0.2, epochs=1, strategy="cpu", engine="fit")
     result = train_and_evaluate(config, tmp_path / "run", say=quiet)
@@ -197,18 +232,16 @@ def test_validation_images_are_kept_from_training(tmp_path):
     assert result.steps_per_epoch == 36 and 0 < result.epochs[0]["validation_accuracy"] < 1
 
 
-@pytest.mark.slow
 def test_no_epochs_means_the_initial_network(tmp_path):
-    result = train_and_evaluate(
-        Config(dataset="digits", model="mlp_zeros", epochs=0, strategy="cpu"), tmp_path / "run", say=quiet
-    )
+    config = Config(dataset="digits", model="mlp_zeros", epochs=0, strategy="cpu", engine="fit")
+    result = train_and_evaluate(config, tmp_path / "run", say=quiet)
     assert result.epochs == [] and result.test["loss"] == pytest.approx(np.log(10), rel=1e-6)
 
 
-def test_a_network_that_diverged_never_predicts(finished, tmp_path):
+def test_a_network_that_diverged_never_predicts(small, tmp_path):
     """Such as one that an older version trained."""
-    copy_run(finished[0], tmp_path)
-    model = models.build("mlp")
+    copy_run(small, tmp_path)
+    model = models.build("softmax")
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     models.save(model, tmp_path / "model.keras")
     result = atomic.read_json(tmp_path / "result.json")
@@ -217,11 +250,13 @@ def test_a_network_that_diverged_never_predicts(finished, tmp_path):
         predict.predict(predict.Options(run_dir=str(tmp_path), strategy="cpu"), print)
 
 
+@pytest.mark.slow
 def test_images_of_your_own(tmp_path):
     rng = np.random.default_rng(0)
     split = data.Split(rng.integers(0, 256, (50, 28, 28), np.uint8), rng.integers(0, 10, 50, np.uint8))
     mine = data.Dataset("mine", "made here", split, split, (), False)
-    result = train_and_evaluate(Config(epochs=1, strategy="cpu"), tmp_path / "run", dataset=mine, say=quiet)
+    config = Config(model="softmax", epochs=1, strategy="cpu")
+    result = train_and_evaluate(config, tmp_path / "run", dataset=mine, say=quiet)
     assert (result.dataset["name"], result.test["total"], result.steps_per_epoch) == ("mine", 50, 2)
     options = evaluate.Options(run_dir=str(tmp_path / "run"), strategy="cpu")
     assert evaluate.evaluate(options, dataset=mine, say=quiet).test["confusion"] == result.test["confusion"]
@@ -232,11 +267,11 @@ def test_images_of_your_own(tmp_path):
 # ---- mistakes ----
 
 
-def test_a_directory_that_holds_a_run_is_left_alone(finished):
-    path, _ = finished
-    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
-    refused(program("train", "--dataset=digits", f"--run_dir={path}"), "it holds a run; name another one")
-    assert before == {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+def test_a_directory_that_holds_a_run_is_left_alone(small, tmp_path):
+    copy_run(small, tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path}"], "it holds a run; name another one")
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
 
 def test_directories_that_cannot_be_a_run(tmp_path):
@@ -244,13 +279,14 @@ def test_directories_that_cannot_be_a_run(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
     for path, words in {"file": "it is none", "file/run": "it is none", "full": "it holds 'thesis.tex'"}.items():
-        refused(program("train", "--dataset=digits", f"--run_dir={tmp_path / path}"), words)
+        refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path / path}"], words)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_directory_that_is_not_writable(tmp_path):
     tmp_path.chmod(0o500)
-    refused(program("train", "--dataset=digits", f"--run_dir={tmp_path / 'run'}"), "Permission denied")
+    with pytest.raises(PermissionError):  # which `command.run` tells in a line
+        train.main(["--dataset=digits", f"--run_dir={tmp_path / 'run'}"])
 
 
 def test_a_failed_run_takes_away_only_what_it_made(tmp_path):
@@ -275,6 +311,7 @@ def test_of_two_runs_into_one_directory_one_goes_on(tmp_path):
         assert (tmp_path / "run" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_names_that_are_too_long_or_unknown(tmp_path):
     refused(program("train", "--dataset=digits", f"--run_dir={tmp_path}/a/{'x' * 300}"), "File name too long")
     refused(program("train", "--dataset=digits", "--run_dir=~nobody-of-that-name/run"), "not known here")
@@ -283,10 +320,8 @@ def test_names_that_are_too_long_or_unknown(tmp_path):
 
 
 def test_a_failed_run_leaves_nothing(tmp_path):
-    refused(
-        program("train", f"--data_dir={tmp_path / 'nowhere'}", f"--run_dir={tmp_path / 'a' / 'b'}"),
-        f"--data_dir={tmp_path / 'nowhere'}",
-    )
+    flags = [f"--data_dir={tmp_path / 'nowhere'}", f"--run_dir={tmp_path / 'a' / 'b'}"]
+    refuses(train.main, flags, f"--data_dir={tmp_path / 'nowhere'}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -298,19 +333,17 @@ def test_a_full_disk_leaves_nothing(tmp_path):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
         "runpy.run_module('mnist_mlp.train', run_name='__main__', alter_sys=True)"
     )
-    command = [sys.executable, "-c", code, "--preset=smoke", f"--run_dir={tmp_path / 'run'}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = run_code(code, "--preset=smoke", f"--run_dir={tmp_path / 'run'}", backend="tensorflow")
     assert done.returncode == 2 and "could not be written: File too large; free space" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["evaluate", "predict"])
-def test_what_is_no_run(name, tmp_path):
-    refused(program(name), "type --run_dir=DIR")
-    refused(program(name, f"--run_dir={tmp_path}"), "found no config.json")
-    refused(
-        program(name, f"--run_dir={tmp_path}/nowhere"), "there is nothing of that name (train prints it at its end)"
-    )
+@pytest.mark.parametrize("program", [evaluate, predict])
+def test_what_is_no_run(program, tmp_path):
+    refuses(program.main, [], "type --run_dir=DIR")
+    refuses(program.main, [f"--run_dir={tmp_path}"], "found no config.json")
+    words = "there is nothing of that name (train prints it at its end)"
+    refuses(program.main, [f"--run_dir={tmp_path}/nowhere"], words)
 
 
 @pytest.mark.parametrize(
@@ -327,25 +360,31 @@ def test_what_is_no_run(name, tmp_path):
         ("result.json", b"[" * 100_000),
     ],
 )
-def test_a_damaged_run(finished, tmp_path, file, content):
-    path, _ = finished
-    copy_run(path, tmp_path)
+def test_a_damaged_run(small, tmp_path, file, content):
+    copy_run(small, tmp_path)
     if isinstance(content, dict):
         atomic.write_json(tmp_path / file, content)  # with its checksum
     else:
         (tmp_path / file).write_bytes(content)
     hint = "unknown option 'modle'; did you mean 'model'?" if content == {"modle": "mlp"} else "damaged"
-    refused(program("evaluate", f"--run_dir={tmp_path}"), hint)
+    refuses(evaluate.main, [f"--run_dir={tmp_path}"], hint)
+
+
+@pytest.mark.slow
+def test_a_damaged_run_is_refused_without_a_framework(small, tmp_path):
+    copy_run(small, tmp_path)
+    (tmp_path / "result.json").write_bytes(b"[" * 100_000)
+    for name in ("evaluate", "predict"):
+        refused(program(name, f"--run_dir={tmp_path}"), "result.json is damaged")
 
 
 @pytest.mark.parametrize(
     "key, value", [("test", {}), ("dataset", {}), ("dataset", None), ("batch_size", "32"), ("epochs", 5), ("new", 1)]
 )
-def test_a_result_that_no_run_wrote(finished, tmp_path, key, value):
-    path, _ = finished
-    copy_run(path, tmp_path)
-    atomic.write_json(tmp_path / "result.json", atomic.read_json(path / "result.json") | {key: value})
-    refused(program("evaluate", f"--run_dir={tmp_path}"), "result.json is damaged")
+def test_a_result_that_no_run_wrote(small, tmp_path, key, value):
+    copy_run(small, tmp_path)
+    atomic.write_json(tmp_path / "result.json", atomic.read_json(small / "result.json") | {key: value})
+    refuses(evaluate.main, [f"--run_dir={tmp_path}"], "result.json is damaged")
 
 
 def test_a_model_of_somebody_else(tmp_path):
@@ -357,15 +396,15 @@ def test_a_model_of_somebody_else(tmp_path):
             models.load(tmp_path / "model.keras")
 
 
-def test_a_damaged_model(finished, tmp_path):
-    whole = (finished[0] / "model.keras").read_bytes()
+def test_a_damaged_model(small, tmp_path):
+    whole = (small / "model.keras").read_bytes()
     rng = np.random.default_rng(0)
     damaged = [whole[:0], whole[: len(whole) // 2], whole[:-10], b"not a model"]
     for place in rng.integers(0, len(whole), 30):
         flipped = bytearray(whole)
         flipped[place] ^= 1 << int(rng.integers(8))
         damaged.append(bytes(flipped))
-    weights = models.load(finished[0] / "model.keras").get_weights()
+    weights = models.load(small / "model.keras").get_weights()
     refusals = 0
     for content in damaged:
         (tmp_path / "model.keras").write_bytes(content)
@@ -379,63 +418,98 @@ def test_a_damaged_model(finished, tmp_path):
     assert refusals >= 25
 
 
-def test_predict_refuses_what_it_cannot_read(finished, tmp_path):
-    run_dir = f"--run_dir={finished[0]}"
+def test_predict_refuses_what_it_cannot_read(small, tmp_path):
+    run_dir = f"--run_dir={small}"
     np.save(tmp_path / "pickled.npy", np.array([{"a": 1}], object), allow_pickle=True)
     np.save(tmp_path / "shape.npy", np.zeros((3, 27, 28), np.uint8))
     (tmp_path / "text.npy").write_text("hello")
     for name in ("nowhere.npy", "pickled.npy", "shape.npy", "text.npy"):
-        refused(program("predict", run_dir, f"--input={tmp_path / name}"), name)
-    refused(program("predict", run_dir, str(tmp_path / "text.npy")), "text.npy: expected images as .npy")
-    refused(program("predict", run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"), "received both")
-    refused(program("predict", run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"), "a directory that exists")
-    refused(program("predict", run_dir, f"--output={tmp_path}"), "a directory that exists")
+        refuses(predict.main, [run_dir, f"--input={tmp_path / name}"], name)
+    refuses(predict.main, [run_dir, tmp_path / "text.npy"], "text.npy: expected images as .npy")
+    refuses(predict.main, [run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"], "received both")
+    refuses(predict.main, [run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"], "a directory that exists")
+    refuses(predict.main, [run_dir, f"--output={tmp_path}"], "a directory that exists")
     same = tmp_path / "text.npy"
-    refused(program("predict", run_dir, f"--input={same}", f"--output={same}"), "another file than --input")
+    refuses(predict.main, [run_dir, f"--input={same}", f"--output={same}"], "another file than --input")
     assert same.read_text() == "hello"
-    refused(program("predict", run_dir, f"--output={finished[0] / 'model.keras'}"), "one of the run")
+    refuses(predict.main, [run_dir, f"--output={small / 'model.keras'}"], "one of the run")
 
 
-def test_output_goes_through_links_and_into_devices(finished, tmp_path):
+@pytest.mark.slow
+def test_predict_refuses_without_a_framework(small, tmp_path):
+    (tmp_path / "text.npy").write_text("hello")
+    done = program("predict", f"--run_dir={small}", f"--input={tmp_path / 'text.npy'}")
+    refused(done, "text.npy: expected images as .npy")
+
+
+@pytest.mark.slow
+def test_output_goes_through_links_and_into_devices(small, tmp_path):
     (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
     (tmp_path / "target.csv").write_text("old")
     (tmp_path / "null").symlink_to(os.devnull)
     for name in ("link.csv", "null"):
-        predict.main([f"--run_dir={finished[0]}", f"--output={tmp_path / name}", "--strategy=cpu"])
+        predict.main([f"--run_dir={small}", f"--output={tmp_path / name}", "--strategy=cpu"])
     assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "target.csv").read_text().startswith("input,class")
     assert Path(os.devnull).is_char_device()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argv", [["--help"], ["--modle=mlp"], ["--strategy=tpu"], ["--data_dir=nowhere"]])
 def test_answers_come_without_a_framework_and_at_once(argv, tmp_path):
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        done = program("train", *argv, cwd=tmp_path)
-        seconds.append(time.perf_counter() - began)
-        assert done.returncode == (0 if argv == ["--help"] else 2)
-    assert min(seconds) < 1.0  # loose: benchmarks hold the figure, this holds the order of magnitude
+    """Whole processes; time of the processor, since others may be at work on the machine."""
+    code = f"""
+import runpy, sys
+sys.modules.update(dict.fromkeys({FRAMEWORKS}))
+runpy.run_module("mnist_mlp.train", run_name="__main__", alter_sys=True)
+"""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code, *argv], cwd=tmp_path, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == (0 if argv == ["--help"] else 2), done.stderr
+    assert (done.stdout == "") == bool(done.returncode) and done.stderr.count("\n") == bool(done.returncode)
+    # Loose: benchmarks hold the figure, this holds the order of magnitude.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", (0.1, 0.5, 1.0, 1.7))
-def test_interrupt_before_training(after, tmp_path):
-    """Ctrl-C so many seconds after the start, while there is nothing to lose: one line, code 130, nothing left."""
+def test_interrupt_while_the_framework_is_imported(tmp_path):
+    """Ctrl-C half a second after the start, while there is nothing to lose: one line, code 130, nothing left."""
     command = [sys.executable, "-m", "mnist_mlp.train", "--dataset=digits", "--epochs=100000"]
     process = subprocess.Popen([*command, f"--run_dir={tmp_path}/run"], stderr=subprocess.PIPE, text=True)
     wait_for(tmp_path / "run")
-    time.sleep(after)
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=200)
     assert process.returncode == 130, said
     assert said.strip() in ("interrupted; nothing was kept", "interrupted")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "module", ["dataclasses", "absl.flags", "numpy", "keras", pytest.param("tensorflow", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("function, after", [("check_packages", 0), ("engine_of", 0.1), ("draw_distortions", 0)])
+def test_interrupt_before_training(function, after, tmp_path):
+    """Ctrl-C before the frameworks come, while the network is built or compiled, and after that."""
+    code = f"""
+import os, signal, sys, threading
+from mnist_mlp import command, train
+called = train.{function}
+def interrupted(*arguments):
+    threading.Timer({after}, os.kill, (os.getpid(), signal.SIGINT)).start()
+    if not {after}:
+        signal.pause()
+    return called(*arguments)
+train.{function} = interrupted
+command.run(train.main)
+"""
+    done = run_code(code, "--dataset=digits", "--epochs=100000", f"--run_dir={tmp_path}/run", backend="tensorflow")
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.strip() in ("interrupted; nothing was kept", "interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["dataclasses", "absl.flags", "numpy", "keras", "tensorflow"])
 def test_interrupt_while_python_imports(module, tmp_path):
     """Ctrl-C just when a module's import begins: no traceback, nothing left."""
     code = f"""
@@ -450,22 +524,24 @@ sys.meta_path.insert(0, Interrupt())
 sys.argv = ["train", "--dataset=digits", "--run_dir={tmp_path}/run"]
 runpy.run_module("mnist_mlp.train", run_name="__main__", alter_sys=True)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
     assert done.returncode == (130 if module in ("keras", "tensorflow") else -signal.SIGINT), done.stderr
     assert done.stderr.partition(";")[0].strip() in ("", "interrupted")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_terminate(tmp_path):
-    command = [sys.executable, "-m", "mnist_mlp.train", "--dataset=digits", "--epochs=100000"]
-    process = subprocess.Popen([*command, f"--run_dir={tmp_path}/run"], stderr=subprocess.PIPE, text=True)
+    flags = ["--dataset=digits", "--epochs=100000", f"--run_dir={tmp_path}/run"]
+    process = start("train", *flags, backend="tensorflow", stderr=subprocess.PIPE)
     wait_for(tmp_path / "run")
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=200)
     assert (process.returncode, said.partition(";")[0].strip()) == (143, "terminated")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "redirection, code, words",
     [
@@ -484,22 +560,28 @@ def test_outputs_that_take_nothing(redirection, code, words):
 
 
 @pytest.mark.slow
-def test_a_terminal_that_knows_ascii_alone(finished):
-    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    command = [sys.executable, "-m", "mnist_mlp.evaluate", f"--run_dir={finished[0]}"]
-    done = subprocess.run(command, capture_output=True, env=environment)
-    assert done.returncode == 0 and done.stderr == b"" and b"95% interval" in done.stdout and done.stdout.isascii()
+def test_a_terminal_that_knows_ascii_alone(small):
+    code = """
+import runpy, sys
+for stream in (sys.stdout, sys.stderr):
+    stream.reconfigure(encoding="ascii", errors="strict")
+runpy.run_module("mnist_mlp.evaluate", run_name="__main__", alter_sys=True)
+"""
+    done = run_code(code, f"--run_dir={small}", backend="tensorflow")
+    assert done.returncode == 0 and done.stderr == "" and "95% interval" in done.stdout and done.stdout.isascii()
 
 
 def wait_for(path):
     """Until the program is past its own imports."""
-    for _ in range(500):
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
         if path.exists():
             return
         time.sleep(0.02)
     pytest.fail(f"{path} did not appear")
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_same_name_hides_nothing(tmp_path):
     (tmp_path / "mnist_mlp").mkdir()
     command = [sys.executable, "-m", "mnist_mlp.train", "--help"]
@@ -507,10 +589,19 @@ def test_a_folder_of_the_same_name_hides_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_reader_that_stops_early_is_no_error(finished):
-    code = f"{sys.executable} -m mnist_mlp.predict --run_dir={finished[0]} --split=train | head -n 1"
-    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout == "input,class,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9\n" and done.stderr == ""
+def test_a_reader_that_stops_early_is_no_error(small):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = start("predict", f"--run_dir={small}", "--split=train", backend="tensorflow", **pipes)
+    assert process.stdout.readline() == "input,class,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9\n"
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(200) == 141
+    process.stderr.close()
+
+
+@pytest.mark.slow
+def test_bfloat16_learns(tmp_path):
+    config = Config(**{**PRESETS["smoke"].to_dict(), "precision": "bfloat16", "strategy": "cpu"})
+    assert train_and_evaluate(config, tmp_path / "run", say=quiet).test["accuracy"] > 0.9
 
 
 # ---- real MNIST ----
@@ -518,8 +609,8 @@ def test_a_reader_that_stops_early_is_no_error(finished):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset, low, high", [("default", 0.973, 0.99), ("lecture", 0.950, 0.966)])
-def test_five_seeds_on_mnist(preset, low, high, mnist, tmp_path):
-    for seed in range(5):
+def test_seeds_on_mnist(preset, low, high, mnist, tmp_path, full):
+    for seed in range(5 if full else 1):
         config = Config(**{**PRESETS[preset].to_dict(), "seed": seed, "strategy": "cpu"})
         result = train_and_evaluate(config, tmp_path / str(seed), dataset=mnist, say=quiet)
         assert result.dataset["name"] == "mnist" and result.test["total"] == 10_000
@@ -527,7 +618,7 @@ def test_five_seeds_on_mnist(preset, low, high, mnist, tmp_path):
         assert (result.steps_per_epoch, result.evaluation_steps) == (1875, 313)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_bfloat16_learns_mnist(mnist, tmp_path):
     config = Config(precision="bfloat16", epochs=1, strategy="cpu")
     assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet).test["accuracy"] > 0.94

@@ -9,15 +9,12 @@ import json
 import math
 import os
 import random
-import statistics
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import fork_server
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab import playground
@@ -28,7 +25,6 @@ from mnist_mlp.lab.playground.state import PAGE, State
 from mnist_mlp.lab.playground.stream import Stream
 
 VECTORS = json.loads(Path(__file__).with_name("playground_vectors.json").read_text())
-SPIRAL = "dataset=spiral&noise=15&networkShape=8,8,8,8,8,8&seed=0"
 
 
 # The page's own figures
@@ -122,7 +118,9 @@ GOLDEN = [  # computed in Node 20, by the page's arithmetic: sha256 of all point
         "53a09f31d92be675",
         "27b6664782a05164",
     ),
-    ("networkShape=17&batchSize=1&noise=20", "62496c8949dfdb4c", "88505a666a32bbb7"),
+    pytest.param(
+        *("networkShape=17&batchSize=1&noise=20", "62496c8949dfdb4c", "88505a666a32bbb7"), marks=pytest.mark.slow
+    ),
     (
         "dataset=gauss&noise=35&networkShape=9&batchSize=1&activation=relu&learningRate=0.1&percTrainData=20",
         "f27b1a7bebfc07f7",
@@ -803,41 +801,18 @@ def test_flags_with_a_fault(argv, error):
     assert error in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_without_frameworks():
     code = (
         "import sys; from mnist_mlp.lab.playground import __main__ as p; p.main(['seed=1', '--epochs=1']);"
         "assert not {'tensorflow', 'keras', 'jax', 'matplotlib', 'PIL'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = fork_server.run_code(code, backend=None)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
 def test_an_error_is_one_line_with_exit_code_2():
-    command = [sys.executable, "-m", "mnist_mlp.lab.playground", "batchSize=x"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = fork_server.run("lab.playground", "batchSize=x", backend=None)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: batchSize: expected a number, received 'x'; type batchSize=10, or leave it out\n"
-
-
-# The lecture's figures: the median and range of ten seeds measured before, test and train
-
-
-LECTURE = {
-    "gauss": ("dataset=gauss&networkShape=", 815, (0.0, 0.001), (0.0, 0.001)),
-    "gauss, noise 15": ("dataset=gauss&networkShape=&noise=15", 815, (0.003, 0.033), (0.009, 0.029)),
-    "circle": ("dataset=circle&networkShape=&noise=15", 1500, (0.495, 0.530), (0.486, 0.510)),
-    "spiral, tanh": (SPIRAL, 859, (0.056, 0.431), (0.010, 0.282)),
-    "spiral, relu": (f"{SPIRAL}&activation=relu", 859, (0.020, 0.108), (0.000, 0.032)),
-    "spiral, sigmoid": (f"{SPIRAL}&activation=sigmoid", 859, (0.500, 0.509), (0.499, 0.501)),
-    "spiral, linear": (f"{SPIRAL}&activation=linear", 859, (0.467, 0.487), (0.459, 0.479)),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("url, epochs, test, train", LECTURE.values(), ids=LECTURE)
-def test_the_lectures_figures(url, epochs, test, train):
-    histories = playground.run_seeds(f"{url}&seed=0", epochs, [str(seed) for seed in range(10)])
-    for side, (low, high) in (("test", test), ("train", train)):
-        median = statistics.median(history.losses[-1][side] for history in histories)
-        assert low - 0.0005 <= median <= high + 0.0005, f"{side}: {median}"

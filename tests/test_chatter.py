@@ -3,10 +3,9 @@
 import itertools
 import os
 import re
-import subprocess
-import sys
 
 import pytest
+from helpers.fork_server import run_code
 
 from mnist_mlp import chatter
 
@@ -39,7 +38,7 @@ SAY = "import os, sys; from mnist_mlp import chatter; chatter.silence();"
 
 def say(code, **environment):
     clean = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
-    return subprocess.run([sys.executable, "-c", SAY + code], capture_output=True, text=True, env=clean | environment)
+    return run_code(SAY + code, backend=None, env=clean | environment)
 
 
 def test_chatter_is_dropped_and_news_pass_in_order():
@@ -77,29 +76,42 @@ def test_each_pattern_is_needed(left_out):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_keras_does_not_import_what_it_can_do_without(backend):
-    """And who wants it can still have it."""
-    code = (
-        "import sys; from mnist_mlp import lean_keras; lean_keras.install(); import keras; "
-        "left_out = {*lean_keras.KERAS, *lean_keras.KERAS_ON[keras.backend.backend()]}; "
-        "print(sorted(left_out & set(sys.modules)), lean_keras.left_out()); "
-        "import sklearn, matplotlib, IPython, scipy, jax, requests, PIL; "
-        "from jax.experimental import sparse; print(sparse.linalg.spsolve.__name__, keras.backend.backend())"
-    )
-    environment = {**os.environ, "KERAS_BACKEND": backend}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert done.stdout.split("\n")[:2] == ["[] ()", f"spsolve {backend}"], done.stderr
+def test_keras_does_not_import_what_it_can_do_without(backend, full):
+    """And who wants it can still have it. TensorFlow Lite's converters of Keras' models work without SciPy and JAX."""
+    code = """
+import sys
+from importlib.util import find_spec
+from mnist_mlp import lean_keras
+lean_keras.install()
+import keras
+backend = keras.backend.backend()
+left_out = {*lean_keras.KERAS, *lean_keras.KERAS_ON[backend]}
+left_out |= {*lean_keras.TENSORFLOW} if backend == "tensorflow" else set()
+print(sorted(left_out & set(sys.modules)), lean_keras.left_out())
+if backend == "tensorflow":
+    import tensorflow as tf
+    network = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
+    print(len(tf.lite.TFLiteConverter.from_keras_model(network).convert()) > 0)
+    print(sorted(set(lean_keras.TENSORFLOW) & set(sys.modules)))
+print([name for name in left_out if find_spec(name) is None])
+import IPython, psutil, requests, PIL
+from jax.experimental import sparse
+print(sparse.linalg.spsolve.__name__, backend)
+"""
+    start_anew = {"PYTHONHASHSEED": "0"} if full else {}
+    done = run_code(code, backend=backend, env={**os.environ, **start_anew})
+    converted = ["True", "[]"] if backend == "tensorflow" else []
+    lines = [line for line in done.stdout.splitlines() if line]
+    assert [line for line in lines if line[0] in "[T"] == ["[] ()", *converted, "[]"], done.stderr
+    assert lines[-1] == f"spsolve {backend}"
 
 
 @pytest.mark.slow
 def test_tensorflow_does_not_import_jax_and_scipy():
-    """TensorFlow Lite's converters of Keras' models work without them."""
+    """Where it is imported alone."""
     code = (
-        "import sys; from mnist_mlp import lean_keras; lean_keras.install(); import tensorflow as tf; "
-        "print(sorted(set(lean_keras.TENSORFLOW) & set(sys.modules))); "
-        "print(len(tf.lite.TFLiteConverter.from_keras_model(tf.keras.Sequential([tf.keras.Input((2,)), "
-        "tf.keras.layers.Dense(1)])).convert()) > 0)"
+        "import sys; from mnist_mlp import lean_keras; lean_keras.install(); import tensorflow; "
+        "print(sorted(set(lean_keras.TENSORFLOW) & set(sys.modules)))"
     )
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert "[]" in done.stdout.split("\n") and "True" in done.stdout.split("\n"), done.stderr
+    done = run_code(code, backend=None)
+    assert done.stdout == "[]\n", done.stderr

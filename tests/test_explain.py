@@ -2,13 +2,11 @@
 
 import functools
 import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.fork_server import run
 
 from mnist_mlp import devices
 from mnist_mlp.errors import UserError
@@ -119,10 +117,8 @@ def test_all_of_it_on_the_digits(digits):
 
 @pytest.mark.slow
 def test_on_jax(tmp_path):
-    command = [sys.executable, "-m", "mnist_mlp.lab.explain", "--dataset=digits", "--backend=jax", "--strategy=cpu"]
-    flags = ["--json", "--epochs=2", "--seeds=2"]
-    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    done = subprocess.run([*command, *flags], env=environment, capture_output=True, text=True, timeout=120)
+    flags = ["--dataset=digits", "--backend=jax", "--strategy=cpu", "--json", "--epochs=2", "--seeds=2"]
+    done = run("lab.explain", *flags, backend="jax")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["backend"] == "jax" and found["seeds"] == [0, 1] and len(found["claims"]) == 29

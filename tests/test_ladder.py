@@ -7,10 +7,10 @@ import json
 import re
 import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
+from helpers.fork_server import run_code, start
 
 from mnist_mlp import devices, metrics
 from mnist_mlp.config import Config
@@ -18,7 +18,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.lab import approximation, ladder, ladder_figure, ladder_report, rungs, trials
 from mnist_mlp.lab.rungs import Network
 
-PROGRAM = [sys.executable, "-m", "mnist_mlp.lab.ladder", "--dataset=digits", "--strategy=cpu"]
+FLAGS = ("--dataset=digits", "--strategy=cpu", "--backend=tensorflow")
 
 
 def test_a_rung_changes_one_thing_of_what_it_is_held_against():
@@ -152,13 +152,14 @@ def test_a_flag_that_cannot_be_is_refused_before_the_work(argv, said):
         ladder.main([*argv, "--dataset=digits"])
 
 
+@pytest.mark.slow
 def test_the_theorem_alone_needs_no_images_and_no_framework(tmp_path):
     file = tmp_path / "a.csv"
     code = (
         f"import sys; from mnist_mlp.lab import ladder; ladder.main(['--only=approximation', '--seeds=2', '--json',"
         f"{f'--csv={file}'!r}]); assert not {{'keras', 'tensorflow', 'jax'}} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = run_code(code, backend=None)
     assert done.returncode == 0, done.stderr
     assert "median of 2 seeds" in done.stderr
     found = json.loads(done.stdout)
@@ -219,24 +220,22 @@ def test_fewer_images_make_as_many_updates(trained, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_program_from_the_table_to_the_files(tmp_path):
+def test_the_program_from_the_table_to_the_files(tmp_path, capsys):
     table, figure = tmp_path / "a.csv", tmp_path / "a.png"
-    done = subprocess.run(
-        [*PROGRAM, "--only", "initialisations", "images", "--seeds=2", "--epochs=3", "--seed=7",
-         f"--csv={table}", f"--figure={figure}", "--json"], capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    ladder.main([*FLAGS, "--only", "initialisations", "images", "--seeds=2", "--epochs=3", "--seed=7",
+                 f"--csv={table}", f"--figure={figure}", "--json"])  # fmt: skip
+    out, said = capsys.readouterr()
+    found = json.loads(out)
     assert [row["number"] for row in found["rungs"]] == [3, 17, 18, 19, 20, 21] and found["seeds"] == [7, 8]
     assert [row["images"] for row in found["images"]] == [10, 30, 100, 300, 1000, 1437]
     assert found["images"][-1]["accuracies"] == found["rungs"][0]["accuracies"]  # the lecture's net, not trained twice
-    lines = {line[:3].strip(): re.split(r"  +", line.strip()) for line in done.stderr.splitlines() if line.strip()}
+    lines = {line[:3].strip(): re.split(r"  +", line.strip()) for line in said.splitlines() if line.strip()}
     for one in found["rungs"]:
         cells = lines[str(one["number"])]
         assert cells[1] == one["name"] and float(cells[2].split()[0]) == pytest.approx(100 * one["accuracy"], abs=0.006)
         assert (cells[4] == "3") == ("p" in one)
-    assert "this is not MNIST accuracy" in done.stderr.strip().splitlines()[-1]
-    assert "\r" not in done.stderr  # a line that is rewritten is for terminals
+    assert "this is not MNIST accuracy" in said.strip().splitlines()[-1]
+    assert "\r" not in said  # a line that is rewritten is for terminals
     rows = list(csv.DictReader(table.open()))
     assert [float(row["accuracy"]) for row in rows] == [
         row["accuracy"] for part in ("rungs", "images") for row in found[part]
@@ -247,17 +246,16 @@ def test_the_program_from_the_table_to_the_files(tmp_path):
 
 @pytest.mark.slow
 def test_a_stop_leaves_whole_lines_and_no_files(tmp_path):
-    run = subprocess.Popen(
-        [*PROGRAM, f"--csv={tmp_path / 'a.csv'}", f"--figure={tmp_path / 'a.png'}", "--seeds=1", "--epochs=1"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    files = (f"--csv={tmp_path / 'a.csv'}", f"--figure={tmp_path / 'a.png'}")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    run = start("lab.ladder", *FLAGS, *files, "--seeds=1", "--epochs=1", backend="tensorflow", **pipes)
     lines = []
     for line in run.stdout:
         lines.append(line)
         if line.startswith("  2 "):
             break
     run.send_signal(signal.SIGINT)
-    rest, said = run.communicate(timeout=60)
+    rest, said = run.communicate()
     assert run.returncode == 130 and said.splitlines()[-1] == "interrupted"
     assert all(line.startswith("  ") for line in rest.splitlines())
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the same numbers on every machine
 os.environ["MNIST_MLP_CACHE"] = "off"  # and nothing of earlier runs
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script; the programs must hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What XLA has compiled for one test of this process is there for the next: by the frameworks' own caches.
 COMPILED = tempfile.mkdtemp(prefix="mnist_mlp-tests-")

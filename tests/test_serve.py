@@ -382,6 +382,7 @@ def test_a_request_that_lies_unread_when_the_server_stops_is_answered(trained):
         settled(server)
         server.process.send_signal(signal.SIGSTOP)
         wait_until(lambda: Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        time.sleep(0.3)  # more than a tick of its loop: then it sees the signal first
         client.sendall(request)
         server.process.send_signal(signal.SIGTERM)
         server.process.send_signal(signal.SIGCONT)

@@ -20,6 +20,8 @@ from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.tensorflow import TensorFlowEngine
 from mnist_mlp.train import train_and_evaluate
 
+pytestmark = pytest.mark.numerics
+
 KINDS = tuple(STRENGTHS)
 WORD = 2**32
 

@@ -22,6 +22,8 @@ from mnist_mlp.engine.tensorflow_programs import dropout_by_philox
 from mnist_mlp.errors import UserError
 from mnist_mlp.parity import oracle, rounding
 
+pytestmark = pytest.mark.numerics
+
 ENGINES = {"compiled": TensorFlowEngine, "fit": FitEngine}
 CPU = Attached("CPU")
 

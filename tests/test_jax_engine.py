@@ -11,6 +11,8 @@ from helpers.fork_server import run_code
 from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import batch_order
 
+pytestmark = pytest.mark.numerics
+
 BEGIN = f"""
 import json
 import sys

@@ -15,6 +15,8 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.parity.rounding import FLOAT32
 from mnist_mlp.result import layer_rows
 
+pytestmark = pytest.mark.numerics
+
 PARAMETERS = {
     "softmax": 7_850,
     "mlp": 109_386,

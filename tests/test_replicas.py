@@ -18,7 +18,7 @@ CURVES = Path(__file__).with_name("curves.py")
 BACKENDS = ("tensorflow", "jax")
 RECIPE = "mlp_l2+elastic"  # penalties, distortions, decay, averages and a rate that falls
 STEPS = 4  # the third has 3 examples
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.numerics]
 
 
 def begin(backend, file, jobs, *more, **environment):

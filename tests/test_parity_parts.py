@@ -243,7 +243,7 @@ def test_products_are_turned_by_their_form():
 
 def rows_of(change):
     """What is said of the first row of [1, 4]·[4, 3] beside that of [2, 4]·[4, 3], off by so many bounds."""
-    a, b = np.ones((2, 4), np.float32), np.full((4, 3), 2, np.float32)
+    a, b = np.float32([[1] * 4, [3] * 4]), np.full((4, 3), 2, np.float32)
     multiplied = [Product("forwards", f"[{m}, 4]·[4, 3]", m, a[:m], b) for m in (1, 2)]
     exact = {p.name: p.exact for p in multiplied}
     answers = {p.name: p.exact[0].copy() for p in multiplied}

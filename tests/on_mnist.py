@@ -1,0 +1,18 @@
+"""A run on real MNIST that several files of tests only read."""
+
+import pytest
+from helpers.fork_server import run
+from helpers.once import once
+
+
+@pytest.fixture(scope="session")
+def mnist_run(tmp_path_factory, mnist_dir):
+    """The directory of a run of three epochs; `printed.json` beside it is what --json printed."""
+
+    def make(place):
+        flags = ["--dataset=mnist", f"--data_dir={mnist_dir}", "--epochs=3", "--strategy=cpu", "--json"]
+        done = run("train", *flags, f"--run_dir={place / 'run'}", backend="tensorflow")
+        assert done.returncode == 0, done.stderr
+        (place / "printed.json").write_text(done.stdout)
+
+    return once(tmp_path_factory, "mnist-run", make) / "run"

@@ -38,7 +38,11 @@ from mnist_mlp.engine.start import start  # noqa: E402
 from mnist_mlp.machine import detect  # noqa: E402
 
 if backend == "jax":
+    import jax
+
     from mnist_mlp.engine.jax_devices import attach
+
+    jax.config.update("jax_enable_compilation_cache", not index)  # of workers the first alone would have one
 else:
     from mnist_mlp.engine.tensorflow_devices import attach
 

@@ -1,5 +1,6 @@
 """The page in a real browser: drawing with mouse and finger, what it shows, what it asks of whom."""
 
+import contextlib
 import time
 
 import pytest
@@ -19,27 +20,40 @@ def server(browser, mnist_run):  # noqa: F811
         yield server
 
 
+@pytest.fixture(scope="module")
+def desk(browser):
+    """A page for all tests that do not care which: a further one would start a further process."""
+    return browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+
+
 @pytest.fixture
-def open_page(browser, server):
+def open_page(browser, server, desk):
     """Opens the page; at the end nothing must have gone wrong in it, nor any request have left the host."""
     contexts, wrong, foreign = [], [], []
+    events = {
+        "console": lambda message: wrong.append(message.text) if message.type != "log" else None,
+        "pageerror": lambda error: wrong.append(str(error)),
+        "requestfailed": lambda request: wrong.append(request.url),
+        "response": lambda answer: wrong.append(answer.url) if answer.status >= 400 else None,
+        "request": lambda request: foreign.append(request.url) if not request.url.startswith(server.url) else None,
+    }
 
     def open_page(**options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text) if message.type != "log" else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("requestfailed", lambda request: wrong.append(request.url))
-        page.on("response", lambda answer: wrong.append(answer.url) if answer.status >= 400 else None)
-        urls = lambda request: foreign.append(request.url) if not request.url.startswith(server.url) else None  # noqa: E731
-        page.on("request", urls)
+        page = desk
+        if options:
+            contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
+            page = contexts[-1].new_page()
+        for event, heard in events.items():
+            page.on(event, heard)
         page.goto(f"{server.url}/")
         page.wait_for_selector("#examples button")
         until(page, "$('about').textContent.includes('parameters')")
         return page
 
     yield open_page
+    for event, heard in events.items():
+        with contextlib.suppress(KeyError, ValueError):  # it was not opened
+            desk.remove_listener(event, heard)
     for context in contexts:
         context.close()
     assert not wrong and not foreign
@@ -198,12 +212,14 @@ def test_examples_by_keyboard(open_page, mnist):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_what_is_sent_does_not_depend_on_the_colours(open_page, scheme):
-    page = open_page(color_scheme=scheme)
+    page = open_page()
+    page.emulate_media(color_scheme=scheme)
     draw(page, STROKES[2])
     settled(page)
     corner = page.evaluate("[...$('paper').getContext('2d').getImageData(2, 2, 1, 1).data]")
     assert corner == [0, 0, 0, 0]  # the paper's colour is CSS
     assert page.locator("#digit").inner_text() == "2" and seen(page)[0] == 0
+    page.emulate_media(color_scheme="light")
 
 
 def test_small_and_quick(open_page, browser):

@@ -9,15 +9,17 @@ import math
 import os
 import re
 import shutil
-import subprocess
-import sys
+import types
 import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import fork_server
+from helpers.once import once
 from helpers.programs import program, quiet, refused
+from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image
 
 from mnist_mlp import atomic, data, metrics, models, predict, report, rundir
@@ -28,6 +30,7 @@ from mnist_mlp.finished import read_run
 from mnist_mlp.pages import charts, comparing, conditions, images, inside, material, run_page
 from mnist_mlp.pages.html import tag, text
 from mnist_mlp.pages.numbers import probability
+from mnist_mlp.pages.stage import report as write_page
 from mnist_mlp.train import train_and_evaluate
 
 LARGEST = 400_000  # bytes of a page
@@ -134,18 +137,37 @@ def written(*runs, **options):
     return path, "\n".join(said)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    path = tmp_path_factory.mktemp("reported") / "first"
-    trained(path, validation_fraction=0.1)
-    return path
+SCRIPT = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory):
-    path = tmp_path_factory.mktemp("reported") / "second"
-    trained(path, model="softmax", optimizer="sgd", epochs=3)
-    return path
+def runs(tmp_path_factory):
+    """The directory of runs that no test changes: "first", "second", and one on images of a user's own."""
+
+    def make(place):
+        trained(place / "first", validation_fraction=0.1)
+        trained(place / "second", model="softmax", optimizer="sgd", epochs=3)
+        digits, said = data.load(Config(dataset="digits")), []
+        own = Dataset(SCRIPT, f"from {SCRIPT}", digits.train, digits.test, (f"a note {SCRIPT}",), False)
+        trained(place / '<b>&"x', dataset=own, data_source="auto", epochs=1, say=said.append)
+        atomic.write_json(place / "said.json", {"said": said})
+
+    return once(tmp_path_factory, "reported", make)
+
+
+@pytest.fixture
+def run(runs):
+    return runs / "first"
+
+
+@pytest.fixture
+def other(runs):
+    return runs / "second"
+
+
+@pytest.fixture
+def own(runs):
+    return runs / '<b>&"x'
 
 
 def copy(path, to):
@@ -166,6 +188,7 @@ def png(uri):
 # One run
 
 
+@pytest.mark.slow
 def test_the_numbers_on_the_page_are_those_of_the_result(run):
     page, result = checked(run / "report.html"), atomic.read_json(run / "result.json")
     test = result["test"]
@@ -206,6 +229,7 @@ def test_the_numbers_on_the_page_are_those_of_the_result(run):
     assert 0 < result["seconds"]["report"] < result["seconds"]["total"]
 
 
+@pytest.mark.slow
 def test_the_worst_mistakes_are_the_worst(run):
     page = Page((run / "report.html").read_text())
     shown, probabilities = predicted(run)
@@ -227,6 +251,7 @@ def test_the_worst_mistakes_are_the_worst(run):
         )
 
 
+@pytest.mark.slow
 def test_the_weights_are_pictures_of_the_weights(run):
     page = Page((run / "report.html").read_text())
     kernel = models.load(run / "model.keras").get_layer("hidden_1").kernel.numpy()
@@ -243,6 +268,7 @@ def test_the_weights_are_pictures_of_the_weights(run):
             assert np.abs(strength - (value / largest).clip(-1, 1)).max() < 1 / images.LEVELS
 
 
+@pytest.mark.slow
 def test_the_activations_are_those_of_the_network(run):
     import keras
 
@@ -270,6 +296,7 @@ def planned(run):
     return devices.plan(options), options, {}
 
 
+@pytest.mark.slow
 def test_the_program_draws_the_same_page_again(run, tmp_path):
     again, said = written(run, output=str(tmp_path / "again.html"))
     assert said == f"report   {again}"
@@ -287,6 +314,14 @@ def test_the_program_draws_the_same_page_again(run, tmp_path):
 
 
 VARIANTS = {
+    "cnn in bfloat16, one epoch": {"model": "cnn", "precision": "bfloat16", "epochs": 1},
+    "dropout, raw, ema": {"model": "mlp_dropout", "pixels": "raw", "ema": 0.9, "epochs": 1},
+    "fit, tanh": {"engine": "fit", "model": "mlp_tanh", "epochs": 1},
+    "gated": {"preset": "smoke", "epochs": 10, "gate": True},
+    "told": {"epochs": 3, "learning_rate": 1.0, "diagnose": True},
+    "zeros, untrained": {"model": "mlp_zeros", "epochs": 0},
+}
+MORE = {  # each alone
     "bfloat16": {"precision": "bfloat16"},
     "cnn": {"model": "cnn", "epochs": 1},
     "deep": {"model": "deep"},
@@ -297,31 +332,37 @@ VARIANTS = {
     "softmax": {"model": "softmax"},
     "tanh": {"model": "mlp_tanh"},
     "untrained": {"epochs": 0},
-    "told": {"epochs": 3, "learning_rate": 1.0, "diagnose": True},
-    "gated": {"preset": "smoke", "epochs": 10, "gate": True},
     "wide": {"model": "wide", "epochs": 1},
     "zeros": {"model": "mlp_zeros", "epochs": 1},
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [*VARIANTS, *(pytest.param(name, marks=pytest.mark.full) for name in MORE)])
 def test_every_kind_of_run_has_a_page(name, tmp_path):
-    said = []
-    result = trained(tmp_path / "run", **VARIANTS[name], say=said.append)
+    said, options = [], (VARIANTS | MORE)[name]
+    result = trained(tmp_path / "run", **options, say=said.append)
     assert not any("was not written" in words for words in said), said
     page = checked(tmp_path / "run" / "report.html")
     assert f"{100 * result.test['accuracy']:.2f}% of the 360" in page.text
     assert "come out otherwise" not in page.text  # the counts are exactly those of the run
+    if options.get("epochs") == 1:  # a point
+        assert page.source.count('class="series train"') == 3  # two charts, one legend
+    if options.get("epochs") == 0:
+        assert "No epoch was trained" in page.text and "was not trained: these are its first weights" in page.text
 
 
 @pytest.mark.slow
-def test_one_epoch_is_a_point_and_none_a_sentence(tmp_path):
-    trained(tmp_path / "one", epochs=1)
-    assert checked(tmp_path / "one" / "report.html").source.count('class="series train"') == 3  # two charts, one legend
-    trained(tmp_path / "none", epochs=0)
-    page = checked(tmp_path / "none" / "report.html")
-    assert "No epoch was trained" in page.text and "was not trained: these are its first weights" in page.text
+@pytest.mark.parametrize("name", sorted(set(models.MODELS) - {"mlp"}))
+def test_every_network_has_a_page(name, run, tmp_path):
+    """Its first weights, in the page of a run of another one."""
+    found, _ = report.material_of(read_run(str(run)), "x", *planned(run))
+    layers = material.weights_of(types.SimpleNamespace(model=models.build(name, seed=1)))
+    (tmp_path / "page.html").write_text(run_page.drawn(dataclasses.replace(found, layers=layers)))
+    page = checked(tmp_path / "page.html")
+    for layer in layers:
+        if layer.kernel is not None:
+            assert layer.name in page.text
 
 
 @pytest.mark.slow
@@ -329,13 +370,19 @@ def test_classes_have_their_names_and_may_be_absent(tmp_path, digits):
     few = digits.test.labels < 3
     test = Split(digits.test.images[few], digits.test.labels[few])
     said = []
-    trained(tmp_path / "run", dataset=Dataset("fashion_mnist", "here", digits.train, test, (), False), say=said.append)
+    trained(
+        tmp_path / "run",
+        dataset=Dataset("fashion_mnist", "here", digits.train, test, (), False),
+        epochs=0,
+        say=said.append,
+    )
     page = checked(tmp_path / "run" / "report.html")
     assert "T-shirt" in page.text and "ankle boot" in page.text and "Fashion-MNIST" in page.text
     assert page.rows("Test images by class")[5][1:5] == ["0", "0", "–", "–"]
     assert "report.html was not written" not in "".join(said)
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite(run):
     path, config, result = read_run(str(run))
     made, _ = report.material_of((path, config, result), "x", *planned(run))
@@ -374,16 +421,12 @@ def test_text_cannot_become_markup():
 
 
 @pytest.mark.slow
-def test_names_of_runs_and_data_are_escaped(tmp_path, digits):
-    path, script = tmp_path / '<b>&"x', "<script>alert(1)</script>"
-    said = []
-    own = Dataset(script, f"from {script}", digits.train, digits.test, (f"a note {script}",), False)
-    trained(path, dataset=own, data_source="auto", say=said.append)
-    page = checked(path / "report.html")
-    assert page.text.count(script) >= 3 and '<b>&"x' in page.text
+def test_names_of_runs_and_data_are_escaped(own, tmp_path):
+    page = checked(own / "report.html")
+    assert page.text.count(SCRIPT) >= 3 and '<b>&"x' in page.text
     assert not page.all("b") and "<script" not in page.source
-    copied = copy(path, tmp_path / "\udcff")
-    output, words = written(path, copied, output=str(tmp_path / "out.html"))
+    copied = copy(own, tmp_path / "\udcff")
+    output, words = written(own, copied, output=str(tmp_path / "out.html"))
     both = checked(output)
     assert '<b>&"x' in both.text and "\\udcff" in both.text and not both.all("b")
 
@@ -454,30 +497,54 @@ def say(words):
 
 train.train_and_evaluate(Config(dataset="digits", epochs=1, strategy="cpu"), Path({str(tmp_path / "run")!r}), say=say)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = fork_server.run_code(code, backend="tensorflow")
     lines = done.stdout.splitlines()
     assert lines == ["data False", "epoch False", "test True"], done.stdout + done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "error, words",
     [(OSError(28, "No space left on device"), "No space left on device"), (ValueError("a\nbug"), "a bug")],
 )
-def test_a_page_that_cannot_be_written_does_not_lose_the_run(error, words, tmp_path, monkeypatch):
+def test_whatever_goes_wrong_with_a_page_is_said_in_a_line(error, words, tmp_path, monkeypatch):
+    def look(engine, test):
+        raise error
+
+    monkeypatch.setattr(material, "look", look)
+    told, run = [], types.SimpleNamespace(chief=True, path=tmp_path, check_place=lambda: None)
+    laps = types.SimpleNamespace(end=told.append, measured=lambda: {"seconds": {"report": 1.0}})
+    result = Timed({})
+    assert write_page(None, run, result, None, laps, told.append) == Timed({"report": 1.0})
+    line, lap = told
+    assert f"{words}; to try again type" in line and "\n" not in line and lap == "report"
+    assert atomic.read_json(tmp_path / "result.json")["seconds"] == {"report": 1.0}
+
+
+@dataclasses.dataclass
+class Timed:
+    """As much of a result as the stage knows of."""
+
+    seconds: dict
+
+    def to_dict(self):
+        return dataclasses.asdict(self)
+
+
+@pytest.mark.slow
+def test_a_page_that_cannot_be_written_does_not_lose_the_run(tmp_path, monkeypatch):
     replace = os.replace
 
     def failing(source, target):
         if str(target).endswith("report.html"):
-            raise error
+            raise OSError(28, "No space left on device")
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", failing)
     said = []
     path = tmp_path / "a run"
-    result = trained(path, epochs=1, say=said.append)
+    result = trained(path, epochs=0, say=said.append)
     (told,) = [line for line in said if "report.html was not written" in line]
-    assert words in told and told.endswith(f"to try again type python -m mnist_mlp.report '{path}'")
+    assert "No space left on device" in told and told.endswith(f"to try again type python -m mnist_mlp.report '{path}'")
     assert read_run(str(path))[2] == result and not (path / "report.html").exists()
     assert result.test["total"] == 360 and "report" in result.seconds
     assert not [entry for entry in path.iterdir() if entry.name.startswith(atomic.TEMPORARY)]
@@ -502,13 +569,9 @@ def test_resume_writes_the_page_anew(run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("why", ["gone", "others", "own"])
-def test_without_its_images_a_run_still_has_a_page(why, tmp_path, digits):
-    path, folder = tmp_path / "run", tmp_path / "data"
-    if why == "own":
-        trained(path, dataset=dataclasses.replace(digits, name="mine"))
-        words = "the run had images of its own"
-    else:
-        trained(path)
+def test_without_its_images_a_run_still_has_a_page(why, run, own, tmp_path, digits):
+    path, folder = copy(own if why == "own" else run, tmp_path / "run"), tmp_path / "data"
+    words = "the run had images of its own"
     if why == "gone":
         result, config = (atomic.read_json(path / f"{name}.json") for name in ("result", "config"))
         result["dataset"]["name"] = "mnist"
@@ -532,6 +595,7 @@ def test_without_its_images_a_run_still_has_a_page(why, tmp_path, digits):
 # Mistakes of the user
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, words",
     [
@@ -547,23 +611,31 @@ def test_without_its_images_a_run_still_has_a_page(why, tmp_path, digits):
         (["DONE", "OTHER", "--output=DONE/report.html"], "received one of the run"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_at_once(arguments, words, run, other, tmp_path):
+def test_what_cannot_be_drawn_is_refused_at_once(arguments, words, run, other, tmp_path, monkeypatch):
     places = {"DONE": str(run), "OTHER": str(other), "STOPPED": str(tmp_path / "stopped")}
     (tmp_path / "stopped").mkdir()
     shutil.copy(run / "config.json", tmp_path / "stopped")
-    for name, place in places.items():
-        arguments = [argument.replace(name, place) for argument in arguments]
-    refused(program("report", *arguments, cwd=tmp_path), words)
+    arguments = [re.sub("|".join(places), lambda name: places[name[0]], argument) for argument in arguments]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        report.main([*arguments, "--strategy=cpu"])
+    assert words in str(error.value)
 
 
-def test_help_names_the_words():
-    done = program("report", "--help")
-    assert "usage: python -m mnist_mlp.report [RUNS …] [--flag=value …]" in done.stdout
+def test_what_cannot_be_drawn_ends_the_program_with_one_line():
+    refused(program("report", "nowhere"), "nowhere: expected the directory of a finished run")
+
+
+def test_help_names_the_words(capsys):
+    with pytest.raises(SystemExit):
+        report.main(["--help"])
+    assert "usage: python -m mnist_mlp.report [RUNS …] [--flag=value …]" in capsys.readouterr().out
 
 
 # Several runs
 
 
+@pytest.mark.slow
 def test_a_comparison_counts_the_images_that_one_alone_recognises(run, other, tmp_path):
     output, said = written(run, other, output=str(tmp_path / "both.html"))
     page = checked(output)
@@ -619,11 +691,9 @@ def test_the_interval_holds_the_difference_as_often_as_it_says():
 
 
 @pytest.mark.slow
-def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, other, tmp_path, digits):
+def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, other, own, tmp_path):
     third = copy(run, tmp_path / "third")
-    strange = tmp_path / "strange"
-    trained(strange, dataset=dataclasses.replace(digits, name="mine"))
-    output, said = written(run, other, third, strange, output=str(tmp_path / "all.html"))
+    output, said = written(run, other, third, own, output=str(tmp_path / "all.html"))
     page = checked(output)
     rows = page.rows("Each pair on the test images that both saw")[1:]
     assert [row[0] for row in rows] == ["first – second", "first – third", "second – third"]
@@ -631,9 +701,10 @@ def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, othe
     assert rows[1][1:5] == ["360", "0", "0", "+0.00"] and rows[1][6:] == ["1", "1"]
     assert "No difference is shown: chance alone gives as much in 100% of such cases." in page.text
     assert page.text.count("no test. Not shown: the images of the run are not to be had") == 3
-    assert "These runs have different data (digits, mine)" in page.text and "different data" in said
+    assert f"These runs have different data ({SCRIPT}, digits)" in page.text and "different data" in said
 
 
+@pytest.mark.slow
 def test_other_images_or_another_order_are_not_tested(run, other):
     made = [report.material_of(read_run(str(path)), path.name, *planned(path)) for path in (run, other)]
     assert made[0][1] == made[1][1] == data.in_order_hash(data.load(Config(dataset="digits")).test)
@@ -641,6 +712,7 @@ def test_other_images_or_another_order_are_not_tested(run, other):
     assert found.pairs == [] and "these runs have others" in found.left_out[0]
 
 
+@pytest.mark.slow
 def test_runs_of_one_name_are_told_apart(run, tmp_path):
     one, two = copy(run, tmp_path / "a" / "same"), copy(run, tmp_path / "b" / "same")
     output, said = written(one, two, output=str(tmp_path / "out.html"))
@@ -665,36 +737,41 @@ def test_the_command_makes_the_run_again():
 # Other backends, and a browser
 
 
+ALONE = [
+    ("--backend=jax", "--ema=0.9"),
+    ("--backend=jax", "--replicas=2", "--batch_size=31"),
+    ("--backend=jax", "--model=cnn"),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
         ("--backend=tensorflow", "--replicas=2", "--batch_size=31"),
-        ("--backend=jax", "--ema=0.9"),
-        ("--backend=jax", "--replicas=2", "--batch_size=31"),
+        ("--backend=jax", "--replicas=2", "--batch_size=31", "--ema=0.9"),
         ("--backend=jax", "--engine=fit", "--precision=bfloat16"),
-        ("--backend=jax", "--model=cnn"),
+        *(pytest.param(flags, marks=pytest.mark.full) for flags in ALONE),
     ],
     ids=" ".join,
 )
 def test_in_a_process_of_its_own(flags, tmp_path):
-    done = program("train", "--preset=smoke", "--epochs=2", *flags, f"--run_dir={tmp_path / 'run'}", blocked=False)
+    def program(*argv):
+        return fork_server.run(*argv, backend=flags[0].partition("=")[2], cwd=tmp_path)
+
+    done = program("train", "--preset=smoke", "--epochs=1", *flags, "--run_dir=run")
     assert done.returncode == 0 and "was not written" not in done.stdout, done.stdout + done.stderr
     page = checked(tmp_path / "run" / "report.html")
     assert flags[0].partition("=")[2] in page.text and "come out otherwise" not in page.text
-    done = program("report", "run", flags[0], "--output=again.html", blocked=False, cwd=tmp_path)
+    done = program("report", "run", flags[0], "--output=again.html")
     assert done.returncode == 0 and done.stdout == "report   again.html\n", done.stderr
     checked(tmp_path / "again.html")
 
 
 @pytest.mark.slow
-def test_on_mnist(tmp_path, mnist_dir):
-    done = program(
-        "train", f"--data_dir={mnist_dir}", "--epochs=1", "--json", f"--run_dir={tmp_path / 'run'}", blocked=False
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    page = checked(tmp_path / "run" / "report.html")
+def test_on_mnist(mnist_run):  # noqa: F811
+    result = json.loads((mnist_run.parent / "printed.json").read_text())
+    page = checked(mnist_run / "report.html")
     assert "come out otherwise" not in page.text and "not MNIST accuracy" not in page.text
     matrix = page.rows("Rows: what the image is. Columns: what it was taken for.")[1:]
     counts = [[int(cell.replace("·", "0").replace(",", "")) for cell in row[1:11]] for row in matrix]
@@ -702,9 +779,16 @@ def test_on_mnist(tmp_path, mnist_dir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 360])
+@pytest.mark.xdist_group("page")
 @pytest.mark.parametrize("kind", ["run", "comparison"])
+@pytest.mark.parametrize(
+    "width, scheme",
+    [
+        (1200, "light"),
+        (360, "dark"),
+        *(pytest.param(*other, marks=pytest.mark.full) for other in ((1200, "dark"), (360, "light"))),
+    ],
+)
 def test_in_a_browser(browser, kind, width, scheme, run, other, tmp_path):
     path = run / "report.html" if kind == "run" else written(run, other, output=str(tmp_path / "both.html"))[0]
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -731,6 +815,7 @@ def test_a_chart_of_nothing_but_right_answers():
     assert "100%" in drawn and "nan" not in drawn
 
 
+@pytest.mark.slow
 def test_a_data_dir_that_was_asked_for_and_is_not_there_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="data_dir"):
         report.report(

@@ -47,7 +47,7 @@ def make(tmp_path, *flags):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["mlp", "mlp_dropout"])
+@pytest.mark.parametrize("model", [pytest.param("mlp", marks=pytest.mark.full), "mlp_dropout"])
 def test_a_row_is_what_train_comes_to(model, digits, tmp_path):
     config = Config(dataset="digits", model=model, epochs=2, strategy="cpu", backend="tensorflow")
     train = make_reference.trainer(config, devices.plan(config), digits)

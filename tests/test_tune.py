@@ -4,7 +4,9 @@ import contextlib
 import csv
 import dataclasses
 import json
+import multiprocessing
 import os
+import pickle
 import random
 import resource
 import signal
@@ -12,17 +14,21 @@ import sqlite3
 import subprocess
 import sys
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.fork_server import run, start
+from helpers.programs import quiet
 
-from mnist_mlp import atomic, command, data, run_config, tune
+from mnist_mlp import atomic, command, data, run_config, train, tune
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.tuning import choice, fitting, folds, outcome, place, space, space_file, table
-from mnist_mlp.tuning.fitting import Score, score
+from mnist_mlp.tuning import choice, fitting, folds, outcome, place, pool, space, space_file, table, worker
+from mnist_mlp.tuning.fitting import Fitter, Score, score
+from mnist_mlp.tuning.messages import Failed, Fold
 from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.space import Choice, Range
 from mnist_mlp.tuning.study import Row
@@ -191,8 +197,12 @@ def test_methods_are_given_with_commas_or_as_words():
 
 
 def test_a_grid_has_an_end():
+    def grid(*counts):
+        return space.grid({f"parameter {count}": Range(0, 10**9, count=count) for count in counts})
+
+    assert [len(values) for values in grid(8_000, 125).values()] == [125, 8_000]
     with pytest.raises(UserError, match="at most 1,000,000 points, received 1,000,001"):
-        space.grid({"seed": Range(0, 10**9, count=1_000_001)})
+        grid(9_901, 101)
 
 
 def test_a_grid_needs_a_number_of_points():
@@ -483,10 +493,52 @@ def small(digits, images=300):
     return dataclasses.replace(digits, train=train, test=test)
 
 
-def run(path, *argv, **more):
-    """`python -m mnist_mlp.tune argv`."""
-    command_line = [sys.executable, "-m", "mnist_mlp.tune", f"--study_dir={path}", *argv]
-    return subprocess.run(command_line, capture_output=True, text=True, timeout=120, **more)
+class Here(pool.Worker):
+    """A worker without a process of its own; what goes to and fro is as it would be."""
+
+    def __init__(self, cores):
+        self.asked = self.about = self.work = None
+        self.pipe, self.theirs = Pipe()
+        self.process = SimpleNamespace(kill=self.theirs.close, wait=lambda: 0)
+
+    def tell(self, message):
+        message = pickle.loads(pickle.dumps(message))
+        if self.work is None:
+            self.work, self.fitter = message, Fitter(message.train, message.request, message.seed)
+            return
+        try:
+            self.theirs.send(worker.answer(self.fitter, self.work, message))
+        except UserError as error:
+            self.theirs.send(Failed(str(error), error.exit_code))
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Searches fit in this process."""
+    monkeypatch.setattr(pool, "Worker", Here)
+
+
+def test_a_worker_that_ends_is_told_with_what_it_was_doing(monkeypatch):
+    monkeypatch.setattr(pool.sys, "executable", "/bin/false")
+    one = pool.Worker(None)
+    assert one.process.wait() == 1
+    told = r"every worker process to live, one ended with exit code 1 while it fitted tree with {'max_depth': 3}; what"
+    with pytest.raises(UserError, match=told):
+        one.ask(Fold("tree", {"max_depth": 3}, 0), None)
+    with pytest.raises(UserError, match=told):
+        one.answer()
+
+
+@pytest.mark.parametrize(
+    "failed, error, words",
+    [(Failed("no memory", 75), UserError, "^no memory$"), (Failed("Traceback", None), RuntimeError, "failed:\nTrace")],
+)
+def test_what_a_worker_fails_with_is_raised(failed, error, words):
+    one = Here(None)
+    one.theirs.send(failed)
+    with pytest.raises(error, match=words) as caught:
+        one.answer()
+    assert getattr(caught.value, "exit_code", None) == failed.exit_code
 
 
 def stored(path):
@@ -543,19 +595,19 @@ def test_a_search_that_ended_anywhere_goes_on_as_if_it_had_not(tmp_path, strateg
         more = ["max_depth=3..40:9"] if strategy == "grid" else ["max_depth=3..40"]
         return search_of(directory, *words[1:], *more, strategy=strategy, pruning=pruning, folds=4)
 
-    complete(opened("whole"), 9, accuracy)
+    complete(opened("whole"), 7, accuracy)
     expected = [dataclasses.replace(row) for row in opened("whole").rows()]
     rng = random.Random(0)
     for _ in range(100):
         search, steps = opened("parts"), rng.randrange(1, 12)
-        while steps > 0 and (trial := search.next(9)) is not None:
+        while steps > 0 and (trial := search.next(7)) is not None:
             while trial.running and steps > 0:
                 steps -= 1
                 trial.add(Score(int(accuracy(trial.values)), 100, 0.1, 0.0))
         if trial is None:
             break
     assert opened("parts").rows() == expected
-    assert len(expected) == 9 and any(row.state == "pruned" for row in expected)
+    assert len(expected) == 7 and any(row.state == "pruned" for row in expected)
 
 
 @pytest.mark.slow
@@ -590,11 +642,11 @@ def test_a_network_that_diverges_ends_its_trial(tmp_path):
 
 @pytest.mark.slow
 def test_an_optimizer_that_the_backend_cannot_run_is_refused_before_a_study_is_begun(tmp_path):
-    path = tmp_path / "study"
+    """By a worker, which is a process here."""
     argv = ("--dataset=digits", "--trials=1", "--folds=2", "--strategy=cpu", "--backend=tensorflow")
-    done = run(path, *argv, "--space", "optimizer=adam,schedulefreeadamw")
-    assert done.returncode == 2 and "--space mlp.optimizer: schedulefreeadamw: Keras reads" in done.stderr
-    assert done.stderr.count("\n") == 1 and not path.exists()
+    with pytest.raises(UserError, match="^--space mlp.optimizer: schedulefreeadamw: Keras reads"):
+        tune.main([f"--study_dir={tmp_path / 'study'}", *argv, "--space", "optimizer=adam,schedulefreeadamw"])
+    assert not (tmp_path / "study").exists()
 
 
 @pytest.mark.slow
@@ -669,7 +721,7 @@ class Sealed(data.Split):
 
 
 @pytest.mark.slow
-def test_no_test_image_is_touched_before_the_choice(digits, tmp_path):
+def test_no_test_image_is_touched_before_the_choice(digits, tmp_path, here):
     sealed = Sealed(digits.test.images, digits.test.labels)
     dataset = dataclasses.replace(small(digits), test=sealed)
     said = []
@@ -686,7 +738,7 @@ def test_no_test_image_is_touched_before_the_choice(digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_search_that_is_done_is_not_done_again_and_looks_are_counted(digits, tmp_path):
+def test_the_search_that_is_done_is_not_done_again_and_looks_are_counted(digits, tmp_path, here):
     path = tmp_path / "a ?#% b"  # whatever a directory may be called
     given = options(
         "--methods=tree", "--trials=2", "--folds=2", "--jobs=2", "--space", "max_depth=1..2", "criterion=gini"
@@ -707,76 +759,81 @@ def test_the_search_that_is_done_is_not_done_again_and_looks_are_counted(digits,
 
 
 @pytest.mark.slow
-def test_what_tune_chose_train_trains_to_the_same_numbers(tmp_path):
+def test_what_tune_chose_train_trains_to_the_same_numbers(tmp_path, here):
     path = tmp_path / "study"
-    done = run(
-        path,
-        *("--dataset=digits", "--methods=softmax,tree", "--trials=3", "--folds=2", "--json"),
-        *("--space", "softmax.epochs=8", "batch_size=32", "learning_rate=0.003..0.01:log", "--strategy=cpu"),
-        f"--figure={tmp_path / 'search.png'}",
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert result == atomic.read_json(path / "result.json")
+    argv = ("--dataset=digits", "--methods=softmax,tree", "--trials=2", "--folds=2", "--strategy=cpu")
+    argv += ("--space", "softmax.epochs=8", "batch_size=32", "learning_rate=0.003..0.01:log")
+    result = tune.tune(options(*argv), path, say=quiet)
     assert {row["method"] for row in result["methods"]} == {"softmax", "tree"}
     assert result["chosen"]["method"] == "softmax" and result["chosen"] == result["best_network"]
-    assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
-    command_line = [sys.executable, "-m", "mnist_mlp.train", f"--config={path / 'best.json'}", "--json"]
-    trained = subprocess.run(
-        [*command_line, "--strategy=cpu", f"--run_dir={tmp_path / 'run'}"], capture_output=True, text=True, timeout=120
-    )
-    assert trained.returncode == 0, trained.stderr
-    run_result = json.loads(trained.stdout)
-    assert run_result["test"]["confusion"] == result["test"]["confusion"]
-    assert run_result["test"]["loss"] == pytest.approx(result["test"]["loss"], rel=1e-6)
-    assert run_result["learning_rate"] == pytest.approx(result["chosen"]["values"]["learning_rate"], rel=1e-6)
+    config = dataclasses.replace(config_of(f"--config={path / 'best.json'}"), strategy="cpu")
+    trained = train.train_and_evaluate(config, tmp_path / "run", say=quiet)
+    assert trained.test["confusion"] == result["test"]["confusion"]
+    assert trained.test["loss"] == pytest.approx(result["test"]["loss"], rel=1e-6)
+    assert trained.learning_rate == pytest.approx(result["chosen"]["values"]["learning_rate"], rel=1e-6)
 
 
 ARGUMENTS = ("--dataset=digits", "--methods=tree", "--trials=7", "--folds=3", "--seed=4")
 
 
+def scored(path):
+    """How many folds of a study are stored, while another process writes it."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{(path / place.TRIALS).as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT count(*) FROM trial_user_attributes").fetchone()[0]
+    except sqlite3.Error:
+        return 0
+
+
+def search_here(path):
+    """What a process does that will be killed."""
+    pool.Worker = Here
+    tune.tune(options(*ARGUMENTS), path, say=quiet)
+
+
 @pytest.mark.slow
-def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_path):
-    assert run(tmp_path / "whole", *ARGUMENTS).returncode == 0
-    expected, rng, path, kills = stored(tmp_path / "whole"), random.Random(0), tmp_path / "killed", 0
-    finished = {}
-    for _ in range(6):
-        command_line = [sys.executable, "-m", "mnist_mlp.tune", f"--study_dir={path}", *ARGUMENTS]
-        process = subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        try:
-            process.wait(rng.uniform(1.0, 4.0))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            kills += 1
-        _, said = process.communicate()
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL, said
+def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_path, here, full, capsys):
+    tune.tune(options(*ARGUMENTS), tmp_path / "whole", say=quiet)
+    expected, path, finished = stored(tmp_path / "whole"), tmp_path / "killed", {}
+    scores = sum(len(correct) for _, _, correct in expected.values())
+    forks, ends = multiprocessing.get_context("forkserver"), []
+    forks.set_forkserver_preload(["optuna", "pytest", "sklearn.tree", "mnist_mlp.tune"])
+    for least in range(0, scores, 2) if full else (1, scores // 2):
+        process = forks.Process(target=search_here, args=(path,))
+        process.start()
+        while scored(path) < least and process.is_alive():
+            time.sleep(0.05)
+        process.kill()
+        process.join()
+        ends.append(process.exitcode)
         now = stored(path) if place.begun(path) and (path / place.TRIALS).exists() else {}
         for key, before in finished.items():
             assert now[key] == before
         finished = {key: row for key, row in now.items() if row[0] in ("complete", "pruned")}
-    assert run(path, *ARGUMENTS).returncode == 0
-    assert kills >= 2 and stored(path) == expected
+    tune.main([f"--study_dir={path}", *ARGUMENTS, "--json", f"--figure={tmp_path / 'search.png'}"])
+    assert ends[0] == -signal.SIGKILL and set(ends) <= {0, -signal.SIGKILL}
+    assert finished and stored(path) == expected
+    assert json.loads(capsys.readouterr().out) == atomic.read_json(path / "result.json")
+    assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stop_ends_the_workers_and_says_how_to_go_on(tmp_path, signum):
     path = tmp_path / "study"
-    command_line = [sys.executable, "-m", "mnist_mlp.tune", f"--study_dir={path}", "--dataset=digits", "--jobs=2"]
-    command_line += ["--methods=random_forest", "--trials=500", "--space", "n_estimators=300,400", "max_features=1.0"]
-    process = subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while len(workers_of(process.pid)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2)
+    flags = ("--dataset=digits", "--jobs=2", "--methods=random_forest", "--trials=500", "--folds=2")
+    flags += ("--space", "n_estimators=100,101")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = start("tune", f"--study_dir={path}", *flags, backend=None, **pipes)
+    deadline = time.monotonic() + 120
+    while not scored(path) and time.monotonic() < deadline:  # at work, then
+        time.sleep(0.05)
     workers = workers_of(process.pid)
     assert len(workers) == 2
-    began = time.monotonic()
     process.send_signal(signum)
-    _, said = process.communicate(timeout=20)
-    while any(map(lives, workers)) and time.monotonic() < began + 10:
+    _, said = process.communicate(timeout=60)
+    deadline = time.monotonic() + 60
+    while any(map(lives, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(lives, workers))
     if signum == signal.SIGTERM:
@@ -804,20 +861,23 @@ def lives(pid):
         return False
 
 
-@pytest.mark.slow
-def test_without_the_packages_it_says_what_to_install(tmp_path):
-    def without(package, *argv):
-        code = (
-            f"import sys, runpy; sys.modules[{package!r}] = None;"
-            "runpy.run_module('mnist_mlp.tune', run_name='__main__', alter_sys=True)"
-        )
-        return subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, cwd=tmp_path)
-
-    done = without("optuna", "--dataset=digits")
-    assert done.returncode == 2 and "expected the package optuna" in done.stderr
-    assert "pip install 'mnist_mlp[tune]'" in done.stderr and done.stderr.count("\n") == 1
-    done = without("sklearn", "--dataset=digits", "--methods=tree")
-    assert done.returncode == 2 and "expected the package scikit-learn" in done.stderr
+def test_without_the_packages_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "optuna", None)
+        with pytest.raises(UserError, match=r"expected the package optuna, .*pip install 'mnist_mlp\[tune\]'$"):
+            tune.main(["--dataset=digits"])
+        with pytest.raises(UserError, match="did you mean 'epochs'"):
+            tune.main(["--space", "epoch=3"])
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(UserError, match=r"expected the package scikit-learn, .*pip install 'mnist_mlp\[tune\]'$"):
+        tune.main(["--dataset=digits", "--methods=tree"])
     assert list(tmp_path.iterdir()) == []
-    assert without("optuna", "--help").returncode == 0
-    assert "did you mean 'epochs'" in without("optuna", "--space", "epoch=3").stderr
+
+
+@pytest.mark.slow
+def test_without_the_packages_there_is_help_and_a_refusal_of_one_line():
+    without = {"backend": None, "absent": ("optuna", "sklearn")}
+    assert run("tune", "--help", **without).returncode == 0
+    done = run("tune", "--dataset=digits", **without)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "expected the package optuna" in done.stderr

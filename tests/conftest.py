@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers.fork_server import run
+from helpers.fork_server import remember_environment, run
 from helpers.once import once
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +28,7 @@ os.environ |= {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
+remember_environment()
 
 
 def pytest_addoption(parser):

@@ -49,6 +49,12 @@ absent, argv = map(eval, sys.argv[1:])
 sys.modules.update(dict.fromkeys(absent))
 fork_server.execute(argv)"""
 _servers: dict[str | None, Server] = {}
+_environment: dict[str, str] = {}  # of the servers, which begin when they are first asked
+
+
+def remember_environment() -> None:
+    """Let servers begin with the environment of now, whatever the test changes that asks first."""
+    _environment.update(os.environ)
 
 
 def run(name: str, *argv: object, backend: str | None, **options: Any) -> subprocess.CompletedProcess:
@@ -108,7 +114,7 @@ class Server:
     """The process that is forked, seen from the one that asks it."""
 
     def __init__(self, backend: str | None) -> None:
-        self.environment = {**os.environ, **variables(backend)}
+        self.environment = {**(_environment or os.environ), **variables(backend)}
         self.socket, theirs = socket.socketpair()
         command = [sys.executable, __file__, backend or "", str(theirs.fileno())]
         self.process = subprocess.Popen(command, env=self.environment, pass_fds=[theirs.fileno()], cwd=ROOT)

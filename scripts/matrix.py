@@ -79,7 +79,7 @@ def tested(python: Path | str, options: list[str], variables: dict[str, str]) ->
     variables = dict(variables)
     cores = sorted(os.sched_getaffinity(0))[: int(variables.pop("threads", 0)) or None]
     began = time.monotonic()
-    pytest = [python, "-m", "pytest", "-n", min(4, len(cores)), "--dist=loadgroup", *options]
+    pytest = [python, "-m", "pytest", "-n", min(4, len(cores)), "--dist=loadfile", "--no-loadscope-reorder", *options]
     done = run(pytest, env=os.environ | variables, preexec_fn=lambda: os.sched_setaffinity(0, cores))
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr.strip()[-200:]
     told = re.sub(r" in [\d.]+s.*", "", last.strip("= "))

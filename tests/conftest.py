@@ -1,6 +1,7 @@
 """Where the tests find real MNIST, the device they run on, and what they share."""
 
 import atexit
+import collections
 import os
 import shutil
 import signal
@@ -39,7 +40,11 @@ def pytest_collection_modifyitems(config, items):
     if not config.getoption("full"):
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+    # scripts/test gives whole files to a process. Those that start and train the most come first, so that the quick
+    # ones are left for whichever process is ready sooner.
+    slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")

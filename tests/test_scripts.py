@@ -318,7 +318,7 @@ def test_test_runs_every_step_and_passes_options_on(project, options, passed_on)
     assert steps == ["ruff check", "ruff format", "mypy", "pytest", "1 passed"]
     *_, check, form, types, tests = project.calls()
     assert (check, form, types) == ("ruff check", "ruff format --check", "mypy ")
-    assert tests == f"pytest -n auto --maxprocesses=4 --dist=loadgroup{passed_on}"
+    assert tests == f"pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder{passed_on}"
 
 
 @pytest.mark.parametrize("tool", ["ruff", "mypy"])

@@ -43,6 +43,7 @@ def open_page(browser, server, desk):
         if options:
             contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
             page = contexts[-1].new_page()
+        page.goto("about:blank")  # which ends what the last test has asked for and not awaited
         for event, heard in events.items():
             page.on(event, heard)
         page.goto(f"{server.url}/")

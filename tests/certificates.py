@@ -1,6 +1,8 @@
 """Certificates of one backend in one process, for several numbers of replicas, each a line of JSON.
 
 usage: python certificates.py BACKEND FLAG,FLAG… FLAG,FLAG…      such as replicas=8 replicas=1,xla=off
+
+A run that begins with "unprobed," leaves the probes of single operations out, which take longer than its steps.
 """
 
 import json
@@ -8,21 +10,26 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 backend, *runs = sys.argv[1:]
 os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import faults  # noqa: E402
 
 from mnist_mlp import chatter  # noqa: E402
 
+faults.one_thread()
 chatter.silence()
 
 from mnist_mlp.command import convert  # noqa: E402
-from mnist_mlp.parity.__main__ import Options, certify  # noqa: E402
+from mnist_mlp.parity.__main__ import Options, certify, operations  # noqa: E402
 
 fields = {field.name: field for field in Options.__dataclass_fields__.values()}
 for run in runs:
-    given = {name: convert(fields[name], value) for name, value in (flag.split("=") for flag in run.split(","))}
-    with tempfile.TemporaryDirectory() as place:
+    flags = run.removeprefix("unprobed,")
+    probe = operations.probe if flags == run else lambda *_: []
+    given = {name: convert(fields[name], value) for name, value in (flag.split("=") for flag in flags.split(","))}
+    with tempfile.TemporaryDirectory() as place, mock.patch.object(operations, "probe", probe):
         options = Options(strategy="cpu", backend=backend, certificate=str(Path(place) / "c.json"), **given)
         print(json.dumps(certify(options, say=lambda text: None)), flush=True)

@@ -225,6 +225,14 @@ def without_last_update(train):
     return train_and_forget
 
 
+def one_thread() -> None:
+    """Those of NumPy wait for each other and take the processor from the framework's."""
+    with contextlib.suppress(ImportError):  # it comes with scikit-learn
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(1)
+
+
 def certificates(backend: str, replicas: int, steps: int, batch_size: int, faults: list[str], seed: int = 0):
     """Each fault's certificate; the CPU is divided by the first. The faults are in the engine: nothing is probed."""
     from mnist_mlp.parity.__main__ import Options, certify, operations
@@ -243,7 +251,9 @@ def certificates(backend: str, replicas: int, steps: int, batch_size: int, fault
 if __name__ == "__main__":
     backend, replicas, steps, batch_size, *faults = sys.argv[1:]
     os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    # A program for each fault, which runs a few steps: compiled quickly, not to run quickly.
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    one_thread()
 
     from mnist_mlp import chatter
 

@@ -1,14 +1,13 @@
 """Parity: the oracle by its own derivatives, the bounds by simulated devices, and certificates of both backends."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import faults
 import numpy as np
 import pytest
+from helpers.fork_server import run, run_code
+from helpers.programs import program, refused
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.parity import __main__ as parity
@@ -19,7 +18,8 @@ from mnist_mlp.parity.reference import Recorded, Recorder
 from mnist_mlp.parity.rounding import Precision
 
 HERE = Path(__file__).parent
-ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+SCRIPT = """import runpy, sys; sys.path.insert(0, sys.argv[1]); del sys.argv[:2]
+runpy.run_path(sys.argv[0], run_name="__main__")"""
 
 
 def weights_of(rng, widths, dtype=np.float64):
@@ -100,16 +100,16 @@ PRODUCTS = {"float32": np.matmul, "tf32": cut(11), "bfloat16": cut(8)}
 
 
 @pytest.mark.parametrize("activation", sorted(oracle.ACTIVATIONS))
-def test_a_device_of_each_precision_stays_within_its_bounds_and_not_within_a_better_one(activation):
+def test_a_device_of_each_precision_stays_within_its_bounds_and_not_within_a_better_one(activation, full):
     worst = {}
-    for seed in range(4):
+    for seed in range(4 if full else 2):
         rng = np.random.default_rng(seed)
         weights, (images, labels) = weights_of(rng, (784, 128, 64, 10)), batch_of(rng, 32)
         found = oracle.batch_pass(weights, images, labels, activation)
+        bounds_of = {name: rounding.bounds(found, weights, activation, Precision(name)) for name in PRODUCTS}
         for name, product in PRODUCTS.items():
             loss, logits, gradients = simulated(weights, images, labels, activation, product)
-            for promised in PRODUCTS:
-                bounds = rounding.bounds(found, weights, activation, Precision(promised))
+            for promised, bounds in bounds_of.items():
                 parts = zip(
                     (loss, logits, *gradients),
                     (found.losses.mean(), found.sums[-1], *found.gradients),
@@ -126,12 +126,13 @@ def test_a_device_of_each_precision_stays_within_its_bounds_and_not_within_a_bet
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_bounds_hold_for_large_batches_in_which_a_rounded_weight_is_wrong_for_all(activation, digits):
-    rng = np.random.default_rng(0)
-    weights, images = weights_of(rng, (784, 128, 64, 10)), digits.train.images.reshape(-1, 784) / 255
-    found = oracle.batch_pass(weights, images, digits.train.labels, activation)
+def test_bounds_hold_for_large_batches_in_which_a_rounded_weight_is_wrong_for_all(activation, digits, full):
+    rng, n = np.random.default_rng(0), 1437 if full else 500
+    weights, images = weights_of(rng, (784, 128, 64, 10)), digits.train.images[:n].reshape(n, 784) / 255
+    labels = digits.train.labels[:n]
+    found = oracle.batch_pass(weights, images, labels, activation)
     for promised, product in PRODUCTS.items():
-        loss, logits, gradients = simulated(weights, images, digits.train.labels, activation, product)
+        loss, logits, gradients = simulated(weights, images, labels, activation, product)
         bounds = rounding.bounds(found, weights, activation, Precision(promised))
         assert abs(loss - found.losses.mean()) <= bounds.loss
         for own, exact, bound in zip(
@@ -250,11 +251,6 @@ def test_more_steps_than_a_file_may_hold_are_refused_at_once(recorded):
         Recorder(problem, 2**27)
 
 
-def run(*flags, cwd=None):
-    command = [sys.executable, "-m", "mnist_mlp.parity", *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, env=ENVIRONMENT)
-
-
 @pytest.mark.parametrize(
     "flags, words",
     [
@@ -267,42 +263,56 @@ def run(*flags, cwd=None):
         (["--certificate=."], "--certificate=.: expected a file or a new name"),
     ],
 )
-def test_what_it_cannot_do_is_said_in_a_line(flags, words, tmp_path):
-    done = run(*flags, cwd=tmp_path)
-    assert done.returncode == 2 and done.stderr.startswith(f"error: {words}") and done.stderr.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+def test_what_it_cannot_do_is_said(flags, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as said:
+        parity.main(flags)
+    assert str(said.value).startswith(words) and not list(tmp_path.iterdir())
 
 
-def lines(script, *arguments):
+@pytest.mark.slow
+def test_the_program_says_it_in_a_line_without_a_framework(tmp_path):
+    refused(program("parity", "--model=cnn", cwd=tmp_path), "error: --model: expected one of softmax, mlp, ")
+
+
+def lines(script, backend, *arguments):
     """What a script of the tests prints, a dict for each line."""
-    command = [sys.executable, str(HERE / script), *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600, env=ENVIRONMENT)
+    done = run_code(SCRIPT, HERE, HERE / script, backend, *arguments, backend=backend, timeout=600)
+    assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-SHORT = "steps=13,batch_size=128"  # 12 steps are an epoch, the last of them with 29 of 128 examples
+SHORT = "steps=4,batch_size=512"  # 3 steps are an epoch, the last of them with 413 of 512 examples
 
 
 OTHERS = {  # one device without XLA, and in bfloat16
+    "tensorflow": (f"{SHORT},xla=off", f"unprobed,{SHORT},precision=bfloat16"),
+    "jax": ("unprobed,steps=1,batch_size=1000,model=softmax,xla=off",),  # operation by operation: slow
+}
+OTHERS_IN_FULL = {
     "tensorflow": (f"{SHORT},xla=off", f"{SHORT},precision=bfloat16"),
-    "jax": ("steps=2,batch_size=1000,xla=off",),  # operation by operation: slow
+    "jax": ("steps=2,batch_size=1000,xla=off",),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", OTHERS)
-def test_every_device_gets_a_certificate(backend):
-    """1, 2, 4 and 8 replicas, with XLA and without, all in float32 but for one."""
-    runs = [f"{SHORT},replicas={count}" for count in (8, 4, 2, 1)]
-    runs += [f"replicas=1,{more}" for more in OTHERS[backend]]
+def test_every_device_gets_a_certificate(backend, full):
+    """8 replicas and 1 (and 4 and 2), with XLA and without, all in float32 but for one."""
+    counts = (8, 4, 2, 1) if full else (8, 1)
+    runs = [f"{SHORT},replicas={count}" for count in counts]
+    if not full:
+        runs[0] = f"unprobed,{runs[0]}"  # several devices are probed in test_parity_operations.py
+    runs += [f"{flags},replicas=1" for flags in (OTHERS_IN_FULL if full else OTHERS)[backend]]
     found = lines("certificates.py", backend, *runs)
     told = [(each["device"]["replicas"], each["device"]["xla"], each["verdict"], each["told"]) for each in found]
     several = backend == "jax"  # TensorFlow's replicas run without XLA
-    expected = [(8, several), (4, several), (2, several), (1, True), (1, False), (1, True)]
+    expected = [(count, several or count == 1) for count in counts] + [(1, False), (1, True)]
     assert told == [(*each, "agrees", "") for each in expected[: len(found)]]
     assert len(found) == len(runs)
-    for each in found:
-        assert len(each["quantities"]) == 44 and len(each["probes"]) == 18
+    for flags, each in zip(runs, found, strict=True):
+        assert len(each["probes"]) == (0 if "unprobed" in flags else 18)
+        assert len(each["quantities"]) == (24 if "softmax" in flags else 44)
         assert all(np.isfinite(row["share"]) for row in each["quantities"])
         assert each["device"]["step_on"] == [f"CPU:{index}" for index in range(each["device"]["replicas"])]
 
@@ -312,8 +322,8 @@ FOUND = {  # what parity names of each fault: the quantity, and the step from 1 
     faults.DROPPED: ("gradient of hidden_1/kernel", 1),
     faults.CUT: ("loss", 1),
     faults.STALE: ("second moment of hidden_2/kernel", 1),
-    faults.SHIFTED: ("loss", 12),
-    faults.LAST: ("loss", 12),
+    faults.SHIFTED: ("loss", 3),
+    faults.LAST: ("loss", 3),
     faults.SIGN: ("gradient of hidden_2/bias", 1),
     faults.EPSILON: ("updated hidden_1/kernel", 1),
     faults.DOUBLED: ("probabilities", 1),
@@ -324,7 +334,7 @@ FOUND = {  # what parity names of each fault: the quantity, and the step from 1 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_every_fault_is_found_at_its_tensor_and_step(backend):
-    sound, *found = lines("faults.py", backend, "2", "13", "128")
+    sound, *found = lines("faults.py", backend, "2", "3", "512")  # an epoch of 3 steps
     assert sound["verdict"] == "agrees"
     assert {each["fault"] for each in found} == set(FOUND)
     for each in found:
@@ -339,31 +349,42 @@ def test_every_fault_is_found_at_its_tensor_and_step(backend):
 
 
 @pytest.mark.slow
-def test_a_certificate_by_the_command_line(tmp_path):
-    done = run("--strategy=cpu", "--backend=tensorflow", "--steps=50", cwd=tmp_path)
+def test_a_certificate_by_the_command_line(tmp_path, full):
+    steps = 50 if full else 20
+    done = run("parity", "--strategy=cpu", f"--steps={steps}", backend="tensorflow", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert "verdict  agrees: " in done.stdout and "✗" not in done.stdout
     kept = json.loads((tmp_path / "certificate.json").read_text())
-    assert kept["verdict"] == "agrees" and kept["problem"]["steps"] == 50 and kept["versions"]["tensorflow"]
+    assert kept["verdict"] == "agrees" and kept["problem"]["steps"] == steps and kept["versions"]["tensorflow"]
     assert [path.name for path in tmp_path.iterdir()] == ["certificate.json"]
 
 
 @pytest.mark.slow
 def test_one_backend_against_the_other_and_against_its_own_cpu(tmp_path):
     flags = ("--strategy=cpu", "--model=softmax")
-    written = run(*flags, "--backend=jax", "--steps=46", "--write=reference.npz", cwd=tmp_path)
+    written = run("parity", *flags, "--backend=jax", "--steps=46", "--write=reference.npz", backend="jax", cwd=tmp_path)
     assert written.returncode == 0, written.stderr
-    held = run("--strategy=cpu", "--backend=tensorflow", "--against=reference.npz", "--json", cwd=tmp_path)
+    held = run(
+        "parity",
+        "--backend=tensorflow",
+        "--strategy=cpu",
+        "--against=reference.npz",
+        "--json",
+        backend="tensorflow",
+        cwd=tmp_path,
+    )
     assert held.returncode == 0, held.stderr
     assert json.loads(held.stdout)["problem"]["model"] == "softmax"
     assert "reference.npz, written on CPU" in held.stderr
-    on_cpu = run(*flags, "--backend=jax", "--steps=3", "--against=cpu", "--replicas=2", cwd=tmp_path)
+    on_cpu = run(
+        "parity", *flags, "--backend=jax", "--steps=3", "--against=cpu", "--replicas=2", backend="jax", cwd=tmp_path
+    )
     assert on_cpu.returncode == 0 and "which agrees with NumPy" in on_cpu.stdout, on_cpu.stderr
 
 
 @pytest.mark.slow
-def test_other_networks_agree_too():
-    runs = [f"{SHORT},model={model}" for model in ("deep", "mlp_sigmoid", "mlp_tanh,precision=bfloat16")]
-    runs += [f"{SHORT},model=mlp_l2,pixels=raw", "steps=2,model=softmax,precision=bfloat16"]
-    found = lines("certificates.py", "jax", *runs)
-    assert [(each["verdict"], each["told"]) for each in found] == [("agrees", "")] * 5
+def test_other_networks_agree_too(full):
+    models = ["mlp_sigmoid", "mlp_tanh,precision=bfloat16", "mlp_l2,pixels=raw"]
+    models += ["deep", "softmax,precision=bfloat16"] if full else []
+    found = lines("certificates.py", "jax", *(f"unprobed,{SHORT},model={model}" for model in models))
+    assert [(each["verdict"], each["told"]) for each in found] == [("agrees", "")] * len(models)

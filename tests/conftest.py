@@ -2,6 +2,7 @@
 
 import atexit
 import collections
+import gc
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers.fork_server import remember_environment, run
+from helpers.fork_server import remember_environment, restore_environment, run
 from helpers.once import once
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,18 @@ def pytest_collection_modifyitems(config, items):
     # ones are left for whichever process is ready sooner.
     slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish(session):
+    gc.freeze()  # thousands of tests: the garbage collector need not look at them while a framework traces
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    done = yield
+    if nextitem is None or nextitem.path != item.path:
+        restore_environment()
+    return done
 
 
 @pytest.fixture(scope="session")

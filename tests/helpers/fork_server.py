@@ -57,6 +57,15 @@ def remember_environment() -> None:
     _environment.update(os.environ)
 
 
+def restore_environment() -> None:
+    """Take back what a test has left in the variables that a framework reads: else each later fork starts anew."""
+    for name in {*os.environ, *_environment}:
+        if name.startswith(READ_AT_IMPORT) and os.environ.get(name) != _environment.get(name):
+            os.environ.pop(name, None)
+            if name in _environment:
+                os.environ[name] = _environment[name]
+
+
 def run(name: str, *argv: object, backend: str | None, **options: Any) -> subprocess.CompletedProcess:
     """`python -m mnist_mlp.NAME ARGV…`, with its output as text; `options` are those of `subprocess.run`."""
     return _finish(["-m", f"mnist_mlp.{name}", *map(str, argv)], backend, options)

@@ -1,6 +1,5 @@
 """A server as a process of its own, for the tests; and a network of NumPy alone, for those that are not about one."""
 
-import atexit
 import contextlib
 import functools
 import json
@@ -93,16 +92,7 @@ STAND_IN = "from mnist_mlp import command, serve; command.run(serve.main)"
 @functools.cache
 def factory():
     """The process that is forked for each server with `stand_in`: it has imported what such a server needs."""
-    return Factory()
-
-
-class Factory(fork_server.Server):
-    def __init__(self):
-        self.socket, theirs = socket.socketpair()
-        command = [sys.executable, "-c", FACTORY, str(theirs.fileno())]
-        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=TESTS.parent)
-        theirs.close()
-        atexit.register(self.socket.close)  # at which it ends
+    return fork_server.Server([sys.executable, "-c", FACTORY], dict(os.environ))
 
 
 def stand_in(options, plan, path, config, trained):

@@ -171,7 +171,6 @@ def found(seeds):
     return mistakes.make(options, say=said.append), "\n".join(said)
 
 
-@pytest.mark.xdist_group("mistakes")  # who all look at the same runs
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 def test_each_mistake_is_told_by_name_in_every_seed(found, seeds, name):
@@ -181,7 +180,6 @@ def test_each_mistake_is_told_by_name_in_every_seed(found, seeds, name):
     assert row["diagnosis"]["name"] == name
 
 
-@pytest.mark.xdist_group("mistakes")  # who all look at the same runs
 @pytest.mark.slow
 def test_the_report_sets_each_mistake_beside_the_right_program(found, seeds):
     rows, text = found
@@ -199,7 +197,6 @@ def test_the_report_sets_each_mistake_beside_the_right_program(found, seeds):
         assert max(by_name[name]["accuracy"]) < 0.2
 
 
-@pytest.mark.xdist_group("mistakes")  # who all look at the same runs
 @pytest.mark.slow
 def test_the_right_program_is_said_to_make_none_in_any_seed(found, seeds, full, digits):
     from mnist_mlp import devices

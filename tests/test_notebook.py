@@ -15,8 +15,6 @@ from test_without_tensorflow import WITHOUT_TPU, colab_environment, colab_python
 from mnist_mlp import command
 from mnist_mlp.config import PRESETS, Config
 
-pytestmark = pytest.mark.xdist_group("colab")  # the environment of test_without_tensorflow.py
-
 FILE = ROOT / "notebooks" / "colab_tpu.ipynb"
 NOTEBOOK = json.loads(FILE.read_text(encoding="utf-8"))
 TEXTS = {cell["id"]: "".join(cell["source"]) for cell in NOTEBOOK["cells"]}

@@ -21,7 +21,7 @@ from mnist_mlp.optimizers import Schedule, averaged, of_config, peak_rate
 from mnist_mlp.parity import oracle
 from mnist_mlp.parity.rounding import FLOAT32
 
-pytestmark = [pytest.mark.numerics, pytest.mark.xdist_group("optimizers")]  # one run for all tests of it
+pytestmark = pytest.mark.numerics
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)

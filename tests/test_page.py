@@ -10,7 +10,7 @@ from strokes import STROKES
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]  # one server and one browser for all
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

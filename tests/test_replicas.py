@@ -41,7 +41,7 @@ def once_written(factory, backend, jobs, *more):
 
 @pytest.fixture(scope="module")
 def tensorflow(tmp_path_factory):
-    """Steps on TensorFlow's devices, one and several; what one did is what all others are held against."""
+    """Steps on TensorFlow's devices, one and several; all others are compared with one."""
     return once_written(tmp_path_factory, "tensorflow", [[RECIPE, [1, 4], STEPS], ["mlp_dropout", [2], STEPS]])
 
 

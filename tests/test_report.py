@@ -779,7 +779,6 @@ def test_on_mnist(mnist_run):  # noqa: F811
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("page")
 @pytest.mark.parametrize("kind", ["run", "comparison"])
 @pytest.mark.parametrize(
     "width, scheme",

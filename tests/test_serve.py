@@ -33,7 +33,6 @@ from mnist_mlp.server import listening  # noqa: E402
 PREDICT = "/v1/models/mnist:predict"
 ZEROS = {"instances": [[[0] * 28] * 28]}
 slow = pytest.mark.slow
-pytestmark = pytest.mark.xdist_group("serve")  # one server for most of them
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,6 @@ from mnist_mlp.command import parse
 from mnist_mlp.errors import UserError
 from mnist_mlp.tpu_compile import Options
 
-pytestmark = pytest.mark.xdist_group("tpu_compile")  # it compiles one program at a time, and says so
-
 COMPILER = {"jax": "0.10.2", "jaxlib": "0.10.2", "libtpu": "0.0.52", "keras": "3.15.1", "numpy": "2.4.6"}
 
 # Lines of libtpu 0.0.52's own text, without the parts that say how fast it expects them to be.

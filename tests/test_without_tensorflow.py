@@ -7,7 +7,6 @@ import functools
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from helpers import fork_server
 
 from mnist_mlp.machine import detect
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("colab")]  # one environment for all of them
+pytestmark = pytest.mark.slow
 
 # What a Colab TPU runtime has (2026-08), as far as a run needs it; nbclient runs the notebook.
 COLAB = (
@@ -130,12 +129,8 @@ class Colab(fork_server.Server):
     """A process of Colab's Python that has imported Keras on JAX, and from which programs are forked."""
 
     def __init__(self, python, environment):
+        super().__init__([str(python), fork_server.__file__, "jax"], {**environment, "KERAS_BACKEND": "jax"})
         self.python, self.environment = str(python), environment
-        self.socket, theirs = socket.socketpair()
-        command = [self.python, fork_server.__file__, "jax", str(theirs.fileno())]
-        variables = {**environment, "KERAS_BACKEND": "jax"}
-        self.process = subprocess.Popen(command, env=variables, pass_fds=[theirs.fileno()], cwd=ROOT)
-        theirs.close()
 
     def run(self, *argv, **variables):
         """As `run` of Python with these arguments."""

@@ -210,7 +210,7 @@ def test_the_launcher_explains_itself(capsys):
 
 
 EPOCHS = 16  # enough not to be over before the kill
-# With dropout, whose random state must be gone on with too.
+# With dropout, whose random state must be resumed too.
 TRAIN = ("--dataset=digits", "--model=mlp_dropout", "--batch_size=256")
 
 

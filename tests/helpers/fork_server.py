@@ -107,7 +107,8 @@ def _popen(argv: list[str], backend: str | None, options: dict[str, Any]) -> sub
     if not hasattr(os, "fork") or sys.platform == "darwin":  # where a fork of a process with threads is not safe
         return subprocess.Popen(anew, env=environment, **options)
     if backend not in _servers:
-        _servers[backend] = Server(backend)
+        began_with = {**(_environment or os.environ), **variables(backend)}
+        _servers[backend] = Server([sys.executable, __file__, backend or ""], began_with)
     if not _servers[backend].fits(environment):
         return subprocess.Popen(anew, env=environment, **options)
     return ForkedPopen(_servers[backend], command, absent, env=environment, **options)
@@ -120,13 +121,16 @@ def variables(backend: str | None) -> dict[str, str]:
 
 
 class Server:
-    """The process that is forked, seen from the one that asks it."""
+    """The process that is forked, seen from the one that asks it.
 
-    def __init__(self, backend: str | None) -> None:
-        self.environment = {**(_environment or os.environ), **variables(backend)}
+    `command` starts it, and is given the descriptor of the socket on which it must `serve`.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self.environment = environment
         self.socket, theirs = socket.socketpair()
-        command = [sys.executable, __file__, backend or "", str(theirs.fileno())]
-        self.process = subprocess.Popen(command, env=self.environment, pass_fds=[theirs.fileno()], cwd=ROOT)
+        command = [*command, str(theirs.fileno())]
+        self.process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()], cwd=ROOT)
         theirs.close()
         atexit.register(self.socket.close)  # at which the server ends
 
@@ -161,15 +165,23 @@ class ForkedPopen(subprocess.Popen):
         self._server.fork(request, [*streams, status])
         os.close(status)
         self._close_pipe_fds(*(asked[name] for name in _PIPES))
-        self.pid = int.from_bytes(os.read(self._status, 8), "big")
+        self.pid = self._heard()
         self._child_created = True
+
+    def _heard(self) -> int:
+        """The next number about the process. An empty pipe must be no 0, which would be a success."""
+        number = os.read(self._status, 8)
+        if len(number) != 8:
+            raise ChildProcessError(f"the process that forks {self.args} is gone: it was killed, or memory is short")
+        return int.from_bytes(number, "big")
 
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
         if wait_flags == os.WNOHANG and not select.select([self._status], [], [], 0)[0]:
             return 0, 0
-        told = os.read(self._status, 8)
-        os.close(self._status)
-        return self.pid, int.from_bytes(told, "big")
+        try:
+            return self.pid, self._heard()
+        finally:
+            os.close(self._status)
 
     def _internal_poll(self, *ignored: Any, **also: Any) -> int | None:
         if self.returncode is None and self._waitpid_lock.acquire(False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """The directory `name` of this session, which the first who asks for it fills with `make(directory)`.
 
-    Nobody may change what lies there. `make` may find the rest of an attempt that failed.
+    Nobody may change what lies there. What an attempt that failed has left is removed before the next one.
     """
     base = factory.getbasetemp()
     if base.name.startswith("popen-"):  # pytest-xdist: one below the directory that all workers share
@@ -21,7 +22,8 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None
     with (base / f"once-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            path.mkdir(exist_ok=True)
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir()
             make(path)
             done.touch()
     return path

@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,10 +14,18 @@ import pytest
 from helpers.fork_server import remember_environment, restore_environment, run
 from helpers.once import once
 
+from mnist_mlp import lean_keras
+
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the same numbers on every machine
 os.environ["MNIST_MLP_CACHE"] = "off"  # and nothing of earlier runs
+
+# Without byte code each of hundreds of processes would compile the package again, and each session the tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+lean_keras.install()  # a framework is imported as the programs import it: in half of the time
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script; the programs must hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)

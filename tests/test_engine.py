@@ -46,7 +46,7 @@ def distance(a, b):
 @pytest.mark.parametrize(
     "kind, name, l2",
     [
-        ("compiled", "mlp_l2", 1e-4),
+        pytest.param("compiled", "mlp_l2", 1e-4, marks=pytest.mark.slow),
         pytest.param("compiled", "softmax", 0.0, marks=pytest.mark.slow),
         pytest.param("fit", "mlp_l2", 1e-4, marks=pytest.mark.slow),
         pytest.param("fit", "softmax", 0.0, marks=pytest.mark.slow),

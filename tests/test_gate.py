@@ -63,6 +63,7 @@ def test_each_side_of_a_spread_is_its_own():
         assert spread.above(x) + spread.below(x) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_as_many_right_runs_fail_as_stated_also_where_they_are_skew_and_heavy_tailed(full):
     """As losses are (skewness 0.5, excess kurtosis 1.9). Fitted to 200, a normal distribution is far off."""
     losses, sets = stats.norminvgauss(2, 0.5), 3000 if full else 200

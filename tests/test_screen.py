@@ -135,6 +135,7 @@ def test_a_bar_on_a_terminal_also_within_an_epoch(tmp_path):
     assert "left" not in stays and "\x1b" not in stays
 
 
+@pytest.mark.slow
 def test_fit_tells_within_an_epoch_how_far_it_is(monkeypatch, tmp_path):
     monkeypatch.setattr("mnist_mlp.engine.fit.SECONDS_PER_CALL", 0.0)
     config = Config(dataset="digits", epochs=2, batch_size=64, engine="fit", strategy="cpu")

@@ -66,6 +66,7 @@ def test_workers_that_differ_stop_all_of_them():
     assert "expected the same --batch_size in all workers, worker 2 has another than the chief" in ends[0]
 
 
+@pytest.mark.slow  # one of them waits for the other
 def test_two_of_one_index_stop_all_of_them():
     ends = meeting(addresses(3), [{}] * 3, indices=[0, 1, 1])
     assert all("two processes have --worker_index=1" in end for end in ends)

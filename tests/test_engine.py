@@ -47,7 +47,7 @@ def distance(a, b):
     "kind, name, l2",
     [
         pytest.param("compiled", "mlp_l2", 1e-4, marks=pytest.mark.slow),
-        pytest.param("compiled", "softmax", 0.0, marks=pytest.mark.slow),
+        ("compiled", "softmax", 0.0),
         pytest.param("fit", "mlp_l2", 1e-4, marks=pytest.mark.slow),
         pytest.param("fit", "softmax", 0.0, marks=pytest.mark.slow),
     ],

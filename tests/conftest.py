@@ -2,6 +2,7 @@
 
 import atexit
 import collections
+import contextlib
 import gc
 import os
 import shutil
@@ -11,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers.fork_server import remember_environment, restore_environment, run
+from helpers.fork_server import WITHOUT_XLA, do_without_xla, remember_environment, restore_environment, run
 from helpers.once import once
 
 from mnist_mlp import lean_keras
@@ -63,10 +64,25 @@ def pytest_collection_finish(session):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item, nextitem):
-    done = yield
+    with compiler(item.get_closest_marker("xla")):
+        done = yield
     if nextitem is None or nextitem.path != item.path:
         restore_environment()
     return done
+
+
+@contextlib.contextmanager
+def compiler(marker):
+    """With `xla(False)` TensorFlow traces its programs and does not compile them, here and in the processes forked.
+
+    So it runs where its wheel has no compiler. Most of a short run is compilation: whatever a run does beside its steps
+    is tested three times as fast without.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if marker and not marker.args[0]:
+            patch.setenv(WITHOUT_XLA, "1")
+            do_without_xla(patch.setattr)
+        yield
 
 
 @pytest.fixture(scope="session")

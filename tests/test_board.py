@@ -14,6 +14,8 @@ from mnist_mlp import profiling
 from mnist_mlp.engine import Sums
 from mnist_mlp.errors import UserError
 
+pytestmark = pytest.mark.xla(False)
+
 SMALL = "--dataset=digits --epochs=1 --strategy=cpu"
 
 

@@ -12,6 +12,8 @@ from mnist_mlp import devices
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab import explain
 
+pytestmark = pytest.mark.xla(False)
+
 QUESTIONS = {  # and how many claims stand under each, on the digits
     "How many layers are there, and how many are hidden?": 2,
     "Is Flatten a dense layer?": 2,

@@ -27,6 +27,8 @@ from mnist_mlp.export import child, comparing, formats, keras_file, network, num
 from mnist_mlp.export.formats import FORMATS, NAMES
 from mnist_mlp.train import train_and_evaluate
 
+pytestmark = pytest.mark.xla(False)
+
 EXACT = ("saved_model", "onnx", "litert", "keras", "weights")
 
 

@@ -18,6 +18,8 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.lab import approximation, ladder, ladder_figure, ladder_report, rungs, trials
 from mnist_mlp.lab.rungs import Network
 
+pytestmark = pytest.mark.xla(False)
+
 FLAGS = ("--dataset=digits", "--strategy=cpu", "--backend=tensorflow")
 
 

@@ -16,6 +16,8 @@ from mnist_mlp.errors import Diverged
 from mnist_mlp.evidence import Evidence, Layer, Logits
 from mnist_mlp.lab import broken, mistakes
 
+pytestmark = pytest.mark.xla(False)
+
 LAYER = Layer("hidden_1", "relu", 128, moved=0.4, spread=1.8, silent=0.2, saturated=0.0)
 LOGITS = Logits(lowest=-12.0, highest=9.0, zeros=0.0, sums=(-20.0, 10.0), moved=0.3)
 RIGHT = Evidence(

@@ -1,7 +1,9 @@
 """The README's commands, run as written, in an empty directory beside which `scripts` and `mnist` lie."""
 
+import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 from conftest import ROOT
 from helpers import fork_server
 
+from mnist_mlp import command
 from mnist_mlp.config import MODELS, PRESETS
+from mnist_mlp.errors import UserError
 
 README = (ROOT / "README.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
@@ -31,6 +35,9 @@ command.run(doctor.main)
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
+
+# What takes longest, and what a test of its own runs: but before a release its flags alone are read.
+LONG = ("lab.explain", "lab.mistakes", "lab.ladder", "parity", "doctor --strategy")
 
 COMMANDS = [block.splitlines() for block in blocks("sh") if not block.startswith("scripts/test")]
 ON_ONE_RUN = [line for lines in COMMANDS if any("runs/mine" in line for line in lines) for line in lines]
@@ -76,10 +83,38 @@ def place(tmp_path):
     return tmp_path
 
 
+def is_long(line):
+    return line.removeprefix("python -m mnist_mlp.").startswith(LONG)
+
+
+def named(lines):
+    return re.sub(r"\W+", " ", "".join(lines)[:60]).strip()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("lines", ON_THEIR_OWN, ids=lambda lines: re.sub(r"\W+", " ", lines[0][:60]).strip())
-def test_commands(lines, place):
-    run_all(lines, place)
+@pytest.mark.parametrize(
+    "lines",
+    [pytest.param(lines, marks=[pytest.mark.full] * all(map(is_long, lines))) for lines in ON_THEIR_OWN],
+    ids=named,
+)
+def test_commands(lines, place, full):
+    run_all([line for line in lines if full or not is_long(line)], place)
+
+
+@pytest.mark.parametrize("line", filter(is_long, sum(ON_THEIR_OWN, [])), ids=named)
+def test_the_flags_of_long_commands_are_known(line, monkeypatch):
+    _, _, module, *argv = shlex.split(line, comments=True)
+    program = importlib.import_module(f"{module}.__main__" if module.endswith("parity") else module)
+    given_flags, read = command.given_flags, []
+
+    def only_read(declared, argv, **names):
+        read.append(declared(**given_flags(declared, argv, **names)))
+        raise UserError("that is enough")
+
+    monkeypatch.setattr(command, "given_flags", only_read)
+    with pytest.raises(UserError, match="that is enough"):
+        program.main(argv)
+    assert read
 
 
 @pytest.mark.slow

@@ -33,6 +33,8 @@ from mnist_mlp.pages.numbers import probability
 from mnist_mlp.pages.stage import report as write_page
 from mnist_mlp.train import train_and_evaluate
 
+pytestmark = pytest.mark.xla(False)
+
 LARGEST = 400_000  # bytes of a page
 VOID = {"br", "col", "img", "link", "meta"}
 HEADINGS = ("h1", "h2", "h3")

@@ -26,6 +26,8 @@ from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.finished import read_run
 from mnist_mlp.train import train_and_evaluate
 
+pytestmark = pytest.mark.xla(False)
+
 SMALL = Config(
     dataset="digits", model="mlp_dropout", epochs=2, batch_size=64, strategy="cpu", checkpoint_every="9steps"
 )

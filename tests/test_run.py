@@ -24,6 +24,8 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.finished import read_run
 from mnist_mlp.train import train_and_evaluate
 
+pytestmark = pytest.mark.xla(False)
+
 RELIED_ON = (
     *("model", "parameters", "dataset.name", "dataset.source", "dataset.train_examples", "dataset.test_examples"),
     *("steps_per_epoch", "evaluation_steps", "epochs.0.loss", "epochs.0.accuracy", "epochs.0.seconds"),
@@ -178,9 +180,9 @@ def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, m
 @pytest.mark.slow
 def test_what_keras_json_says_changes_no_number(finished, tmp_path):
     (tmp_path / "keras.json").write_text('{"floatx": "float16", "image_data_format": "channels_first"}')
-    command = [sys.executable, "-m", "mnist_mlp.train", "--preset=smoke", "--json", f"--run_dir={tmp_path}/run"]
     environment = os.environ | {"KERAS_HOME": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    flags = ["--preset=smoke", "--json", f"--run_dir={tmp_path}/run"]
+    done = program("train", *flags, blocked=False, env=environment)
     result, expected = json.loads(done.stdout), json.loads(finished[1].stdout)
     assert result["test"] == expected["test"]
 
@@ -608,6 +610,7 @@ def test_bfloat16_learns(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.xla(True)
 @pytest.mark.parametrize("preset, low, high", [("default", 0.973, 0.99), ("lecture", 0.950, 0.966)])
 def test_seeds_on_mnist(preset, low, high, mnist, tmp_path, full):
     for seed in range(5 if full else 1):
@@ -619,6 +622,7 @@ def test_seeds_on_mnist(preset, low, high, mnist, tmp_path, full):
 
 
 @pytest.mark.full
+@pytest.mark.xla(True)
 def test_bfloat16_learns_mnist(mnist, tmp_path):
     config = Config(precision="bfloat16", epochs=1, strategy="cpu")
     assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet).test["accuracy"] > 0.94

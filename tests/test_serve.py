@@ -25,6 +25,8 @@ from mnist_mlp import serve
 from mnist_mlp.errors import UserError
 from mnist_mlp.interruption import AGAIN
 
+pytestmark = pytest.mark.xla(False)
+
 for package in ("fastapi", "httptools", "orjson", "prometheus_client", "uvicorn"):
     pytest.importorskip(package, reason="the extra serve is not installed")
 

@@ -33,6 +33,8 @@ from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.space import Choice, Range
 from mnist_mlp.tuning.study import Row
 
+pytestmark = pytest.mark.xla(False)
+
 
 def spaces(*words, methods=("mlp",), file=None):
     return space.spaces_of(methods, words, space_file.read(file, methods) if file else {}, {})

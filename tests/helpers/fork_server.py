@@ -24,6 +24,7 @@ import select
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ del sys.path[0]
 absent, argv = map(eval, sys.argv[1:])
 sys.modules.update(dict.fromkeys(absent))
 fork_server.execute(argv)"""
+WITHOUT_XLA = "MNIST_MLP_TESTS_WITHOUT_XLA"  # a variable: in a process forked TensorFlow does not compile
 _servers: dict[str | None, Server] = {}
 _environment: dict[str, str] = {}  # of the servers, which begin when they are first asked
 
@@ -103,7 +105,9 @@ def _popen(argv: list[str], backend: str | None, options: dict[str, Any]) -> sub
     environment = {**(options.pop("env", None) or os.environ), **variables(backend)}
     absent = list(options.pop("absent", ()))
     command = [sys.executable, *argv]
-    anew = [sys.executable, "-c", ANEW, *map(repr, (absent, argv))] if absent else command
+    anew = [sys.executable, "-c", ANEW, *map(repr, (absent, argv))]
+    if not absent and WITHOUT_XLA not in environment:
+        anew = command
     if not hasattr(os, "fork") or sys.platform == "darwin":  # where a fork of a process with threads is not safe
         return subprocess.Popen(anew, env=environment, **options)
     if backend not in _servers:
@@ -201,10 +205,19 @@ _PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 # The server's own side.
 
 
+def do_without_xla(replace: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Let TensorFlow be as a wheel without its compiler."""
+    from mnist_mlp import devices
+
+    replace(devices, "has_xla", lambda backend, seen: backend == "jax")
+
+
 def execute(argv: list[str]) -> None:
     """Do what Python does with these arguments."""
     import runpy
 
+    if WITHOUT_XLA in os.environ:
+        do_without_xla()
     if argv[0] == "-c":
         sys.argv = ["-c", *argv[2:]]
         exec(compile(argv[1], "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})

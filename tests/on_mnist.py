@@ -1,17 +1,20 @@
 """A run on real MNIST that several files of tests only read."""
 
+import os
+
 import pytest
-from helpers.fork_server import run
+from helpers.fork_server import WITHOUT_XLA, run
 from helpers.once import once
 
 
 @pytest.fixture(scope="session")
 def mnist_run(tmp_path_factory, mnist_dir):
-    """The directory of a run of three epochs; `printed.json` beside it is what --json printed."""
+    """The directory of the default run; `printed.json` beside it is what --json printed."""
 
     def make(place):
-        flags = ["--dataset=mnist", f"--data_dir={mnist_dir}", "--epochs=3", "--strategy=cpu", "--json"]
-        done = run("train", *flags, f"--run_dir={place / 'run'}", backend="tensorflow")
+        flags = ["--dataset=mnist", f"--data_dir={mnist_dir}", "--strategy=cpu", "--json"]
+        compiled = {name: value for name, value in os.environ.items() if name != WITHOUT_XLA}
+        done = run("train", *flags, f"--run_dir={place / 'run'}", backend="tensorflow", env=compiled)
         assert done.returncode == 0, done.stderr
         (place / "printed.json").write_text(done.stdout)
 

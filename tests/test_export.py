@@ -27,7 +27,7 @@ from mnist_mlp.export import child, comparing, formats, keras_file, network, num
 from mnist_mlp.export.formats import FORMATS, NAMES
 from mnist_mlp.train import train_and_evaluate
 
-pytestmark = pytest.mark.xla(False)
+pytestmark = [pytest.mark.xla(False), pytest.mark.numerics]
 
 EXACT = ("saved_model", "onnx", "litert", "keras", "weights")
 

@@ -23,6 +23,8 @@ from mnist_mlp.gate import FEW, HIGH, LOW, MANY, OTHER_DATA, OTHER_EPOCHS, Gate
 from mnist_mlp.reference import find
 from mnist_mlp.spread import Side, Spread
 
+pytestmark = pytest.mark.numerics
+
 SMOKE = find(PRESETS["smoke"], "digits")
 PARTS = ("images", "labels")
 EXPECTED = [epoch["mean"] for epoch in SMOKE.losses]

@@ -206,7 +206,7 @@ def test_the_right_program_is_said_to_make_none_in_any_seed(found, seeds, full, 
     assert found[0]["right"]["diagnosed"] == seeds and not found[0]["right"]["others"]
     right = broken.PROGRAMS[broken.RIGHT]
     learner = mistakes.learner_of(right, devices.plan(Config(strategy="cpu")), digits)
-    more = range(seeds, 50 if full else 8)
+    more = range(seeds, 50 if full else 5)
     told = [outcome.diagnoses for outcome in mistakes.run(right, learner, more, epochs=5)]
     assert told == [[]] * len(more)
 

@@ -156,6 +156,7 @@ def whole(tmp_path_factory):
     return SimpleNamespace(config=config, run_dir=place / "run", result=result, told=told)
 
 
+@pytest.mark.xla(False)
 @pytest.mark.slow
 def test_the_kept_model_has_the_averaged_weights(whole, digits):
     kept = models.load(whole.run_dir / "model.keras")
@@ -171,6 +172,7 @@ def test_the_kept_model_has_the_averaged_weights(whole, digits):
     assert abs(right - whole.result.test["correct"]) <= unclear < 5
 
 
+@pytest.mark.xla(False)
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_bit(whole, tmp_path):
     """Schedule, distortions and averages go on where they were."""

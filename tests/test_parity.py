@@ -17,6 +17,8 @@ from mnist_mlp.parity.problem import Expected, Problem, State, expected_classes,
 from mnist_mlp.parity.reference import Recorded, Recorder
 from mnist_mlp.parity.rounding import Precision
 
+pytestmark = pytest.mark.numerics
+
 HERE = Path(__file__).parent
 SCRIPT = """import runpy, sys; sys.path.insert(0, sys.argv[1]); del sys.argv[:2]
 runpy.run_path(sys.argv[0], run_name="__main__")"""
@@ -285,37 +287,43 @@ def lines(script, backend, *arguments):
 SHORT = "steps=4,batch_size=512"  # 3 steps are an epoch, the last of them with 413 of 512 examples
 
 
-OTHERS = {  # one device without XLA, and in bfloat16
-    "tensorflow": (f"{SHORT},xla=off", f"unprobed,{SHORT},precision=bfloat16"),
-    "jax": ("unprobed,steps=1,batch_size=1000,model=softmax,xla=off",),  # operation by operation: slow
+# Several replicas and one, with XLA and without, in float32 and bfloat16, and networks of every kind. Several devices
+# are probed in test_parity_operations.py; TensorFlow's one device with XLA below, by the command line.
+DEVICES = {
+    "tensorflow": (
+        f"unprobed,{SHORT},replicas=2",
+        f"{SHORT},xla=off",
+        f"unprobed,{SHORT},precision=bfloat16,model=mlp_tanh",
+    ),
+    "jax": (
+        f"unprobed,{SHORT},replicas=8,model=mlp_l2,pixels=raw",
+        f"{SHORT},model=mlp_sigmoid",
+        "unprobed,steps=1,batch_size=1000,model=softmax,xla=off",  # operation by operation: slow
+    ),
 }
-SEVERAL = {"tensorflow": (2,), "jax": (8, 1)}  # TensorFlow traces each replica; its one is that of the command line
-OTHERS_IN_FULL = {
-    "tensorflow": (f"{SHORT},xla=off", f"{SHORT},precision=bfloat16"),
-    "jax": ("steps=2,batch_size=1000,xla=off",),
+MORE_DEVICES = {
+    "tensorflow": [*(f"{SHORT},replicas={count}" for count in (8, 4, 2, 1)), f"{SHORT},precision=bfloat16"],
+    "jax": [*(f"{SHORT},replicas={count}" for count in (8, 4, 2, 1)), "steps=2,batch_size=1000,xla=off"]
+    + [f"unprobed,{SHORT},model={model}" for model in ("deep", "mlp_tanh,precision=bfloat16", "softmax")],
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", OTHERS)
+@pytest.mark.parametrize("backend", DEVICES)
 def test_every_device_gets_a_certificate(backend, full):
-    """Several replicas and 1, with XLA and without, all in float32 but for one."""
-    counts = (8, 4, 2, 1) if full else SEVERAL[backend]
-    runs = [f"{SHORT},replicas={count}" for count in counts]
-    if not full:
-        runs[0] = f"unprobed,{runs[0]}"  # several devices are probed in test_parity_operations.py
-    runs += [f"{flags},replicas=1" for flags in (OTHERS_IN_FULL if full else OTHERS)[backend]]
+    runs = [*DEVICES[backend], *(MORE_DEVICES[backend] if full else ())]
     found = lines("certificates.py", backend, *runs)
-    told = [(each["device"]["replicas"], each["device"]["xla"], each["verdict"], each["told"]) for each in found]
-    several = backend == "jax"  # TensorFlow's replicas run without XLA
-    expected = [(count, several or count == 1) for count in counts] + [(1, False), (1, True)]
-    assert told == [(*each, "agrees", "") for each in expected[: len(found)]]
-    assert len(found) == len(runs)
+    assert [(each["verdict"], each["told"]) for each in found] == [("agrees", "")] * len(runs)
     for flags, each in zip(runs, found, strict=True):
+        asked = dict(flag.split("=") for flag in flags.removeprefix("unprobed,").split(","))
+        count, device = int(asked.get("replicas", 1)), each["device"]
+        alone = backend == "tensorflow" and count > 1  # its replicas run without XLA
+        assert (device["replicas"], device["xla"]) == (count, asked.get("xla") != "off" and not alone)
+        assert device["step_on"] == [f"CPU:{index}" for index in range(count)]
         assert len(each["probes"]) == (0 if "unprobed" in flags else 18)
-        assert len(each["quantities"]) == (24 if "softmax" in flags else 44)
+        layers = {"softmax": 1, "deep": 6}.get(asked.get("model"), 3)
+        assert len(each["quantities"]) == 14 + 10 * layers
         assert all(np.isfinite(row["share"]) for row in each["quantities"])
-        assert each["device"]["step_on"] == [f"CPU:{index}" for index in range(each["device"]["replicas"])]
 
 
 FOUND = {  # what parity names of each fault: the quantity, and the step from 1 on
@@ -392,11 +400,3 @@ def test_one_backend_against_the_other_and_against_its_own_cpu(tmp_path, full):
     assert "reference.npz, written on CPU" in compared.stderr
     on_cpu = parity("jax", "--model=softmax", "--steps=3", "--against=cpu", "--replicas=2")
     assert "which agrees with NumPy" in on_cpu.stdout
-
-
-@pytest.mark.slow
-def test_other_networks_agree_too(full):
-    models = ["mlp_sigmoid", "mlp_tanh,precision=bfloat16", "mlp_l2,pixels=raw"]
-    models += ["deep", "softmax,precision=bfloat16"] if full else []
-    found = lines("certificates.py", "jax", *(f"unprobed,{SHORT},model={model}" for model in models))
-    assert [(each["verdict"], each["told"]) for each in found] == [("agrees", "")] * len(models)

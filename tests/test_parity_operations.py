@@ -17,6 +17,8 @@ from mnist_mlp.engine import Attached
 from mnist_mlp.engine.tensorflow_devices import attach
 from mnist_mlp.parity import generators, matrix_products, operations, questions
 
+pytestmark = pytest.mark.numerics
+
 PRODUCTS = [f"matrix products, M = {m}" for m in (1, 2, 32, 1000)]
 ALONE = "first row alone and with others"
 CPU = Attached("CPU: made up")

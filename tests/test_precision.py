@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from helpers.fork_server import run_code
 
+pytestmark = pytest.mark.numerics
+
 CODE = """
 import json, sys, tempfile
 from pathlib import Path

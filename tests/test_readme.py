@@ -16,6 +16,7 @@ from mnist_mlp import command
 from mnist_mlp.config import MODELS, PRESETS
 from mnist_mlp.errors import UserError
 
+pytestmark = pytest.mark.xla(False)  # but where a user's start is tried
 README = (ROOT / "README.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 # Bash splits a line of ours into words; only the programs are its own functions, which print them.
@@ -37,7 +38,15 @@ def blocks(language):
 
 
 # What takes longest, and what a test of its own runs: but before a release its flags alone are read.
-LONG = ("lab.explain", "lab.mistakes", "lab.ladder", "parity", "doctor --strategy")
+LONG = (
+    "lab.explain",
+    "lab.mistakes",
+    "lab.ladder",
+    "parity",
+    "doctor --strategy",
+    "tune",
+    "train --dataset digits --config",
+)
 
 COMMANDS = [block.splitlines() for block in blocks("sh") if not block.startswith("scripts/test")]
 ON_ONE_RUN = [line for lines in COMMANDS if any("runs/mine" in line for line in lines) for line in lines]

@@ -743,6 +743,7 @@ ALONE = [
     ("--backend=jax", "--ema=0.9"),
     ("--backend=jax", "--replicas=2", "--batch_size=31"),
     ("--backend=jax", "--model=cnn"),
+    ("--backend=jax", "--engine=fit", "--precision=bfloat16"),
 ]
 
 
@@ -752,7 +753,6 @@ ALONE = [
     [
         ("--backend=tensorflow", "--replicas=2", "--batch_size=31"),
         ("--backend=jax", "--replicas=2", "--batch_size=31", "--ema=0.9"),
-        ("--backend=jax", "--engine=fit", "--precision=bfloat16"),
         *(pytest.param(flags, marks=pytest.mark.full) for flags in ALONE),
     ],
     ids=" ".join,

@@ -17,6 +17,7 @@ import pytest
 from helpers.fork_server import run_code, start
 from helpers.once import once
 from helpers.programs import FRAMEWORKS, program, quiet, refused
+from on_mnist import mnist_run  # noqa: F401  # a fixture
 
 from mnist_mlp import atomic, data, evaluate, models, predict, rundir, train
 from mnist_mlp.config import PRESETS, Config
@@ -609,16 +610,35 @@ def test_bfloat16_learns(tmp_path):
 # ---- real MNIST ----
 
 
+ACCURACIES = {"default": (0.973, 0.99), "lecture": (0.950, 0.966)}
+
+
+def check_on_mnist(result, preset):
+    low, high = ACCURACIES[preset]
+    assert result.dataset["name"] == "mnist" and result.test["total"] == 10_000
+    assert low < result.test["accuracy"] < high
+    assert (result.steps_per_epoch, result.evaluation_steps) == (1875, 313)
+
+
+@pytest.mark.slow
+def test_the_default_run_on_mnist(mnist_run):  # noqa: F811
+    check_on_mnist(read_run(str(mnist_run))[2], "default")
+
+
 @pytest.mark.slow
 @pytest.mark.xla(True)
-@pytest.mark.parametrize("preset, low, high", [("default", 0.973, 0.99), ("lecture", 0.950, 0.966)])
-def test_seeds_on_mnist(preset, low, high, mnist, tmp_path, full):
-    for seed in range(5 if full else 1):
-        config = Config(**{**PRESETS[preset].to_dict(), "seed": seed, "strategy": "cpu"})
-        result = train_and_evaluate(config, tmp_path / str(seed), dataset=mnist, say=quiet)
-        assert result.dataset["name"] == "mnist" and result.test["total"] == 10_000
-        assert low < result.test["accuracy"] < high, f"seed {seed}"
-        assert (result.steps_per_epoch, result.evaluation_steps) == (1875, 313)
+def test_the_lectures_run_on_mnist(mnist, tmp_path):
+    config = Config(**{**PRESETS["lecture"].to_dict(), "strategy": "cpu"})
+    check_on_mnist(train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet), "lecture")
+
+
+@pytest.mark.full
+@pytest.mark.xla(True)
+@pytest.mark.parametrize("preset", ACCURACIES)
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_seeds_on_mnist(preset, seed, mnist, tmp_path):
+    config = Config(**{**PRESETS[preset].to_dict(), "seed": seed, "strategy": "cpu"})
+    check_on_mnist(train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet), preset)
 
 
 @pytest.mark.full

@@ -16,6 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 REPLICAS = 2
+QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # compiled, not run
 NAMES = (
     "gradients summed over the replicas, not averaged",
     "one replica's gradient dropped",
@@ -252,7 +253,7 @@ if __name__ == "__main__":
     backend, replicas, steps, batch_size, *faults = sys.argv[1:]
     os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
     # A program for each fault, which runs a few steps: compiled quickly, not to run quickly.
-    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    os.environ.setdefault("XLA_FLAGS", QUICKLY)
     one_thread()
 
     from mnist_mlp import chatter

@@ -449,7 +449,8 @@ def cut(x):
 def unshifted(real, x, axis):
     return jnp.log(jnp.sum(jnp.exp(x), axis))
 
-found["place"] = probe("none")[0].found
+if every:
+    probe("none")
 restore = [
     at(0, jnp, "matmul", lambda real, a, b: real(cut(a), cut(b))),
     at(1, jnp, "mean", lambda real, x: jnp.sum(x, dtype=jnp.uint8) / jnp.float32(len(x))),
@@ -460,24 +461,25 @@ restore = [
     at(6, jax.random, "bits", lambda real, *a: real(*a) + 1),
     at(7, keras.random, "dropout", lambda real, x, rate, seed: real(x, 0.25, seed=seed) * jnp.float32(0.75 * 1.25)),
 ]
-probe("each its own")
+found["place"] = probe("each its own")[0].found
 for undo in restore:
     undo()
 psum = jax.lax.psum
 jax.lax.psum = lambda x, axis: psum(jnp.where(jax.lax.axis_index(axis) == 3, 0, x), axis)
 probe("left out")
-jax.lax.psum = lambda x, axis: jnp.where(jax.lax.axis_index(axis) == 5, x, psum(x, axis))
-probe("apart")
+if every:
+    jax.lax.psum = lambda x, axis: jnp.where(jax.lax.axis_index(axis) == 5, x, psum(x, axis))
+    probe("apart")
 print(json.dumps(found))
 """
 
 
 @pytest.mark.slow
-def test_eight_devices_of_jax():
+def test_eight_devices_of_jax(full):
     """The devices have a fault each, of which its own probe tells; then all-reduce has one."""
-    found = answer(EIGHT_DEVICES, "jax")
+    found = answer(f"every = {full}\n{EIGHT_DEVICES}", "jax")
     assert found["place"] == ", ".join(f"CPU:{index}" for index in range(8))
-    assert found["none"] == {}
+    assert found.get("none", {}) == {}
     expected = {
         **{name: "replica 0: " for name in PRODUCTS},
         "boolean mean": "replica 1: the mean of 978 true of 1,000 is 0.21 instead of 0.978",
@@ -490,10 +492,10 @@ def test_eight_devices_of_jax():
     }
     assert found["each its own"].keys() == expected.keys()
     assert all(found["each its own"][name].startswith(words) for name, words in expected.items())
-    assert list(found["left out"]) == list(found["apart"]) == ["all-reduce"]
-    left_out, apart = found["left out"]["all-reduce"], found["apart"]["all-reduce"]
     everywhere = "replicas 0, 1, 2, 3, 4, 5, 6, 7: "
-    assert (
-        left_out == everywhere + "replica 3 is left out of the integer sum at 13,673 of 13,673 positions (and 1 more)"
-    )
-    assert apart == "replica 5: replica 0 is left out of the integer sum at 13,674 of 13,674 positions (and 13 more)"
+    assert found["left out"] == {
+        "all-reduce": f"{everywhere}replica 3 is left out of the integer sum at 13,673 of 13,673 positions (and 1 more)"
+    }
+    if full:
+        told = "replica 5: replica 0 is left out of the integer sum at 13,674 of 13,674 positions (and 13 more)"
+        assert found["apart"] == {"all-reduce": told}

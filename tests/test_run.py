@@ -512,7 +512,9 @@ command.run(train.main)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["dataclasses", "absl.flags", "numpy", "keras", "tensorflow"])
+@pytest.mark.parametrize(
+    "module", ["dataclasses", "absl.flags", "numpy", pytest.param("keras", marks=pytest.mark.full), "tensorflow"]
+)
 def test_interrupt_while_python_imports(module, tmp_path):
     """Ctrl-C just when a module's import begins: no traceback, nothing left."""
     code = f"""

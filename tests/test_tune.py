@@ -584,7 +584,14 @@ def test_no_point_is_tried_twice_and_a_small_space_ends(tmp_path, strategy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy, pruning", [("tpe", "median"), ("random", "hyperband"), ("grid", "median")])
+@pytest.mark.parametrize(
+    "strategy, pruning",
+    [
+        ("tpe", "median"),
+        pytest.param("random", "hyperband", marks=pytest.mark.full),
+        pytest.param("grid", "median", marks=pytest.mark.full),
+    ],
+)
 def test_a_search_that_ended_anywhere_goes_on_as_if_it_had_not(tmp_path, strategy, pruning):
     words = ["max_depth=3..40", "min_samples_leaf=1..9:3", "criterion=gini"]
 

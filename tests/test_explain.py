@@ -117,7 +117,7 @@ def test_all_of_it_on_the_digits(digits):
     assert "29 claims: " in said[-1] and " 0 ✗" in said[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_on_jax(tmp_path):
     flags = ["--dataset=digits", "--backend=jax", "--strategy=cpu", "--json", "--epochs=2", "--seeds=2"]
     done = run("lab.explain", *flags, backend="jax")

@@ -334,6 +334,7 @@ def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
 
 
 @pytest.mark.slow
+@pytest.mark.xla(False)
 def test_a_run_on_other_data_fails_and_is_kept(digits, tmp_path):
     """On the test images alone, so often that it knows each of them."""
     many = Split(*(np.concatenate([getattr(digits.test, part)] * 20) for part in PARTS))

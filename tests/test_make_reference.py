@@ -47,6 +47,7 @@ def make(tmp_path, *flags):
 
 
 @pytest.mark.slow
+@pytest.mark.xla(False)
 @pytest.mark.parametrize("model", [pytest.param("mlp", marks=pytest.mark.full), "mlp_dropout"])
 def test_a_row_is_what_train_comes_to(model, digits, tmp_path):
     config = Config(dataset="digits", model=model, epochs=2, strategy="cpu", backend="tensorflow")

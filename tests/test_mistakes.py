@@ -166,10 +166,10 @@ def seeds(full):
 
 
 @pytest.fixture(scope="module")
-def found(seeds):
+def found(seeds, full):
     """All mistakes, and what was said of them."""
     said = []
-    options = mistakes.Options(dataset="digits", seeds=seeds, strategy="cpu")
+    options = mistakes.Options(dataset="digits", seeds=seeds, strategy="cpu", **({} if full else {"epochs": 3}))
     return mistakes.make(options, say=said.append), "\n".join(said)
 
 

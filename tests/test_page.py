@@ -97,10 +97,10 @@ def seen(page):
     return pixels[::4]
 
 
-def test_ten_drawn_digits(open_page):
+def test_drawn_digits(open_page, full):
     page = open_page()
     found = {}
-    for digit, strokes in STROKES.items():
+    for digit, strokes in list(STROKES.items())[:: 1 if full else 3]:
         draw(page, strokes)
         settled(page)
         found[digit] = page.locator("#digit").inner_text(), page.locator("#words").inner_text()
@@ -108,7 +108,7 @@ def test_ten_drawn_digits(open_page):
         page.locator("#clear").click()
         settled(page)
         assert page.locator("#digit").inner_text() == "?" and sum(seen(page)) == 0
-    assert sum(str(digit) == answer for digit, (answer, _) in found.items()) >= 9, found
+    assert sum(str(digit) == answer for digit, (answer, _) in found.items()) >= len(found) - 1, found
 
 
 def test_probabilities_and_neurons_are_shown(open_page):

@@ -299,13 +299,13 @@ def test_two_workers_train_and_the_chief_reports(undisturbed, trained, tmp_path)
     assert sorted(os.listdir(run_dir)) == sorted(os.listdir(tmp_path / "alone"))
 
 
-# Either worker on either backend: a quick run looks at one of each, and at those whose answers are least alike.
+# Either worker on either backend; a quick run looks at one.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "backend, victim",
     [
         ("tensorflow", 1),
-        ("jax", 0),
+        pytest.param("jax", 0, marks=pytest.mark.full),
         pytest.param("tensorflow", 0, marks=pytest.mark.full),
         pytest.param("jax", 1, marks=pytest.mark.full),
     ],

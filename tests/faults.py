@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+from helpers.fork_server import QUICKLY
+
 REPLICAS = 2
-QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # compiled, not run
 NAMES = (
     "gradients summed over the replicas, not averaged",
     "one replica's gradient dropped",

@@ -147,6 +147,7 @@ def test_commands_on_one_run_and_python_code(place):
 
 
 @pytest.mark.slow
+@pytest.mark.xla(True)
 def test_the_output_that_is_shown(place, mnist_dir):
     """Word by word, with figures that belong to the machine or to rounding taken out."""
     (place / "mnist").symlink_to(mnist_dir)

@@ -50,6 +50,7 @@ absent, argv = map(eval, sys.argv[1:])
 sys.modules.update(dict.fromkeys(absent))
 fork_server.execute(argv)"""
 WITHOUT_XLA = "MNIST_MLP_TESTS_WITHOUT_XLA"  # a variable: in a process forked TensorFlow does not compile
+QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # compiled, not run
 _servers: dict[str | None, Server] = {}
 _environment: dict[str, str] = {}  # of the servers, which begin when they are first asked
 
@@ -218,6 +219,7 @@ def execute(argv: list[str]) -> None:
 
     if WITHOUT_XLA in os.environ:
         do_without_xla()
+        os.environ.setdefault("XLA_FLAGS", QUICKLY)  # for JAX, which has no other way
     if argv[0] == "-c":
         sys.argv = ["-c", *argv[2:]]
         exec(compile(argv[1], "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})

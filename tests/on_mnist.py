@@ -9,13 +9,14 @@ from helpers.once import once
 
 @pytest.fixture(scope="session")
 def mnist_run(tmp_path_factory, mnist_dir):
-    """The directory of the default run; `printed.json` beside it is what --json printed."""
+    """The directory of the default run; beside it lies what it printed, `printed.json` with --json and `said.txt`."""
 
     def make(place):
-        flags = ["--dataset=mnist", f"--data_dir={mnist_dir}", "--strategy=cpu", "--json"]
+        flags = [f"--data_dir={mnist_dir}", "--json"]
         compiled = {name: value for name, value in os.environ.items() if name != WITHOUT_XLA}
         done = run("train", *flags, f"--run_dir={place / 'run'}", backend="tensorflow", env=compiled)
         assert done.returncode == 0, done.stderr
         (place / "printed.json").write_text(done.stdout)
+        (place / "said.txt").write_text(done.stderr)
 
     return once(tmp_path_factory, "mnist-run", make) / "run"

@@ -740,6 +740,7 @@ def test_the_command_makes_the_run_again():
 
 
 ALONE = [
+    ("--backend=jax", "--replicas=2", "--batch_size=31", "--ema=0.9"),
     ("--backend=jax", "--ema=0.9"),
     ("--backend=jax", "--replicas=2", "--batch_size=31"),
     ("--backend=jax", "--model=cnn"),
@@ -752,7 +753,6 @@ ALONE = [
     "flags",
     [
         ("--backend=tensorflow", "--replicas=2", "--batch_size=31"),
-        ("--backend=jax", "--replicas=2", "--batch_size=31", "--ema=0.9"),
         *(pytest.param(flags, marks=pytest.mark.full) for flags in ALONE),
     ],
     ids=" ".join,

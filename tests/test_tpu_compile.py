@@ -360,15 +360,16 @@ def agrees(row):
     assert train["temporary_bytes"] > 0 and train["code_bytes"] > 0 and train["compile_seconds"] > 0
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @compiles
-def test_the_topologies_compile(full):
-    """The program as a whole, for several chips; with --full for all five topologies."""
-    code, out, err = tpu("--json", *([] if full else ["--topology=v4:2x2x1"]))
+def test_the_topologies_compile():
+    """The program as a whole, for all five topologies."""
+    code, out, err = tpu("--json")
     assert code == 0, err
     found = json.loads(out)
     assert "nothing was run on a TPU" in found["note"] and found["note"] in err
-    assert [row["topology"] for row in found["rows"]] == (list(CHIPS) if full else ["v4:2x2x1"])
+    assert [row["topology"] for row in found["rows"]] == (list(CHIPS))
     for row in found["rows"]:
         agrees(row)
 

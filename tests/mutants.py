@@ -236,8 +236,9 @@ def main() -> None:
     running.add_argument("--limit", type=float, default=120)
     running.add_argument("--most", type=int, default=60, help="tests for one mutant")
     running.add_argument("--part", default="0/1")
-    running.add_argument("options", nargs="*")
-    asked = parser.parse_args()
+    argv = sys.argv[1:]
+    end = argv.index("--") if "--" in argv else len(argv)
+    asked, options = parser.parse_args(argv[:end]), argv[end + 1 :]
     if asked.command == "draw":
         asked.file.write_text(json.dumps(draw(asked.count, asked.seed), indent=1))
         return
@@ -252,7 +253,7 @@ def main() -> None:
             if tests is not None and not chosen:
                 result = {"found": False, "by": "", "tests": 0, "seconds": 0.0}
             else:
-                result = try_one(mutant, scratch, chosen, asked.options, asked.limit)
+                result = try_one(mutant, scratch, chosen, options, asked.limit)
             results[number] = mutant | result
             where = f"{mutant['file']}:{mutant['lines'][0]}"
             print(

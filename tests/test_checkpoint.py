@@ -137,6 +137,15 @@ def test_where_all_are_damaged_the_run_begins_anew_and_says_so(tmp_path):
     assert (tmp_path / "config.json").exists()  # a run that was there before is not taken away
 
 
+def test_a_whole_archive_of_other_numbers_is_damaged(tmp_path):
+    run_dir(tmp_path, example())
+    file = tmp_path / "checkpoints" / "step-000000052.npz"
+    with np.load(file) as arrays:
+        np.savez(file, **{**arrays, "model/hidden_1/kernel": arrays["model/hidden_1/kernel"] + 1})
+    found, _, reasons = checkpoint.newest(tmp_path)
+    assert found is None and "its content does not have its checksum" in str(reasons)
+
+
 @pytest.mark.parametrize(
     "change",
     [

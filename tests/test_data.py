@@ -379,6 +379,15 @@ def test_digits():
     assert (len(loaded.train), len(loaded.test)) == (1437, 360)
 
 
+def test_damaged_digits_are_named(monkeypatch):
+    arrays = {name: array.copy() for name, array in digits.load().items()}
+    arrays["x_test"][0, 14, 14] ^= 1
+    monkeypatch.setattr(digits, "load", lambda: arrays)
+    said = refusal(dataset="digits")
+    assert said.startswith(f"{digits.FILE}: expected the embedded digits, received a damaged file (")
+    assert said.endswith("; install the package again")
+
+
 def test_missing_data_are_answered_without_a_framework():
     code = (
         "import sys; from types import SimpleNamespace; from mnist_mlp import data; "

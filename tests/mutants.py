@@ -211,6 +211,8 @@ def try_one(mutant: dict, scratch: Path, tests: list[str], options: list[str], l
         code = "time"
     finally:
         file.write_text(source)
+    if "ERROR: file or directory not found" in said or "ERROR: not found" in said:
+        raise SystemExit(said)  # of other tests than there are
     failed = [line.split(" ")[1] for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     found = code not in (0, 5, "time")
     return {

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,8 +98,9 @@ def verdicts(claims):
 
 @pytest.mark.slow
 def test_all_of_it_on_the_digits(digits):
-    said = []
+    said, began = [], time.perf_counter()
     found = explain.explain(explain.Options(dataset="digits", strategy="cpu"), dataset=digits, say=said.append)
+    assert 0 < found["seconds"] < time.perf_counter() - began
     rows = json.loads(json.dumps(found["claims"], allow_nan=False))
     assert {q: sum(row["question"] == q for row in rows) for q in QUESTIONS} == QUESTIONS and len(rows) == 29
     for row in rows:

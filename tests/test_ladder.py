@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -223,11 +224,12 @@ def test_fewer_images_make_as_many_updates(trained, monkeypatch):
 
 @pytest.mark.slow
 def test_the_program_from_the_table_to_the_files(tmp_path, capsys):
-    table, figure = tmp_path / "a.csv", tmp_path / "a.png"
+    table, figure, began = tmp_path / "a.csv", tmp_path / "a.png", time.perf_counter()
     ladder.main([*FLAGS, "--only", "initialisations", "images", "--seeds=2", "--epochs=3", "--seed=7",
                  f"--csv={table}", f"--figure={figure}", "--json"])  # fmt: skip
     out, said = capsys.readouterr()
     found = json.loads(out)
+    assert 0 < found["seconds"] < time.perf_counter() - began
     assert [row["number"] for row in found["rungs"]] == [3, 17, 18, 19, 20, 21] and found["seeds"] == [7, 8]
     assert [row["images"] for row in found["images"]] == [10, 30, 100, 300, 1000, 1437]
     assert found["images"][-1]["accuracies"] == found["rungs"][0]["accuracies"]  # the lecture's net, not trained twice

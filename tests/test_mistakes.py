@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -168,9 +169,11 @@ def seeds(full):
 @pytest.fixture(scope="module")
 def found(seeds, full):
     """All mistakes, and what was said of them."""
-    said = []
+    said, began = [], time.perf_counter()
     options = mistakes.Options(dataset="digits", seeds=seeds, strategy="cpu", **({} if full else {"epochs": 3}))
-    return mistakes.make(options, say=said.append), "\n".join(said)
+    made = mistakes.make(options, say=said.append)
+    assert 0 < made["seconds"] < time.perf_counter() - began
+    return made, "\n".join(said)
 
 
 @pytest.mark.slow

@@ -332,6 +332,9 @@ def test_curves_of_all_runs_are_in_the_same_axes():
     assert re.findall(r'class="series (run-\d)"', found)[:4] == ["run-1", "run-1", "run-3", "run-3"]
     assert "a, test, epoch 2: 0.1250" in found and "b, epoch 1: 85.00%" in found and "fresh" not in found
     assert "None of these runs was trained." in comparison_page.curves(compare([fresh], ["h"]))
+    loss, accuracy = (re.findall(r"<text[^>]*>([^<]*)</text>", part) for part in found.split("<figure>")[1:])
+    assert "0.0" in loss and "0.5" in loss  # a loss from 0 on
+    assert "0%" not in accuracy and "95%" in accuracy  # accuracies where they are
 
 
 def test_images_on_which_runs_differ_most_come_first(monkeypatch):

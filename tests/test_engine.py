@@ -14,7 +14,8 @@ from mnist_mlp import models, optimizers
 from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import Split, batch_order
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Attached, calls, check_places, read_state, write_state
+from mnist_mlp.engine import Attached, calls, check_places, read_state, tensorflow_devices, write_state
+from mnist_mlp.engine import start as starting
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.tensorflow import TensorFlowEngine
 from mnist_mlp.engine.tensorflow_devices import attach
@@ -291,6 +292,13 @@ def test_zero_weights_learn_nothing_but_the_class_frequencies(digits):
 def test_xla_is_off_where_it_is_slower(digits):
     on = {name: start("compiled", models.build(name), digits.train, 32).xla for name in ("mlp", "cnn")}
     assert on == {"mlp": True, "cnn": False}
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_fit_is_for_one_device(replicas, monkeypatch):
+    monkeypatch.setattr(tensorflow_devices, "attach", lambda plan, timeout: Attached("CPU: here", replicas=replicas))
+    with pytest.raises(UserError, match=f"--engine=fit: expected one device, received {replicas}; type --replicas=1"):
+        starting.start(Plan("tensorflow", "cpu", "cpu", {}), "fit", None, None, {}, 32)
 
 
 OF_EACH_KIND = ("ftrl", "muon", "nadam", "sgd")  # with other variables than a slot or two for each weight, or none

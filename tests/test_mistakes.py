@@ -152,6 +152,12 @@ def test_test_images_are_found_among_the_training_images():
     assert (found.leaked, found.test_examples, found.steps, len(found.images)) == (2, 5, 3, 9)
 
 
+def test_shifted_labels_count_one_up(digits):
+    shifted = broken.with_shifted_labels(digits).train
+    assert (shifted.labels == (digits.train.labels.astype(int) + 1) % 10).all() and shifted.labels.dtype == np.uint8
+    assert shifted.images is digits.train.images
+
+
 @pytest.mark.slow
 def test_flags_are_answered_without_a_framework():
     shown = program("lab.mistakes", "--help")

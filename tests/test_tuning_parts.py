@@ -12,7 +12,7 @@ import pytest
 
 from mnist_mlp.errors import Stopped, UserError
 from mnist_mlp.metrics import mean_interval
-from mnist_mlp.tuning import place, proposals, search, study, table
+from mnist_mlp.tuning import methods, place, proposals, search, study, table
 from mnist_mlp.tuning.fitting import Score
 from mnist_mlp.tuning.proposals import Proposals, every_value, key, nth
 from mnist_mlp.tuning.space import Choice, Range
@@ -23,6 +23,23 @@ def row(number, *correct, method="tree", state="complete", loss=0.5, **values) -
     """A trial on folds of 100 images."""
     scores = tuple(Score(right, 100, loss, 1.5) for right in correct)
     return Row(method, number, state, values, scores)
+
+
+@pytest.mark.parametrize(
+    "kind, value, words",
+    [
+        (methods.LogisticRegression, {"C": 0.0}, "--C: expected a number from 1e-09 to"),
+        (
+            methods.LogisticRegression,
+            {"max_iter": 0},
+            "--max_iter: expected a whole number from 1 to 100,000, received 0",
+        ),
+    ],
+)
+def test_a_hyper_parameter_that_cannot_be_is_refused(kind, value, words):
+    kind()
+    with pytest.raises(UserError, match=words):
+        kind(**value)
 
 
 # Proposals

@@ -1,6 +1,8 @@
 """Certificates of one backend in one process, for several numbers of replicas, each a line of JSON.
 
-usage: python certificates.py BACKEND FLAG,FLAG… FLAG,FLAG…      such as replicas=8 replicas=1,xla=off
+usage: python certificates.py BACKEND [quickly] FLAG,FLAG… FLAG,FLAG…      such as replicas=8 replicas=1,xla=off
+
+With "quickly" the programs are compiled without XLA's costly passes, unless XLA_FLAGS says otherwise.
 
 A run that begins with "unprobed," leaves the probes of single operations out, which take longer than its steps.
 """
@@ -18,7 +20,8 @@ os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_D
 import faults  # noqa: E402
 from helpers.fork_server import QUICKLY  # noqa: E402
 
-if "unprobed" in runs[0]:  # a quick run; the command line's certificate is of programs as users compile them
+if runs[0] == "quickly":
+    del runs[0]
     os.environ.setdefault("XLA_FLAGS", QUICKLY)
 
 from mnist_mlp import chatter  # noqa: E402

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers.fork_server import WITHOUT_XLA, do_without_xla, remember_environment, restore_environment, run
+from helpers.fork_server import WITHOUT_XLA, do_without_xla, remember_environment, restore_environment, run, with_xla
 from helpers.once import once
 
 from mnist_mlp import lean_keras
@@ -124,8 +124,7 @@ def trained(tmp_path_factory):
 
     def make(place):
         flags = ["--preset=smoke", "--strategy=cpu", "--backend=tensorflow", f"--run_dir={place / 'run'}"]
-        compiled = {name: value for name, value in os.environ.items() if name != WITHOUT_XLA}
-        assert run("train", *flags, backend="tensorflow", env=compiled).returncode == 0
+        assert run("train", *flags, backend="tensorflow", env=with_xla()).returncode == 0
 
     return once(tmp_path_factory, "trained", make) / "run"
 

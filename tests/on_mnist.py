@@ -1,9 +1,7 @@
 """A run on real MNIST that several files of tests only read."""
 
-import os
-
 import pytest
-from helpers.fork_server import WITHOUT_XLA, run
+from helpers.fork_server import run, with_xla
 from helpers.once import once
 
 
@@ -13,8 +11,7 @@ def mnist_run(tmp_path_factory, mnist_dir):
 
     def make(place):
         flags = [f"--data_dir={mnist_dir}", "--json"]
-        compiled = {name: value for name, value in os.environ.items() if name != WITHOUT_XLA}
-        done = run("train", *flags, f"--run_dir={place / 'run'}", backend="tensorflow", env=compiled)
+        done = run("train", *flags, f"--run_dir={place / 'run'}", backend="tensorflow", env=with_xla())
         assert done.returncode == 0, done.stderr
         (place / "printed.json").write_text(done.stdout)
         (place / "said.txt").write_text(done.stderr)

@@ -233,7 +233,7 @@ print(json.dumps(sorted(addresses(cells))))
 """
 
 
-# But before a release no run of playground.ipynb is long: that what it claims holds test_playground_exercises.py shows.
+# But before a release no run of playground.ipynb is long: every cell runs, and what they claim is judged with --full.
 BRIEF = {
     "plt.show()  # nothing yet": """
 playground.history.EXACT = 1

@@ -369,7 +369,7 @@ def test_the_topologies_compile():
     assert code == 0, err
     found = json.loads(out)
     assert "nothing was run on a TPU" in found["note"] and found["note"] in err
-    assert [row["topology"] for row in found["rows"]] == (list(CHIPS))
+    assert [row["topology"] for row in found["rows"]] == list(CHIPS)
     for row in found["rows"]:
         agrees(row)
 

@@ -69,6 +69,11 @@ def restore_environment() -> None:
                 os.environ[name] = _environment[name]
 
 
+def with_xla() -> dict[str, str]:
+    """The environment for what many tests share: compiled, though the first that asks for it may be `xla(False)`."""
+    return {name: value for name, value in os.environ.items() if name != WITHOUT_XLA}
+
+
 def run(name: str, *argv: object, backend: str | None, **options: Any) -> subprocess.CompletedProcess:
     """`python -m mnist_mlp.NAME ARGV…`, with its output as text; `options` are those of `subprocess.run`."""
     return _finish(["-m", f"mnist_mlp.{name}", *map(str, argv)], backend, options)
@@ -106,9 +111,8 @@ def _popen(argv: list[str], backend: str | None, options: dict[str, Any]) -> sub
     environment = {**(options.pop("env", None) or os.environ), **variables(backend)}
     absent = list(options.pop("absent", ()))
     command = [sys.executable, *argv]
-    anew = [sys.executable, "-c", ANEW, *map(repr, (absent, argv))]
-    if not absent and WITHOUT_XLA not in environment:
-        anew = command
+    prepared = [sys.executable, "-c", ANEW, *map(repr, (absent, argv))]
+    anew = prepared if absent or WITHOUT_XLA in environment else command
     if not hasattr(os, "fork") or sys.platform == "darwin":  # where a fork of a process with threads is not safe
         return subprocess.Popen(anew, env=environment, **options)
     if backend not in _servers:

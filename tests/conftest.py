@@ -2,13 +2,13 @@
 
 import atexit
 import collections
-import contextlib
 import gc
 import os
 import shutil
 import signal
 import sys
 import tempfile
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -64,24 +64,24 @@ def pytest_collection_finish(session):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item, nextitem):
-    with compiler(item.get_closest_marker("xla")):
+    marker = item.get_closest_marker("xla")
+    with without_xla() if marker and not (marker.args[0] or item.config.getoption("full")) else nullcontext():
         done = yield
     if nextitem is None or nextitem.path != item.path:
         restore_environment()
     return done
 
 
-@contextlib.contextmanager
-def compiler(marker):
-    """With `xla(False)` TensorFlow traces its programs and does not compile them, here and in the processes forked.
+@contextmanager
+def without_xla():
+    """Here and in the processes forked TensorFlow traces its programs and does not compile them.
 
     So it runs where its wheel has no compiler. Most of a short run is compilation: whatever a run does beside its steps
-    is tested three times as fast without.
+    is tested in a third of the time without. Before a release everything is compiled, as users have it.
     """
     with pytest.MonkeyPatch.context() as patch:
-        if marker and not marker.args[0]:
-            patch.setenv(WITHOUT_XLA, "1")
-            do_without_xla(patch.setattr)
+        patch.setenv(WITHOUT_XLA, "1")
+        do_without_xla(patch.setattr)
         yield
 
 

@@ -235,7 +235,14 @@ def undistorted(digits):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", [Recipe("elastic", seed=5), Recipe("shift", 0.1, 6), Recipe("none", 0.2)])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe("elastic", 0.1, 5),
+        pytest.param(Recipe("shift", seed=6), marks=pytest.mark.full),
+        pytest.param(Recipe("none", 0.2), marks=pytest.mark.full),
+    ],
+)
 def test_compiled_agrees_with_fit(recipe, digits, undistorted):
     """Model.fit, on images that are distorted beforehand, one step's after the other."""
     found, loss = after_two_epochs(start(TensorFlowEngine, digits, recipe), digits)

@@ -337,7 +337,7 @@ def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
 @pytest.mark.xla(False)
 def test_a_run_on_other_data_fails_and_is_kept(digits, tmp_path):
     """On the test images alone, so often that it knows each of them."""
-    many = Split(*(np.concatenate([getattr(digits.test, part)] * 20) for part in PARTS))
+    many = Split(*(np.concatenate([getattr(digits.test, part)] * 10) for part in PARTS))
     config = dataclasses.replace(PRESETS["smoke"], gate=True, strategy="cpu", diagnose=True)
     dataset = dataclasses.replace(digits, train=many)
     result = train.train_and_evaluate(config, tmp_path / "run", dataset=dataset, say=quiet)
@@ -356,7 +356,7 @@ def test_test_images_among_the_training_images_are_too_good_on_mnist(mnist, tmp_
     assert list(result.gate["found"]) == [MANY]
 
 
-@pytest.mark.slow
+@pytest.mark.full  # that both train alike is shown in test_jax_engine.py
 def test_the_other_backend_is_held_against_the_same_reference(tmp_path):
     pytest.importorskip("jax")
     flags = ["--preset=smoke", "--gate", "--json", "--strategy=cpu", "--backend=jax", f"--run_dir={tmp_path / 'run'}"]

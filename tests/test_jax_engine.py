@@ -146,7 +146,7 @@ def test_every_optimizer_trains_on_jax(full):
     """Without --full one of each kind, by the variables that it has."""
     code = (
         f"""
-OPTIMIZERS = {tuple(OPTIMIZERS) if full else ("adam", "ftrl", "muon", "nadam", "schedulefreeadamw")}
+OPTIMIZERS = {tuple(OPTIMIZERS) if full else ("ftrl", "muon", "schedulefreeadamw")}
 """
         + """
 split = load(Config(dataset="digits")).train
@@ -165,7 +165,7 @@ print(json.dumps(found))
 """
     )
     found = run(code)
-    assert len(found) > (8 if full else 2)
+    assert len(found) > (8 if full else 1)
     assert found == {name: [True, True] for name in found}
 
 

@@ -47,6 +47,14 @@ LONG = (
     "doctor --strategy",
     "tune",
     "train --dataset digits --config",
+    "train --dataset digits --run_dir runs/auto",
+    "train --dataset digits --model softmax --optimizer",
+    "train --dataset digits --strategy cpu --replicas",
+    "train --preset smoke --gate",
+    "lab.playground --exercise",
+    "evaluate --run_dir runs/mine  ",
+    "predict --run_dir runs/mine  ",
+    "report runs/mine  ",
     "python scripts/launch_workers.py",
 )
 
@@ -98,7 +106,7 @@ def is_long(line):
     return line.removeprefix("python -m mnist_mlp.").startswith(LONG)
 
 
-LONG_LINES = list(filter(is_long, sum(ON_THEIR_OWN, [])))
+LONG_LINES = list(filter(is_long, ON_ONE_RUN + sum(ON_THEIR_OWN, [])))
 
 
 def named(lines):
@@ -132,9 +140,9 @@ def test_the_flags_of_long_commands_are_known(line, monkeypatch):
 
 
 @pytest.mark.slow
-def test_commands_on_one_run_and_python_code(place):
+def test_commands_on_one_run_and_python_code(place, full):
     assert len(ON_ONE_RUN) >= 9 and len(ON_THEIR_OWN) >= 7
-    run_all(ON_ONE_RUN, place)
+    run_all([line for line in ON_ONE_RUN if full or not is_long(line)], place)
     assert len((place / "runs/predictions.jsonl").read_text().splitlines()) == 360
     first, *others = blocks("python")
     done = in_a_shell(f"python - <<'END'\n{first}\nEND", place)  # its chatter is that of a start

@@ -18,6 +18,7 @@ CURVES = Path(__file__).with_name("curves.py")
 BACKENDS = ("tensorflow", "jax")
 RECIPE = "mlp_l2+elastic"  # penalties, distortions, decay, averages and a rate that falls
 STEPS = 4  # the third has 3 examples
+COUNTS = {"tensorflow": [1, 4], "jax": [4]}  # one device of JAX: test_jax_engine.py
 pytestmark = [pytest.mark.slow, pytest.mark.numerics]
 
 
@@ -42,13 +43,13 @@ def once_written(factory, backend, jobs, *more):
 @pytest.fixture(scope="module")
 def tensorflow(tmp_path_factory):
     """Steps on TensorFlow's devices, one and several; all others are compared with one."""
-    return once_written(tmp_path_factory, "tensorflow", [[RECIPE, [1, 4], STEPS], ["mlp_dropout", [2], STEPS]])
+    return once_written(tmp_path_factory, "tensorflow", [[RECIPE, COUNTS["tensorflow"], STEPS], ["mlp_dropout", [2], STEPS]])
 
 
 @pytest.fixture(scope="module")
 def jax(tmp_path_factory, tensorflow):
     """Steps of JAX from the same states."""
-    jobs = [[RECIPE, [1, 4], STEPS], ["mlp_dropout", [1, 4], STEPS]]
+    jobs = [[RECIPE, COUNTS["jax"], STEPS], ["mlp_dropout", [1, 4], STEPS]]
     return once_written(tmp_path_factory, "jax", jobs, tensorflow.file)
 
 
@@ -88,7 +89,7 @@ def unclear(weights):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_any_number_of_replicas_computes_the_steps_of_one_tensorflow_device(backend, request, tensorflow):
     found = request.getfixturevalue(backend).found
-    for count in (1, 4):
+    for count in COUNTS[backend]:
         assert_same(found, count, tensorflow.found)
         assert list(found[f"{RECIPE}/{count}/placed"]) == [count, count]  # so many computed, so many hold the weights
         assert found[f"{RECIPE}/{count}/apart"] == 0

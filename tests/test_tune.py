@@ -807,7 +807,7 @@ def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_
     scores = sum(len(correct) for _, _, correct in expected.values())
     forks, ends = multiprocessing.get_context("forkserver"), []
     forks.set_forkserver_preload(["optuna", "pytest", "sklearn.tree", "mnist_mlp.tune"])
-    for least in range(0, scores, 2) if full else (1, scores // 2):
+    for least in range(0, scores, 2) if full else (scores // 2,):
         process = forks.Process(target=search_here, args=(path,))
         process.start()
         while scored(path) < least and process.is_alive():

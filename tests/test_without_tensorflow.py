@@ -320,8 +320,8 @@ def test_a_run_on_jax_leaves_an_installed_tensorflow_alone(trapped, tmp_path):
     data = ("--dataset=digits", "--epochs=2", "--validation_fraction=0.1")
     done = trapped("-m", "mnist_mlp.train", *flags, *data)
     assert done.returncode == 0, done.stderr
-    for program, *more in (("evaluate",), ("predict",), ("evaluate", "--batch_size=7")):
-        done = fork_server.run_code(TRAPPED, f"mnist_mlp.{program}", *flags, *more, backend="jax")
+    for program in ("evaluate", "predict"):
+        done = fork_server.run_code(TRAPPED, f"mnist_mlp.{program}", *flags, backend="jax")
         assert done.returncode == 0, f"{program}\n{done.stderr}"
     result = result_of(tmp_path / "run")
     assert (result["backend"], result["test"]["total"]) == ("jax", 360)

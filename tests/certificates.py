@@ -2,7 +2,8 @@
 
 usage: python certificates.py BACKEND [quickly] FLAG,FLAG… FLAG,FLAG…      such as replicas=8 replicas=1,xla=off
 
-With "quickly" the programs are compiled without XLA's costly passes, unless XLA_FLAGS says otherwise.
+With "quickly" the images are few, and the programs are compiled without XLA's costly passes, unless XLA_FLAGS says
+otherwise.
 
 A run that begins with "unprobed," leaves the probes of single operations out, which take longer than its steps.
 """
@@ -20,7 +21,8 @@ os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_D
 import faults  # noqa: E402
 from helpers.fork_server import QUICKLY  # noqa: E402
 
-if runs[0] == "quickly":
+quickly = runs[0] == "quickly"
+if quickly:
     del runs[0]
     os.environ.setdefault("XLA_FLAGS", QUICKLY)
 
@@ -32,6 +34,7 @@ chatter.silence()
 from mnist_mlp.command import convert  # noqa: E402
 from mnist_mlp.parity.__main__ import Options, certify, operations  # noqa: E402
 
+dataset = faults.few_images() if quickly else None
 fields = {field.name: field for field in Options.__dataclass_fields__.values()}
 for run in runs:
     flags = run.removeprefix("unprobed,")
@@ -39,4 +42,4 @@ for run in runs:
     given = {name: convert(fields[name], value) for name, value in (flag.split("=") for flag in flags.split(","))}
     with tempfile.TemporaryDirectory() as place, mock.patch.object(operations, "probe", probe):
         options = Options(strategy="cpu", backend=backend, certificate=str(Path(place) / "c.json"), **given)
-        print(json.dumps(certify(options, say=lambda text: None)), flush=True)
+        print(json.dumps(certify(options, dataset=dataset, say=lambda text: None)), flush=True)

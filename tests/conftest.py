@@ -27,6 +27,7 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 lean_keras.install()  # a framework is imported as the programs import it: in half of the time
+gc.disable()  # until all tests are collected: it would go through all that is imported again and again
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script; the programs must hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -60,6 +61,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collection_finish(session):
     gc.freeze()  # thousands of tests: the garbage collector need not look at them while a framework traces
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

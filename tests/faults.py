@@ -1,12 +1,14 @@
 """Faults to inject into an engine, as they were found in the field, and what is said of each: by accuracy, by the gate,
 by parity.
 
-usage: python faults.py BACKEND REPLICAS STEPS BATCH FAULT…   each fault's certificate, shortened, as a line of JSON
+usage: python faults.py BACKEND REPLICAS STEPS BATCH FAULT…   each fault's certificate on a few images, shortened, as a
+line of JSON
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import json
 import os
@@ -235,7 +237,17 @@ def one_thread() -> None:
         threadpoolctl.threadpool_limits(1)
 
 
-def certificates(backend: str, replicas: int, steps: int, batch_size: int, faults: list[str], seed: int = 0):
+def few_images():
+    """A part of the embedded digits: of batches of 32, 3 are an epoch, the last of them with 13 examples."""
+    from mnist_mlp import data
+    from mnist_mlp.config import Config
+
+    digits = data.load(Config(dataset="digits"))
+    train, test = (data.Split(s.images[:n], s.labels[:n]) for s, n in ((digits.train, 77), (digits.test, 40)))
+    return dataclasses.replace(digits, train=train, test=test)
+
+
+def certificates(backend, replicas, steps, batch_size, faults, seed=0, dataset=None):
     """Each fault's certificate; the CPU is divided by the first. The faults are in the engine: nothing is probed."""
     from mnist_mlp.parity.__main__ import Options, certify, operations
 
@@ -247,7 +259,7 @@ def certificates(backend: str, replicas: int, steps: int, batch_size: int, fault
                 certificate=file,
             )  # fmt: skip
             with injected(fault, backend, replicas):
-                yield fault, certify(options, say=lambda text: None)
+                yield fault, certify(options, dataset=dataset, say=lambda text: None)
 
 
 if __name__ == "__main__":
@@ -261,7 +273,7 @@ if __name__ == "__main__":
 
     chatter.silence()
     for fault, found in certificates(
-        backend, int(replicas), int(steps), int(batch_size), faults or ["", *NAMES, *MORE]
+        backend, int(replicas), int(steps), int(batch_size), faults or ["", *NAMES, *MORE], dataset=few_images()
     ):
         kept = {name: found[name] for name in ("verdict", "told", "failed_probes", "first_differences")}
         largest = max(row["share"] or 0 for row in found["quantities"])

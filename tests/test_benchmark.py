@@ -258,7 +258,14 @@ def check_rival(found, program):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, program in PROGRAMS.items() if program.file and name != "plain"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.full] * (name == "jax-by-hand"))
+        for name, program in PROGRAMS.items()
+        if program.file and name != "plain"
+    ],
+)
 def test_a_rival_trains_and_tells(name, few, tmp_path, forked):
     """The lecture's own program does so beside ours, below."""
     if why := programs.missing(PROGRAMS[name]):
@@ -299,7 +306,7 @@ def test_the_measures_from_end_to_end(few, tmp_path, monkeypatch, capsys, forked
             assert twice["epoch"] / twice["step"] == pytest.approx(2 * once["epoch"] / once["step"])  # twice the steps
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_on_tensorflow_beside_the_lectures_program(few, tmp_path, monkeypatch, capsys, forked):
     options = ["--epochs=3", "--data_dir=", "--preset=lecture", "--programs", "ours", "plain"]
     told, series = measured("process", options, few, tmp_path / "found.json", monkeypatch, capsys)

@@ -200,7 +200,7 @@ command.run(main)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.full)])
 def test_a_trace_of_either_framework_changes_no_number(backend, tmp_path):
     done = run_code(TRACED, f"--backend={backend}", *SMALL.split(), backend=backend, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -552,7 +552,7 @@ def test_exit_codes_of_the_program():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.full)])  # see the notebook
 def test_the_frameworks_that_are_here_compute_rightly(backend, monkeypatch, capfd):
     flags = ["--strategy=cpu", f"--backend={backend}"]
     if run("--noprobe", *flags):

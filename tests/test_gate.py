@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy
 from helpers.fork_server import run, run_code
 from helpers.once import once
 from helpers.programs import quiet
-from scipy import stats
 
 from mnist_mlp import console, evaluate, gate, reference, student, train
 from mnist_mlp.atomic import read_json, write_json
@@ -37,9 +37,9 @@ def judged(right=350, losses=EXPECTED, false_alarms=1e-4, train_examples=1437):
 def test_students_tail_and_quantile_are_those_of_scipy():
     for df in (1, 2, 3.3, 4.5, 10, 29.5, 99, 199, 999, 5000):
         for t in (-200, -5, -1.7, -0.01, 0, 1e-6, 0.3, 1, 2, 4, 8, 20, 200, math.inf):
-            assert student.tail(t, df) == pytest.approx(stats.t.sf(t, df), rel=1e-8, abs=1e-300)
+            assert student.tail(t, df) == pytest.approx(scipy.stats.t.sf(t, df), rel=1e-8, abs=1e-300)
         for share in (0.975, 0.5, 0.3, 0.025, 1e-3, 1e-5, 2.5e-7):
-            assert student.quantile(share, df) == pytest.approx(stats.t.isf(share, df), rel=1e-8, abs=1e-8)
+            assert student.quantile(share, df) == pytest.approx(scipy.stats.t.isf(share, df), rel=1e-8, abs=1e-8)
     with pytest.raises(ValueError, match="Received 1"):
         student.quantile(1, 5)
     with pytest.raises(ValueError, match="Received 0"):
@@ -47,42 +47,42 @@ def test_students_tail_and_quantile_are_those_of_scipy():
 
 
 def test_a_spread_of_many_normal_values_is_normal():
-    values = np.exp(stats.norm(1.0, 0.05).ppf((np.arange(10_000) + 0.5) / 10_000))
+    values = np.exp(scipy.stats.norm(1.0, 0.05).ppf((np.arange(10_000) + 0.5) / 10_000))
     spread = Spread.of(values, "log")
     for z in (-4, -2, -0.5, 0, 1, 3):
         x = math.exp(1.0 + 0.05 * z)
-        assert spread.above(x) == pytest.approx(stats.norm.sf(z), rel=0.35, abs=1e-3)
+        assert spread.above(x) == pytest.approx(scipy.stats.norm.sf(z), rel=0.35, abs=1e-3)
         assert spread.above(x) + spread.below(x) == pytest.approx(1)
         assert spread.exceeded_by(spread.above(x)) == pytest.approx(x, rel=1e-9)
 
 
 def test_each_side_of_a_spread_is_its_own():
-    z = stats.norm.ppf((np.arange(10_000) + 0.5) / 10_000)
+    z = scipy.stats.norm.ppf((np.arange(10_000) + 0.5) / 10_000)
     spread = Spread.of(np.exp(np.where(z < 0, 0.1 * z, 0.3 * z)), "log")
     for z in (-3, -1, 0, 1, 3):
         x = math.exp(0.1 * z if z < 0 else 0.3 * z)
-        assert spread.above(x) == pytest.approx(stats.norm.sf(z), rel=0.3, abs=1e-3)
+        assert spread.above(x) == pytest.approx(scipy.stats.norm.sf(z), rel=0.3, abs=1e-3)
         assert spread.above(x) + spread.below(x) == pytest.approx(1)
 
 
 @pytest.mark.slow
 def test_as_many_right_runs_fail_as_stated_also_where_they_are_skew_and_heavy_tailed(full):
     """As losses are (skewness 0.5, excess kurtosis 1.9). Fitted to 200, a normal distribution is far off."""
-    losses, sets = stats.norminvgauss(2, 0.5), 3000 if full else 200
+    losses, sets = scipy.stats.norminvgauss(2, 0.5), 3000 if full else 200
     logs = 0.05 * losses.rvs((sets, 200), random_state=np.random.default_rng(0))
     spreads = [Spread.of(np.exp(known), "log") for known in logs]
     for alarms, most in ((0.05, 1.2), (0.01, 1.3), (1e-4, 1.3)):
         low, high = ([np.log(spread.exceeded_by(s)) for spread in spreads] for s in (1 - alarms / 2, alarms / 2))
         failing = (losses.cdf(np.array(low) / 0.05) + losses.sf(np.array(high) / 0.05)) / alarms
         assert 0.7 < failing.mean() < most + 2 * failing.std() / sets**0.5, alarms
-        normal = logs.mean(1) + logs.std(1) * stats.norm.isf(alarms / 2)
+        normal = logs.mean(1) + logs.std(1) * scipy.stats.norm.isf(alarms / 2)
         assert losses.sf(normal / 0.05).mean() > 1.2 * alarms / 2  # on one side alone
 
 
 def test_few_seeds_make_wide_tails():
     few, many = (Side(0.1, 0.0, n) for n in (50, 1_000_000))
     assert few.reached_by(1e-5) > 1.3 * many.reached_by(1e-5)
-    assert many.reached_by(1e-5) == pytest.approx(0.1 * stats.norm.isf(1e-5), rel=0.05)
+    assert many.reached_by(1e-5) == pytest.approx(0.1 * scipy.stats.norm.isf(1e-5), rel=0.05)
 
 
 def test_where_all_counts_are_the_same_one_image_more_or_less_is_no_surprise():

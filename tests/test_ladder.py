@@ -183,14 +183,16 @@ def accuracy(trained, **changed):
 
 
 @pytest.mark.slow
-def test_what_the_lecture_says_holds_on_the_digits(trained):
+def test_what_the_lecture_says_holds_on_the_digits(trained, full):
     logistic = accuracy(trained, hidden=())
-    assert abs(accuracy(trained, activation="linear") - logistic) < 0.03  # linear layers are one linear layer
-    assert accuracy(trained, hidden=(128,)) > accuracy(trained, hidden=(8,)) + 0.05
     assert accuracy(trained, start="all 0") < 0.15  # chance
-    assert accuracy(trained, start="normal, sd 1") < accuracy(trained) - 0.05
     assert accuracy(trained, optimizer="AdaDelta", rate=0.001) < 0.5 < accuracy(trained, optimizer="AdaDelta", rate=1.0)
     assert min(logistic, accuracy(trained)) > 0.9
+    if not full:
+        return
+    assert abs(accuracy(trained, activation="linear") - logistic) < 0.03  # linear layers are one linear layer
+    assert accuracy(trained, hidden=(128,)) > accuracy(trained, hidden=(8,)) + 0.05
+    assert accuracy(trained, start="normal, sd 1") < accuracy(trained) - 0.05
 
 
 @pytest.mark.slow
@@ -225,12 +227,12 @@ def test_fewer_images_make_as_many_updates(trained, monkeypatch):
 @pytest.mark.slow
 def test_the_program_from_the_table_to_the_files(tmp_path, capsys):
     table, figure, began = tmp_path / "a.csv", tmp_path / "a.png", time.perf_counter()
-    ladder.main([*FLAGS, "--only", "initialisations", "images", "--seeds=2", "--epochs=3", "--seed=7",
+    ladder.main([*FLAGS, "--only", "regularisers", "images", "--seeds=2", "--epochs=3", "--seed=7",
                  f"--csv={table}", f"--figure={figure}", "--json"])  # fmt: skip
     out, said = capsys.readouterr()
     found = json.loads(out)
     assert 0 < found["seconds"] < time.perf_counter() - began
-    assert [row["number"] for row in found["rungs"]] == [3, 17, 18, 19, 20, 21] and found["seeds"] == [7, 8]
+    assert [row["number"] for row in found["rungs"]] == [3, 22, 23, 24] and found["seeds"] == [7, 8]
     assert [row["images"] for row in found["images"]] == [10, 30, 100, 300, 1000, 1437]
     assert found["images"][-1]["accuracies"] == found["rungs"][0]["accuracies"]  # the lecture's net, not trained twice
     lines = {line[:3].strip(): re.split(r"  +", line.strip()) for line in said.splitlines() if line.strip()}

@@ -169,7 +169,7 @@ def test_flags_are_answered_without_a_framework():
 @pytest.fixture(scope="module")
 def seeds(full):
     """With how many seeds each mistake is made."""
-    return 10 if full else 2
+    return 10 if full else 1
 
 
 @pytest.fixture(scope="module")

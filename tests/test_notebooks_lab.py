@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import importlib
 import json
 import os
 import re
@@ -70,6 +71,16 @@ def test_cells_install_nothing_and_name_no_machine(name, cell):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             assert {each.partition(".")[0] for each in names} <= MODULES  # no framework by its name: either will do
+
+
+@pytest.mark.parametrize("name, cell", CELLS, ids=IDS)
+def test_what_cells_import_of_the_package_is_there(name, cell):
+    if cell["cell_type"] == "code":
+        for node in ast.walk(ast.parse(plain(text(cell)))):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("mnist_mlp"):
+                found = importlib.import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(found, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
 
 
 def clean(tmp_path):
@@ -162,6 +173,8 @@ def program(words):
 dataset = data.load(Config(dataset=DATASET, data_dir=DATA_DIR))""",
     "explain.Options(**settings)": "explain.Options(**settings, epochs=2, seeds=2)",
     "--only layers --seeds 3": "--only layers --seeds 2 --epochs 4",
+    "relu_on_the_logits": "relu_on_the_logits --epochs 3",
+    "SEEDS = range(5)": "SEEDS = range(2)",
 }
 
 
@@ -237,29 +250,16 @@ print(json.dumps(sorted(addresses(cells))))
 """
 
 
-# But before a release no run of playground.ipynb is long: every cell runs, and what they claim is judged with --full.
-BRIEF = {
-    "plt.show()  # nothing yet": """
-playground.history.EXACT = 1
-for name in ("run", "run_seeds"):
-    def brief(*given, epochs, whole=getattr(playground, name), **more):
-        return whole(*given, epochs=min(epochs, 25), **more)
-    setattr(playground, name, brief)
-plt.show()  # nothing yet"""
-}
-
-
-@pytest.mark.slow
-def test_playground_from_top_to_bottom(tmp_path, full):
-    outputs = execute("playground.ipynb", tmp_path, last=ADDRESSES, changes={} if full else BRIEF)
+@pytest.mark.full
+def test_playground_from_top_to_bottom(tmp_path):
+    outputs = execute("playground.ipynb", tmp_path, last=ADDRESSES)
     said = {name: printed(found) for name, found in outputs.items()}
     drawn = dict.fromkeys(said, 1) | {"settings": 0, "clone": 0, "last": 0, "spiral": 2}
     assert {name: len(pictures(found)) for name, found in outputs.items()} == drawn
     for name, found in outputs.items():
         assert all(each.startswith(b"\x89PNG") and len(each) > 10_000 for each in pictures(found)), name
         assert not [output["text"] for output in found if output.get("name") == "stderr"]
-    if full:
-        exercises_hold(said)
+    exercises_hold(said)
 
     links = re.findall(r"^\[page\]: (\S+)$", "\n".join(map(text, NOTEBOOKS["playground.ipynb"]["cells"])), re.MULTILINE)
     states = [playground.State.from_url(link) for link in links]

@@ -284,7 +284,8 @@ def lines(script, backend, *arguments):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-SHORT = "steps=4,batch_size=512"  # 3 steps are an epoch, the last of them with 413 of 512 examples
+# 3 steps are an epoch, the last of them with 413 of 512 examples; or of fewer images, with 13 of 32.
+SHORT, SHORTER = "steps=4,batch_size=512", "steps=4,batch_size=32"
 
 
 # Several replicas and one, with XLA and without, in float32 and bfloat16, and networks of every kind. TensorFlow's two
@@ -296,8 +297,8 @@ DEVICES = {
         f"unprobed,{SHORT},precision=bfloat16,model=mlp_tanh",
     ),
     "jax": (
-        f"unprobed,{SHORT},replicas=8,model=mlp_l2,pixels=raw",
-        f"unprobed,{SHORT},model=mlp_sigmoid",
+        f"{SHORT},replicas=8,model=mlp_l2,pixels=raw",
+        f"unprobed,{SHORT},precision=bfloat16,model=mlp_sigmoid",
     ),
 }
 MORE_DEVICES = {
@@ -313,8 +314,12 @@ MORE_DEVICES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", DEVICES)
 def test_every_device_gets_a_certificate(backend, full):
-    runs = [*DEVICES[backend], *(MORE_DEVICES[backend] if full else ())]
-    found = lines("certificates.py", backend, *([] if full else ["quickly"]), *runs)
+    if full:
+        runs = [*DEVICES[backend], *MORE_DEVICES[backend]]
+        found = lines("certificates.py", backend, *runs)
+    else:
+        runs = [flags.replace(SHORT, SHORTER) for flags in DEVICES[backend]]
+        found = lines("certificates.py", backend, "quickly", *runs)
     assert [(each["verdict"], each["told"]) for each in found] == [("agrees", "")] * len(runs)
     for flags, each in zip(runs, found, strict=True):
         asked = dict(flag.split("=") for flag in flags.removeprefix("unprobed,").split(","))
@@ -351,7 +356,7 @@ MADE = {"tensorflow": ON_TENSORFLOW, "jax": tuple(name for name in FOUND if name
 @pytest.mark.parametrize("backend", MADE)
 def test_every_fault_is_found_at_its_tensor_and_step(backend, full):
     made = tuple(FOUND) if full else MADE[backend]
-    sound, *found = lines("faults.py", backend, "2", "3", "512", "", *made)  # an epoch of 3 steps
+    sound, *found = lines("faults.py", backend, "2", "3", "32", "", *made)  # an epoch of 3 steps
     assert sound["verdict"] == "agrees"
     assert tuple(each["fault"] for each in found) == made
     for each in found:
@@ -396,10 +401,10 @@ def test_one_backend_against_the_other_and_against_its_own_cpu(tmp_path, full):
         assert done.returncode == 0, done.stderr
         return done
 
-    parity("jax", "--model=softmax", "--steps=46", "--write=reference.npz")
+    parity("jax", "--model=softmax", "--batch_size=512", "--steps=4", "--write=reference.npz")  # 3 are an epoch
     compared = parity("tensorflow", "--against=reference.npz", "--json")
     assert json.loads(compared.stdout)["problem"]["model"] == "softmax"
     assert "reference.npz, written on CPU" in compared.stderr
     replicas = ["--replicas=2"] if full else []
-    on_cpu = parity("jax", "--model=softmax", "--steps=3", "--against=cpu", *replicas)
+    on_cpu = parity("jax", "--model=softmax", "--batch_size=512", "--steps=3", "--against=cpu", *replicas)
     assert "which agrees with NumPy" in on_cpu.stdout

@@ -449,8 +449,7 @@ def cut(x):
 def unshifted(real, x, axis):
     return jnp.log(jnp.sum(jnp.exp(x), axis))
 
-if every:
-    probe("none")
+probe("none")
 restore = [
     at(0, jnp, "matmul", lambda real, a, b: real(cut(a), cut(b))),
     at(1, jnp, "mean", lambda real, x: jnp.sum(x, dtype=jnp.uint8) / jnp.float32(len(x))),
@@ -467,20 +466,18 @@ for undo in restore:
 psum = jax.lax.psum
 jax.lax.psum = lambda x, axis: psum(jnp.where(jax.lax.axis_index(axis) == 3, 0, x), axis)
 probe("left out")
-if every:
-    jax.lax.psum = lambda x, axis: jnp.where(jax.lax.axis_index(axis) == 5, x, psum(x, axis))
-    probe("apart")
+jax.lax.psum = lambda x, axis: jnp.where(jax.lax.axis_index(axis) == 5, x, psum(x, axis))
+probe("apart")
 print(json.dumps(found))
 """
 
 
-@pytest.mark.slow
-def test_eight_devices_of_jax(full):
+@pytest.mark.full
+def test_eight_devices_of_jax():
     """The devices have a fault each, of which its own probe tells; then all-reduce has one."""
-    found = answer(f"every = {full}\n{EIGHT_DEVICES}", "jax")
+    found = answer(EIGHT_DEVICES, "jax")
     assert found["place"] == ", ".join(f"CPU:{index}" for index in range(8))
-    if full:
-        assert found["none"] == {}
+    assert found["none"] == {}
     expected = {
         **{name: "replica 0: " for name in PRODUCTS},
         "boolean mean": "replica 1: the mean of 978 true of 1,000 is 0.21 instead of 0.978",
@@ -497,6 +494,5 @@ def test_eight_devices_of_jax(full):
     assert found["left out"] == {
         "all-reduce": f"{everywhere}replica 3 is left out of the integer sum at 13,673 of 13,673 positions (and 1 more)"
     }
-    if full:
-        told = "replica 5: replica 0 is left out of the integer sum at 13,674 of 13,674 positions (and 13 more)"
-        assert found["apart"] == {"all-reduce": told}
+    told = "replica 5: replica 0 is left out of the integer sum at 13,674 of 13,674 positions (and 13 more)"
+    assert found["apart"] == {"all-reduce": told}

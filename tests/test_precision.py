@@ -62,8 +62,8 @@ def assert_of_8_bits(found):
     assert found["losses"]["bfloat16"][0] != found["losses"]["float32"][0]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", [pytest.param("tensorflow", marks=pytest.mark.full), "jax"])  # see test_run.py
+@pytest.mark.full  # in each step: test_parity.py; on TensorFlow test_run.py
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_bfloat16_learns_the_digits_as_float32_does(backend):
     """Of 360 answers perhaps 15 are others, about as many for the better as for the worse: 4 deviations of their
     difference are 16."""

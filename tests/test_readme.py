@@ -51,6 +51,7 @@ LONG = (
     "train --dataset digits --model softmax --optimizer",
     "train --dataset digits --strategy cpu --replicas",
     "train --preset smoke --gate",
+    "lab.playground 'dataset=spiral",
     "lab.playground --exercise",
     "evaluate --run_dir runs/mine  ",
     "predict --run_dir runs/mine  ",
@@ -126,7 +127,7 @@ def test_commands(lines, place, full):
 @pytest.mark.parametrize("line", [line for line in LONG_LINES if "mnist_mlp." in line], ids=named)
 def test_the_flags_of_long_commands_are_known(line, monkeypatch):
     _, _, module, *argv = shlex.split(line, comments=True)
-    program = importlib.import_module(f"{module}.__main__" if module.endswith("parity") else module)
+    program = importlib.import_module(f"{module}.__main__" if module.endswith(("parity", "playground")) else module)
     given_flags, read = command.given_flags, []
 
     def only_read(declared, argv, **names):

@@ -497,7 +497,8 @@ def say(words):
     late = ("mnist_mlp.pages", "mnist_mlp.report", "PIL")
     print(words.split()[0], any(name.startswith(late) for name in sys.modules))
 
-train.train_and_evaluate(Config(dataset="digits", model="softmax", epochs=1, strategy="cpu"), Path({str(tmp_path / "run")!r}), say=say)
+config = Config(dataset="digits", model="softmax", epochs=1, strategy="cpu")
+train.train_and_evaluate(config, Path({str(tmp_path / "run")!r}), say=say)
 """
     done = fork_server.run_code(code, backend="tensorflow")
     lines = done.stdout.splitlines()

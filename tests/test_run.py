@@ -513,7 +513,8 @@ command.run(train.main)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "module", ["dataclasses", "absl.flags", "numpy", pytest.param("keras", marks=pytest.mark.full), "tensorflow"]
+    "module",
+    ["dataclasses", "absl.flags", "numpy", *(pytest.param(m, marks=pytest.mark.full) for m in ("keras", "tensorflow"))],
 )
 def test_interrupt_while_python_imports(module, tmp_path):
     """Ctrl-C just when a module's import begins: no traceback, nothing left."""

@@ -261,7 +261,7 @@ def exchange(server, sent, end=None):
     return received
 
 
-@slow
+@pytest.mark.full
 def test_a_million_instances(plain):
     """2 MB of them are read and refused, more than 8 MiB of them not even read; and memory comes back."""
     few, many = (

@@ -827,7 +827,7 @@ def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.full)])
 def test_a_stop_ends_the_workers_and_says_how_to_go_on(tmp_path, signum):
     path = tmp_path / "study"
     flags = ("--dataset=digits", "--jobs=2", "--methods=random_forest", "--trials=500", "--folds=2")

@@ -219,6 +219,7 @@ def test_trains_on_jax_without_a_word(run_there):
     assert result["test"]["accuracy"] > 0.9
 
 
+@pytest.mark.full  # the notebook for Colab does so, too
 def test_evaluates_and_predicts_its_own_run(there, run_there, digits):
     confusion = result_of(run_there)["test"]["confusion"]
     assert evaluated(there, run_there)["test"]["confusion"] == confusion
@@ -253,6 +254,7 @@ runpy.run_module("mnist_mlp.doctor", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.full  # in the notebook, too
 def test_doctor_says_that_the_cpu_works(colab):
     done = colab.run("-c", PATIENT, "--strategy=cpu")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -317,7 +319,7 @@ def test_the_trap_also_holds_in_a_process_that_has_begun(tmp_path):
 def test_a_run_on_jax_leaves_an_installed_tensorflow_alone(trapped, tmp_path):
     """Importing it would cost seconds, and on a machine with a TPU it would take hold of the device."""
     flags = ("--strategy=cpu", "--backend=jax", f"--run_dir={tmp_path / 'run'}")
-    data = ("--dataset=digits", "--epochs=2", "--validation_fraction=0.1")
+    data = ("--dataset=digits", "--model=softmax", "--epochs=2", "--validation_fraction=0.1")
     done = trapped("-m", "mnist_mlp.train", *flags, *data)
     assert done.returncode == 0, done.stderr
     for program in ("evaluate", "predict"):

@@ -250,7 +250,7 @@ def left_by(run_dir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend, asked", [("tensorflow", 1), ("jax", 0)])
+@pytest.mark.parametrize("backend, asked", [("tensorflow", 1), pytest.param("jax", 0, marks=pytest.mark.full)])
 def test_workers_stop_together_when_one_is_asked_to(backend, asked, tmp_path):
     """Between workers both frameworks catch SIGTERM themselves."""
     processes = until_epoch(start_two(backend, tmp_path / "run", 100_000), 1)

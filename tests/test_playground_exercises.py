@@ -237,7 +237,7 @@ def test_what_is_said_of_several_seeds_is_not_judged_by_two(number, monkeypatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [4, 6])
+@pytest.mark.parametrize("number", [4, pytest.param(6, marks=pytest.mark.full)])
 def test_one_seed_alone_refutes_nothing(number, kept):
     """What is said of several seeds is not judged by one."""
     answer = exercises.run(number, seeds=1, say=lambda line: None)

@@ -285,7 +285,7 @@ def measured(name, options, few, file, monkeypatch, capsys):
     return capsys.readouterr().out, about["series"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_measures_from_end_to_end(few, tmp_path, monkeypatch, capsys, forked):
     """Of ours on JAX, whose processes are the quicker ones, beside a floor where there is one."""
     if why := programs.missing(PROGRAMS["ours-jax"]):

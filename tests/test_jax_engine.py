@@ -97,7 +97,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mlp_l2", "cnn"])
+@pytest.mark.parametrize("name", [pytest.param("mlp_l2", marks=pytest.mark.full), "cnn"])  # see test_parity.py
 def test_jax_agrees_with_fit_in_each_step(name):
     """The third batch has 3 examples. The logits of the network itself have no edges, whatever its gradients have."""
     code = f"""

@@ -18,7 +18,7 @@ CURVES = Path(__file__).with_name("curves.py")
 BACKENDS = ("tensorflow", "jax")
 RECIPE = "mlp_l2+elastic"  # penalties, distortions, decay, averages and a rate that falls
 STEPS = 4  # the third has 3 examples
-COUNTS = {"tensorflow": [1, 3], "jax": [4]}  # one device of JAX: test_jax_engine.py
+COUNTS = [1, 3]
 pytestmark = [pytest.mark.slow, pytest.mark.numerics]
 
 
@@ -43,14 +43,14 @@ def once_written(factory, backend, jobs, *more):
 @pytest.fixture(scope="module")
 def tensorflow(tmp_path_factory):
     """Steps on TensorFlow's devices, one and several; all others are compared with one."""
-    jobs = [[RECIPE, COUNTS["tensorflow"], STEPS], ["mlp_dropout", [2], STEPS]]
+    jobs = [[RECIPE, COUNTS, STEPS], ["mlp_dropout", [2], STEPS]]
     return once_written(tmp_path_factory, "tensorflow", jobs)
 
 
 @pytest.fixture(scope="module")
-def jax(tmp_path_factory, tensorflow):
+def jax(full, tmp_path_factory, tensorflow):
     """Steps of JAX from the same states."""
-    jobs = [[RECIPE, COUNTS["jax"], STEPS], ["mlp_dropout", [1, 4], STEPS]]
+    jobs = [[RECIPE, COUNTS, STEPS]] * full + [["mlp_dropout", [1, 4], STEPS]]
     return once_written(tmp_path_factory, "jax", jobs, tensorflow.file)
 
 
@@ -87,10 +87,10 @@ def unclear(weights):
     return (first - second < 1e-4).sum()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.full)])  # see test_parity.py
 def test_any_number_of_replicas_computes_the_steps_of_one_tensorflow_device(backend, request, tensorflow):
     found = request.getfixturevalue(backend).found
-    for count in COUNTS[backend]:
+    for count in COUNTS:
         assert_same(found, count, tensorflow.found)
         assert list(found[f"{RECIPE}/{count}/placed"]) == [count, count]  # so many computed, so many hold the weights
         assert found[f"{RECIPE}/{count}/apart"] == 0

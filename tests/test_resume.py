@@ -140,7 +140,7 @@ def test_on_more_replicas_the_result_says_so(tmp_path):
     assert result["epochs"][1]["loss"] == pytest.approx(expected.epochs[1]["loss"], rel=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.full  # see test_jax_goes_on_where_tensorflow_stopped
 def test_on_the_other_backend_it_goes_on_to_the_same_numbers(tmp_path):
     def losses(result):
         return [row["loss"] for row in result["epochs"]] + [result["test"]["loss"]]

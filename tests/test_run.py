@@ -178,7 +178,7 @@ def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, m
         evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=quiet)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_keras_json_says_changes_no_number(finished, tmp_path):
     (tmp_path / "keras.json").write_text('{"floatx": "float16", "image_data_format": "channels_first"}')
     environment = os.environ | {"KERAS_HOME": str(tmp_path)}

@@ -58,7 +58,6 @@ LONG = (
     "evaluate --run_dir runs/mine  ",
     "predict --run_dir runs/mine  ",
     "report runs/mine  ",
-    "export --run_dir runs/mine",
     "python scripts/launch_workers.py",
 )
 

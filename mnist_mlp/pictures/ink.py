@@ -30,7 +30,7 @@ def ink_of(levels: np.ndarray) -> np.ndarray:
     if crispness(even) > CRISP:
         return even
     near = strokes_in(without_lines(ink_above(relief_nearby(levels)), FAINT))
-    return near if crispness(near) > max(crispness(even) + 0.1, 0.5 * even.any()) else even
+    return near if crispness(near) > max(crispness(even) + 0.1, 0.5 * float(even.any())) else even
 
 
 def crispness(ink: np.ndarray) -> float:

@@ -1,8 +1,9 @@
 """Faults to inject into an engine, as they were found in the field, and what is said of each: by accuracy, by the gate,
 by parity.
 
-usage: python faults.py BACKEND REPLICAS STEPS BATCH FAULT…   each fault's certificate on a few images, shortened, as a
-line of JSON
+usage: python faults.py BACKEND REPLICAS STEPS BATCH FAULT…
+
+Each fault's certificate on a few images, shortened, is a line of JSON.
 """
 
 from __future__ import annotations
@@ -247,7 +248,9 @@ def few_images():
     return dataclasses.replace(digits, train=train, test=test)
 
 
-def certificates(backend, replicas, steps, batch_size, faults, seed=0, dataset=None):
+def certificates(
+    backend: str, replicas: int, steps: int, batch_size: int, faults: list[str], seed: int = 0, dataset=None
+):
     """Each fault's certificate; the CPU is divided by the first. The faults are in the engine: nothing is probed."""
     from mnist_mlp.parity.__main__ import Options, certify, operations
 

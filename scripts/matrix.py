@@ -47,6 +47,18 @@ def run(command: list[object], **more) -> subprocess.CompletedProcess:
     return subprocess.run([*map(str, command)], cwd=ROOT, text=True, capture_output=True, **more)
 
 
+def interpreter(version: str) -> str:
+    """The first Python of this version on the path that starts: pyenv's stand-ins do not for each version."""
+    for folder in os.get_exec_path():
+        found = shutil.which(f"python{version}", path=folder)
+        if found and run([found, "-c", ""]).returncode == 0:
+            return found
+    raise SystemExit(
+        f"expected a python{version} on the path that starts; found none. Install it, or name the rows to run: "
+        f"{' '.join(PYTHONS)}"
+    )
+
+
 def environment(place: Path, version: str, constraints: str) -> Path:
     """The Python of an environment with the package and its tests' needs."""
     python = place / "bin" / "python"
@@ -55,14 +67,10 @@ def environment(place: Path, version: str, constraints: str) -> Path:
     )
     if (place / "ready").exists() and (place / "ready").read_text() == recipe:
         return python
-    base = shutil.which(f"python{version}")
-    if base is None:
-        raise SystemExit(
-            f"python{version} is not on the path; install it, or name the rows to run: {' '.join(PYTHONS)}"
-        )
+    base = interpreter(version)
     wanted = ["--constraint", ROOT / "scripts" / constraints, "--editable", ".[test]"]
     if uv := shutil.which("uv"):
-        steps = [[uv, "venv", "--quiet", "--clear", "--python", base, place]]
+        steps = [[uv, "venv", "--quiet", "--clear", "--seed", "--python", base, place]]  # some tests want pip
         steps += [[uv, "pip", "install", "--quiet", "--python", python, *wanted]]
     else:
         steps = [[base, "-m", "venv", "--clear", place], [python, "-m", "pip", "install", "--quiet", *wanted]]

@@ -4,6 +4,7 @@ import atexit
 import csv
 import fcntl
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -90,6 +91,8 @@ def make_colab() -> tuple[Path, str]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if ready.is_file() and ready.read_text() == recipe:
             return python, ""
+        if importlib.util.find_spec("pip") is None:
+            return python, "this environment has no pip, which installs the versions of Colab"
         pip = [sys.executable, "-I", "-m", "pip"]
         with tempfile.TemporaryDirectory() as scratch:
             look = ["download", "--quiet", "--no-deps", "--no-cache-dir", "--retries=0", "--dest", scratch, "iniconfig"]

@@ -19,10 +19,11 @@ from helpers.once import once
 from helpers.programs import FRAMEWORKS, program, quiet, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 
-from mnist_mlp import atomic, data, evaluate, models, predict, rundir, train
+from mnist_mlp import atomic, data, evaluate, models, predict, reference, rundir, train
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.finished import read_run
+from mnist_mlp.gate import Gate
 from mnist_mlp.train import train_and_evaluate
 
 pytestmark = pytest.mark.xla(False)
@@ -613,13 +614,13 @@ def test_bfloat16_learns(tmp_path):
 # ---- real MNIST ----
 
 
-ACCURACIES = {"default": (0.973, 0.99), "lecture": (0.950, 0.966)}
-
-
 def check_on_mnist(result, preset):
-    low, high = ACCURACIES[preset]
+    """One right run in 10,000 fails, by the spread of hundreds of seeds. Another processor's rounding is as good as
+    another seed."""
     assert result.dataset["name"] == "mnist" and result.test["total"] == 10_000
-    assert low < result.test["accuracy"] < high
+    gate = Gate(reference.find(PRESETS[preset], "mnist"), false_alarms=1e-4)
+    losses = [row["loss"] for row in result.epochs]
+    assert gate.verdict(result.test["correct"], losses, result.dataset["train_examples"])["found"] == {}
     assert (result.steps_per_epoch, result.evaluation_steps) == (1875, 313)
 
 
@@ -630,7 +631,7 @@ def test_the_default_run_on_mnist(mnist_run):  # noqa: F811
 
 @pytest.mark.full
 @pytest.mark.xla(True)
-@pytest.mark.parametrize("preset", ACCURACIES)
+@pytest.mark.parametrize("preset", ["default", "lecture"])
 @pytest.mark.parametrize("seed", range(5))
 def test_seeds_on_mnist(preset, seed, mnist, tmp_path):
     config = Config(**{**PRESETS[preset].to_dict(), "seed": seed, "strategy": "cpu"})
@@ -641,4 +642,4 @@ def test_seeds_on_mnist(preset, seed, mnist, tmp_path):
 @pytest.mark.xla(True)
 def test_bfloat16_learns_mnist(mnist, tmp_path):
     config = Config(precision="bfloat16", epochs=1, strategy="cpu")
-    assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet).test["accuracy"] > 0.94
+    assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet).test["accuracy"] > 0.9

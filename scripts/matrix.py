@@ -3,12 +3,15 @@
 usage: python scripts/matrix.py pythons [NAME …] [--whole NAME …] [--place=DIR] [--write]
        python scripts/matrix.py arithmetic [NAME …] [--place=DIR] [--write]
 
-pythons      Python 3.10 to 3.13 with the versions in constraints.txt, and the oldest that pyproject.toml allows
-             (floors.txt): mypy and the tests of `scripts/test --fast`, or with --whole those of `scripts/test`
-arithmetic   the tests marked `numerics` with other instruction sets, numbers of threads and matrix libraries
+pythons      rows 3.10, 3.11, 3.12 and 3.13 with the versions in constraints.txt, and oldest: the oldest that
+             pyproject.toml allows (floors.txt). In each mypy and the tests of `scripts/test --fast`, or those of
+             `scripts/test` in the rows that --whole names. Each Python must be on the path
+arithmetic   the tests marked `numerics` with other instruction sets, numbers of threads and matrix libraries: rows
+             "as the processor has it", SSE4.2, AVX, AVX2, AVX-512, "one thread", "without oneDNN", "with oneDNN"
 
-Environments are made in DIR (default: ../mnist_mlp-matrix) and kept there, with what each row came to; with uv, where
-it is installed, else with pip. `--write` puts the rows that are there into the README. Exit code 1 if one failed.
+Without a NAME all rows are run. Environments of about 4 GB each are made in DIR (default: ../mnist_mlp-matrix) and kept
+there, with what each row came to; with uv, where it is installed, else with pip. `--write` puts all rows that are there
+into the README. Exit code 1 if one failed.
 """
 
 from __future__ import annotations
@@ -103,11 +106,12 @@ def of_python(name: str, place: Path, whole: bool) -> dict:
     )
     versions = run([python, "-c", code, *LIBRARIES]).stdout.split()
     types = run([python, "-m", "mypy", "--cache-dir", place / f"{name}-mypy"])
-    row = tested(python, [] if whole else ["-m", "not slow"], {})
+    row = tested(python, [] if whole else ["--fast"], {})
     if types.returncode:
         row |= {"good": False, "failed": [*types.stdout.splitlines(), *row["failed"]]}
     tier = "`scripts/test`" if whole else "`scripts/test --fast`"
-    return row | {"cells": [f"Python {versions[0]}", *versions[1:], tier], "mypy": types.returncode == 0}
+    which = ", the oldest of each" if name == "oldest" else ""
+    return row | {"cells": [f"Python {versions[0]}{which}", *versions[1:], tier], "mypy": types.returncode == 0}
 
 
 def of_arithmetic(name: str, place: Path, whole: bool) -> dict:

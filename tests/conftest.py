@@ -45,14 +45,15 @@ remember_environment()
 
 
 def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="without the tests marked slow")
     parser.addoption("--full", action="store_true", help="also the tests marked full; more kills, seeds and inputs")
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("full"):
-        left_out = [item for item in items if item.get_closest_marker("full")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("full")]
+    for marker, left_out in (("slow", config.getoption("fast")), ("full", not config.getoption("full"))):
+        if left_out:
+            config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
+            items[:] = [item for item in items if not item.get_closest_marker(marker)]
     # scripts/test gives whole files to a process. Those that start and train the most come first, so that the quick
     # ones are left for whichever process is ready sooner.
     slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
@@ -98,7 +99,7 @@ def mnist_dir() -> Path:
     """The directory with MNIST's IDX files."""
     path = Path(os.environ.get("MNIST_DATA_DIR", ROOT / ".." / "shared" / "data" / "mnist")).resolve()
     if not path.is_dir():
-        pytest.skip("real MNIST is not here: set MNIST_DATA_DIR=DIR, the directory of its four files")
+        pytest.skip(f"real MNIST is not in {path}: set MNIST_DATA_DIR=DIR, the directory of its four files")
     return path
 
 

@@ -1,12 +1,17 @@
 """Small faults in the package, drawn by a seed over all its folders, and which tests find each.
 
 usage: python tests/mutants.py draw FILE.json [--count=60] [--seed=0]
-       python tests/mutants.py run FILE.json FOUND.json [--tests=TESTS.json] [--limit=120] [--part=0/1] -- OPTIONS
+       python tests/mutants.py run FILE.json FOUND.json [--tests=TESTS.json] [--most=60] [--limit=120] [--part=0/1]
+                                   [-- OPTIONS and tests of pytest]
 
 `draw` writes mutants: a comparison, a constant, a sign or an operator changed, a call dropped, two arguments swapped.
 `run` tries each in a copy of the project, with pytest until the first failure, and writes what was found by which
-test. TESTS.json, {"mnist_mlp/FILE.py": {"LINE": [tests, the quickest first]}}, says which tests reach a line; no others
-are run. `--part=0/2` and `--part=1/2` share the work.
+test. TESTS.json, {"mnist_mlp/FILE.py": {"LINE": [tests, the quickest first]}}, says which tests reach a line; the first
+`--most` of them are run and no others. A mutant whose tests take over `--limit` seconds is told apart. `--part=0/2` and
+`--part=1/2` share the work. Example, with the Python of .venv after a call of scripts/test:
+
+python tests/mutants.py draw mutants.json --count=3
+python tests/mutants.py run mutants.json found.json -- --fast tests/test_metrics.py tests/test_export_parts.py
 """
 
 from __future__ import annotations
@@ -224,6 +229,14 @@ def try_one(mutant: dict, scratch: Path, tests: list[str], options: list[str], l
     }
 
 
+def check_options(scratch: Path, options: list[str]) -> None:
+    """`SystemExit` where pytest is missing, or finds no tests with these options: that is not a mutant's doing."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *options]
+    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{done.stderr}{done.stdout}pytest finds no tests to run: {' '.join(options)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -250,6 +263,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         copy_project(scratch)
+        check_options(scratch, options)
         for number, mutant in list(enumerate(json.loads(asked.file.read_text())))[part::parts]:
             chosen = reaching(mutant, tests)[: asked.most] if tests is not None else []
             if tests is not None and not chosen:
@@ -257,12 +271,11 @@ def main() -> None:
             else:
                 result = try_one(mutant, scratch, chosen, options, asked.limit)
             results[number] = mutant | result
+            verdict = "found" if result["found"] else "TOO LONG" if result.get("code") == "time" else "NOT FOUND"
             where = f"{mutant['file']}:{mutant['lines'][0]}"
-            print(
-                f"{number:3d} {'found' if result['found'] else 'NOT FOUND':9} {where} {mutant['kind']}: {result}",
-                flush=True,
-            )
+            print(f"{number:3d} {verdict:9} {where} {mutant['kind']} {result['by']}", flush=True)
             asked.found.write_text(json.dumps(results, indent=1))
+    print(f"{sum(row['found'] for row in results.values())} of {len(results)} found")
 
 
 if __name__ == "__main__":

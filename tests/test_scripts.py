@@ -305,7 +305,7 @@ def test_an_unfit_python_asked_for_is_refused(project):
 
 TIERS = [  # options, those of pytest
     ([], ""),
-    (["-k", "a or b", "--fast"], " -k a or b -m not slow"),
+    (["-k", "a or b", "--fast"], " -k a or b --fast"),
     (["--full", "tests/test_data.py"], " --full tests/test_data.py"),
 ]
 
@@ -334,7 +334,14 @@ def test_test_fails_where_a_step_fails(project, tool):
 @pytest.mark.parametrize("script", ["scripts/test", ".ci/run"])
 def test_test_and_ci_fail_where_pytest_fails(project, script, status):
     project.tell("pytest.exit", str(status))
-    assert project.run(script, CI="true").returncode == status
+    done = project.run(script, CI="true")
+    assert done.returncode == status and ("no test was run" in done.stderr) == (status == 5)
+
+
+def test_one_tier_at_a_time(project):
+    done = project.run("scripts/test", "--fast", "--full")
+    assert (done.returncode, project.calls()) == (2, [])
+    assert done.stderr == "Expected one of --fast and --full, received both.\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can install a browser")

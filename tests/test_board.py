@@ -199,6 +199,25 @@ command.run(main)
 """
 
 
+JAX_ALONE = """
+import sys
+from pathlib import Path
+import jax
+from mnist_mlp.engine.jax_trace import traced
+with traced(Path(sys.argv[1])):
+    jax.jit(lambda x: x @ x)(jax.numpy.ones((64, 64))).block_until_ready()
+"""
+
+
+@pytest.mark.slow
+def test_jax_traces_a_block(tmp_path):
+    done = run_code(JAX_ALONE, tmp_path, backend="jax")
+    assert done.returncode == 0, done.stderr
+    (found,) = (tmp_path / "plugins" / "profile").iterdir()
+    assert any(file.name.endswith(".xplane.pb") for file in found.iterdir())
+    assert json.loads(gzip.decompress((found / "perfetto_trace.json.gz").read_bytes()))["traceEvents"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.full)])
 def test_a_trace_of_either_framework_changes_no_number(backend, tmp_path):

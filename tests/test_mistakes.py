@@ -50,6 +50,12 @@ def logits(**changes):
     return dataclasses.replace(LOGITS, **changes)
 
 
+@pytest.mark.parametrize("repeats, said", [(None, False), (0.1, False), (0.9, True)])
+def test_an_order_that_comes_back_in_each_epoch_is_told(repeats, said):
+    (found,) = diagnose(dataclasses.replace(RIGHT, mixing=30.0, repeats=repeats))
+    assert ("at the same steps of each epoch (correlation 0.90)" in found.seen) == said
+
+
 BLIND = dict(losses=(2.3, 2.3, 2.3), end_loss=2.3, further_loss=2.29)
 STILL = dict(moved=0.001, logits=logits(moved=0.001))
 

@@ -115,6 +115,18 @@ def test_draws_follow_the_distribution(kind, initializer, variance):
         assert np.abs(values).max() == pytest.approx(np.abs(theirs).max(), rel=0.02)
 
 
+def test_a_constant_and_a_normal_draw():
+    def draw(initializer):
+        values = models.draw(initializer, (300, 400), np.random.default_rng(0))
+        assert values.shape == (300, 400) and values.dtype == np.float32
+        return values
+
+    np.testing.assert_array_equal(draw(keras.initializers.Constant(0.25)), np.float32(0.25))
+    values = draw(keras.initializers.RandomNormal(mean=2.0, stddev=0.5))
+    assert abs(values.mean() - 2) < 5 * 0.5 / np.sqrt(values.size)
+    assert values.std() == pytest.approx(0.5, rel=0.02)
+
+
 def test_unknown_initialisers_are_refused():
     with pytest.raises(ValueError, match="Expected an initialiser"):
         models.draw(keras.initializers.Orthogonal(), (3, 3), np.random.default_rng(0))

@@ -12,7 +12,7 @@ import pytest
 from helpers.once import once
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.lab.playground import State, exercises, run, run_seeds
+from mnist_mlp.lab.playground import State, __main__, exercises, run, run_seeds
 from mnist_mlp.lab.playground.exercises import measures, parts
 
 
@@ -221,11 +221,38 @@ def test_exercises_without_training_have_a_figure_too(number, tmp_path):
     assert (tmp_path / "figure.svg").stat().st_size > 20_000
 
 
-@pytest.mark.parametrize("number", [3, 5, 6, 7, 8, 9])
-def test_what_is_said_of_several_seeds_is_not_judged_by_two(number, monkeypatch):
-    """After two epochs hardly anything holds; yet only three seeds say so."""
+@pytest.fixture
+def short(monkeypatch):
+    """Two epochs of each run."""
     once = functools.cache(lambda state, seed: run(dataclasses.replace(state, seed=seed), 2))
     monkeypatch.setattr(exercises, "train", lambda trial, seeds: [once(trial.state, seed) for seed in seeds])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [6, 9])  # of the others see test_the_claims_of_an_exercise_hold
+def test_restarts_and_layers_have_a_figure(number, short, tmp_path):
+    exercises.run(number, seeds=2, say=lambda line: None, figure=tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").stat().st_size > 20_000
+
+
+def test_an_exercise_by_the_command_line(monkeypatch, capsys, tmp_path):
+    def answer(number, *, seeds, say, figure):
+        say(f"{number}, {seeds} seeds, {figure and figure.name}")
+        return {"number": number}
+
+    def printed(*flags):
+        __main__.main(["--exercise=7", *flags])
+        return capsys.readouterr().out
+
+    monkeypatch.setattr(exercises, "run", answer)
+    assert printed() == f"7, {exercises.SEEDS} seeds, None\n\npicture   add --figure=exercise7.png\n"
+    assert printed("--seeds=2", f"--figure={tmp_path / 'a.svg'}") == "7, 2 seeds, a.svg\n"
+    assert json.loads(printed("--json")) == {"exercise": {"number": 7}}
+
+
+@pytest.mark.parametrize("number", [3, 5, 6, 7, 8, 9])
+def test_what_is_said_of_several_seeds_is_not_judged_by_two(number, short):
+    """After two epochs hardly anything holds; yet only three seeds say so."""
 
     def refuted(seeds):
         claims = exercises.run(number, seeds=seeds, say=lambda line: None)["claims"]

@@ -7,7 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from mnist_mlp.lab.playground import History, State, picture, picture_network, run
+from mnist_mlp.lab.playground import History, State, __main__, picture, picture_network, run
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
 BLUE, GREY, ORANGE = (0x08, 0x77, 0xBD), (0xE8, 0xEA, 0xEB), (0xF5, 0x93, 0x22)
@@ -196,6 +196,13 @@ def test_every_state_has_a_picture(name, suffix, tmp_path):
     picture.draw(run(STATES[name], 3), tmp_path / f"p.{suffix}")
     assert (tmp_path / f"p.{suffix}").stat().st_size > 10_000
     assert [file.name for file in tmp_path.iterdir()] == [f"p.{suffix}"]
+
+
+@pytest.mark.slow
+def test_a_picture_by_the_command_line(tmp_path, capsys):
+    file = tmp_path / "spiral.svg"
+    __main__.main(["dataset=spiral&seed=1", "--epochs=2", "--seeds=2", f"--figure={file}"])
+    assert capsys.readouterr().out.endswith(f"picture   {file}\n") and file.stat().st_size > 10_000
 
 
 @pytest.mark.slow

@@ -94,7 +94,8 @@ def bounds(found: Pass, weights: Sequence[np.ndarray], activation: str, precisio
         kernel = product(found.inputs[depth].T, inputs[depth].T, found.deltas[depth], delta, units)
         bias = np.sqrt((delta**2).sum(0) + examples * (units.sums**2 * found.deltas[depth] ** 2).sum(0))
         if precision.coarse:
-            together = delta + 2 * units.factors * abs(found.deltas[depth])
+            pixels = precision.pixels if depth == 0 else 0.0  # rounded also before a layer that rounds no factors
+            together = delta + max(2 * units.factors, pixels) * abs(found.deltas[depth])
             kernel = np.maximum(kernel, IN_COMMON * abs(found.inputs[depth]).T @ together)
             bias = np.maximum(bias, IN_COMMON * delta.sum(0))
         rounded = units.results + 3 * FLOAT32  # the latter in the first moment, from which a gradient is read

@@ -158,8 +158,8 @@ def test_bounds_hold_for_large_batches_of_pixels_that_are_rounded_before_a_float
         bounds = rounding.bounds(found, weights, "relu", Precision(layers="bfloat16"))
         seen = rounded(pixels * rounded(1 / 255))  # 1/255 lies nearly in the middle between two bfloat16
         own = oracle.batch_pass(weights, seen, labels, "relu")
-        return max((abs(one - other) / bound).max()
-                   for one, other, bound in zip(own.gradients, found.gradients, bounds.gradients, strict=True))  # fmt: skip
+        triples = zip(own.gradients, found.gradients, bounds.gradients, strict=True)
+        return max((abs(one - other) / bound).max() for one, other, bound in triples)
 
     assert 0.02 < max(map(share, range(8))) <= 1
 

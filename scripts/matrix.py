@@ -9,7 +9,7 @@ pythons      rows 3.10, 3.11, 3.12 and 3.13 with the versions in constraints.txt
 arithmetic   the tests marked `numerics` with other instruction sets, numbers of threads and matrix libraries: rows
              "as the processor has it", SSE4.2, AVX, AVX2, AVX-512, "one thread", "without oneDNN", "with oneDNN"
 
-Without a NAME all rows are run. Environments of about 4 GB each are made in DIR (default: ../mnist_mlp-matrix) and kept
+Without a NAME all rows are run. Environments of 4 to 5 GB each are made in DIR (default: ../mnist_mlp-matrix) and kept
 there, with what each row came to; with uv, where it is installed, else with pip. `--write` puts all rows that are there
 into the README. Exit code 1 if one failed.
 """
@@ -51,7 +51,7 @@ def run(command: list[object], **more) -> subprocess.CompletedProcess:
 
 
 def interpreter(version: str) -> str:
-    """The first Python of this version on the path that starts: pyenv's stand-ins do not for each version."""
+    """The first Python of this version on the path that starts; a shim of pyenv may not."""
     for folder in os.get_exec_path():
         found = shutil.which(f"python{version}", path=folder)
         if found and run([found, "-c", ""]).returncode == 0:

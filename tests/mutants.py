@@ -7,7 +7,7 @@ usage: python tests/mutants.py draw FILE.json [--count=60] [--seed=0]
 `draw` writes mutants: a comparison, a constant, a sign or an operator changed, a call dropped, two arguments swapped.
 `run` tries each in a copy of the project, with pytest until the first failure, and writes what was found by which
 test. TESTS.json, {"mnist_mlp/FILE.py": {"LINE": [tests, the quickest first]}}, says which tests reach a line; the first
-`--most` of them are run and no others. A mutant whose tests take over `--limit` seconds is told apart. `--part=0/2` and
+`--most` of them are run and no others. Tests that take over `--limit` seconds print TOO LONG. `--part=0/2` and
 `--part=1/2` share the work. Example, with the Python of .venv after a call of scripts/test:
 
 python tests/mutants.py draw mutants.json --count=3

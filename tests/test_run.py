@@ -642,4 +642,4 @@ def test_seeds_on_mnist(preset, seed, mnist, tmp_path):
 @pytest.mark.xla(True)
 def test_bfloat16_learns_mnist(mnist, tmp_path):
     config = Config(precision="bfloat16", epochs=1, strategy="cpu")
-    assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet).test["accuracy"] > 0.9
+    assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet).test["accuracy"] > 0.94

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.archives import reason_of
-from mnist_mlp.atomic import DAMAGED
 from mnist_mlp.config import Config, differing
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.archives import reason_of
+from mnist_mlp.files.atomic import DAMAGED
 from mnist_mlp.sources import read_arrays
 
 FORMAT = 1

@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp.archives import shown
+from mnist_mlp.files.archives import shown
 from mnist_mlp.result import Result
 
 if TYPE_CHECKING:

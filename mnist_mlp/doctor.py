@@ -21,7 +21,8 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mnist_mlp import __version__, command, devices, machine, probes, symptoms
+from mnist_mlp import __version__, devices, machine, probes, symptoms
+from mnist_mlp.cli import flags as command
 from mnist_mlp.config import STRATEGIES, Config
 from mnist_mlp.devices import Plan, Request
 from mnist_mlp.errors import UserError

@@ -14,10 +14,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from mnist_mlp import command, console, data, devices, finished, gate
+from mnist_mlp import console, data, devices, finished, gate
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.load_framework import importing
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
-from mnist_mlp.interruption import undisturbed
-from mnist_mlp.lean_keras import importing
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
 
@@ -44,7 +45,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    options = command.parse(Options, argv, program="evaluate", about=__doc__)
+    options = flags.parse(Options, argv, program="evaluate", about=__doc__)
     stream = sys.stderr if options.json else sys.stdout
     result = evaluate(options, say=lambda text: print(text, file=stream, flush=True))
     if options.json:
@@ -99,4 +100,4 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

@@ -6,9 +6,9 @@ import dataclasses
 import shlex
 from pathlib import Path
 
-from mnist_mlp.atomic import DAMAGED, digest, read_json
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.atomic import DAMAGED, digest, read_json
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Result
 

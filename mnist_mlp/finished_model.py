@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_mlp import models
-from mnist_mlp.atomic import digest
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Engine
 from mnist_mlp.engine.start import start
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.atomic import digest
 from mnist_mlp.result import Result
 
 if TYPE_CHECKING:

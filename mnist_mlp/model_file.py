@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.archives import MAX_BYTES, STORED, names_in, open_archive, read_up_to, reason_of, shown
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.archives import MAX_BYTES, STORED, names_in, open_archive, read_up_to, reason_of, shown
 
 MEMBERS = {"metadata.json": 2**20, "config.json": 2**20, "model.weights.h5": MAX_BYTES}  # at most so many bytes
 CLASSES: dict[str | None, set[str]] = {  # what Keras 3.10 to 3.15 write of all our networks, by module

@@ -23,11 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import atomic, command, data, devices, finished, rundir
+from mnist_mlp import data, devices, finished, rundir
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.load_framework import importing
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.interruption import undisturbed
-from mnist_mlp.lean_keras import importing
+from mnist_mlp.files import atomic
 from mnist_mlp.options import check, option, option_of, path_of, spelled_out
 from mnist_mlp.pictures import inputs
 from mnist_mlp.pictures.terminal import shown
@@ -75,7 +77,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    options = command.parse(Options, argv, program="predict", about=__doc__)
+    options = flags.parse(Options, argv, program="predict", about=__doc__)
     output = output_file(options) if options.output else None
     complaints: list[str] = []
 
@@ -221,4 +223,4 @@ def for_the_eye(names: Sequence[str], images: np.ndarray, probabilities: np.ndar
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

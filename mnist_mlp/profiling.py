@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.atomic import cannot_write
 from mnist_mlp.engine import Engine, Sums
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.atomic import cannot_write
 
 WARM_UP = 10  # steps before the trace: a first call does more than later ones
 STEPS = 100  # of the trace: enough to tell a slow step from a usual one, few enough for the viewers

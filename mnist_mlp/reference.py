@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.atomic import DAMAGED, read_json
 from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.spread import Spread, rounded
+from mnist_mlp.files.atomic import DAMAGED, read_json
+from mnist_mlp.stats.tails import Spread, rounded
 
 FILE = Path(__file__).with_name("references.json")
 DECIDING = (  # options that decide how the results are spread; a device or a backend only rounds otherwise

@@ -17,12 +17,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_mlp import atomic, checkpoint, command, data, devices, finished, rundir
+from mnist_mlp import checkpoint, data, devices, finished, rundir
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.load_framework import importing
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.devices import Plan
 from mnist_mlp.errors import UserError
-from mnist_mlp.interruption import undisturbed
-from mnist_mlp.lean_keras import importing
+from mnist_mlp.files import atomic
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.result import Result
 
@@ -56,7 +58,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    options = command.parse(Options, argv, program="report", about=__doc__ or "")
+    options = flags.parse(Options, argv, program="report", about=__doc__ or "")
     report(options)
 
 
@@ -151,4 +153,4 @@ def other_images(path: Path, its_hash: str) -> bool:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

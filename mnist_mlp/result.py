@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp import __version__
-from mnist_mlp.metrics import per_class, wilson_interval
+from mnist_mlp.stats.metrics import per_class, wilson_interval
 
 if TYPE_CHECKING:
     import keras

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_mlp import command, rundir
+from mnist_mlp import rundir
+from mnist_mlp.cli import flags
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
@@ -17,12 +18,12 @@ PLACE = ("backend", "replicas", "tpu", "workers", "worker_index", "start_timeout
 def config_of(given: Mapping[str, Any]) -> Config:
     """The config that the flags on the command line make. What they leave out comes from the preset, or from the run
     that is to be resumed; one that goes on elsewhere (`--strategy`) takes nothing of its old place along."""
-    given = command.with_file(given)
+    given = flags.with_file(given)
     if given.get("resume") and not given.get("run_dir"):
         raise UserError("--resume: expected the run to go on with, received none; type --run_dir=DIR --resume")
     begun = rundir.begun_with(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
     if begun is None:
-        return command.with_preset(PRESETS, given)
+        return flags.with_preset(PRESETS, given)
     if "strategy" in given:
         begun = dataclasses.replace(begun, **{name: getattr(Config, name) for name in PLACE})
     return dataclasses.replace(begun, **given)

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp import checkpoint as checkpoints
-from mnist_mlp import lock
-from mnist_mlp.atomic import TEMPORARY, cannot_write, sweep, write_file, write_json
 from mnist_mlp.checkpoint import Checkpoint
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import Config, differing
 from mnist_mlp.errors import Diverged, Stopped, UserError
+from mnist_mlp.files import lock
+from mnist_mlp.files.atomic import TEMPORARY, cannot_write, sweep, write_file, write_json
 from mnist_mlp.finished import read_config
-from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import path_of
 
 FILES = (  # that a run writes

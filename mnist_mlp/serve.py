@@ -20,12 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_mlp import __version__, command, data, devices, finished
+from mnist_mlp import __version__, data, devices, finished
 from mnist_mlp.class_names import class_names, title_of
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.load_framework import importing
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.interruption import undisturbed
-from mnist_mlp.lean_keras import importing
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Result
 
@@ -61,7 +62,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    options = command.parse(Options, argv, program="serve", about=__doc__)
+    options = flags.parse(Options, argv, program="serve", about=__doc__)
     plan = devices.plan(options)
     run = finished.read_run(options.run_dir)
     check_packages()
@@ -157,4 +158,4 @@ def opening(service: Service, listener: socket.socket) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

@@ -18,8 +18,18 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_mlp.archives import MAX_BYTES, STORED, as_array, names_in, open_archive, read_npy, read_up_to, reading, times
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.archives import (
+    MAX_BYTES,
+    STORED,
+    as_array,
+    names_in,
+    open_archive,
+    read_npy,
+    read_up_to,
+    reading,
+    times,
+)
 from mnist_mlp.options import path_of
 
 Arrays = dict[str, NDArray[np.uint8]]  # with the keys of SHAPES, as in Keras' mnist.npz

@@ -33,7 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp import __version__, command, data, machine, probes, software
+from mnist_mlp import __version__, data, machine, probes, software
+from mnist_mlp.cli import flags
 from mnist_mlp.config import PRESETS, RECIPE, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import option
@@ -79,7 +80,7 @@ class Options(Config):
 
 def main(argv: Sequence[str]) -> None:
     presets = {name: Options(**preset.to_dict()) for name, preset in PRESETS.items()}
-    options = command.parse(Options, argv, program="tpu_compile", about=__doc__, presets=presets)
+    options = flags.parse(Options, argv, program="tpu_compile", about=__doc__, presets=presets)
     stream = sys.stderr if options.json else sys.stdout
     found = compile_all(options, say=lambda text: print(text, file=stream, flush=True))
     if options.json:
@@ -292,4 +293,4 @@ def row_text(row: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

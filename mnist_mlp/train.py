@@ -23,17 +23,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import atomic, command, console, data, devices, diagnosis, gate, run_data, rundir
+from mnist_mlp import console, data, devices, diagnosis, gate, run_data, rundir
 from mnist_mlp.checkpoint import Checkpoint, Progress
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.load_framework import importing
+from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.errors import Diverged, UserError
-from mnist_mlp.interruption import undisturbed
+from mnist_mlp.files import atomic
 from mnist_mlp.kept_programs import kept_programs
-from mnist_mlp.lean_keras import importing
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, ran_on, scores, versions
 from mnist_mlp.run_config import config_of
-from mnist_mlp.screen import Screen
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> None:
-    config = config_of(command.given_flags(Config, argv, program="train", about=__doc__ or ""))
+    config = config_of(flags.given_flags(Config, argv, program="train", about=__doc__ or ""))
     run_dir = path_of("run_dir", config.run_dir) if config.run_dir else rundir.default_path(config)
     with Screen(sys.stderr if config.json else sys.stdout, quiet=config.quiet) as screen:
 
@@ -296,4 +298,4 @@ def train(
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

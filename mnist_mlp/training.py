@@ -18,12 +18,12 @@ import numpy as np
 from mnist_mlp import data
 from mnist_mlp.callbacks import Callbacks
 from mnist_mlp.checkpoint import Progress
+from mnist_mlp.cli.signals import Request, requests
 from mnist_mlp.config import Config
 from mnist_mlp.engine import Engine, Sums
 from mnist_mlp.engine.calls import Pace
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.errors import Diverged, Stopped
-from mnist_mlp.interruption import Request, requests
 from mnist_mlp.optimizers import averaged, peak_rate
 
 

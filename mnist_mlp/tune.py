@@ -24,10 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp import atomic, command, data, devices, figures
+from mnist_mlp import data, devices
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.signals import requests
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Stopped, UserError
-from mnist_mlp.interruption import requests
+from mnist_mlp.files import atomic, figures
 from mnist_mlp.options import check, nearest, option, option_of, path_of
 from mnist_mlp.result import Laps
 from mnist_mlp.tuning import folds, place, space_file, table
@@ -84,7 +86,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    given = command.given_flags(Options, argv, program="tune", about=__doc__ or "")
+    given = flags.given_flags(Options, argv, program="tune", about=__doc__ or "")
     path = path_of("study_dir", given["study_dir"]) if given.get("study_dir") else place.default_path()
     options = options_of(given, path)
     stream = sys.stderr if options.json else sys.stdout
@@ -228,4 +230,4 @@ def telling_how_to_go_on(path: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

@@ -40,8 +40,9 @@ from measures.images import make_npz
 from measures.programs import PROGRAMS, Asked
 from measures.running import Series
 
-from mnist_mlp import atomic, command, figures
+from mnist_mlp.cli import flags
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic, figures
 from mnist_mlp.machine import processor_name
 from mnist_mlp.options import nearest, path_of
 
@@ -172,4 +173,4 @@ def place() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

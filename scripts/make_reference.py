@@ -25,11 +25,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp import atomic, command, data, devices, gate, reference
+from mnist_mlp import data, devices, gate, reference
+from mnist_mlp.cli import flags as command
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic
 from mnist_mlp.gate import Gate
-from mnist_mlp.interruption import undisturbed
 from mnist_mlp.reference import DECIDING, FEWEST, Reference, flags
 
 RATES = (0.05, 0.01, 1e-4)  # of false alarms, for --check

@@ -18,21 +18,21 @@ from unittest import mock
 backend, *runs = sys.argv[1:]
 os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
 
-import faults  # noqa: E402
-from helpers.fork_server import QUICKLY  # noqa: E402
+import faults
+from helpers.fork_server import QUICKLY
 
 quickly = runs[0] == "quickly"
 if quickly:
     del runs[0]
     os.environ.setdefault("XLA_FLAGS", QUICKLY)
 
-from mnist_mlp import chatter  # noqa: E402
+from mnist_mlp.cli import stderr_filter
 
 faults.one_thread()
-chatter.silence()
+stderr_filter.silence()
 
-from mnist_mlp.command import convert  # noqa: E402
-from mnist_mlp.parity.__main__ import Options, certify, operations  # noqa: E402
+from mnist_mlp.cli.flags import convert
+from mnist_mlp.parity.__main__ import Options, certify, operations
 
 dataset = faults.few_images() if quickly else None
 fields = {field.name: field for field in Options.__dataclass_fields__.values()}

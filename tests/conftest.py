@@ -15,7 +15,7 @@ import pytest
 from helpers.fork_server import WITHOUT_XLA, do_without_xla, remember_environment, restore_environment, run, with_xla
 from helpers.once import once
 
-from mnist_mlp import lean_keras
+from mnist_mlp.cli import load_framework
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -26,7 +26,7 @@ os.environ["MNIST_MLP_CACHE"] = "off"  # and nothing of earlier runs
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-lean_keras.install()  # a framework is imported as the programs import it: in half of the time
+load_framework.install()  # a framework is imported as the programs import it: in half of the time
 gc.disable()  # until all tests are collected: it would go through all that is imported again and again
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script; the programs must hear Ctrl-C

@@ -20,22 +20,22 @@ import sys
 backend, file, jobs, states, index = (*sys.argv[1:], "", "")[:5]
 os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
 
-import numpy as np  # noqa: E402 (after the environment)
+import numpy as np
 
-from mnist_mlp import chatter  # noqa: E402
+from mnist_mlp.cli import stderr_filter
 
-chatter.silence()
+stderr_filter.silence()
 
-from helpers.steps import later, smooth  # noqa: E402
-from keras import ops  # noqa: E402
+from helpers.steps import later, smooth
+from keras import ops
 
-from mnist_mlp import optimizers  # noqa: E402
-from mnist_mlp.config import Config  # noqa: E402
-from mnist_mlp.data import Split, batch_order, load  # noqa: E402
-from mnist_mlp.devices import Plan, Request, choose  # noqa: E402
-from mnist_mlp.engine import Recipe  # noqa: E402
-from mnist_mlp.engine.start import start  # noqa: E402
-from mnist_mlp.machine import detect  # noqa: E402
+from mnist_mlp import optimizers
+from mnist_mlp.config import Config
+from mnist_mlp.data import Split, batch_order, load
+from mnist_mlp.devices import Plan, Request, choose
+from mnist_mlp.engine import Recipe
+from mnist_mlp.engine.start import start
+from mnist_mlp.machine import detect
 
 if backend == "jax":
     import jax

@@ -14,18 +14,18 @@ if arguments.seeds < 2:
     parser.error(f"expected 2 seeds or more, received {arguments.seeds}")
 os.environ |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "OPENBLAS_NUM_THREADS": "1"}
 
-import numpy as np  # noqa: E402 (after the environment)
+import numpy as np
 
-from mnist_mlp import chatter  # noqa: E402
+from mnist_mlp.cli import stderr_filter
 
-chatter.silence()
+stderr_filter.silence()
 
-import faults  # noqa: E402
+import faults
 
-from mnist_mlp import data, gate, models, optimizers, reference  # noqa: E402
-from mnist_mlp.config import PRESETS, Config  # noqa: E402
-from mnist_mlp.devices import Plan  # noqa: E402
-from mnist_mlp.learner import Learner  # noqa: E402
+from mnist_mlp import data, gate, models, optimizers, reference
+from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.devices import Plan
+from mnist_mlp.learner import Learner
 
 FIRST = 9000  # seeds that no reference has
 CERTIFICATES = 5  # of each fault

@@ -272,9 +272,9 @@ if __name__ == "__main__":
     os.environ.setdefault("XLA_FLAGS", QUICKLY)
     one_thread()
 
-    from mnist_mlp import chatter
+    from mnist_mlp.cli import stderr_filter
 
-    chatter.silence()
+    stderr_filter.silence()
     for fault, found in certificates(
         backend, int(replicas), int(steps), int(batch_size), faults or ["", *NAMES, *MORE], dataset=few_images()
     ):

@@ -37,8 +37,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import archives, atomic, checkpoint, config, finished, model_file, options, result, sources
+from mnist_mlp import checkpoint, config, finished, model_file, options, result, sources
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import archives, atomic
 
 Parts = dict[str, bytes]
 IMAGES = np.arange(3 * 28 * 28).reshape(3, 28, 28).astype(np.uint8)

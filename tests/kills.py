@@ -22,13 +22,14 @@ os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_D
 os.environ.setdefault("TF_XLA_FLAGS", f"--tf_xla_persistent_cache_directory={directory}")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
-from mnist_mlp import chatter  # noqa: E402 (after the environment)
+from mnist_mlp.cli import stderr_filter
 
-chatter.silence()
+stderr_filter.silence()
 
-from mnist_mlp import atomic, callbacks, checkpoint, models, train, training  # noqa: E402, F401 (for the forks)
-from mnist_mlp.config import Config  # noqa: E402
-from mnist_mlp.data import load  # noqa: E402
+from mnist_mlp import checkpoint, train, training
+from mnist_mlp.config import Config
+from mnist_mlp.data import load
+from mnist_mlp.files import atomic
 
 if backend == "jax":
     import jax

@@ -86,7 +86,7 @@ assert "keras" not in sys.modules
 serve.make_service = serving.stand_in
 fork_server.execute(fork_server.serve(socket.socket(fileno=int(sys.argv[1]))))
 """
-STAND_IN = "from mnist_mlp import command, serve; command.run(serve.main)"
+STAND_IN = "from mnist_mlp.cli import flags as command; from mnist_mlp import serve; command.run(serve.main)"
 
 
 @functools.cache

@@ -8,8 +8,8 @@ import pytest
 from helpers.fork_server import run_code
 
 from mnist_mlp import config, models, optimizers
+from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.config import PRESETS
-from mnist_mlp.lean_keras import importing
 
 PACKAGE = Path(config.__file__).parent
 

@@ -17,9 +17,9 @@ from mnist_mlp.config import PRESETS
 from mnist_mlp.errors import UserError
 
 sys.path.insert(0, str(ROOT / "scripts"))
-import benchmark  # noqa: E402
-from measures import goals, process, programs, running, startup, steps, tables  # noqa: E402
-from measures.programs import PROGRAMS, Asked  # noqa: E402
+import benchmark
+from measures import goals, process, programs, running, startup, steps, tables
+from measures.programs import PROGRAMS, Asked
 
 TRAINED = {"import": 2.0, "load": 0.5, "compile": 1.0, "train": 3.0, "evaluate": 0.25}
 DONE = running.Done(seconds=8.0, cpu_seconds=12.0, memory_mb=500.0, lines=[])

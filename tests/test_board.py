@@ -22,7 +22,7 @@ SMALL = "--dataset=digits --epochs=1 --strategy=cpu"
 def train(runs, backend):
     """`train` with each of those flags, one after the other in one process; what it prints."""
     code = """
-from mnist_mlp import command, train
+from mnist_mlp.cli import flags as command; from mnist_mlp import train
 command.run(lambda runs: [train.main(flags.split()) for flags in runs])
 """
     done = run_code(code, *runs, backend=backend)
@@ -171,7 +171,7 @@ import os
 from functools import partial
 from pathlib import Path
 import numpy as np
-from mnist_mlp import command, data, devices, train
+from mnist_mlp.cli import flags as command; from mnist_mlp import data, devices, train
 from mnist_mlp.config import Config
 from mnist_mlp.profiling import Profiled
 

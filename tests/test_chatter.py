@@ -7,7 +7,7 @@ import re
 import pytest
 from helpers.fork_server import run_code
 
-from mnist_mlp import chatter
+from mnist_mlp.cli import stderr_filter
 
 CHATTER = [
     "I0000 00:00:1795360575.911611    2586 port.cc:153] oneDNN custom operations are on.",
@@ -33,7 +33,7 @@ NEWS = [
     "UserWarning: I am from Python",
     "In 2026 a line may begin with I",
 ]
-SAY = "import os, sys; from mnist_mlp import chatter; chatter.silence();"
+SAY = "import os, sys; from mnist_mlp.cli import stderr_filter as chatter; chatter.silence();"
 
 
 def say(code, **environment):
@@ -68,9 +68,9 @@ def test_who_asks_for_the_messages_gets_them():
     assert done.stderr == "I0000 chatter\n"
 
 
-@pytest.mark.parametrize("left_out", chatter.PATTERNS)
+@pytest.mark.parametrize("left_out", stderr_filter.PATTERNS)
 def test_each_pattern_is_needed(left_out):
-    others = re.compile(b"|".join(pattern for pattern in chatter.PATTERNS if pattern != left_out))
+    others = re.compile(b"|".join(pattern for pattern in stderr_filter.PATTERNS if pattern != left_out))
     assert [line for line in CHATTER if not others.match(line.encode())]
 
 
@@ -81,18 +81,18 @@ def test_keras_does_not_import_what_it_can_do_without(backend, full):
     code = """
 import sys
 from importlib.util import find_spec
-from mnist_mlp import lean_keras
-lean_keras.install()
+from mnist_mlp.cli import load_framework
+load_framework.install()
 import keras
 backend = keras.backend.backend()
-left_out = {*lean_keras.KERAS, *lean_keras.KERAS_ON[backend]}
-left_out |= {*lean_keras.TENSORFLOW} if backend == "tensorflow" else set()
-print(sorted(left_out & set(sys.modules)), lean_keras.left_out())
+left_out = {*load_framework.KERAS, *load_framework.KERAS_ON[backend]}
+left_out |= {*load_framework.TENSORFLOW} if backend == "tensorflow" else set()
+print(sorted(left_out & set(sys.modules)), load_framework.left_out())
 if backend == "tensorflow":
     import tensorflow as tf
     network = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
     print(len(tf.lite.TFLiteConverter.from_keras_model(network).convert()) > 0)
-    print(sorted(set(lean_keras.TENSORFLOW) & set(sys.modules)))
+    print(sorted(set(load_framework.TENSORFLOW) & set(sys.modules)))
 print([name for name in left_out if find_spec(name) is None])
 import IPython, psutil, requests, PIL
 from jax.experimental import sparse
@@ -110,7 +110,7 @@ print(sparse.linalg.spsolve.__name__, backend)
 def test_tensorflow_does_not_import_jax_and_scipy():
     """Where it is imported alone."""
     code = (
-        "import sys; from mnist_mlp import lean_keras; lean_keras.install(); import tensorflow; "
+        "import sys; from mnist_mlp.cli import load_framework as lean_keras; lean_keras.install(); import tensorflow; "
         "print(sorted(set(lean_keras.TENSORFLOW) & set(sys.modules)))"
     )
     done = run_code(code, backend=None)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from helpers.fork_server import start_code
 
-from mnist_mlp import checkpoint, finished, lock, rundir
+from mnist_mlp import checkpoint, finished, rundir
 from mnist_mlp.checkpoint import Checkpoint, Progress
 from mnist_mlp.config import FREE, PRESETS, Config, differing
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import lock
 
 ROW = {"epoch": 1, "loss": 0.1 + 0.2, "accuracy": 0.5, "seconds": 1.25}
 
@@ -306,7 +307,7 @@ def test_fit_trains_whole_epochs():
 
 def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from mnist_mlp import lock\n"
+        "import sys, time; from pathlib import Path; from mnist_mlp.files import lock\n"
         "with lock.held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     process = start_code(code, tmp_path, backend=None, stdout=subprocess.PIPE)

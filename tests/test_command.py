@@ -8,14 +8,15 @@ import time
 import pytest
 from helpers.fork_server import run_code
 
-from mnist_mlp import command, evaluate, predict
+from mnist_mlp import evaluate, predict
+from mnist_mlp.cli import flags
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option
 
 
 def parse(*argv):
-    return command.parse(Config, argv, program="train", about="About.", presets=PRESETS)
+    return flags.parse(Config, argv, program="train", about="About.", presets=PRESETS)
 
 
 def test_flags_override_the_preset_in_any_order():
@@ -33,7 +34,7 @@ def test_spellings():
 
 
 def test_every_option_is_a_flag_and_survives_json():
-    page = command.help_text(list(dataclasses.fields(Config)), "train", "About.")
+    page = flags.help_text(list(dataclasses.fields(Config)), "train", "About.")
     for field in dataclasses.fields(Config):
         assert f"  --{field.name}" in page
         assert field.metadata["help"][:20] in page
@@ -101,10 +102,10 @@ def test_unknown_keys_are_refused():
 
 
 def test_the_other_programs_share_the_declarations():
-    options = command.parse(evaluate.Options, ["--run_dir=x", "--batch_size=7"], program="evaluate", about="")
+    options = flags.parse(evaluate.Options, ["--run_dir=x", "--batch_size=7"], program="evaluate", about="")
     assert (options.run_dir, options.batch_size, options.strategy) == ("x", 7, "auto")
     with pytest.raises(UserError, match="--format: expected one of csv, jsonl"):
-        command.parse(predict.Options, ["--format=xml"], program="predict", about="")
+        flags.parse(predict.Options, ["--format=xml"], program="predict", about="")
 
 
 def test_help_is_printed_at_once(capsys):
@@ -137,7 +138,7 @@ class Worded:
     ],
 )
 def test_words_without_a_flag_and_flags_of_several_words(argv, expected):
-    assert command.parse(Worded, argv.split(), program="x", about="") == expected
+    assert flags.parse(Worded, argv.split(), program="x", about="") == expected
 
 
 @pytest.mark.parametrize(
@@ -150,12 +151,12 @@ def test_words_without_a_flag_and_flags_of_several_words(argv, expected):
 )
 def test_words_too_many_or_too_few(argv, said):
     with pytest.raises(UserError, match=said):
-        command.parse(Worded, argv.split(), program="x", about="")
+        flags.parse(Worded, argv.split(), program="x", about="")
 
 
 def test_help_shows_words(capsys):
     with pytest.raises(SystemExit):
-        command.parse(Worded, ["--help"], program="x", about="")
+        flags.parse(Worded, ["--help"], program="x", about="")
     page = capsys.readouterr().out
     assert "usage: python -m mnist_mlp.x [URL] [--flag=value …]" in page and "  --sweep WORD …\n" in page
     assert "how long (default: 0)" in page
@@ -176,7 +177,7 @@ class TestConfigFile:
         )
 
     def test_the_config_of_a_run_gives_what_it_computed_not_where(self, tmp_path):
-        from mnist_mlp import atomic
+        from mnist_mlp.files import atomic
 
         run = Config(model="wide", seed=4, run_dir="elsewhere", json=True, worker_index=1)
         atomic.write_json(tmp_path / "config.json", run.to_dict())
@@ -211,8 +212,8 @@ def test_an_interrupt_that_python_drops_is_raised_again():
     """What is raised within a callback of the garbage collector goes nowhere; JAX has one."""
     code = """
 import gc, os, signal, time
-from mnist_mlp import command
-command.REMINDER = 0.2
+from mnist_mlp.cli import flags
+flags.REMINDER = 0.2
 
 def main(argv):
     def callback(phase, info):
@@ -226,7 +227,7 @@ def main(argv):
     time.sleep(5)
     print("went on")
 
-command.run(main)
+flags.run(main)
 """
     done = run_code(code, backend=None)
     assert done.returncode == 143 and "went on" not in done.stdout, done.stderr

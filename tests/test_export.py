@@ -19,12 +19,13 @@ from helpers.once import once
 from helpers.programs import program as answer_of
 from helpers.programs import quiet, refused
 
-from mnist_mlp import atomic, models
+from mnist_mlp import models
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.export import __main__ as program
 from mnist_mlp.export import child, comparing, formats, keras_file, network, numpy_forward, onnx_file, place, reading
 from mnist_mlp.export.formats import FORMATS, NAMES
+from mnist_mlp.files import atomic
 from mnist_mlp.train import train_and_evaluate
 
 pytestmark = [pytest.mark.xla(False), pytest.mark.numerics]

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from mnist_mlp import atomic, figures
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic, figures
 
 
 @pytest.mark.parametrize("name, begins", [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")])

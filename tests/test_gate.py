@@ -14,14 +14,15 @@ from helpers.fork_server import run, run_code
 from helpers.once import once
 from helpers.programs import quiet
 
-from mnist_mlp import console, evaluate, gate, reference, student, train
-from mnist_mlp.atomic import read_json, write_json
+from mnist_mlp import console, evaluate, gate, reference, train
 from mnist_mlp.config import FREE, MODELS, PRESETS, Config
 from mnist_mlp.data import Split
 from mnist_mlp.errors import Refuted, UserError
+from mnist_mlp.files.atomic import read_json, write_json
 from mnist_mlp.gate import FEW, HIGH, LOW, MANY, OTHER_DATA, OTHER_EPOCHS, Gate
 from mnist_mlp.reference import find
-from mnist_mlp.spread import Side, Spread
+from mnist_mlp.stats import student_t
+from mnist_mlp.stats.tails import Side, Spread
 
 pytestmark = pytest.mark.numerics
 
@@ -38,13 +39,13 @@ def test_students_tail_and_quantile_are_those_of_scipy():
     ts = (-200, -5, -1.7, -0.01, 0, 1e-6, 0.3, 1, 2, 4, 8, 20, 200, math.inf)
     shares = (0.975, 0.5, 0.3, 0.025, 1e-3, 1e-5, 2.5e-7)
     for df in (1, 2, 3.3, 4.5, 10, 29.5, 99, 199, 999, 5000):
-        assert [student.tail(t, df) for t in ts] == pytest.approx(scipy.stats.t.sf(ts, df), rel=1e-8, abs=1e-300)
+        assert [student_t.tail(t, df) for t in ts] == pytest.approx(scipy.stats.t.sf(ts, df), rel=1e-8, abs=1e-300)
         expected = scipy.stats.t.isf(shares, df)
-        assert [student.quantile(share, df) for share in shares] == pytest.approx(expected, rel=1e-8, abs=1e-8)
+        assert [student_t.quantile(share, df) for share in shares] == pytest.approx(expected, rel=1e-8, abs=1e-8)
     with pytest.raises(ValueError, match="Received 1"):
-        student.quantile(1, 5)
+        student_t.quantile(1, 5)
     with pytest.raises(ValueError, match="Received 0"):
-        student.tail(1, 0)
+        student_t.tail(1, 0)
 
 
 def test_a_spread_of_many_normal_values_is_normal():

@@ -19,7 +19,7 @@ from mnist_mlp.lab.playground.exercises.parts import Panel, with_parameters
 from mnist_mlp.lab.playground.picture_colours import colours
 from mnist_mlp.lab.rungs import Network
 from mnist_mlp.lab.trials import Score, Trials
-from mnist_mlp.metrics import mean_interval
+from mnist_mlp.stats.metrics import mean_interval
 
 # Trials
 

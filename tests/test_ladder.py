@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from helpers.fork_server import run_code, start
 
-from mnist_mlp import devices, metrics
+from mnist_mlp import devices
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab import approximation, ladder, ladder_figure, ladder_report, rungs, trials
 from mnist_mlp.lab.rungs import Network
+from mnist_mlp.stats import metrics
 
 pytestmark = pytest.mark.xla(False)
 

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mnist_mlp import lock, meeting, workers
+from mnist_mlp import meeting, workers
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import lock
 from mnist_mlp.workers import Cluster, cluster
 
 TWO = "a:1,b:2"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mnist_mlp import metrics
-from mnist_mlp.metrics import confusion_matrix, per_class, wilson_interval
+from mnist_mlp.stats import metrics
+from mnist_mlp.stats.metrics import confusion_matrix, per_class, wilson_interval
 
 
 def test_wilson_against_published_values():

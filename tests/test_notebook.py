@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from test_without_tensorflow import WITHOUT_TPU, colab_environment, colab_python
 
-from mnist_mlp import command
+from mnist_mlp.cli import flags as command
 from mnist_mlp.config import PRESETS, Config
 
 FILE = ROOT / "notebooks" / "colab_tpu.ipynb"

@@ -156,12 +156,12 @@ def number(pattern, said):
 
 
 LESS = {  # in lecture.ipynb, but before a release: what is asked holds with less training, and without a compiler
-    "from mnist_mlp import chatter, data, devices\n": """from mnist_mlp import chatter, data, devices
+    "from mnist_mlp.cli import stderr_filter\n": """from mnist_mlp.cli import stderr_filter
 from helpers.fork_server import do_without_xla
-from mnist_mlp import lean_keras
+from mnist_mlp.cli import load_framework
 from mnist_mlp.lab import rungs
 do_without_xla()
-lean_keras.install()  # as the programs import a framework
+load_framework.install()  # as the programs import a framework
 rungs.RUNGS = rungs.RUNGS[:3]  # up to the lecture's
 """,
     # The programs run in the kernel, which has imported the framework.

@@ -10,11 +10,11 @@ import pytest
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
-from mnist_mlp.metrics import mcnemar, paired_difference_interval, per_class, wilson_interval
 from mnist_mlp.pages import charts, comparison_page, comparison_text, outcome, stage
 from mnist_mlp.pages.charts import Line
 from mnist_mlp.pages.comparing import Pair, compare, pair_of, remarks
 from mnist_mlp.pages.material import Material, Seen
+from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval, per_class, wilson_interval
 
 N = 40
 

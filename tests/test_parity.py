@@ -404,10 +404,10 @@ def test_a_certificate_by_the_command_line(tmp_path, full):
 
 
 UNPROBED = """
-from mnist_mlp import command
+from mnist_mlp.cli import flags
 from mnist_mlp.parity import __main__, operations
 operations.probe = lambda *_: []
-command.run(__main__.main)
+flags.run(__main__.main)
 """
 
 

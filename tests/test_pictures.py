@@ -18,8 +18,9 @@ from helpers.programs import program
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image, ImageDraw
 
-from mnist_mlp import atomic, lock, predict
+from mnist_mlp import predict
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic, lock
 from mnist_mlp.options import spelled_out
 from mnist_mlp.pictures import framing, inputs, reading, segments
 from mnist_mlp.pictures.ink import ink_of

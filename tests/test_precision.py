@@ -14,8 +14,8 @@ pytestmark = pytest.mark.numerics
 CODE = """
 import json, sys, tempfile
 from pathlib import Path
-from mnist_mlp import chatter
-chatter.silence()
+from mnist_mlp.cli import stderr_filter
+stderr_filter.silence()
 from mnist_mlp.config import Config
 from mnist_mlp.data import load
 from mnist_mlp.train import train_and_evaluate

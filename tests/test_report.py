@@ -22,15 +22,17 @@ from helpers.programs import program, quiet, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image
 
-from mnist_mlp import atomic, data, metrics, models, predict, report, rundir
+from mnist_mlp import data, models, predict, report, rundir
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic
 from mnist_mlp.finished import read_run
 from mnist_mlp.pages import charts, comparing, conditions, images, inside, material, run_page
 from mnist_mlp.pages.html import tag, text
 from mnist_mlp.pages.numbers import probability
 from mnist_mlp.pages.stage import report as write_page
+from mnist_mlp.stats import metrics
 from mnist_mlp.train import train_and_evaluate
 
 pytestmark = pytest.mark.xla(False)
@@ -486,7 +488,7 @@ def test_no_colour_stands_outside_the_two_schemes():
 def test_training_starts_without_the_pages(tmp_path):
     code = f"""
 import sys
-from mnist_mlp import chatter, lean_keras
+from mnist_mlp.cli import stderr_filter as chatter, load_framework as lean_keras
 chatter.silence()
 lean_keras.install()  # as the program does: Keras leaves Pillow out
 import mnist_mlp.train as train

@@ -20,7 +20,8 @@ from conftest import ROOT
 from helpers import fork_server
 from helpers.once import once
 
-from mnist_mlp import checkpoint, interruption, rundir, training
+from mnist_mlp import checkpoint, rundir, training
+from mnist_mlp.cli import signals
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.finished import read_run
@@ -209,8 +210,8 @@ def test_a_signal_stops_in_good_order_and_says_how_to_go_on(backend, signum, tmp
 def test_a_second_signal_stops_at_once_and_what_was_saved_stays(tmp_path):
     code = """
 import os, signal, sys, threading, time
-from mnist_mlp import chatter; chatter.silence()
-from mnist_mlp import command, train, training
+from mnist_mlp.cli import stderr_filter; stderr_filter.silence()
+from mnist_mlp.cli import flags; from mnist_mlp import train, training
 call = training.Training.call
 def slow(self, order):  # as on a slow device; two signals meanwhile
     if self.done == 18:
@@ -219,7 +220,7 @@ def slow(self, order):  # as on a slow device; two signals meanwhile
         time.sleep(30)
     call(self, order)
 training.Training.call = slow
-command.run(train.main)
+flags.run(train.main)
 """
     flags = ["--dataset=digits", "--batch_size=64", "--checkpoint_every=9steps", f"--run_dir={tmp_path / 'run'}"]
     done = fork_server.run_code(code, *flags, "--model=softmax", backend="tensorflow")
@@ -230,11 +231,11 @@ command.run(train.main)
 
 def test_a_first_signal_is_noted_and_a_later_one_is_passed_on(monkeypatch):
     now = 1000.0
-    monkeypatch.setattr(interruption.time, "monotonic", lambda: now)
-    with interruption.requests() as request:
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now)
+    with signals.requests() as request:
         assert not request
         signal.raise_signal(signal.SIGINT)
-        now += interruption.AGAIN - 0.01
+        now += signals.AGAIN - 0.01
         signal.raise_signal(signal.SIGINT)
         assert request and request.word == "interrupted"
         now += 0.02
@@ -268,7 +269,7 @@ runpy.run_module("mnist_mlp.train", run_name="__main__", alter_sys=True)
 
 def test_signals_wait_where_something_must_not_be_left_half_done():
     reached = []
-    with pytest.raises(KeyboardInterrupt), interruption.undisturbed():
+    with pytest.raises(KeyboardInterrupt), signals.undisturbed():
         os.kill(os.getpid(), signal.SIGINT)  # any thread may take it
         time.sleep(0.1)
         reached.append(1)
@@ -418,7 +419,7 @@ def test_early_stopping_looks_at_the_validation_images(tmp_path):
 def test_callbacks_of_your_own_reach_the_device(backend, tmp_path):
     """A schedule that stops learning after an epoch; what a callback sees, and what it assigns."""
     code = f"""
-from mnist_mlp import chatter; chatter.silence()
+from mnist_mlp.cli import stderr_filter as chatter; chatter.silence()
 import json, pathlib, sys
 from mnist_mlp.config import Config
 from mnist_mlp.train import train_and_evaluate

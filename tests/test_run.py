@@ -19,9 +19,10 @@ from helpers.once import once
 from helpers.programs import FRAMEWORKS, program, quiet, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 
-from mnist_mlp import atomic, data, evaluate, models, predict, reference, rundir, train
+from mnist_mlp import data, evaluate, models, predict, reference, rundir, train
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic
 from mnist_mlp.finished import read_run
 from mnist_mlp.gate import Gate
 from mnist_mlp.train import train_and_evaluate
@@ -496,7 +497,7 @@ def test_interrupt_before_training(function, after, tmp_path):
     """Ctrl-C before the frameworks come, while the network is built or compiled, and after that."""
     code = f"""
 import os, signal, sys, threading
-from mnist_mlp import command, train
+from mnist_mlp.cli import flags as command; from mnist_mlp import train
 called = train.{function}
 def interrupted(*arguments):
     threading.Timer({after}, os.kill, (os.getpid(), signal.SIGINT)).start()

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_mlp import data, finished_model, kept_programs, metrics, probes, reference, run_data
+from mnist_mlp import data, finished_model, kept_programs, probes, reference, run_data
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.errors import UserError
-from mnist_mlp.metrics import mcnemar, paired_difference_interval
+from mnist_mlp.stats import metrics
+from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval
 
 # Intervals and tests
 

@@ -13,8 +13,8 @@ import pytest
 from helpers.fork_server import run, run_code, start
 
 from mnist_mlp import console
+from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import Config
-from mnist_mlp.screen import Screen
 from mnist_mlp.train import train_and_evaluate
 from mnist_mlp.training import Standing
 

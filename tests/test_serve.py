@@ -22,15 +22,15 @@ from helpers.programs import program, refused
 from serving import serving
 
 from mnist_mlp import serve
+from mnist_mlp.cli.signals import AGAIN
 from mnist_mlp.errors import UserError
-from mnist_mlp.interruption import AGAIN
 
 pytestmark = pytest.mark.xla(False)
 
 for package in ("fastapi", "httptools", "orjson", "prometheus_client", "uvicorn"):
     pytest.importorskip(package, reason="the extra serve is not installed")
 
-from mnist_mlp.server import listening  # noqa: E402
+from mnist_mlp.server import listening
 
 PREDICT = "/v1/models/mnist:predict"
 ZEROS = {"instances": [[[0] * 28] * 28]}

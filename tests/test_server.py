@@ -22,14 +22,14 @@ from serving import NumPyNetwork
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("orjson", reason="the extra serve is not installed")
 
-from mnist_mlp.errors import UserError  # noqa: E402
-from mnist_mlp.pictures import framing, reading  # noqa: E402
-from mnist_mlp.server.app import PAGE, Service, make_app  # noqa: E402
-from mnist_mlp.server.batches import Batches  # noqa: E402
-from mnist_mlp.server.examples import Examples  # noqa: E402
-from mnist_mlp.server.front import is_loopback, name_of  # noqa: E402
-from mnist_mlp.server.limits import WAITING, Limits, Refused  # noqa: E402
-from mnist_mlp.server.network import About, Network  # noqa: E402
+from mnist_mlp.errors import UserError
+from mnist_mlp.pictures import framing, reading
+from mnist_mlp.server.app import PAGE, Service, make_app
+from mnist_mlp.server.batches import Batches
+from mnist_mlp.server.examples import Examples
+from mnist_mlp.server.front import is_loopback, name_of
+from mnist_mlp.server.limits import WAITING, Limits, Refused
+from mnist_mlp.server.network import About, Network
 
 PREDICT = "/v1/models/mnist:predict"
 HIDDEN = [("hidden_1", 128), ("hidden_2", 64)]

@@ -15,7 +15,7 @@ from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code, start_code
 
 from mnist_mlp import machine, sources, tpu_compile
-from mnist_mlp.command import parse
+from mnist_mlp.cli.flags import parse
 from mnist_mlp.errors import UserError
 from mnist_mlp.tpu_compile import Options
 
@@ -268,11 +268,11 @@ def test_the_time_limit_ends_the_whole_group(child, capsys):
 
 STARTED = """
 import sys
-from mnist_mlp import command, machine, tpu_compile
+from mnist_mlp.cli import flags; from mnist_mlp import machine, tpu_compile
 machine.installed_software = lambda names: {installed!r}
 sys.platform, tpu_compile.platform.machine = "linux", lambda: "x86_64"
 tpu_compile.CHILD = {child!r}
-command.run(tpu_compile.main)
+flags.run(tpu_compile.main)
 """
 
 

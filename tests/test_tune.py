@@ -23,9 +23,11 @@ import pytest
 from helpers.fork_server import run, start
 from helpers.programs import quiet
 
-from mnist_mlp import atomic, command, data, run_config, train, tune
+from mnist_mlp import data, run_config, train, tune
+from mnist_mlp.cli import flags as command
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic
 from mnist_mlp.tuning import choice, fitting, folds, outcome, place, pool, space, space_file, table, worker
 from mnist_mlp.tuning.fitting import Fitter, Score, score
 from mnist_mlp.tuning.messages import Failed, Fold

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mnist_mlp.errors import Stopped, UserError
-from mnist_mlp.metrics import mean_interval
+from mnist_mlp.stats.metrics import mean_interval
 from mnist_mlp.tuning import methods, place, proposals, search, study, table
 from mnist_mlp.tuning.fitting import Score
 from mnist_mlp.tuning.proposals import Proposals, every_value, key, nth

@@ -24,14 +24,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import atomic, command, data, devices, finished
+from mnist_mlp import data, devices, finished
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.load_framework import importing
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.export import child, comparing, formats, network, place, table
 from mnist_mlp.export.formats import FORMATS, NAMES, check_packages, chosen
 from mnist_mlp.export.reading import TIMED
-from mnist_mlp.interruption import undisturbed
-from mnist_mlp.lean_keras import importing
+from mnist_mlp.files import atomic
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.result import Result, finite, versions
 
@@ -65,7 +67,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    options = command.parse(Options, argv, program="export", about=__doc__)
+    options = flags.parse(Options, argv, program="export", about=__doc__)
     stream = sys.stderr if options.json else sys.stdout
     exported = export(options, say=lambda text: print(text, file=stream, flush=True))
     if options.json:
@@ -220,4 +222,4 @@ def checked(name: str, original: Original, directory: Path, work: Path) -> dict[
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.atomic import DAMAGED, TEMPORARY, cannot_write, digest, read_json, sync
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.errors import UserError
 from mnist_mlp.export.formats import FORMATS
-from mnist_mlp.interruption import undisturbed
-from mnist_mlp.lock import lives, ourselves
+from mnist_mlp.files.atomic import DAMAGED, TEMPORARY, cannot_write, digest, read_json, sync
+from mnist_mlp.files.lock import lives, ourselves
 
 REPORT = "export.json"
 OURS = {REPORT, *(kind.file for kind in FORMATS.values())}

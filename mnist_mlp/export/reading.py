@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp import command
+from mnist_mlp.cli import flags
 from mnist_mlp.export.network import Array
 
 TIMED = (1, 256)  # images of the calls that are timed
@@ -137,4 +137,4 @@ READERS: dict[str, Callable[[Path], tuple[Call, str]]] = {
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import command
+from mnist_mlp.cli import flags
 from mnist_mlp.export import network, onnx_file, tensorflow_files
 from mnist_mlp.export.formats import FORMATS
 
@@ -47,4 +47,4 @@ def write(weights: Path, calibration: Path, directory: Path, names: Sequence[str
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

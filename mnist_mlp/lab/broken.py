@@ -12,7 +12,7 @@ from mnist_mlp import diagnosis
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.diagnosis import Diagnosis
 from mnist_mlp.evidence import Evidence
-from mnist_mlp.metrics import confusion_matrix
+from mnist_mlp.stats.metrics import confusion_matrix
 
 if TYPE_CHECKING:
     import keras

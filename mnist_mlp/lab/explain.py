@@ -21,10 +21,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import command, console, data, devices
+from mnist_mlp import console, data, devices
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted
-from mnist_mlp.interruption import undisturbed
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import dataset_block, versions
 
@@ -55,7 +56,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    options = command.parse(Options, argv, program="lab.explain", about=__doc__)
+    options = flags.parse(Options, argv, program="lab.explain", about=__doc__)
     stream = sys.stderr if options.json else sys.stdout
     explained = explain(options, say=lambda text: print(text, file=stream, flush=True))
     if options.json:
@@ -144,4 +145,4 @@ def closing(rows: Sequence[dict[str, Any]], seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

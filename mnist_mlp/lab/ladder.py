@@ -22,14 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp import atomic, command, data, devices, figures, metrics
+from mnist_mlp import data, devices
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic, figures
 from mnist_mlp.lab import approximation, ladder_figure, ladder_report, rungs
 from mnist_mlp.lab.trials import Trials
 from mnist_mlp.options import check, nearest, option, option_of, path_of, shown
 from mnist_mlp.result import dataset_block, finite, versions
-from mnist_mlp.screen import Screen
+from mnist_mlp.stats import metrics
 
 Rows = list[dict[str, Any]]
 
@@ -71,7 +74,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    options = command.parse(Options, argv, program="lab.ladder", about=__doc__ or "")
+    options = flags.parse(Options, argv, program="lab.ladder", about=__doc__ or "")
     began = time.perf_counter()
     with Screen(sys.stderr if options.json else sys.stdout) as screen:
 
@@ -225,4 +228,4 @@ def approximate(seeds: Sequence[int], say: Callable[[str], None], tell: Callable
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

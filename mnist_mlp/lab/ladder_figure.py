@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import figures
+from mnist_mlp.files import figures
 from mnist_mlp.lab import rungs
 from mnist_mlp.lab.ladder_report import number, warnings
 

@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from mnist_mlp import metrics
 from mnist_mlp.lab import rungs
+from mnist_mlp.stats import metrics
 
 ALPHA = 0.05
 NAME = max(len(rung.name) for rung in rungs.RUNGS)

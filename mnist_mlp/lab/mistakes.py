@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import command, console, data, devices, diagnosis, evidence, figures
+from mnist_mlp import console, data, devices, diagnosis, evidence
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.interruption import undisturbed
+from mnist_mlp.files import figures
 from mnist_mlp.lab import mistakes_figure
 from mnist_mlp.lab.broken import BATCH_SIZE, MISTAKES, PROGRAMS, RIGHT, Outcome, Program
 from mnist_mlp.options import check, nearest, option, option_of, path_of, shown
@@ -77,7 +79,7 @@ class Untold(UserError):
 
 
 def main(argv: Sequence[str]) -> None:
-    options = command.parse(Options, argv, program="lab.mistakes", about=__doc__ or "")
+    options = flags.parse(Options, argv, program="lab.mistakes", about=__doc__ or "")
     stream = sys.stderr if options.json else sys.stdout
     found = make(options, say=lambda text: print(text, file=stream, flush=True))
     if options.json:
@@ -255,4 +257,4 @@ def closing(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import figures
+from mnist_mlp.files import figures
 from mnist_mlp.lab.broken import RIGHT, Outcome
 
 if TYPE_CHECKING:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import data, metrics
+from mnist_mlp import data
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.devices import Plan
-from mnist_mlp.interruption import undisturbed
 from mnist_mlp.lab import rungs
 from mnist_mlp.lab.rungs import Network
+from mnist_mlp.stats import metrics
 
 if TYPE_CHECKING:
     from mnist_mlp.engine import Engine

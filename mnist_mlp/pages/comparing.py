@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_mlp.metrics import holm, mcnemar, paired_difference_interval
 from mnist_mlp.pages.material import Material
+from mnist_mlp.stats.metrics import holm, mcnemar, paired_difference_interval
 
 ALPHA = 0.05  # what is called shown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mnist_mlp.archives import shown
+from mnist_mlp.files.archives import shown
 from mnist_mlp.pages.comparing import Comparison, remarks
 from mnist_mlp.pages.numbers import interval, number, p_value, percent
 

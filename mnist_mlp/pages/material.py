@@ -14,7 +14,7 @@ from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.export import network, numpy_forward
 from mnist_mlp.export.network import Array, Layer
-from mnist_mlp.metrics import confusion_matrix
+from mnist_mlp.stats.metrics import confusion_matrix
 
 if TYPE_CHECKING:
     from mnist_mlp.engine import Engine

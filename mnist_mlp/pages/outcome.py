@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mnist_mlp.class_names import title_of
-from mnist_mlp.metrics import wilson_interval
 from mnist_mlp.pages.charts import Line, legend, line_chart
 from mnist_mlp.pages.html import Html, definitions, paragraph, scrolling, section, table, tag
 from mnist_mlp.pages.material import Material
 from mnist_mlp.pages.numbers import NONE, interval, number, percent, seconds, several
+from mnist_mlp.stats.metrics import wilson_interval
 
 SHADES = 5  # of the cells of a confusion matrix
 

@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mnist_mlp import atomic
 from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic
 from mnist_mlp.pages import material, run_page
 from mnist_mlp.result import Laps, Result
 from mnist_mlp.rundir import Run

@@ -25,10 +25,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import atomic, command, data, devices
+from mnist_mlp import data, devices
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
-from mnist_mlp.interruption import undisturbed
+from mnist_mlp.files import atomic
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.parity import operations, report
 from mnist_mlp.parity.comparison import Comparison, as_json
@@ -39,7 +42,6 @@ from mnist_mlp.parity.rounding import PRODUCTS, Precision
 from mnist_mlp.parity.subject import Subject
 from mnist_mlp.parity.trial import try_steps, try_test_images
 from mnist_mlp.result import Laps, device_block, finite, versions
-from mnist_mlp.screen import Screen
 
 if TYPE_CHECKING:
     from mnist_mlp.engine import Engine
@@ -85,7 +87,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    given = command.given_flags(Options, argv, program="parity", about=__doc__ or "")
+    given = flags.given_flags(Options, argv, program="parity", about=__doc__ or "")
     options, recorded = options_of(given)
     stream = sys.stderr if options.json else sys.stdout
     certificate = certify(options, recorded, say=lambda text: print(text, file=stream, flush=True))
@@ -261,4 +263,4 @@ def verdict(probes: Sequence[operations.Probe], comparisons: Sequence[Comparison
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

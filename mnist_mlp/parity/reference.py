@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mnist_mlp.archives import MAX_BYTES
-from mnist_mlp.atomic import DAMAGED, write_file
 from mnist_mlp.checkpoint import checksum
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.archives import MAX_BYTES
+from mnist_mlp.files.atomic import DAMAGED, write_file
 from mnist_mlp.parity import rounding
 from mnist_mlp.parity.oracle import Pass
 from mnist_mlp.parity.problem import OPTIONS, Expected, Problem, State

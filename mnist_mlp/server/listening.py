@@ -13,9 +13,9 @@ import uvicorn
 from prometheus_client import Gauge
 from starlette.types import ASGIApp
 
-from mnist_mlp.command import end
+from mnist_mlp.cli.flags import end
+from mnist_mlp.cli.signals import SIGNALS, Request, handle, put_back, requests
 from mnist_mlp.errors import UserError
-from mnist_mlp.interruption import SIGNALS, Request, handle, put_back, requests
 from mnist_mlp.server.connections import of_limits
 from mnist_mlp.server.limits import CONNECTIONS
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.metrics import per_class, wilson_interval
+from mnist_mlp.stats.metrics import per_class, wilson_interval
 from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.study import Row
 

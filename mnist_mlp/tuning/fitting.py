@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp import data, devices
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.interruption import undisturbed
-from mnist_mlp.metrics import confusion_matrix
+from mnist_mlp.stats.metrics import confusion_matrix
 from mnist_mlp.tuning.methods import METHODS
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp import atomic
+from mnist_mlp.cli.signals import Request
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, in_order_hash
-from mnist_mlp.interruption import Request
+from mnist_mlp.files import atomic
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, dataset_block, finite
 from mnist_mlp.tuning import choice, picture, place, table

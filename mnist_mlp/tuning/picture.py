@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import figures
-from mnist_mlp.metrics import mean_interval
+from mnist_mlp.files import figures
+from mnist_mlp.stats.metrics import mean_interval
 from mnist_mlp.tuning.choice import best_of_each, choose
 from mnist_mlp.tuning.space import Choice, Range, Space
 from mnist_mlp.tuning.study import Row

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.errors import UserError
-from mnist_mlp.interruption import undisturbed
 from mnist_mlp.tuning.space import Choice, Parameter, Space, grid, size
 
 if TYPE_CHECKING:

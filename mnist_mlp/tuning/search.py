@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mnist_mlp import data
+from mnist_mlp.cli.signals import Request
+from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.errors import Stopped
-from mnist_mlp.interruption import Request
-from mnist_mlp.screen import Screen
 from mnist_mlp.tuning.messages import Fold, Optimizers, Test, Work
 from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.pool import Pool, Worker

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.atomic import LARGEST
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.atomic import LARGEST
 from mnist_mlp.options import nearest, shown
 from mnist_mlp.tuning.methods import METHODS
 from mnist_mlp.tuning.space import Space, parse

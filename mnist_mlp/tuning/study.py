@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import atomic
+from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.errors import UserError
-from mnist_mlp.interruption import undisturbed
+from mnist_mlp.files import atomic
 from mnist_mlp.tuning import place
 from mnist_mlp.tuning.fitting import Score
 from mnist_mlp.tuning.proposals import Proposals, imported, values_of

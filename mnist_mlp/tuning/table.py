@@ -11,7 +11,7 @@ from typing import Any
 
 from mnist_mlp.console import remarks
 from mnist_mlp.data import Dataset
-from mnist_mlp.metrics import mean_interval
+from mnist_mlp.stats.metrics import mean_interval
 from mnist_mlp.tuning.choice import best_of_each, ranking, standard_error
 from mnist_mlp.tuning.space import Parameter, Range, Space, to_words
 from mnist_mlp.tuning.study import Row

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from mnist_mlp import command
+from mnist_mlp.cli import flags
 from mnist_mlp.errors import UserError
 from mnist_mlp.tuning.fitting import Fitter, Score
 from mnist_mlp.tuning.messages import Failed, Fold, Optimizers, Ready, Test, Work
@@ -56,4 +56,4 @@ def answer(fitter: Fitter, work: Work, asked: Fold | Test | Optimizers) -> Score
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

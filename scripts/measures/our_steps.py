@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import command
+from mnist_mlp.cli import flags
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.run_config import config_of
@@ -24,7 +24,7 @@ from mnist_mlp.train import train_and_evaluate
 
 def main(argv: Sequence[str]) -> None:
     file, times, *rest = argv
-    config = config_of(command.given_flags(Config, rest, program="train", about=__doc__ or ""))
+    config = config_of(flags.given_flags(Config, rest, program="train", about=__doc__ or ""))
     with np.load(file) as data:
         train = Split(*(np.concatenate([data[name]] * int(times)) for name in ("x_train", "y_train")))
         dataset = Dataset("a benchmark's", file, train, Split(data["x_test"], data["y_test"]), (), False)
@@ -45,4 +45,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

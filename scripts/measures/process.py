@@ -10,7 +10,7 @@ from pathlib import Path
 from measures.programs import PARTS, PROGRAMS, Asked, Program, run_ours, run_rival
 from measures.running import Case, Figures, Series, alternate
 from measures.tables import column, markdown, ratios, spread
-from mnist_mlp import figures
+from mnist_mlp.files import figures
 
 TRAINING = tuple(program.name for program in PROGRAMS.values() if program.trains)
 STAGES = (*PARTS, "rest")

@@ -290,11 +290,11 @@ def import_framework(backend: str) -> None:
     import numpy.random  # noqa: F401
 
     if backend:
-        from mnist_mlp import lean_keras
+        from mnist_mlp.cli import load_framework
 
         finders = list(sys.meta_path)
-        lean_keras.install()
-        with lean_keras.importing():
+        load_framework.install()
+        with load_framework.importing():
             import keras  # noqa: F401
         sys.meta_path[:] = finders
     for name in [name for name in sys.modules if name.partition(".")[0] == "mnist_mlp"]:

@@ -23,13 +23,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp import atomic, command
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic
 from mnist_mlp.lab.playground import history, points, report, sweep
 from mnist_mlp.lab.playground.history import EPOCHS
 from mnist_mlp.lab.playground.state import State
 from mnist_mlp.options import check, option, path_of
-from mnist_mlp.screen import Screen
 
 WITHOUT_EXERCISE = ("state", "epochs", "csv", "data", "sweep")
 
@@ -67,7 +68,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    options = command.parse(Options, argv, program="lab.playground", about=__doc__)
+    options = flags.parse(Options, argv, program="lab.playground", about=__doc__)
     check_distinct(options)
     figure = figure_file(options) if options.figure else None
     table = file_to_write("csv", options.csv).resolve() if options.csv else None
@@ -193,7 +194,7 @@ def check_distinct(options: Options) -> None:
 
 def figure_file(options: Options) -> Path:
     """Where the picture goes; whether it can be drawn is said before the work that it shows is begun."""
-    from mnist_mlp import figures
+    from mnist_mlp.files import figures
 
     path = file_to_write("figure", options.figure)
     figures.check("--figure", path)
@@ -225,4 +226,4 @@ class Progress:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    flags.run(main)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import figures
+from mnist_mlp.files import figures
 from mnist_mlp.lab.playground.history import History
 from mnist_mlp.lab.playground.picture_colours import QUIET, colours
 from mnist_mlp.lab.playground.picture_network import MOST_NEURONS, Layout, draw_network

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_mlp import figures
+from mnist_mlp.files import figures
 from mnist_mlp.lab.playground import picture
 from mnist_mlp.lab.playground.exercises.answers import BY_HAND, named
 from mnist_mlp.lab.playground.exercises.answers_deep import layer_accuracies

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import atomic
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp import student
+from mnist_mlp.stats import student_t
 
 
 def wilson_interval(correct: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -74,7 +74,7 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     if n < 2:
         return -math.inf, math.inf
     mean = float(np.mean(values))
-    reach = student.quantile(0.025, n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    reach = student_t.quantile(0.025, n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return mean - reach, mean + reach
 
 

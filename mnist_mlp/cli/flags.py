@@ -26,10 +26,10 @@ except ModuleNotFoundError:
         f"error: {sys.executable} does not have what mnist_mlp needs; type scripts/train, or pip install -e ."
     ) from None
 
-from mnist_mlp import chatter, lean_keras
-from mnist_mlp.atomic import LARGEST
+from mnist_mlp.cli import load_framework, stderr_filter
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Stopped, UserError
+from mnist_mlp.files.atomic import LARGEST
 from mnist_mlp.options import expected, nearest, path_of, spelled_out
 
 Options = TypeVar("Options")
@@ -218,9 +218,9 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
             signal.signal(signum, interrupt)
     try:
         prepare_streams()
-        chatter.silence()
-        chatter.keep_standard_output()
-        lean_keras.install()
+        stderr_filter.silence()
+        stderr_filter.keep_standard_output()
+        load_framework.install()
         main(sys.argv[1:])
         sys.stdout.flush()
         end(0)

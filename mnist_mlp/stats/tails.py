@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp import student
+from mnist_mlp.stats import student_t
 
 SCALES: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {  # and the way back
     "root": (np.sqrt, lambda x: max(0.0, x) ** 2),  # of counts: makes their variance about the same everywhere
@@ -45,11 +45,11 @@ class Side:
 
     def tail(self, distance: float) -> float:
         """The share of right runs at least so far out, of all of them on both sides."""
-        return student.tail(distance / self.unit, self.df)
+        return student_t.tail(distance / self.unit, self.df)
 
     def reached_by(self, share: float) -> float:
         """The inverse of `tail`."""
-        return self.unit * student.quantile(share, self.df)
+        return self.unit * student_t.quantile(share, self.df)
 
 
 @dataclasses.dataclass(frozen=True)

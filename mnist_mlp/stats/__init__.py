@@ -1,0 +1,1 @@
+"""Metrics of a classifier, and the distributions that judge them."""

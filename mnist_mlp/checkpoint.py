@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp.config import Config, differing
+from mnist_mlp.data.array_files import read_arrays
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.archives import reason_of
 from mnist_mlp.files.atomic import DAMAGED
-from mnist_mlp.sources import read_arrays
 
 FORMAT = 1
 DIRECTORY = "checkpoints"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp import data
+from mnist_mlp.data.batches import batch_order
 from mnist_mlp.evidence import BLIND, FURTHER, Evidence, gather, probe
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def watch(
     where training diverged), and tells them. Without `--diagnose` it does nothing, and nothing is kept for it."""
     if not config.diagnose:
         return lambda history, confusion: []
-    order = data.batch_order(config.seed, 0, len(splits["train"]), config.batch_size)
+    order = batch_order(config.seed, 0, len(splits["train"]), config.batch_size)
     seen = probe(splits["train"], splits["test"], order)
 
     def look(history: Rows, confusion: list[list[int]] | None) -> Rows:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import signal
 
+from mnist_mlp.devices.strategy import choose
+
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
 
@@ -21,12 +23,13 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mnist_mlp import __version__, devices, machine, probes, symptoms
+from mnist_mlp import __version__, probes, symptoms
 from mnist_mlp.cli import flags as command
 from mnist_mlp.config import STRATEGIES, Config
-from mnist_mlp.devices import Plan, Request
+from mnist_mlp.devices import Plan, machine
+from mnist_mlp.devices.machine import Seen
+from mnist_mlp.devices.strategy import Request
 from mnist_mlp.errors import UserError
-from mnist_mlp.machine import Seen
 from mnist_mlp.options import check, option, option_of
 
 VARIABLES = (  # of the environment, which change what a run does; and all that begin with TPU_
@@ -144,7 +147,7 @@ def plan_of(request: Request, strategy: str, seen: Seen) -> Plan | UserError:
         workers, index = (request.workers, request.worker_index) if several else ("", None)
         request = Request(strategy, request.backend, replicas, tpu, workers, index)
     try:
-        return devices.choose(request, seen)
+        return choose(request, seen)
     except UserError as error:
         return error
 

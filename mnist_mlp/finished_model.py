@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_mlp import models
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Engine
 from mnist_mlp.engine.start import start
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import digest
+from mnist_mlp.models import networks
 from mnist_mlp.result import Result
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def start_finished(
     """
 
     def load() -> keras.Model:
-        model = models.load(path / "model.keras")
+        model = networks.load(path / "model.keras")
         if digest(path / "model.keras") != trained.model_sha256:
             raise UserError(f"--run_dir={path}: model.keras was replaced meanwhile; type the command once more")
         return model

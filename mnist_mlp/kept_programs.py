@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_mlp.devices import Plan
-from mnist_mlp.machine import installed_software
+from mnist_mlp.devices.machine import installed_software
 
 LARGEST = 2**26  # bytes of the store; a run's programs are 0.2 to 0.5 MB
 DIGEST = hashlib.sha256().digest_size

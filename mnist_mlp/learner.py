@@ -9,10 +9,12 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from mnist_mlp import data, models
+from mnist_mlp import data
+from mnist_mlp.data.batches import batch_order, sequential_order
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import PLAIN, Counts, Recipe
 from mnist_mlp.engine.start import start
+from mnist_mlp.models import networks
 from mnist_mlp.optimizers import averaged
 
 
@@ -53,7 +55,7 @@ class Learner:
     def begin(self, seed: int, *, learning_rate: float | None = None) -> None:
         """Puts the network back to the initial weights of that seed, and the optimizer to its start."""
         self.engine.seed = seed
-        models.initialise(self.model, seed)
+        networks.initialise(self.model, seed)
         state = self.engine.state()
         state |= {name: value for name, value in self.at_start.items() if name.startswith("optimizer/")}
         if learning_rate is not None and not any(name.endswith("/learning_rate") for name in state):
@@ -90,7 +92,7 @@ class Learner:
     def order_of(self, chosen: np.ndarray, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
         """int32 [steps, batch size]: those examples in the order of an epoch; -1 fills up the last row."""
         n, width = len(chosen), self.batch_size
-        order = data.batch_order(seed, epoch, n, width) if shuffle else data.sequential_order(n, width)
+        order = batch_order(seed, epoch, n, width) if shuffle else sequential_order(n, width)
         order = np.where(order >= 0, chosen[np.maximum(order, 0)], -1).astype(np.int32)
         # As wide for few examples as for many, so that it is the same program.
         return np.pad(order, ((0, 0), (0, min(width, len(self.dataset.train)) - order.shape[1])), constant_values=-1)

@@ -28,11 +28,11 @@ from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.data.pictures import inputs
+from mnist_mlp.data.pictures.preview import shown
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.options import check, option, option_of, path_of, spelled_out
-from mnist_mlp.pictures import inputs
-from mnist_mlp.pictures.terminal import shown
 
 STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from mnist_mlp.devices import Plan
+from mnist_mlp.devices.machine import Seen
 from mnist_mlp.errors import UserError
-from mnist_mlp.machine import Seen
 
 SECONDS = 15  # after which a framework is taken to hang
 KEPT = 1_000_000  # bytes, of what a framework prints

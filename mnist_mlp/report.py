@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import signal
 
+from mnist_mlp.data.dataset import in_order_hash
+
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
 
@@ -137,7 +139,7 @@ def material_of(
         if options.data_dir:  # what was asked for is met or refused
             raise
         why_not = f"Not shown: the images of the run are not to be had ({error})."
-    its_hash = data.in_order_hash(dataset.test) if dataset else ""
+    its_hash = in_order_hash(dataset.test) if dataset else ""
     if dataset and (len(dataset.test) != trained.dataset["test_examples"] or other_images(path, its_hash)):
         dataset, its_hash = None, ""
         why_not = "Not shown: the test images found now are not those that the run was scored on."

@@ -7,21 +7,24 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mnist_mlp import checkpoint, data, devices, machine, meeting, rundir
+from mnist_mlp import checkpoint, data, devices, rundir
 from mnist_mlp.config import Config
+from mnist_mlp.data.batches import split_validation
+from mnist_mlp.data.dataset import in_order_hash
+from mnist_mlp.devices import machine, rendezvous
 from mnist_mlp.errors import UserError
 
 
 def split(dataset: data.Dataset, config: Config) -> dict[str, data.Split]:
     """What the engine gets: train, test, and validation if images are kept for it."""
-    train, validation = data.split_validation(dataset.train, config.validation_fraction, config.seed)
+    train, validation = split_validation(dataset.train, config.validation_fraction, config.seed)
     return {"train": train, "test": dataset.test} | ({"validation": validation} if validation else {})
 
 
 def hashes(dataset: data.Dataset) -> dict[str, str]:
     """What must be the same data for all workers, and when a run is resumed, image by image."""
     splits = {"training": dataset.train, "test": dataset.test}
-    return {"name": dataset.name, **{f"{name} images": data.in_order_hash(part) for name, part in splits.items()}}
+    return {"name": dataset.name, **{f"{name} images": in_order_hash(part) for name, part in splits.items()}}
 
 
 def meet_other_workers(plan: devices.Plan, run: rundir.Run, hashes: Mapping[str, str]) -> None:
@@ -37,7 +40,7 @@ def meet_other_workers(plan: devices.Plan, run: rundir.Run, hashes: Mapping[str,
     if run.found:
         np.savez(packed, **run.found.to_arrays())
     has, timeout = {**flags, **hashes, **decided}, run.config.start_timeout
-    handed_out = meeting.meet(plan.workers, plan.worker_index, timeout, has, hand_out=packed.getvalue())
+    handed_out = rendezvous.meet(plan.workers, plan.worker_index, timeout, has, hand_out=packed.getvalue())
     if handed_out and not plan.chief:
         file = run.path / "handed-out.npz"
         file.write_bytes(handed_out)

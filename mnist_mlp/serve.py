@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_mlp import __version__, data, devices, finished
-from mnist_mlp.class_names import class_names, title_of
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.data.dataset import class_names, title_of
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.result import Result

@@ -6,8 +6,8 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
-from mnist_mlp.machine import Seen
-from mnist_mlp.software import TPU_ENVIRONMENT, jax_problem, overwritten, tpu_tensorflow_problem
+from mnist_mlp.devices.frameworks import TPU_ENVIRONMENT, jax_problem, overwritten, tpu_tensorflow_problem
+from mnist_mlp.devices.machine import Seen
 
 TRAIN = "python -m mnist_mlp.train"
 TRY_TPU = f"type {TRAIN} --strategy=tpu"

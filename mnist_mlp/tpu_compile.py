@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import signal
 
+from mnist_mlp.data.batches import split_validation
+
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
 
@@ -33,9 +35,10 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp import __version__, data, machine, probes, software
+from mnist_mlp import __version__, data, probes
 from mnist_mlp.cli import flags
 from mnist_mlp.config import PRESETS, RECIPE, Config
+from mnist_mlp.devices import frameworks, machine
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import option
 
@@ -117,7 +120,7 @@ def installed_versions() -> dict[str, str]:
     for name, what in (("libtpu", "libtpu, the compiler of TPUs"), ("jax", "JAX")):
         if name not in installed:
             raise UserError(f"expected {what}, it is not installed; {REMEDY}")
-    if problem := software.jax_problem(machine.Seen(installed=installed), "tpu"):
+    if problem := frameworks.jax_problem(machine.Seen(installed=installed), "tpu"):
         raise UserError(problem)
     packages = {name: installed[name] for name in PACKAGES if name in installed}
     return {"mnist_mlp": __version__, "python": platform.python_version(), **packages}
@@ -129,7 +132,7 @@ def request_of(options: Options) -> dict[str, Any]:
     names += RECIPE
     examples = dict(EXAMPLES.get(options.dataset, MNIST_EXAMPLES))
     nothing = data.Split(np.empty((examples["train"], 0), np.uint8), np.empty(examples["train"], np.uint8))
-    train, validation = data.split_validation(nothing, options.validation_fraction, options.seed)
+    train, validation = split_validation(nothing, options.validation_fraction, options.seed)
     examples["train"] = len(train)
     if validation:
         examples["validation"] = len(validation)

@@ -92,11 +92,11 @@ def train_and_evaluate(
 
         os.environ.update(plan.environment)
         with undisturbed(), importing():  # frameworks: after the environment, and after what can fail early
-            from mnist_mlp import models
+            from mnist_mlp.models import networks
         laps.end("import")
 
         make_model = partial(
-            models.build, config.model, pixels=config.pixels, precision=config.precision, seed=config.seed
+            networks.build, config.model, pixels=config.pixels, precision=config.precision, seed=config.seed
         )
         engine = engine_of(config, plan, make_model, splits)
         result = result_before_training(plan, dataset, splits, engine, run)
@@ -132,7 +132,7 @@ def finish(
     tell: Callable[[str], None],
 ) -> Result:
     """Scores the test images, once, and writes the model, the result, and a page that shows them."""
-    from mnist_mlp import models
+    from mnist_mlp.models import networks
     from mnist_mlp.optimizers import averaged
 
     with averaged(engine):
@@ -144,7 +144,7 @@ def finish(
             laps.end("diagnose")
 
         run.check_place()
-        atomic.write_file(run.path / "model.keras", partial(models.save, engine.model))
+        atomic.write_file(run.path / "model.keras", partial(networks.save, engine.model))
         model_sha256 = atomic.digest(run.path / "model.keras")
         laps.end("save")
 

@@ -15,11 +15,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from mnist_mlp import data
 from mnist_mlp.callbacks import Callbacks
 from mnist_mlp.checkpoint import Progress
 from mnist_mlp.cli.signals import Request, requests
 from mnist_mlp.config import Config
+from mnist_mlp.data.batches import batch_order
 from mnist_mlp.engine import Engine, Sums
 from mnist_mlp.engine.calls import Pace
 from mnist_mlp.engine.fit import FitEngine
@@ -94,7 +94,7 @@ class Training:
 
     def train_epoch(self, request: Request) -> None:
         """What is left of the epoch under way."""
-        order = data.batch_order(self.config.seed, self.progress.epoch, self.examples, self.config.batch_size)
+        order = batch_order(self.config.seed, self.progress.epoch, self.examples, self.config.batch_size)
         self.callbacks.epoch_begins(self.progress.epoch, under_way=self.progress.step > 0)
         while self.progress.step < len(order):
             self.call(order)

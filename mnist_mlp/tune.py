@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import signal
 
+from mnist_mlp.data.dataset import in_order_hash
+from mnist_mlp.devices.strategy import Request
+
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
 
@@ -130,8 +133,8 @@ def tune(
         place.check_options(vars(options), study, path)
         dataset = dataset or data.load(options)  # type: ignore[arg-type]  # it has the options of that
         fold_of = folds.assign(dataset.train.labels, options.folds, options.seed)
-        work = Work(dataset.train, fold_of, devices.Request.of(options), options.seed)
-        hashes = {"name": dataset.name, "training images": data.in_order_hash(dataset.train)}
+        work = Work(dataset.train, fold_of, Request.of(options), options.seed)
+        hashes = {"name": dataset.name, "training images": in_order_hash(dataset.train)}
         place.check_data(hashes, study, path)
         laps.end("load")
         with requests() as request:

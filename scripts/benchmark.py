@@ -41,9 +41,9 @@ from measures.programs import PROGRAMS, Asked
 from measures.running import Series
 
 from mnist_mlp.cli import flags
+from mnist_mlp.devices.machine import processor_name
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, figures
-from mnist_mlp.machine import processor_name
 from mnist_mlp.options import nearest, path_of
 
 PACKAGES = ("mnist_mlp", "numpy", "tensorflow", "keras", "jax", "jaxlib", "torch", "scikit-learn", "matplotlib")

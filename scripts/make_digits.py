@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Rebuilds mnist_mlp/digits.npy, byte for byte, from the optical digits that scikit-learn ships.
+"""Rebuilds mnist_mlp/data/digits.npy, byte for byte, from the optical digits that scikit-learn ships.
 
 The table (1,797 lines of 64 grey levels 0–16 and a label) comes from --csv, else from an installed
 scikit-learn, else out of the scikit-learn wheel, which pip downloads into a temporary directory.
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-OUTPUT = Path(__file__).parents[1] / "mnist_mlp" / "digits.npy"
+OUTPUT = Path(__file__).parents[1] / "mnist_mlp" / "data" / "digits.npy"
 MEMBER = "sklearn/datasets/data/digits.csv.gz"
 WHEEL = "scikit-learn==1.7.2"
 TABLE_SHA256 = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"  # of the unpacked text

@@ -130,11 +130,12 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
         )
     os.environ.update(plan.environment)
     with undisturbed():
-        from mnist_mlp import models, optimizers
+        from mnist_mlp import optimizers
         from mnist_mlp.engine import Recipe
         from mnist_mlp.learner import Learner
+        from mnist_mlp.models import networks
         from mnist_mlp.result import versions
-    make_model = partial(models.build, config.model, pixels=config.pixels, precision=config.precision)
+    make_model = partial(networks.build, config.model, pixels=config.pixels, precision=config.precision)
     make_optimizer = partial(optimizers.of_config, config, math.ceil(len(dataset.train) / config.batch_size))
     recipe = Recipe(config.augment, config.label_smoothing)
     learner = Learner(plan, make_model, make_optimizer, dataset, config.batch_size, recipe)

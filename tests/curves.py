@@ -28,14 +28,16 @@ stderr_filter.silence()
 
 from helpers.steps import later, smooth
 from keras import ops
+from mnist_mlp.data.batches import batch_order
 
 from mnist_mlp import optimizers
 from mnist_mlp.config import Config
-from mnist_mlp.data import Split, batch_order, load
-from mnist_mlp.devices import Plan, Request, choose
+from mnist_mlp.data import Split, load
+from mnist_mlp.devices import Plan
+from mnist_mlp.devices.machine import detect
+from mnist_mlp.devices.strategy import Request, choose
 from mnist_mlp.engine import Recipe
 from mnist_mlp.engine.start import start
-from mnist_mlp.machine import detect
 
 if backend == "jax":
     import jax

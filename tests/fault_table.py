@@ -22,10 +22,11 @@ stderr_filter.silence()
 
 import faults
 
-from mnist_mlp import data, gate, models, optimizers, reference
+from mnist_mlp import data, gate, optimizers, reference
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.devices import Plan
 from mnist_mlp.learner import Learner
+from mnist_mlp.models import networks
 
 FIRST = 9000  # seeds that no reference has
 CERTIFICATES = 5  # of each fault
@@ -36,7 +37,7 @@ def trained(config: Config, dataset: data.Dataset, fault: str) -> list[dict]:
     judge = gate.Gate(reference.find(config, dataset.name), 1e-4)
     with faults.injected(fault, "jax"):
         plan = Plan("jax", "cpu", "cpu", {}, replicas=faults.REPLICAS)
-        learner = Learner(plan, lambda: models.build("mlp"), lambda: optimizers.make_optimizer("adam", None), dataset)
+        learner = Learner(plan, lambda: networks.build("mlp"), lambda: optimizers.make_optimizer("adam", None), dataset)
         found = []
         for seed in range(FIRST, FIRST + arguments.seeds):
             curve = learner.fit(seed, config.epochs)

@@ -37,9 +37,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import checkpoint, config, finished, model_file, options, result, sources
+from mnist_mlp import checkpoint, config, finished, options, result
+from mnist_mlp.data import array_files
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import archives, atomic
+from mnist_mlp.models import file_check
 
 Parts = dict[str, bytes]
 IMAGES = np.arange(3 * 28 * 28).reshape(3, 28, 28).astype(np.uint8)
@@ -191,7 +193,7 @@ def same(array: np.ndarray, other: np.ndarray) -> bool:
 
 def read_idx(path: Path) -> None:
     """IDX images. Oracle: the same bytes by position."""
-    array = sources.read_idx(path, (None, 28, 28))
+    array = array_files.read_idx(path, (None, 28, 28))
     content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
         content = gzip.decompress(content)
@@ -201,7 +203,7 @@ def read_idx(path: Path) -> None:
 
 def read_images(path: Path) -> None:
     """Images of a user. Oracle: np.load, and grey levels worked out anew."""
-    images = sources.read_images(path)
+    images = array_files.read_images(path)
     assert images.dtype == np.uint8 and images.shape[1:] == (28, 28) and len(images)
     loaded = np.load(path, allow_pickle=False)
     if not isinstance(loaded, np.ndarray):
@@ -214,11 +216,11 @@ def read_images(path: Path) -> None:
 
 def read_npz(path: Path) -> None:
     """MNIST as Keras ships it, here of three images. Oracle: np.load."""
-    whole, sources.SHAPES = sources.SHAPES, SMALL
+    whole, array_files.SHAPES = array_files.SHAPES, SMALL
     try:
-        arrays = sources.read_npz(path)
+        arrays = array_files.read_npz(path)
     finally:
-        sources.SHAPES = whole
+        array_files.SHAPES = whole
     with np.load(path, allow_pickle=False) as loaded:
         assert all(same(array, loaded[name]) for name, array in arrays.items())
     assert {name: array.shape for name, array in arrays.items()} == SMALL
@@ -226,7 +228,7 @@ def read_npz(path: Path) -> None:
 
 def read_arrays(path: Path) -> None:
     """What np.savez wrote. Oracle: np.load."""
-    arrays = sources.read_arrays(path)
+    arrays = array_files.read_arrays(path)
     with np.load(path, allow_pickle=False) as loaded:
         assert set(loaded.files) == set(arrays)
         assert all(same(array, loaded[name]) for name, array in arrays.items())
@@ -269,7 +271,7 @@ def read_checkpoint(path: Path) -> None:
 
 def check_model(path: Path) -> None:
     """A .keras file, before Keras reads it. Oracle: what its configuration names is what the whole file named."""
-    assert re.fullmatch(r"\d[\w.+]*", model_file.check(path, "3.15.1"))
+    assert re.fullmatch(r"\d[\w.+]*", file_check.check(path, "3.15.1"))
     with zipfile.ZipFile(path) as archive:
         text = archive.read("config.json").decode()
     named = {value for key, value in pairs_in(json.loads(text)) if key == "class_name"}
@@ -473,7 +475,7 @@ def with_atheris(target: str, inputs: int) -> None:
     """Does the same with programs that reach new code. Ends the process, as libFuzzer does."""
     import atheris
 
-    for module in (archives, sources, model_file, config, options, finished, result, zipfile, gzip):
+    for module in (archives, array_files, file_check, config, options, finished, result, zipfile, gzip):
         for value in vars(module).values():
             if callable(value) and hasattr(value, "__code__"):
                 atheris.instrument_func(value)

@@ -77,7 +77,7 @@ import socket, sys, types
 sys.path.insert(0, {str(TESTS)!r})
 import serving
 from helpers import fork_server
-sys.modules["mnist_mlp.models"] = types.SimpleNamespace(hidden_layers=None)  # these two would import Keras
+sys.modules["mnist_mlp.models.networks"] = types.SimpleNamespace(hidden_layers=None)  # these two would import Keras
 sys.modules["mnist_mlp.engine"] = types.SimpleNamespace(Engine=None)
 import fastapi, httptools, orjson, prometheus_client, uvicorn
 from mnist_mlp import serve
@@ -98,8 +98,8 @@ def factory():
 def stand_in(options, plan, path, config, trained):
     """What takes the place of `serve.make_service` there."""
     from mnist_mlp import __version__, data
-    from mnist_mlp.class_names import class_names
     from mnist_mlp.config import Config
+    from mnist_mlp.data.dataset import class_names
     from mnist_mlp.server.app import Service
     from mnist_mlp.server.examples import Examples
     from mnist_mlp.server.limits import Limits

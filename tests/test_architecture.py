@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from helpers.fork_server import run_code
 
-from mnist_mlp import config, models, optimizers
+from mnist_mlp import config, optimizers
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.config import PRESETS
+from mnist_mlp.models import networks
 
 PACKAGE = Path(config.__file__).parent
 
@@ -82,6 +83,6 @@ print(found)
 def test_every_preset_builds(name):
     preset = PRESETS[name]
     assert preset.preset == name
-    model = models.build(preset.model, pixels=preset.pixels, precision=preset.precision, seed=preset.seed)
+    model = networks.build(preset.model, pixels=preset.pixels, precision=preset.precision, seed=preset.seed)
     assert model.count_params() == 109_386
     assert optimizers.make_optimizer(preset.optimizer, preset.learning_rate)

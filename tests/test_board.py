@@ -71,7 +71,7 @@ def test_curves(resumed):
 def test_histograms_of_the_weights_of_each_epoch(resumed):
     from tensorboard.util.tensor_util import make_ndarray
 
-    from mnist_mlp.models import load
+    from mnist_mlp.models.networks import load
 
     path, _, first = resumed
     found = {tag: points for (folder, tag), points in written(path).items() if folder == "weights"}
@@ -171,7 +171,9 @@ import os
 from functools import partial
 from pathlib import Path
 import numpy as np
-from mnist_mlp.cli import flags as command; from mnist_mlp import data, devices, train
+from mnist_mlp import data, devices, train
+from mnist_mlp.cli import flags as command
+from mnist_mlp.data import batches
 from mnist_mlp.config import Config
 from mnist_mlp.profiling import Profiled
 
@@ -180,13 +182,13 @@ def main(flags):
     backend = os.environ["KERAS_BACKEND"]
     if backend == "tensorflow":  # the other one has nothing of its own here
         train.main([*flags, "--run_dir=none", "--profile", "--epochs=0"])
-    from mnist_mlp import models
+    from mnist_mlp.models import networks
     for kind in ("compiled", "fit"):
         config = Config(dataset="digits", strategy="cpu", backend=backend, engine=kind)
         splits = {"train": data.load(config).train}
-        engine = train.engine_of(config, devices.plan(config), partial(models.build, config.model), splits)
+        engine = train.engine_of(config, devices.plan(config), partial(networks.build, config.model), splits)
         engine.compile()
-        order, begun, ends = data.batch_order(0, 0, len(splits["train"]), 32), engine.state(), []
+        order, begun, ends = batches.batch_order(0, 0, len(splits["train"]), 32), engine.state(), []
         for one in (engine, Profiled(engine, Path(kind), print)):
             engine.restore(begun)
             sums = one.train(order)

@@ -22,8 +22,10 @@ import pytest
 from helpers.fork_server import run_code, start_code
 from helpers.once import once
 
-from mnist_mlp import data, digits, libraries, sources
-from mnist_mlp.data import Split, batch_order, content_hash, sequential_order, split_validation
+from mnist_mlp import data
+from mnist_mlp.data import Split, array_files, downloads, embedded_digits
+from mnist_mlp.data.batches import batch_order, sequential_order, split_validation
+from mnist_mlp.data.dataset import content_hash
 from mnist_mlp.errors import UserError
 
 MD5 = {  # of the unpacked files, as published
@@ -74,7 +76,7 @@ def alone(tmp_path, monkeypatch):
 
 
 def ask(monkeypatch, url):
-    monkeypatch.setattr(libraries, "PROBES", dict.fromkeys(libraries.PROBES, url))
+    monkeypatch.setattr(downloads, "PROBES", dict.fromkeys(downloads.PROBES, url))
 
 
 FEW = {"x_train": 600, "y_train": 600, "x_test": 100, "y_test": 100}
@@ -83,15 +85,15 @@ FEW = {"x_train": 600, "y_train": 600, "x_test": 100, "y_test": 100}
 @pytest.fixture
 def few(monkeypatch):
     """As if MNIST were these few images, of the embedded digits, and had their hashes."""
-    arrays = {key: array[: FEW[key]] for key, array in digits.load().items()}
+    arrays = {key: array[: FEW[key]] for key, array in embedded_digits.load().items()}
     hashes = {
         part: content_hash(Split(arrays[f"x_{part}"], arrays[f"y_{part}"])) for part in ("train", "test")
     }  # fmt: skip
-    shapes = {key: (FEW[key], *shape[1:]) for key, shape in sources.SHAPES.items()}
+    shapes = {key: (FEW[key], *shape[1:]) for key, shape in array_files.SHAPES.items()}
     for module, name, value in (
-        (sources, "SHAPES", shapes),
-        (libraries, "SHAPES", shapes),
-        (data, "PUBLISHED", hashes),
+        (array_files, "SHAPES", shapes),
+        (downloads, "SHAPES", shapes),
+        (data.dataset, "PUBLISHED", hashes),
     ):
         monkeypatch.setattr(module, name, value)
     return arrays
@@ -100,7 +102,7 @@ def few(monkeypatch):
 def write_idx(directory, arrays):
     """The four .gz files."""
     directory.mkdir(parents=True)
-    for key, name in sources.IDX_NAMES.items():
+    for key, name in array_files.IDX_NAMES.items():
         head = bytes([0, 0, 8, arrays[key].ndim]) + b"".join(n.to_bytes(4, "big") for n in arrays[key].shape)
         (directory / f"{name}.gz").write_bytes(gzip.compress(head + arrays[key].tobytes(), 1))
     return directory
@@ -121,7 +123,7 @@ def unpack(directory, target):
 def write_fashion(directory):
     """Stand-ins for Fashion-MNIST: its shapes and class counts, with pictures that are only their class."""
     arrays = {}
-    for key, shape in sources.SHAPES.items():
+    for key, shape in array_files.SHAPES.items():
         labels = (np.arange(shape[0]) % 10).astype(np.uint8)
         arrays[key] = np.broadcast_to(labels.reshape(-1, *[1] * (len(shape) - 1)), shape)
     write_idx(directory, arrays)
@@ -183,8 +185,8 @@ def forked(monkeypatch, full, tensorflow_imported):
     `forked.absent`: packages that are not installed, for us and for the child. `forked.site`: what a child does first.
     """
     own, real = SimpleNamespace(absent=(), site=""), subprocess.Popen
-    installed = libraries._installed
-    monkeypatch.setattr(libraries, "_installed", lambda package: package not in own.absent and installed(package))
+    installed = downloads._installed
+    monkeypatch.setattr(downloads, "_installed", lambda package: package not in own.absent and installed(package))
 
     def popen(command, *, env, **options):
         _, _, code, *arguments = command
@@ -194,7 +196,7 @@ def forked(monkeypatch, full, tensorflow_imported):
         backend = None if "tensorflow" in own.absent else "tensorflow"
         return start_code(code, *arguments, backend=backend, env=AT_START, **options)
 
-    monkeypatch.setattr(libraries, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": popen}))
+    monkeypatch.setattr(downloads, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": popen}))
     return own
 
 
@@ -211,8 +213,8 @@ TFDS_NAMES = {"x_train": "train_data", "y_train": "train_labels", "x_test": "tes
 def shown(directory):
     """Code that shows TFDS the files of a directory, unpacked below it."""
     unpack(directory, directory / "plain")
-    files = {TFDS_NAMES[key]: str(directory / "plain" / name) for key, name in sources.IDX_NAMES.items()}
-    return SHOWN.format(files=files, counts=(sources.SHAPES["x_train"][0], sources.SHAPES["x_test"][0]))
+    files = {TFDS_NAMES[key]: str(directory / "plain" / name) for key, name in array_files.IDX_NAMES.items()}
+    return SHOWN.format(files=files, counts=(array_files.SHAPES["x_train"][0], array_files.SHAPES["x_test"][0]))
 
 
 @pytest.fixture
@@ -227,7 +229,7 @@ import tensorflow_datasets as tfds
 for file_format in sys.argv[1:]:
     tfds.builder("mnist", data_dir=f"{place}/{{file_format}}", file_format=file_format).download_and_prepare()
 """
-        formats = [name for name, package in libraries.READERS.items() if libraries._installed(package)]
+        formats = [name for name, package in downloads.READERS.items() if downloads._installed(package)]
         done = run_code(code, *formats, backend="tensorflow", env=AT_START)
         assert done.returncode == 0, done.stderr
 
@@ -235,15 +237,15 @@ for file_format in sys.argv[1:]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file_format", libraries.READERS)
+@pytest.mark.parametrize("file_format", downloads.READERS)
 def test_tfds_directories(few, prepared, forked, tmp_path, capfd, file_format):
     if file_format == "array_record":
         pytest.importorskip("array_record")
     home = tmp_path / "tfds"
     shutil.copytree(prepared / file_format, home)
     capfd.readouterr()
-    needed = libraries.READERS[file_format]
-    forked.absent = tuple({*libraries.READERS.values()} - {needed})
+    needed = downloads.READERS[file_format]
+    forked.absent = tuple({*downloads.READERS.values()} - {needed})
     loaded = load(data_source="tfds")
     assert loaded.verified and loaded.source == f"TFDS directory {home}"
     assert (loaded.test.images != few["x_test"]).any()  # TFDS shuffles; the hash is the same all the same
@@ -260,7 +262,7 @@ def test_tfds_directories(few, prepared, forked, tmp_path, capfd, file_format):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("file_format", libraries.READERS)
+@pytest.mark.parametrize("file_format", downloads.READERS)
 def test_tfds_directories_of_mnist_itself(mnist_dir, forked, tmp_path, file_format):
     pytest.importorskip("tensorflow_datasets")
     if file_format == "array_record":
@@ -380,11 +382,11 @@ def test_digits():
 
 
 def test_damaged_digits_are_named(monkeypatch):
-    arrays = {name: array.copy() for name, array in digits.load().items()}
+    arrays = {name: array.copy() for name, array in embedded_digits.load().items()}
     arrays["x_test"][0, 14, 14] ^= 1
-    monkeypatch.setattr(digits, "load", lambda: arrays)
+    monkeypatch.setattr(embedded_digits, "load", lambda: arrays)
     said = refusal(dataset="digits")
-    assert said.startswith(f"{digits.FILE}: expected the embedded digits, received a damaged file (")
+    assert said.startswith(f"{embedded_digits.FILE}: expected the embedded digits, received a damaged file (")
     assert said.endswith("; install the package again")
 
 
@@ -429,8 +431,8 @@ def test_fashion_mnist_is_neither_mnist_nor_unbalanced(copy, tmp_path):
 
 
 def test_a_host_that_never_answers(monkeypatch):
-    assert 2 * libraries.PROBE_SECONDS < 10  # after which a machine without network is answered
-    monkeypatch.setattr(libraries, "PROBE_SECONDS", 0.3)
+    assert 2 * downloads.PROBE_SECONDS < 10  # after which a machine without network is answered
+    monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ask(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}/")
         loaded = load(dataset="auto")
@@ -439,7 +441,7 @@ def test_a_host_that_never_answers(monkeypatch):
 
 
 def test_a_name_server_that_never_answers(monkeypatch):
-    monkeypatch.setattr(libraries, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(20))  # no time limit reaches it
     start = time.monotonic()
     assert "no answer within" in load(dataset="auto").notes[0]
@@ -460,9 +462,9 @@ def test_a_stalled_download_is_given_up_and_a_slow_one_is_not(tmp_path, monkeypa
             if clock.seconds < 4 * pause:
                 raise subprocess.TimeoutExpired("child", timeout)
 
-    monkeypatch.setattr(libraries, "time", clock)
-    with pytest.raises(libraries.ChildFailed, match="nothing arrived for 120 s") if given_up else nullcontext():
-        libraries._wait(Child(), tmp_path)
+    monkeypatch.setattr(downloads, "time", clock)
+    with pytest.raises(downloads.ChildFailed, match="nothing arrived for 120 s") if given_up else nullcontext():
+        downloads._wait(Child(), tmp_path)
     assert clock.seconds == (122 if given_up else 4 * pause)
 
 
@@ -473,11 +475,11 @@ def test_a_child_process_has_its_own_environment_and_tells_its_last_line(tmp_pat
         f"    json.dump(dict(os.environ), open({str(tmp_path / 'told')!r}, 'w'))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(libraries.ChildFailed, match="^AttributeError: 'str' object has no attribute 'glob'$"):
-        libraries._run(libraries.find_tfds, "mnist", tmp_path, KERAS_HOME="elsewhere")  # it gets words alone
+    with pytest.raises(downloads.ChildFailed, match="^AttributeError: 'str' object has no attribute 'glob'$"):
+        downloads._run(downloads.find_tfds, "mnist", tmp_path, KERAS_HOME="elsewhere")  # it gets words alone
     told = json.loads((tmp_path / "told").read_text())
     assert (told["KERAS_HOME"], told["CUDA_VISIBLE_DEVICES"], told["JAX_PLATFORMS"]) == ("elsewhere", "-1", "cpu")
-    assert told["PYTHONPATH"] == f"{Path(libraries.__file__).parents[1]}{os.pathsep}{tmp_path}"
+    assert told["PYTHONPATH"] == f"{Path(downloads.__file__).parents[2]}{os.pathsep}{tmp_path}"
 
 
 def test_a_child_process_does_not_go_on_alone(monkeypatch):
@@ -487,9 +489,9 @@ def test_a_child_process_does_not_go_on_alone(monkeypatch):
         children.append(child)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(libraries, "_wait", interrupted)
+    monkeypatch.setattr(downloads, "_wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        libraries._run(libraries.keras_home)
+        downloads._run(downloads.keras_home)
     assert children[0].returncode == -signal.SIGKILL
 
 
@@ -532,7 +534,7 @@ def test_a_download_by_keras(few, mirror, tmp_path, capfd):
 def test_a_wrong_download_leaves_nothing_behind(mirror, tmp_path, monkeypatch):
     mirror.mkdir()
     (mirror / "mnist.npz").write_bytes(b"half a file")
-    monkeypatch.setattr(libraries, "_tfds_download", libraries._keras_download)  # TFDS has no mirror here
+    monkeypatch.setattr(downloads, "_tfds_download", downloads._keras_download)  # TFDS has no mirror here
     assert "Incomplete or corrupted file" in refusal(data_source="download")
     assert list((tmp_path / "keras").iterdir()) == list((tmp_path / "tfds").iterdir()) == []
 

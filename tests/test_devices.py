@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from mnist_mlp.config import Config
-from mnist_mlp.devices import Request, choose, plan, visible_gpus
+from mnist_mlp.devices import plan
+from mnist_mlp.devices.machine import Seen, detect, processor_name
+from mnist_mlp.devices.strategy import Request, choose, visible_gpus
 from mnist_mlp.errors import UserError
-from mnist_mlp.machine import Seen, detect, processor_name
 
 TF = {"tensorflow": "2.21.0", "keras": "3.15.1"}
 JAX = {"jax": "0.10.2", "jaxlib": "0.10.2", "keras": "3.15.1"}

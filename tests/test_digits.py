@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_mlp import digits
+from mnist_mlp.data import embedded_digits
 
 # Of digits.csv, 6ebb3d2f…, once its lines are sorted as text and joined by "\n".
 SORTED_TABLE_SHA256 = "fc1255d0784918cf3940a07ef6f3daddcbd3d2d03a4d273dbca0ff254be2b974"
@@ -27,7 +27,7 @@ def make_digits():
 
 @pytest.fixture(scope="module")
 def table():
-    return np.load(digits.FILE)
+    return np.load(embedded_digits.FILE)
 
 
 def run(*arguments):
@@ -40,7 +40,7 @@ def test_the_file_is_what_the_script_builds(tmp_path):
     if "pip could not download" in result.stderr:
         pytest.skip("scikit-learn's wheel cannot be downloaded here")
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "digits.npy").read_bytes() == digits.FILE.read_bytes()
+    assert (tmp_path / "digits.npy").read_bytes() == embedded_digits.FILE.read_bytes()
 
 
 def test_another_table_is_refused(tmp_path):
@@ -52,10 +52,10 @@ def test_another_table_is_refused(tmp_path):
 def test_the_shipped_file_holds_the_published_table(make_digits, table):
     """Without the network: the published text has these lines, and the split is the one of the script."""
     assert table.dtype == np.uint8 and table.shape == (1797, 65) and table[:, 1:].max() == 16
-    assert digits.FILE.stat().st_size < 200_000
+    assert embedded_digits.FILE.stat().st_size < 200_000
     counts = np.bincount(table[:, 0])
     assert counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-    test = np.bincount(table[digits.TRAIN :, 0])
+    test = np.bincount(table[embedded_digits.TRAIN :, 0])
     assert test.sum() == make_digits.TEST_SIZE and (abs(test - counts * 360 / 1797) < 1).all()
     lines = sorted(",".join(map(str, [*row[1:], row[0]])) for row in table)
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -63,7 +63,7 @@ def test_the_shipped_file_holds_the_published_table(make_digits, table):
 
 
 def test_digits_are_framed_as_mnist_is():
-    arrays = digits.load()
+    arrays = embedded_digits.load()
     images = np.concatenate([arrays["x_train"], arrays["x_test"]]).astype(float)
     ink = images.sum(axis=(1, 2))
     for axis in (1, 2):
@@ -78,7 +78,7 @@ def test_enlarging_keeps_grey_levels_and_direction():
     digit = np.zeros((1, 8, 8), np.uint8)
     digit[0, :, 3] = 16
     digit[0, 7, 3:6] = 8  # a foot to the right, half as dark
-    (image,) = digits.enlarge(digit)
+    (image,) = embedded_digits.enlarge(digit)
     column = image[8].argmax()
     assert image[8, column] == 230  # 90%: a line of one pixel is smoothed
     assert image[image.any(axis=1)][-1, column + 6] > 0
@@ -88,11 +88,11 @@ def test_enlarging_keeps_grey_levels_and_direction():
 
 def test_loading_takes_less_than_50_ms():
     """On a quiet machine: here in CPU time, twice that is allowed."""
-    digits.load()
+    embedded_digits.load()
     times = []
     for _ in range(5):
         start = time.process_time()
-        digits.load()
+        embedded_digits.load()
         times.append(time.process_time() - start)
         if times[-1] < 0.1:
             break

@@ -9,15 +9,16 @@ import keras
 import numpy as np
 import pytest
 from helpers.fork_server import run_code
+from mnist_mlp.data.batches import batch_order
 from PIL import Image
 
-from mnist_mlp import distortions, models, optimizers
+from mnist_mlp import distortions, optimizers
 from mnist_mlp.config import AUGMENT, Config
-from mnist_mlp.data import batch_order
 from mnist_mlp.distortions import STRENGTHS, Strength, distort
 from mnist_mlp.engine import Attached, Recipe
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.tensorflow import TensorFlowEngine
+from mnist_mlp.models import networks
 from mnist_mlp.train import train_and_evaluate
 
 pytestmark = pytest.mark.numerics
@@ -141,7 +142,7 @@ def test_as_numpy_has_it_on_jax(digits):
     code = """
 import json, sys, numpy as np
 from mnist_mlp.config import Config
-from mnist_mlp.data import load
+from mnist_mlp.data.dataset import load
 from mnist_mlp.distortions import STRENGTHS, distort
 images, index = load(Config(dataset="digits")).train.images[:4].astype("float32"), np.array(json.loads(sys.argv[1]))
 print(json.dumps({kind: np.asarray(distort(images, kind, 7, 9, index)).tolist() for kind in STRENGTHS}))
@@ -217,7 +218,7 @@ def test_an_example_looks_otherwise_in_each_step_and_for_each_seed(digits):
 
 def start(engine_class, digits, recipe):
     """An engine with a network that has no edges: rounding changes it as little as it changes the numbers."""
-    model, optimizer = models.build("softmax", seed=1), optimizers.make_optimizer("adam", None)
+    model, optimizer = networks.build("softmax", seed=1), optimizers.make_optimizer("adam", None)
     return engine_class(model, optimizer, {"train": digits.train}, 32, Attached("CPU"), recipe)
 
 

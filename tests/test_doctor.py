@@ -12,10 +12,11 @@ import time
 
 import pytest
 
-from mnist_mlp import doctor, machine, probes, symptoms
-from mnist_mlp.devices import Request
+from mnist_mlp import doctor, probes, symptoms
+from mnist_mlp.devices import machine
+from mnist_mlp.devices.machine import Seen
+from mnist_mlp.devices.strategy import Request
 from mnist_mlp.errors import UserError
-from mnist_mlp.machine import Seen
 from mnist_mlp.probes import Answer, Question
 
 TF = {"tensorflow": "2.21.0", "keras": "3.15.1"}

@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from helpers import steps
 from helpers.steps import FLOAT32
+from mnist_mlp.data.batches import batch_order
 
-from mnist_mlp import models, optimizers
+from mnist_mlp import optimizers
 from mnist_mlp.config import OPTIMIZERS
-from mnist_mlp.data import Split, batch_order
+from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Attached, calls, check_places, read_state, tensorflow_devices, write_state
 from mnist_mlp.engine import start as starting
@@ -21,6 +22,7 @@ from mnist_mlp.engine.tensorflow import TensorFlowEngine
 from mnist_mlp.engine.tensorflow_devices import attach
 from mnist_mlp.engine.tensorflow_programs import dropout_by_philox
 from mnist_mlp.errors import UserError
+from mnist_mlp.models import networks
 from mnist_mlp.parity import oracle, rounding
 
 pytestmark = pytest.mark.numerics
@@ -59,7 +61,7 @@ def test_numpy_agrees_in_loss_and_gradients(kind, name, l2, digits):
     order = batch_order(0, 0, 92, 32)
     order = np.concatenate([order, np.where(np.arange(32) < 3, order[:1], -1)])
     assert list((order < 0).sum(1)) == [0, 0, 4, 29]
-    engine = start(kind, models.build(name), split, 32, "sgd", 0.5)
+    engine = start(kind, networks.build(name), split, 32, "sgd", 0.5)
     for row in order:
         before = weights(engine)
         sums = engine.train(row[None])
@@ -86,7 +88,7 @@ def test_compiled_agrees_with_fit_in_steps_of_adam_on_convolutions(digits):
     assert apart <= 1, where
     # And with the very network, whose logits have no edges, whatever its gradients have.
     images = split.images[:9]
-    logits = [start(kind, models.build("cnn", seed=1), split, 8).logits(images) for kind in ENGINES]
+    logits = [start(kind, networks.build("cnn", seed=1), split, 8).logits(images) for kind in ENGINES]
     np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5 * abs(logits[1]).max())
 
 
@@ -96,7 +98,7 @@ def test_compiled_trains_whole_epochs_as_fit_does(digits):
     convex, roundings do not grow."""
     ends = {}
     for kind in ENGINES:
-        engine = start(kind, models.build("softmax", seed=1), digits.train, 32, "sgd", 0.1)
+        engine = start(kind, networks.build("softmax", seed=1), digits.train, 32, "sgd", 0.1)
         first = weights(engine)
         told = [engine.train(batch_order(1, epoch, len(digits.train), 32)) for epoch in range(3)]
         ends[kind] = weights(engine), [sums.loss_sum for sums in told]
@@ -130,7 +132,7 @@ def test_compiled_without_xla_is_fit_to_the_last_bit(name, digits):
     order = batch_order(2, 0, len(digits.train), 100)
     ends = []
     for kind, more in (("compiled", {"xla": False}), ("fit", {})):
-        engine = start(kind, models.build(name), digits.train, 100, **more)
+        engine = start(kind, networks.build(name), digits.train, 100, **more)
         engine.train(order[:5])
         ends.append(engine.state())
     assert ends[0].keys() == ends[1].keys()
@@ -149,7 +151,7 @@ def test_neither_the_cut_into_calls_nor_a_restart_changes_anything(digits):
     """With dropout, whose random state must go on too."""
     split = Split(digits.train.images[:197], digits.train.labels[:197])
     order = batch_order(0, 0, 197, 8)
-    engine = start("compiled", models.build("mlp_dropout"), split, 8)
+    engine = start("compiled", networks.build("mlp_dropout"), split, 8)
     begin = engine.state()
     whole = engine.train(order)
     end = engine.state()
@@ -193,7 +195,7 @@ def untrained():
     """An untrained network, 997 random images, and what each is taken for, by NumPy: none of them is a close call."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (1100, 28, 28), np.uint8)
-    model = models.build("mlp", seed=3)
+    model = networks.build("mlp", seed=3)
     logits = oracle.forward(model.get_weights(), images.reshape(-1, 784) / 255)[1][-1]
     first, second = np.sort(logits)[:, :-3:-1].T
     clear = np.flatnonzero(first - second > 1e-3)[:997]  # float32 has them to 1e-5
@@ -208,14 +210,14 @@ BATCH_SIZES = [7, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 3
 
 
 def test_fit_refuses_an_order_that_it_would_cut_otherwise(digits):
-    engine = start("fit", models.build("softmax"), digits.train, 2)
+    engine = start("fit", networks.build("softmax"), digits.train, 2)
     with pytest.raises(ValueError, match="padding at the end"):
         engine.train(np.array([[0, -1], [1, 2]], np.int32))
 
 
 @pytest.mark.slow
 def test_a_step_without_examples_leaves_the_weights_whole(digits):
-    engine = start("compiled", models.build("softmax"), digits.train, 4, "sgd")
+    engine = start("compiled", networks.build("softmax"), digits.train, 4, "sgd")
     engine.train(np.array([[0, 1, 2, 3]], np.int32))
     before = weights(engine)
     engine.train(np.full((1, 4), -1, np.int32))
@@ -234,7 +236,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
 
 
 def test_a_program_that_ran_elsewhere_is_refused(digits):
-    engine = TensorFlowEngine(models.build("softmax"), None, {"test": digits.test}, 32, Attached("GPU: made up"))
+    engine = TensorFlowEngine(networks.build("softmax"), None, {"test": digits.test}, 32, Attached("GPU: made up"))
     with pytest.raises(UserError, match="expected the weights on GPU: made up .*, found CPU:0; type python -m"):
         engine.compile()
 
@@ -283,14 +285,14 @@ def test_predictions_are_probabilities_and_agree_with_the_counts(kind, untrained
 
 @pytest.mark.slow
 def test_zero_weights_learn_nothing_but_the_class_frequencies(digits):
-    engine = start("compiled", models.build("mlp_zeros"), digits.train, 32, xla=False)
+    engine = start("compiled", networks.build("mlp_zeros"), digits.train, 32, xla=False)
     engine.train(batch_order(0, 0, len(digits.train), 32)[:10])
     *hidden, logits_kernel, logits_bias = weights(engine)
     assert not any(w.any() for w in hidden) and not logits_kernel.any() and logits_bias.any()
 
 
 def test_xla_is_off_where_it_is_slower(digits):
-    on = {name: start("compiled", models.build(name), digits.train, 32).xla for name in ("mlp", "cnn")}
+    on = {name: start("compiled", networks.build(name), digits.train, 32).xla for name in ("mlp", "cnn")}
     assert on == {"mlp": True, "cnn": False}
 
 
@@ -317,7 +319,7 @@ def test_other_optimizers_train_in_one_program(name, digits):
         by_hand = optimizers.make_optimizer(name, None)
     except UserError:
         pytest.skip(f"this Keras has no {name}")
-    engine, model = start("compiled", models.build("softmax"), digits.train, 32, name), models.build("softmax")
+    engine, model = start("compiled", networks.build("softmax"), digits.train, 32, name), networks.build("softmax")
     by_hand.build(model.trainable_variables)
     for row in batch_order(0, 0, len(digits.train), 32)[:4]:
         before = engine.state()

@@ -220,13 +220,13 @@ def test_a_flatten_that_turns_the_image_is_found(lesson, monkeypatch):
 
 @pytest.mark.slow
 def test_other_initial_weights_raise_the_loss(lesson, monkeypatch):
-    from mnist_mlp import models
     from mnist_mlp.lab.outcomes import loss_at_the_start
+    from mnist_mlp.models import networks
 
-    draw = models.draw
-    monkeypatch.setattr(models, "draw", lambda *where: 2 * draw(*where))
+    draw = networks.draw
+    monkeypatch.setattr(networks, "draw", lambda *where: 2 * draw(*where))
     assert verdicts(loss_at_the_start(lesson)) == [False, True]
-    monkeypatch.setattr(models, "draw", lambda *where: draw(*where) + 0.01)  # biases too: no longer 255 times
+    monkeypatch.setattr(networks, "draw", lambda *where: draw(*where) + 0.01)  # biases too: no longer 255 times
     assert verdicts(loss_at_the_start(lesson))[1] is False
 
 

@@ -19,13 +19,13 @@ from helpers.once import once
 from helpers.programs import program as answer_of
 from helpers.programs import quiet, refused
 
-from mnist_mlp import models
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.export import __main__ as program
-from mnist_mlp.export import child, comparing, formats, keras_file, network, numpy_forward, onnx_file, place, reading
+from mnist_mlp.export import child, comparing, formats, keras_file, onnx_file, place, reading
 from mnist_mlp.export.formats import FORMATS, NAMES
 from mnist_mlp.files import atomic
+from mnist_mlp.models import networks, numpy_forward, portable
 from mnist_mlp.train import train_and_evaluate
 
 pytestmark = [pytest.mark.xla(False), pytest.mark.numerics]
@@ -80,15 +80,15 @@ def exported(trained, tmp_path_factory):
 # The plain layers, against Keras
 
 
-@pytest.mark.parametrize("name", sorted(models.MODELS))
+@pytest.mark.parametrize("name", sorted(networks.MODELS))
 @pytest.mark.parametrize("pixels", ["unit", "raw"])
 def test_plain_layers_compute_what_keras_does(name, pixels, tmp_path):
-    model, images = models.build(name, pixels=pixels), random_images(7)
+    model, images = networks.build(name, pixels=pixels), random_images(7)
     if name == "mlp_zeros":  # equal probabilities would hide anything
         model.get_layer("logits").kernel.assign(np.random.default_rng(1).normal(0, 1, (64, 10)))
         model.get_layer("hidden_2").bias.assign(np.linspace(-1, 1, 64))
-    network.write(network.layers_of(model), tmp_path / "weights.npz")
-    layers = network.read(tmp_path / "weights.npz")
+    portable.write(portable.layers_of(model), tmp_path / "weights.npz")
+    layers = portable.read(tmp_path / "weights.npz")
     expected = keras.ops.convert_to_numpy(model(images.astype("float32")))
     assert np.ptp(expected) > 0.01
     tolerance = 2e-5 if pixels == "unit" else 1e-3  # logits of noise up to 255 are in the hundreds
@@ -108,7 +108,7 @@ def test_a_layer_that_no_format_has_is_refused(layer):
     image = keras.Input((28, 28))
     x = keras.layers.Dense(10)(keras.layers.Flatten()(layer(image)))
     with pytest.raises(UserError, match=f"received the {type(layer).__name__} layer 'odd', which is of none of our"):
-        network.layers_of(keras.Model(image, keras.layers.Softmax()(x)))
+        portable.layers_of(keras.Model(image, keras.layers.Softmax()(x)))
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_a_layer_that_no_format_has_is_refused(layer):
     [("mlp", "unit", "float32"), ("mlp", "raw", "float32"), ("mlp", "unit", "bfloat16"), ("cnn", "raw", "float32")],
 )
 def test_the_keras_file_takes_bytes(name, pixels, precision, tmp_path):
-    model, images = models.build(name, pixels=pixels, precision=precision), random_images(5)
+    model, images = networks.build(name, pixels=pixels, precision=precision), random_images(5)
     for file in ("one.keras", "two.keras"):
         keras_file.write(model, tmp_path / file)
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
-    read = models.load(tmp_path / "one.keras")
+    read = networks.load(tmp_path / "one.keras")
     (takes,) = read.inputs  # in Keras 3.10 `input` is a list of it
     assert (takes.name, takes.dtype, read.output_names) == ("images", "uint8", ["probabilities"])
     expected = keras.ops.convert_to_numpy(model(images.astype("float32")))
@@ -130,7 +130,7 @@ def test_the_keras_file_takes_bytes(name, pixels, precision, tmp_path):
 @pytest.mark.parametrize("name", ["mlp", "mlp_tanh", "cnn"])
 def test_onnx_files_are_checked_old_enough_and_equal(name, tmp_path):
     onnx = pytest.importorskip("onnx")
-    layers, images = network.layers_of(models.build(name, seed=3)), random_images(5)
+    layers, images = portable.layers_of(networks.build(name, seed=3)), random_images(5)
     for file in ("one.onnx", "two.onnx"):
         onnx_file.write(layers, tmp_path / file)
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
@@ -212,8 +212,8 @@ def test_fewer_bits_may_lose_little_and_change_little(images, agrees):
 
 
 def test_the_tolerance_grows_with_the_logits():
-    model, images = models.build("softmax", pixels="raw"), random_images(50)
-    layers = network.layers_of(model)
+    model, images = networks.build("softmax", pixels="raw"), random_images(50)
+    layers = portable.layers_of(model)
     small, large = (
         [
             dataclasses.replace(layer, kernel=layer.kernel * scale) if layer.kind == "dense" else layer
@@ -247,14 +247,14 @@ def with_a_weight_off(layers):
 
 @pytest.mark.parametrize("wrong", [without_scaling, with_swapped_outputs, with_a_weight_off])
 def test_predictions_of_a_wrong_network_do_not_agree(wrong):
-    layers, images = network.layers_of(models.build("mlp", seed=3)), random_images(50)
+    layers, images = portable.layers_of(networks.build("mlp", seed=3)), random_images(50)
     right, other = (numpy_forward.probabilities(each, images) for each in (layers, wrong(layers)))
     found = comparing.compare(right.argmax(1), right, other, other.argmax(1), comparing.tolerance_of(layers, images))
     assert not found.agrees
 
 
 def test_of_a_model_in_bfloat16_everything_is_close(digits):
-    model = models.build("mlp", precision="bfloat16", seed=3)
+    model = networks.build("mlp", precision="bfloat16", seed=3)
     engine = SimpleNamespace(model=model, predict=lambda images: keras.ops.convert_to_numpy(model(images)))
     original = program.original_of(engine, digits, SimpleNamespace(precision="bfloat16"))
     found = numpy_forward.probabilities(original.layers, original.images)
@@ -469,8 +469,8 @@ def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, t
 
 @pytest.mark.slow
 def test_a_wrong_export_is_refuted_and_its_file_removed(trained, tmp_path, monkeypatch, forking):
-    right = network.layers_of
-    monkeypatch.setattr(network, "layers_of", lambda model: with_a_weight_off(right(model)))
+    right = portable.layers_of
+    monkeypatch.setattr(portable, "layers_of", lambda model: with_a_weight_off(right(model)))
     with pytest.raises(Refuted) as error:
         program.main([f"--run_dir={trained}", "--format", "onnx", "weights", f"--output={tmp_path / 'export'}"])
     assert error.value.exit_code == 4

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.export import comparing, formats, network, table
-from mnist_mlp.export.network import Layer
+from mnist_mlp.export import comparing, formats, table
+from mnist_mlp.models import portable
+from mnist_mlp.models.portable import Layer
 
 # The formats
 
@@ -187,16 +188,16 @@ def layer(kind, **has):
 def test_layers_are_read_as_they_compute():
     pytest.importorskip("keras")
     for kind, called in (("Dense", "dense"), ("Conv2D", "conv")):
-        found = network.layer_of(layer(kind))
+        found = portable.layer_of(layer(kind))
         assert (found.kind, found.name, found.activation, found.number) == (called, f"my_{kind}", "relu", 0.0)
         assert found.kernel.dtype == np.float32 and found.kernel.shape == (2, 3) and found.bias.tolist() == [0, 1, 2]
-    assert network.layer_of(layer("Dropout")) is None
-    assert network.layer_of(layer("Rescaling", offset=0, scale=0.5)) == Layer("scale", "my_Rescaling", number=0.5)
-    assert network.layer_of(layer("Reshape", target_shape=(28, 28, 1))) == Layer("channel", "my_Reshape")
+    assert portable.layer_of(layer("Dropout")) is None
+    assert portable.layer_of(layer("Rescaling", offset=0, scale=0.5)) == Layer("scale", "my_Rescaling", number=0.5)
+    assert portable.layer_of(layer("Reshape", target_shape=(28, 28, 1))) == Layer("channel", "my_Reshape")
     pool = layer("MaxPooling2D", pool_size=(2, 2), strides=(2, 2))
-    assert network.layer_of(pool) == Layer("pool", "my_MaxPooling2D", number=2)
-    assert network.layer_of(layer("Flatten")) == Layer("flatten", "my_Flatten")
-    assert network.layer_of(layer("Softmax")).kind == "softmax"
+    assert portable.layer_of(pool) == Layer("pool", "my_MaxPooling2D", number=2)
+    assert portable.layer_of(layer("Flatten")) == Layer("flatten", "my_Flatten")
+    assert portable.layer_of(layer("Softmax")).kind == "softmax"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_layers_are_read_as_they_compute():
 def test_layers_that_compute_something_else_are_refused(kind, has):
     pytest.importorskip("keras")
     with pytest.raises(UserError, match=f"received the {kind} layer 'my_{kind}'"):
-        network.layer_of(layer(kind, **has))
+        portable.layer_of(layer(kind, **has))
 
 
 def test_a_file_of_weights_gives_the_layers_back(tmp_path):
@@ -230,8 +231,8 @@ def test_a_file_of_weights_gives_the_layers_back(tmp_path):
         Layer("dense", "d", "tanh", 0.0, kernel, bias),
         Layer("softmax", "p"),
     ]
-    network.write(written, tmp_path / "weights.npz")
-    read = network.read(tmp_path / "weights.npz")
+    portable.write(written, tmp_path / "weights.npz")
+    read = portable.read(tmp_path / "weights.npz")
     assert [(each.kind, each.name, each.activation, each.number) for each in read] == [
         (each.kind, each.name, each.activation, each.number) for each in written
     ]

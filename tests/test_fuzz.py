@@ -86,29 +86,29 @@ def test_an_engine_that_is_not_installed_is_one_line(monkeypatch, capsys):
 # Each file claims 10 GB or more and has a few hundred bytes, or 20 MB where it is packed. It is read in a process whose
 # memory cannot grow by more than 300 MB.
 CLAIMS = {
-    "IDX": ("sources.read_images", "idx_claim()", "in a file of"),
-    "IDX in gzip": ("sources.read_images", "gzip.compress(idx_claim() + bytes(20_000_000))", "in a file of"),
+    "IDX": ("array_files.read_images", "idx_claim()", "in a file of"),
+    "IDX in gzip": ("array_files.read_images", "gzip.compress(idx_claim() + bytes(20_000_000))", "in a file of"),
     "IDX in gzip, as much as a user's images may have": (
-        "sources.read_images",
+        "array_files.read_images",
         "gzip.compress(idx_claim(1_300_000) + random.Random(0).randbytes(1_000_000))",
         "received only 1000000 of them",
     ),
-    "npy": ("sources.read_images", "npy_claim()", "received 0"),
+    "npy": ("array_files.read_images", "npy_claim()", "received 0"),
     "npy with a long header": (
-        "sources.read_images",
+        "array_files.read_images",
         "b'\\x93NUMPY\\x02\\x00' + (2**32 - 1).to_bytes(4, 'little') + bytes(99)",
         "format 1.0, received 2.0",
     ),
-    "npz": ("sources.read_images", "zipped({'images.npy': npy_claim()})", "received 0"),
-    "npz of MNIST": ("sources.read_npz", "zipped({'x_train.npy': npy_claim()})", "received uint8"),
+    "npz": ("array_files.read_images", "zipped({'images.npy': npy_claim()})", "received 0"),
+    "npz of MNIST": ("array_files.read_npz", "zipped({'x_train.npy': npy_claim()})", "received uint8"),
     "npz of MNIST, packed 1:1000": (
-        "sources.read_npz",
+        "array_files.read_npz",
         "zipped({'x_train.npy': npy_claim() + bytes(20_000_000)}, zipfile.ZIP_DEFLATED)",
         "received uint8",
     ),
-    "npz of many": ("sources.read_arrays", "zipped({'a/kernel.npy': npy_claim()})", "received 0"),
-    "npz whose member claims it": ("sources.read_arrays", "longer_member('a.npy')", "larger than the file"),
-    "npz whose directory claims it": ("sources.read_arrays", "longer_directory()", "too many members"),
+    "npz of many": ("array_files.read_arrays", "zipped({'a/kernel.npy': npy_claim()})", "received 0"),
+    "npz whose member claims it": ("array_files.read_arrays", "longer_member('a.npy')", "larger than the file"),
+    "npz whose directory claims it": ("array_files.read_arrays", "longer_directory()", "too many members"),
     "Keras' weights": ("check", "longer_member('model.weights.h5')", "claims 4294967294 bytes"),
     "an HDF5 array": ("check", "model(claim=(10**10,))", "claims 10000000000 bytes"),
     "an HDF5 array in pieces": ("check", "model(claim=(10**10,), chunks=(1000,))", "in pieces"),
@@ -118,7 +118,7 @@ PROGRAM = """
 import contextlib, gzip, io, json, random, resource, struct, sys, zipfile
 import fuzz, h5py
 from pathlib import Path
-from mnist_mlp import model_file, sources
+from mnist_mlp.models import file_check; from mnist_mlp.data import array_files
 from mnist_mlp.errors import UserError
 
 def idx_claim(count=2**24):
@@ -151,7 +151,7 @@ def model(claim=None, units=2, **options):
     return zipped(parts | {"config.json": config, "model.weights.h5": stream.getvalue()})
 
 def check(path):
-    return model_file.check(path, "3.15.1")
+    return file_check.check(path, "3.15.1")
 
 cases = eval(sys.stdin.read())
 for read, content, _ in cases.values():  # whole files first, for what is allocated once

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.fork_server import run_code
+from mnist_mlp.data.batches import batch_order
 
 from mnist_mlp.config import OPTIMIZERS
-from mnist_mlp.data import batch_order
 
 pytestmark = pytest.mark.numerics
 
@@ -19,10 +19,10 @@ import sys
 import numpy as np
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from helpers import steps
-from mnist_mlp import models, optimizers
+from mnist_mlp.models import networks as models; from mnist_mlp import optimizers
 from mnist_mlp.config import Config
-from mnist_mlp.data import Split, batch_order, load
-from mnist_mlp.devices import Plan
+from mnist_mlp.data.dataset import Split, batch_order, load
+from mnist_mlp.devices.strategy import Plan
 from mnist_mlp.engine import Attached
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.jax import JaxEngine
@@ -172,13 +172,14 @@ print(json.dumps(found))
 @pytest.mark.slow
 def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
     """With softmax regression, for 25 steps of a network with edges would not be those of another program."""
-    from mnist_mlp import models, optimizers
+    from mnist_mlp import optimizers
     from mnist_mlp.engine import Attached
     from mnist_mlp.engine.tensorflow import TensorFlowEngine
+    from mnist_mlp.models import networks
 
     order = batch_order(0, 0, len(digits.train), 32)
     optimizer = optimizers.make_optimizer("adam", None)
-    engine = TensorFlowEngine(models.build("softmax"), optimizer, {"train": digits.train}, 32, Attached("CPU"))
+    engine = TensorFlowEngine(networks.build("softmax"), optimizer, {"train": digits.train}, 32, Attached("CPU"))
     engine.train(order[:20])
     np.savez(tmp_path / "state.npz", **engine.state())
     expected = engine.train(order[20:])

@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from mnist_mlp import meeting, workers
+from mnist_mlp.devices import cluster as workers
+from mnist_mlp.devices import rendezvous
+from mnist_mlp.devices.cluster import Cluster, cluster
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import lock
-from mnist_mlp.workers import Cluster, cluster
 
 TWO = "a:1,b:2"
 
@@ -96,20 +97,20 @@ def pair():
 @pytest.fixture
 def quick(monkeypatch):
     """Short looks for each other."""
-    monkeypatch.setattr(meeting, "ATTEMPT", 0.01)
-    monkeypatch.setattr(meeting, "LAST_CALL", 0.05)
+    monkeypatch.setattr(rendezvous, "ATTEMPT", 0.01)
+    monkeypatch.setattr(rendezvous, "LAST_CALL", 0.05)
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """The time that the module sees, which a test sets."""
     now = SimpleNamespace(seconds=1000.0, monotonic=lambda: now.seconds, sleep=lambda seconds: None)
-    monkeypatch.setattr(meeting, "time", now)
+    monkeypatch.setattr(rendezvous, "time", now)
     return now
 
 
 def test_the_time_is_over_after_it_and_signs_of_life_come_between(clock, capsys):
-    deadline = meeting.Deadline(25)
+    deadline = rendezvous.Deadline(25)
     clock.seconds += 10
     assert deadline.passed("worker 1") == "" and not capsys.readouterr().err
     clock.seconds += 0.5
@@ -120,38 +121,38 @@ def test_the_time_is_over_after_it_and_signs_of_life_come_between(clock, capsys)
     assert deadline.passed("worker 1") == ""  # 25 s
     clock.seconds += 0.5
     assert deadline.passed("worker 1", more=0.5) == ""
-    assert deadline.passed("worker 1") == f"worker 1 did not come within 25 seconds; {meeting.SAME_COMMAND}"
+    assert deadline.passed("worker 1") == f"worker 1 did not come within 25 seconds; {rendezvous.SAME_COMMAND}"
 
 
 def test_addresses_are_split_at_the_last_colon():
-    assert meeting.split("host:80") == ("host", 80) and meeting.split("[fe80::1]:5") == ("fe80::1", 5)
+    assert rendezvous.split("host:80") == ("host", 80) and rendezvous.split("[fe80::1]:5") == ("fe80::1", 5)
 
 
 def test_messages_arrive_whole_or_not_at_all(pair):
     one, other = pair
-    meeting.send(one, {"a": ["é", 1]})
-    assert meeting.receive(other, 5) == {"a": ["é", 1]}
+    rendezvous.send(one, {"a": ["é", 1]})
+    assert rendezvous.receive(other, 5) == {"a": ["é", 1]}
     one.sendall(b'"' + b"x" * 50)
     with pytest.raises(TimeoutError):
-        meeting.receive(other, 0.02)
+        rendezvous.receive(other, 0.02)
     one.sendall(b"y" * 12 + b"\n")
     with pytest.raises(ConnectionError):
-        meeting.receive(other, 5, longest=12)  # 13 bytes
+        rendezvous.receive(other, 5, longest=12)  # 13 bytes
     one.sendall(b'"' + b"y" * 9 + b'"\n')
-    assert meeting.receive(other, 5, longest=12) == "y" * 9
+    assert rendezvous.receive(other, 5, longest=12) == "y" * 9
     one.sendall(b"no json\n")
     with pytest.raises(ValueError):
-        meeting.receive(other, 5)
+        rendezvous.receive(other, 5)
     one.close()
     with pytest.raises(ConnectionError):
-        meeting.receive(other, 5)
+        rendezvous.receive(other, 5)
 
 
 def test_who_has_hung_up_is_not_there(pair):
     one, other = pair
-    assert meeting.is_there(one) and one.gettimeout() is None
+    assert rendezvous.is_there(one) and one.gettimeout() is None
     other.close()
-    assert not meeting.is_there(one)
+    assert not rendezvous.is_there(one)
 
 
 MINE = {"index": 0, "has": {"seed": "1", "model": "mlp"}}
@@ -161,8 +162,8 @@ PLACES = range(1, 3)
 def greeted(pair, index, has, came):
     """What the chief thinks of a worker, and what it tells it at once, if it does."""
     theirs, chiefs = pair
-    meeting.send(theirs, {"index": index, "has": has})
-    verdict = meeting.greet(chiefs, MINE, came, PLACES)
+    rendezvous.send(theirs, {"index": index, "has": has})
+    verdict = rendezvous.greet(chiefs, MINE, came, PLACES)
     theirs.setblocking(False)
     try:
         told = theirs.recv(65536)
@@ -174,7 +175,7 @@ def greeted(pair, index, has, came):
 @pytest.mark.parametrize("place", [1, 2])
 def test_a_worker_with_the_same_takes_its_place(pair, place):
     came = {}
-    assert greeted(pair, place, MINE["has"], came) == (meeting.GO, None) and came == {place: pair[1]}
+    assert greeted(pair, place, MINE["has"], came) == (rendezvous.GO, None) and came == {place: pair[1]}
 
 
 def test_a_worker_with_something_else_hears_it_with_all_others(pair):
@@ -188,7 +189,7 @@ def test_a_worker_with_something_else_hears_it_with_all_others(pair):
 def test_a_place_that_there_is_not_is_answered_at_once(pair, place):
     came = {}
     verdict, told = greeted(pair, place, MINE["has"], came)
-    assert verdict == f"two processes have --worker_index={place}; {meeting.SAME_COMMAND}"
+    assert verdict == f"two processes have --worker_index={place}; {rendezvous.SAME_COMMAND}"
     assert told == {"answer": verdict, "handed_out": ""} and not came
 
 
@@ -200,7 +201,7 @@ def test_a_place_is_given_twice_only_where_the_first_has_gone(pair):
         assert verdict.startswith("two processes have --worker_index=1;") and told["answer"] == verdict
         assert came == {1: first}
         far.close()
-        assert greeted(pair, 1, MINE["has"], came)[0] == meeting.GO and came == {1: pair[1]}
+        assert greeted(pair, 1, MINE["has"], came)[0] == rendezvous.GO and came == {1: pair[1]}
 
 
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.1\n", b"[]\n", b'{"index": 1}\n', b'{"index": 1, "has": 3}\n'])
@@ -208,7 +209,7 @@ def test_strangers_are_sent_away(pair, said):
     theirs, chiefs = pair
     theirs.sendall(said)
     came = {}
-    assert meeting.greet(chiefs, MINE, came, PLACES) == meeting.GO and not came
+    assert rendezvous.greet(chiefs, MINE, came, PLACES) == rendezvous.GO and not came
     assert theirs.recv(10) == b""
 
 
@@ -225,7 +226,9 @@ def met(places, has=None, timeout=20.0):
     def go(index):
         try:
             what = (has or {}).get(index, {"seed": "1"})
-            found[index] = meeting.meet(addresses, index, timeout, what, hand_out=b"bytes \xff" if not index else b"")
+            found[index] = rendezvous.meet(
+                addresses, index, timeout, what, hand_out=b"bytes \xff" if not index else b""
+            )
         except UserError as error:
             found[index] = str(error)
 
@@ -264,12 +267,12 @@ def test_a_port_that_is_taken_is_told():
     with socket.create_server(("", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UserError, match=f"cannot listen on {address} .*name a free port of this machine"):
-            meeting.listen(address)
+            rendezvous.listen(address)
 
 
 def test_what_is_handed_out_travels_as_text():
-    assert meeting.ANSWER > meeting.LONGEST and base64.b64decode(base64.b64encode(b"\x00\xff")) == b"\x00\xff"
-    assert meeting.MESSAGE < meeting.HANDING_OUT
+    assert rendezvous.ANSWER > rendezvous.LONGEST and base64.b64decode(base64.b64encode(b"\x00\xff")) == b"\x00\xff"
+    assert rendezvous.MESSAGE < rendezvous.HANDING_OUT
 
 
 # The lock of a directory

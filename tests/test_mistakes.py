@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pytest
 from helpers.programs import program, quiet, refused
+from mnist_mlp.data.batches import batch_order, sequential_order
 
-from mnist_mlp import data, diagnosis, evidence, train
+from mnist_mlp import diagnosis, evidence, train
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.diagnosis import RULES, diagnose
@@ -128,7 +129,7 @@ def test_every_mistake_has_a_program_and_a_rule_of_the_same_name():
 @pytest.mark.parametrize("batch", [1, 7, 32, 1000])
 def test_drawn_orders_mix_the_classes_and_sorted_ones_do_not(batch):
     labels = np.random.default_rng(0).integers(0, 10, 2000).astype(np.uint8)
-    drawn, natural = data.batch_order(3, 0, 2000, batch), data.sequential_order(2000, batch)
+    drawn, natural = batch_order(3, 0, 2000, batch), sequential_order(2000, batch)
     by_class = np.where(natural < 0, -1, np.argsort(labels, kind="stable")[natural])
     assert evidence.class_mixing(labels, drawn) < 2
     assert evidence.class_mixing(labels, by_class) > 20
@@ -136,9 +137,9 @@ def test_drawn_orders_mix_the_classes_and_sorted_ones_do_not(batch):
 
 def test_one_batch_or_one_class_cannot_be_mixed_badly():
     labels = np.arange(50, dtype=np.uint8) // 5
-    assert evidence.class_mixing(labels, data.sequential_order(50, 50)) == pytest.approx(0)
-    assert evidence.class_mixing(labels[:30], data.sequential_order(30, 16)) == 1
-    assert evidence.class_mixing(np.zeros(90, np.uint8), data.sequential_order(90, 32)) == 1
+    assert evidence.class_mixing(labels, sequential_order(50, 50)) == pytest.approx(0)
+    assert evidence.class_mixing(labels[:30], sequential_order(30, 16)) == 1
+    assert evidence.class_mixing(np.zeros(90, np.uint8), sequential_order(90, 32)) == 1
 
 
 def test_losses_that_take_the_same_way_in_two_epochs_are_seen():
@@ -154,7 +155,7 @@ def test_test_images_are_found_among_the_training_images():
     images = np.arange(12 * 784, dtype=np.uint32).reshape(12, 28, 28).astype(np.uint8)
     images[:, 0, 0] = np.arange(12)
     split = [Split(images[part], np.zeros(len(images[part]), np.uint8)) for part in (slice(0, 9), slice(7, 12))]
-    found = evidence.probe(*split, data.sequential_order(9, 4))
+    found = evidence.probe(*split, sequential_order(9, 4))
     assert (found.leaked, found.test_examples, found.steps, len(found.images)) == (2, 5, 3, 9)
 
 

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from mnist_mlp import config, model_file, models, optimizers
+from mnist_mlp import config, optimizers
 from mnist_mlp.errors import UserError
+from mnist_mlp.models import file_check, networks
 from mnist_mlp.parity.rounding import FLOAT32
 from mnist_mlp.result import layer_rows
 
@@ -32,18 +33,18 @@ PARAMETERS = {
 
 
 def test_the_declared_models_are_those_that_exist():
-    assert set(config.MODELS) == set(models.MODELS) == set(PARAMETERS)
+    assert set(config.MODELS) == set(networks.MODELS) == set(PARAMETERS)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameters_and_their_arithmetic(name):
-    model = models.build(name)
+    model = networks.build(name)
     rows = layer_rows(model)
     assert model.count_params() == PARAMETERS[name] == sum(row["parameters"] for row in rows)
     for row in rows:
         if row["parameters"]:
             assert eval(row["arithmetic"].replace("·", "*")) == row["parameters"]
-    assert f"{PARAMETERS[name]:,}" in models.MODELS[name].__doc__
+    assert f"{PARAMETERS[name]:,}" in networks.MODELS[name].__doc__
 
 
 def test_the_declared_optimizers_are_those_that_keras_has():
@@ -66,14 +67,14 @@ def test_the_optimizer_keeps_its_own_rate_unless_one_is_given():
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_one_seed_draws_one_set_of_weights(name):
-    a, b, c = (models.build(name, seed=seed).get_weights() for seed in (1, 1, 2))
+    a, b, c = (networks.build(name, seed=seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
     assert not np.array_equal(a[0], c[0])
 
 
 def test_the_draws_never_change():
     """Golden values: a change here changes every published result. They come from NumPy alone."""
-    kernel = models.build("mlp", seed=0).get_weights()[0]
+    kernel = networks.build("mlp", seed=0).get_weights()[0]
     rng = np.random.default_rng([0, 0])
     limit = np.sqrt(6 / (784 + 128))
     np.testing.assert_array_equal(kernel, rng.uniform(-limit, limit, (784, 128)).astype("float32"))
@@ -100,7 +101,7 @@ FANS = {"dense": (800, 600), "convolution": (1440, 1800)}
 )
 def test_draws_follow_the_distribution(kind, initializer, variance):
     """Mean, variance and range against theory, and every decile against Keras' own draw."""
-    values = models.draw(initializer, SHAPES[kind], np.random.default_rng(0)).ravel().astype(np.float64)
+    values = networks.draw(initializer, SHAPES[kind], np.random.default_rng(0)).ravel().astype(np.float64)
     expected = variance(*FANS[kind])
     n = values.size
     assert values.mean() == pytest.approx(0, abs=5 * np.sqrt(expected / n))
@@ -117,7 +118,7 @@ def test_draws_follow_the_distribution(kind, initializer, variance):
 
 def test_a_constant_and_a_normal_draw():
     def draw(initializer):
-        values = models.draw(initializer, (300, 400), np.random.default_rng(0))
+        values = networks.draw(initializer, (300, 400), np.random.default_rng(0))
         assert values.shape == (300, 400) and values.dtype == np.float32
         return values
 
@@ -129,15 +130,15 @@ def test_a_constant_and_a_normal_draw():
 
 def test_unknown_initialisers_are_refused():
     with pytest.raises(ValueError, match="Expected an initialiser"):
-        models.draw(keras.initializers.Orthogonal(), (3, 3), np.random.default_rng(0))
+        networks.draw(keras.initializers.Orthogonal(), (3, 3), np.random.default_rng(0))
 
 
 def test_the_scaling_of_pixels_is_part_of_the_model():
     image = np.full((1, 28, 28), 255, np.uint8)
-    unit, raw = (models.build("softmax", pixels=pixels).get_weights() for pixels in ("unit", "raw"))
+    unit, raw = (networks.build("softmax", pixels=pixels).get_weights() for pixels in ("unit", "raw"))
     assert all(np.array_equal(a, b) for a, b in zip(unit, raw, strict=True))
     logits = {
-        pixels: models.to_logits(models.build("softmax", pixels=pixels)).predict(image, verbose=0)
+        pixels: networks.to_logits(networks.build("softmax", pixels=pixels)).predict(image, verbose=0)
         for pixels in ("unit", "raw")
     }
     # Both are sums of 784 products, each with a deviation of √784 unit roundoffs times their root sum of squares.
@@ -147,10 +148,10 @@ def test_the_scaling_of_pixels_is_part_of_the_model():
 
 
 def test_bfloat16_keeps_float32_weights_and_logits():
-    model = models.build("mlp", precision="bfloat16")
+    model = networks.build("mlp", precision="bfloat16")
     assert {variable.dtype for variable in model.variables} == {"float32"}
     assert model.get_layer("hidden_1").compute_dtype == "bfloat16"
-    assert models.to_logits(model).output.dtype == "float32"
+    assert networks.to_logits(model).output.dtype == "float32"
 
 
 def rewritten(file, changed, target):
@@ -163,14 +164,14 @@ def rewritten(file, changed, target):
 
 def test_a_saved_model_has_no_setting_that_an_older_keras_does_not_know(tmp_path):
     """Keras 3.15 gives GlorotUniform input_axes=None, which 3.13 refuses."""
-    models.save(models.build("mlp"), tmp_path / "model.keras")
+    networks.save(networks.build("mlp"), tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as archive:
         assert b"_axes" not in archive.read("config.json")
-    assert models.load(tmp_path / "model.keras").count_params() == 109_386
+    assert networks.load(tmp_path / "model.keras").count_params() == 109_386
 
 
 def test_a_model_of_another_keras_is_not_called_damaged(tmp_path):
-    models.save(models.build("softmax"), tmp_path / "model.keras")
+    networks.save(networks.build("softmax"), tmp_path / "model.keras")
 
     def newer(content):
         return json.dumps(json.loads(content) | {"keras_version": "99.1"}).encode()
@@ -182,10 +183,10 @@ def test_a_model_of_another_keras_is_not_called_damaged(tmp_path):
         tmp_path / "model.keras", {"metadata.json": newer, "config.json": stranger}, tmp_path / "newer.keras"
     )
     with pytest.raises(UserError, match=r"written by Keras 99.1, .* cannot read it .*; type pip install keras==99.1"):
-        models.load(file)
+        networks.load(file)
     file = rewritten(tmp_path / "model.keras", {"config.json": stranger}, tmp_path / "other.keras")
     with pytest.raises(UserError, match=r"received another Keras model \(GlorotUnheard\)"):
-        models.load(file)
+        networks.load(file)
 
 
 def test_an_optimizer_that_computes_something_else_on_this_backend_is_refused():
@@ -197,7 +198,7 @@ def test_an_optimizer_that_computes_something_else_on_this_backend_is_refused():
 def saved(tmp_path_factory):
     """A saved `softmax`."""
     file = tmp_path_factory.mktemp("saved") / "model.keras"
-    models.save(models.build("softmax"), file)
+    networks.save(networks.build("softmax"), file)
     return file
 
 
@@ -234,18 +235,18 @@ REST = [(name, *kind) for name in PARAMETERS for kind in KINDS if (name, *kind) 
 )
 def test_every_model_of_ours_may_be_loaded(name, pixels, precision, tmp_path):
     """Also as Keras alone would write it."""
-    model = models.build(name, pixels=pixels, precision=precision)
+    model = networks.build(name, pixels=pixels, precision=precision)
     model.save(tmp_path / "theirs.keras")
-    models.save(model, tmp_path / "ours.keras")
+    networks.save(model, tmp_path / "ours.keras")
     for file in ("theirs.keras", "ours.keras"):
-        assert model_file.check(tmp_path / file, keras.__version__) == keras.__version__
+        assert file_check.check(tmp_path / file, keras.__version__) == keras.__version__
 
 
 @pytest.mark.parametrize("name", ["mlp_dropout", "mlp_l2", "cnn"])
 def test_a_model_is_loaded_as_it_was_saved(name, tmp_path):
-    model = models.build(name, precision="bfloat16")
-    models.save(model, tmp_path / "model.keras")
-    weights = models.load(tmp_path / "model.keras").get_weights()
+    model = networks.build(name, precision="bfloat16")
+    networks.save(model, tmp_path / "model.keras")
+    weights = networks.load(tmp_path / "model.keras").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
 
 
@@ -262,7 +263,7 @@ def test_a_lambda_layer_is_refused(function, tmp_path):
     with pytest.raises(
         UserError, match="holds a Lambda layer: code, which is never run from a file; type the --run_dir of a run"
     ):
-        models.load(tmp_path / "model.keras")
+        networks.load(tmp_path / "model.keras")
 
 
 @keras.saving.register_keras_serializable("elsewhere")
@@ -298,14 +299,14 @@ def test_code_is_refused_wherever_it_stands(kind, where, saved, tmp_path):
         (layers[-2] if where == "inbound_nodes" else layers[-2]["config"])[where] = [{"args": [value]}]
 
     with pytest.raises(UserError, match=reason) as raised:
-        models.load(rewritten(saved, in_config(change), tmp_path / "model.keras"))
+        networks.load(rewritten(saved, in_config(change), tmp_path / "model.keras"))
     assert "\n" not in str(raised.value) and "pip install" not in str(raised.value)
 
 
 def test_a_model_of_layers_that_we_do_not_use_is_another_model(tmp_path):
     with_lambda(keras.layers.LayerNormalization()).save(tmp_path / "model.keras")
     with pytest.raises(UserError, match=r"another Keras model \(LayerNormalization\)"):
-        models.load(tmp_path / "model.keras")
+        networks.load(tmp_path / "model.keras")
 
 
 def huge(**settings):
@@ -394,7 +395,7 @@ DAMAGED = {
 def test_what_no_file_of_ours_has_is_refused(case, saved, tmp_path):
     changed, reason = DAMAGED[case]
     with pytest.raises(UserError, match=rf"is damaged \(.*{reason}.*\); train again into a new directory"):
-        models.load(rewritten(saved, changed, tmp_path / "model.keras"))
+        networks.load(rewritten(saved, changed, tmp_path / "model.keras"))
 
 
 @pytest.mark.parametrize(
@@ -413,10 +414,10 @@ def test_an_archive_of_another_kind(packing, name, reason, saved, tmp_path):
         if name:
             copy.writestr(name, b"")
     with pytest.raises(UserError, match=rf"is damaged \(.*{reason}"):
-        models.load(tmp_path / "model.keras")
+        networks.load(tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize("path, reason", [(".", "not a file"), ("absent.keras", "No such file")])
 def test_no_model_file(path, reason, tmp_path):
     with pytest.raises(UserError, match=rf"expected the model of a run, received: {reason}"):
-        models.load(tmp_path / path)
+        networks.load(tmp_path / path)

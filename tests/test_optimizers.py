@@ -9,14 +9,16 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from mnist_mlp.data.batches import batch_order
 
-from mnist_mlp import console, models, train
+from mnist_mlp import console, train
 from mnist_mlp.config import SCHEDULES, Config
-from mnist_mlp.data import Split, batch_order
+from mnist_mlp.data import Split
 from mnist_mlp.engine import Attached, Recipe
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.engine.tensorflow import TensorFlowEngine
 from mnist_mlp.errors import Diverged, UserError
+from mnist_mlp.models import networks
 from mnist_mlp.optimizers import Schedule, averaged, of_config, peak_rate
 from mnist_mlp.parity import oracle
 from mnist_mlp.parity.rounding import FLOAT32
@@ -56,7 +58,7 @@ def engine_of(config, split, kind=TensorFlowEngine):
     recipe = Recipe(config.augment, config.label_smoothing, config.seed)
     splits = {"train": split, "test": split}
     return kind(
-        *(models.build(config.model), of_config(config, steps), splits, config.batch_size, Attached("CPU"), recipe)
+        *(networks.build(config.model), of_config(config, steps), splits, config.batch_size, Attached("CPU"), recipe)
     )
 
 
@@ -159,7 +161,7 @@ def whole(tmp_path_factory):
 @pytest.mark.xla(False)
 @pytest.mark.slow
 def test_the_kept_model_has_the_averaged_weights(whole, digits):
-    kept = models.load(whole.run_dir / "model.keras")
+    kept = networks.load(whole.run_dir / "model.keras")
     newest = max((whole.run_dir / "checkpoints").iterdir())
     with np.load(newest) as arrays:
         raw = next(value for name, value in arrays.items() if name.endswith("model/hidden_1/kernel"))

@@ -372,7 +372,7 @@ def answer(code, backend):
 FOUR_REPLICAS = """
 import json
 import tensorflow as tf
-from mnist_mlp.devices import Plan
+from mnist_mlp.devices.strategy import Plan
 from mnist_mlp.engine.tensorflow_devices import attach
 from mnist_mlp.parity import operations
 
@@ -421,7 +421,7 @@ import json
 import jax
 import jax.numpy as jnp
 import keras
-from mnist_mlp.devices import Plan
+from mnist_mlp.devices.strategy import Plan
 from mnist_mlp.engine.jax_devices import attach
 from mnist_mlp.parity import operations, operations_jax
 

@@ -13,6 +13,7 @@ import pytest
 
 import mnist_mlp
 from mnist_mlp.data import Dataset, Split
+from mnist_mlp.data.pictures import ink, ruled_lines
 from mnist_mlp.errors import UserError
 from mnist_mlp.parity import cpu, matrix_products, oracle, trial
 from mnist_mlp.parity.matrix_products import Product
@@ -20,7 +21,6 @@ from mnist_mlp.parity.problem import LEARNING_RATE, Expected, Problem, State, or
 from mnist_mlp.parity.reference import Oracle
 from mnist_mlp.parity.rounding import Precision, rate_error
 from mnist_mlp.parity.subject import Subject
-from mnist_mlp.pictures import ink, ruling
 
 # A device that computes with NumPy
 
@@ -385,7 +385,7 @@ def test_a_line_of_the_paper_goes_and_the_digit_stays(rise):
     for turned in (False, True):
         drawn = sheet(rise=rise)
         given = drawn.T.copy() if turned else drawn
-        found = ruling.without_lines(given, 0.05)
+        found = ruled_lines.without_lines(given, 0.05)
         found = found.T if turned else found
         assert found.dtype == np.float32 and (found[20:100, 90:104] == 1).all()
         assert not found[:, :85].any() and not found[:, 110:].any()
@@ -394,45 +394,45 @@ def test_a_line_of_the_paper_goes_and_the_digit_stays(rise):
 @pytest.mark.parametrize("rise", [0.2, -0.2])
 def test_a_steep_line_is_a_stroke(rise):
     drawn = sheet(rise=rise)
-    assert ruling.without_lines(drawn, 0.05) is drawn
+    assert ruled_lines.without_lines(drawn, 0.05) is drawn
 
 
 def test_a_line_that_ends_before_the_border_is_a_stroke():
     for cut in (slice(0, 10), slice(190, 200)):
         drawn = sheet()
         drawn[60:62, cut] = 0
-        assert ruling.without_lines(drawn, 0.05) is drawn
+        assert ruled_lines.without_lines(drawn, 0.05) is drawn
 
 
 def test_small_pictures_have_no_lines():
     small = sheet(height=120, width=200)[10:109]
-    assert min(small.shape) == 99 and ruling.without_lines(small, 0.05) is small
-    assert ruling.without_lines(sheet()[10:110], 0.05)[:, :85].any() == False  # noqa: E712  # of NumPy
+    assert min(small.shape) == 99 and ruled_lines.without_lines(small, 0.05) is small
+    assert ruled_lines.without_lines(sheet()[10:110], 0.05)[:, :85].any() == False  # noqa: E712  # of NumPy
     blank = np.zeros((120, 200), np.float32)
-    assert ruling.without_lines(blank, 0.05) is blank
+    assert ruled_lines.without_lines(blank, 0.05) is blank
 
 
 def test_a_line_as_strong_and_as_wide_as_the_rest_stays():
     drawn = sheet(line=1.0)
     drawn[20:100, 90:104] = 0
     drawn[20:100, 96:98] = 1
-    assert ruling.without_lines(drawn, 0.05) is drawn
+    assert ruled_lines.without_lines(drawn, 0.05) is drawn
     thick = sheet(line=1.0)  # thinner than the stroke
-    assert not ruling.without_lines(thick, 0.05)[:, :85].any()
+    assert not ruled_lines.without_lines(thick, 0.05)[:, :85].any()
 
 
 def test_thickness_of_a_band():
     band = np.zeros((100, 1000), bool)
     band[40:48] = True  # area 8,000, edges 2 · 1,008
-    assert ruling.thickness(band) == pytest.approx(2 * 8000 / (2016 * np.pi / 4))
-    assert ruling.thickness(np.zeros((3, 3), bool)) == 0
+    assert ruled_lines.thickness(band) == pytest.approx(2 * 8000 / (2016 * np.pi / 4))
+    assert ruled_lines.thickness(np.zeros((3, 3), bool)) == 0
 
 
 def test_only_long_vertical_runs_are_opened():
     mask = np.zeros((10, 4), bool)
     mask[0:3, 0] = mask[7:10, 1] = mask[2:8, 2] = mask[1:3, 3] = True
-    assert ruling.opened(mask, 3).tolist() == (mask & (np.arange(4) < 3)).tolist()
-    assert not ruling.opened(mask, 7).any() and ruling.opened(mask, 6)[:, 2].sum() == 6
+    assert ruled_lines.opened(mask, 3).tolist() == (mask & (np.arange(4) < 3)).tolist()
+    assert not ruled_lines.opened(mask, 7).any() and ruled_lines.opened(mask, 6)[:, 2].sum() == 6
 
 
 def test_what_no_window_fits_into_is_filled():

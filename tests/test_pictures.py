@@ -19,12 +19,12 @@ from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image, ImageDraw
 
 from mnist_mlp import predict
+from mnist_mlp.data.pictures import decode, inputs, normalize, segmentation
+from mnist_mlp.data.pictures.ink import ink_of
+from mnist_mlp.data.pictures.preview import shown
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, lock
 from mnist_mlp.options import spelled_out
-from mnist_mlp.pictures import framing, inputs, reading, segments
-from mnist_mlp.pictures.ink import ink_of
-from mnist_mlp.pictures.terminal import shown
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +102,15 @@ PICTURES = {
 def test_metadata_that_are_broken_do_not_matter(seven):
     whole = saved(drawing(seven)).getvalue()
     broken = whole[:33] + chunk(b"eXIf", b"garbage" * 100) + whole[33:]
-    same(framing.framed(reading.read(io.BytesIO(broken), "p")), seven, 18.0)
+    same(normalize.framed(decode.read(io.BytesIO(broken), "p")), seven, 18.0)
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
 def test_sixteen_bits_of_which_some_are_used(bits, seven):
     picture = Image.fromarray(np.asarray(drawing(seven)).astype(np.uint16) << (bits - 8))
-    levels = reading.read(saved(picture, "TIFF"), "p")
+    levels = decode.read(saved(picture, "TIFF"), "p")
     assert levels.max() > 250
-    same(framing.framed(levels), seven, 18.0)
+    same(normalize.framed(levels), seven, 18.0)
 
 
 def on_paper(picture, size, place):
@@ -121,10 +121,10 @@ def on_paper(picture, size, place):
 
 @pytest.mark.parametrize("kind", [pytest.param("large", marks=pytest.mark.slow), *sorted(PICTURES.keys() - {"large"})])
 def test_every_kind_of_picture_gives_the_same_digit(kind, seven):
-    levels = reading.read(PICTURES[kind](drawing(seven)), "p")
+    levels = decode.read(PICTURES[kind](drawing(seven)), "p")
     assert levels.dtype == np.float32 and levels.min() >= 0 and levels.max() <= 255
-    same(framing.framed(levels), framing.framed(np.asarray(drawing(seven), np.float32)))
-    same(framing.framed(levels), seven, 18.0)
+    same(normalize.framed(levels), normalize.framed(np.asarray(drawing(seven), np.float32)))
+    same(normalize.framed(levels), seven, 18.0)
 
 
 @pytest.mark.parametrize("light", ["from the side", "a lamp above", "dim"])
@@ -135,7 +135,7 @@ def test_a_photograph_with_uneven_light(light, seven):
     strokes = np.asarray(on_paper(drawing(seven, 400), (600, 700), (120, 170)), float) / 255
     photograph = paper * (0.45 + 0.55 * strokes) + rng.normal(0, 3, paper.shape)
     picture = Image.fromarray(photograph.clip(0, 255).astype(np.uint8))
-    same(framing.framed(reading.read(saved(picture, "JPEG", quality=80), "p")), seven, 20.0)
+    same(normalize.framed(decode.read(saved(picture, "JPEG", quality=80), "p")), seven, 20.0)
 
 
 def a_shadow(paper, y, x):
@@ -173,8 +173,8 @@ def test_what_is_around_the_digit_is_no_ink(around, label, digits):
     paper = 40 + 200 * np.asarray(on_paper(drawing(image, 240), (640, 480), (190, 110)), float)[..., None] / 255
     noise = np.random.default_rng(0).normal(0, 1, (480, 640))
     picture = Image.fromarray((around(paper, y, x)[..., 0] + noise).clip(0, 255).astype(np.uint8))
-    plain = framing.framed(np.asarray(drawing(image, 240), np.float32))
-    same(framing.framed(reading.read(saved(picture, "JPEG", quality=90), "p")), plain, 18.0)
+    plain = normalize.framed(np.asarray(drawing(image, 240), np.float32))
+    same(normalize.framed(decode.read(saved(picture, "JPEG", quality=90), "p")), plain, 18.0)
 
 
 def test_a_stroke_across_a_picture_is_no_ruled_line():
@@ -192,9 +192,9 @@ def test_what_is_plainly_not_one_digit(digits):
     for place in range(3):
         page.paste(drawing(digits.test.images[place], 140), (20 + 200 * place, 30))
     with pytest.raises(UserError, match="expected one digit, received 3 beside each other; cut one out"):
-        framing.framed(np.asarray(page, np.float32))
+        normalize.framed(np.asarray(page, np.float32))
     with pytest.raises(UserError, match="expected a digit, received a picture with 400 pieces"):
-        framing.framed(dotted(40))
+        normalize.framed(dotted(40))
 
 
 def dotted(step, side=800):
@@ -209,10 +209,10 @@ def test_specks_without_number_take_no_time():
     for step in (40, 26, 20, 8):
         began = time.process_time()
         if step > 20:
-            assert len(segments.digits_in(ink_of(dotted(step)))) == (800 // step + (800 % step > 4)) ** 2
+            assert len(segmentation.digits_in(ink_of(dotted(step)))) == (800 // step + (800 % step > 4)) ** 2
         else:
             with pytest.raises(UserError, match=f"received a picture with {(800 // step) ** 2:,} pieces"):
-                segments.digits_in(ink_of(dotted(step)))
+                segmentation.digits_in(ink_of(dotted(step)))
         assert time.process_time() - began < 8  # it was 63 seconds and more
 
 
@@ -220,7 +220,7 @@ def test_specks_without_number_take_no_time():
 def test_a_thin_pen_in_a_large_picture_is_still_seen():
     picture = Image.new("L", (800, 800), 255)
     ImageDraw.Draw(picture).line([(200, 100), (600, 100), (350, 700)], fill=0, width=4)
-    found = framing.framed(np.asarray(picture, np.float32))
+    found = normalize.framed(np.asarray(picture, np.float32))
     assert found.max() == 255 and 0.05 < (found > 128).mean() < 0.25
 
 
@@ -228,7 +228,7 @@ def test_the_frame():
     """A box of 20×20 with the proportions kept, the centre of mass at pixel (14, 14)."""
     picture = np.zeros((300, 400), np.float32)
     picture[50:250, 300:320] = 255
-    found = framing.framed(picture)
+    found = normalize.framed(picture)
     rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
     assert len(rows) == 20 and 2 <= len(columns) <= 4
     for axis in (0, 1):
@@ -298,7 +298,7 @@ def test_several_digits_in_the_order_of_reading(digits):
     for place, index in enumerate(chosen):
         x, y = 40 + place % 4 * 160, 40 + place // 4 * 220 + 15 * (place % 2)
         page.paste(drawing(digits.test.images[index], 140), (x, y))
-    found = [framing.in_frame(ink) for ink in segments.digits_in(ink_of(np.asarray(page, np.float32)))]
+    found = [normalize.in_frame(ink) for ink in segmentation.digits_in(ink_of(np.asarray(page, np.float32)))]
     assert len(found) == 8
     for image, index in zip(found, chosen, strict=True):
         same(image, digits.test.images[index], 20.0)
@@ -307,7 +307,7 @@ def test_several_digits_in_the_order_of_reading(digits):
 def test_what_hangs_together():
     drawn = ["#..#.##", "#..#..#", ".#.##.#", "....#..", "##.....", "..#...#"]
     inked = np.array([[place == "#" for place in row] for row in drawn])
-    labels = segments.connected(inked)
+    labels = segmentation.connected(inked)
     assert ((labels > 0) == inked).all()
     groups = {frozenset(zip(*np.nonzero(labels == number), strict=True)) for number in np.unique(labels[inked])}
     seen, expected = set(), set()
@@ -554,9 +554,9 @@ def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F81
 
 def by_hand(run_dir, images):
     """The probabilities that the weights of a run's network give, in float64."""
-    from mnist_mlp import models
+    from mnist_mlp.models import networks
 
-    model, x = models.load(run_dir / "model.keras"), images.reshape(-1, 784) / 255
+    model, x = networks.load(run_dir / "model.keras"), images.reshape(-1, 784) / 255
     for name in ("hidden_1", "hidden_2", "logits"):
         layer = model.get_layer(name)
         x = x @ layer.kernel.numpy().astype(np.float64) + layer.bias.numpy()

@@ -17,7 +17,7 @@ from pathlib import Path
 from mnist_mlp.cli import stderr_filter
 stderr_filter.silence()
 from mnist_mlp.config import Config
-from mnist_mlp.data import load
+from mnist_mlp.data.dataset import load
 from mnist_mlp.train import train_and_evaluate
 
 backend, seeds, *directory = sys.argv[1:]
@@ -35,13 +35,13 @@ with tempfile.TemporaryDirectory() as place:
         assert {result.precision for result in results} == {precision}
 
 import numpy as np
-from mnist_mlp import models
-from mnist_mlp.devices import Plan
+from mnist_mlp.models import networks
+from mnist_mlp.devices.strategy import Plan
 from mnist_mlp.engine.start import start
 
 images, found["short"] = dataset.test.images[:20], {}
 for precision in ("float32", "bfloat16"):
-    make = lambda: models.build("mlp", precision=precision)
+    make = lambda: networks.build("mlp", precision=precision)
     engine = start(Plan(backend, "cpu", "cpu", {}), "compiled", make, lambda: None, {}, 20)
     arrays = dict(zip(("hidden_1", "hidden_2"), engine.layers(images))) | {"logits": engine.logits(images)}
     found["short"][precision] = [name for name, x in arrays.items() if not (x.view(np.uint32) & 0xFFFF).any()]

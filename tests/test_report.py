@@ -22,12 +22,14 @@ from helpers.programs import program, quiet, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image
 
-from mnist_mlp import data, models, predict, report, rundir
+from mnist_mlp import data, predict, report, rundir
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
+from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.finished import read_run
+from mnist_mlp.models import networks
 from mnist_mlp.pages import charts, comparing, conditions, images, inside, material, run_page
 from mnist_mlp.pages.html import tag, text
 from mnist_mlp.pages.numbers import probability
@@ -258,7 +260,7 @@ def test_the_worst_mistakes_are_the_worst(run):
 @pytest.mark.slow
 def test_the_weights_are_pictures_of_the_weights(run):
     page = Page((run / "report.html").read_text())
-    kernel = models.load(run / "model.keras").get_layer("hidden_1").kernel.numpy()
+    kernel = networks.load(run / "model.keras").get_layer("hidden_1").kernel.numpy()
     strips = page.all("img", **{"class": "tiles"})
     assert len(strips) == 16
     (largest,) = {float(number) for number in re.findall(r"−([\d.]+)</span><span class=\"ramp both\"", page.source)}
@@ -276,7 +278,7 @@ def test_the_weights_are_pictures_of_the_weights(run):
 def test_the_activations_are_those_of_the_network(run):
     import keras
 
-    model = models.load(run / "model.keras")
+    model = networks.load(run / "model.keras")
     path, config, result = read_run(str(run))
     found, _ = report.material_of((path, config, result), "x", *planned(run))
     names = ["hidden_1", "hidden_2"]
@@ -357,11 +359,11 @@ def test_every_kind_of_run_has_a_page(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(models.MODELS) - {"mlp"}))
+@pytest.mark.parametrize("name", sorted(set(networks.MODELS) - {"mlp"}))
 def test_every_network_has_a_page(name, run, tmp_path):
     """Its first weights, in the page of a run of another one."""
     found, _ = report.material_of(read_run(str(run)), "x", *planned(run))
-    layers = material.weights_of(types.SimpleNamespace(model=models.build(name, seed=1)))
+    layers = material.weights_of(types.SimpleNamespace(model=networks.build(name, seed=1)))
     (tmp_path / "page.html").write_text(run_page.drawn(dataclasses.replace(found, layers=layers)))
     page = checked(tmp_path / "page.html")
     for layer in layers:
@@ -712,7 +714,7 @@ def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, othe
 @pytest.mark.slow
 def test_other_images_or_another_order_are_not_tested(run, other):
     made = [report.material_of(read_run(str(path)), path.name, *planned(path)) for path in (run, other)]
-    assert made[0][1] == made[1][1] == data.in_order_hash(data.load(Config(dataset="digits")).test)
+    assert made[0][1] == made[1][1] == in_order_hash(data.load(Config(dataset="digits")).test)
     found = comparing.compare([made[0][0], made[1][0]], [made[0][1], "another"])
     assert found.pairs == [] and "these runs have others" in found.left_out[0]
 

@@ -19,12 +19,13 @@ from helpers.once import once
 from helpers.programs import FRAMEWORKS, program, quiet, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 
-from mnist_mlp import data, evaluate, models, predict, reference, rundir, train
+from mnist_mlp import data, evaluate, predict, reference, rundir, train
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.finished import read_run
 from mnist_mlp.gate import Gate
+from mnist_mlp.models import networks
 from mnist_mlp.train import train_and_evaluate
 
 pytestmark = pytest.mark.xla(False)
@@ -163,19 +164,19 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
 
 def test_the_model_of_another_run_is_refused(small, tmp_path):
     copy_run(small, tmp_path)
-    models.build("softmax", seed=5).save(tmp_path / "model.keras")
+    networks.build("softmax", seed=5).save(tmp_path / "model.keras")
     refuses(evaluate.main, [f"--run_dir={tmp_path}"], "model.keras is damaged, or of another run")
 
 
 def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, monkeypatch):
     copy_run(small, tmp_path)
-    load = models.load
+    load = networks.load
 
     def load_another(file):
-        models.save(models.build("softmax", seed=5), file)
+        networks.save(networks.build("softmax", seed=5), file)
         return load(file)
 
-    monkeypatch.setattr(models, "load", load_another)
+    monkeypatch.setattr(networks, "load", load_another)
     with pytest.raises(UserError, match="was replaced meanwhile"):
         evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=quiet)
 
@@ -222,7 +223,7 @@ def test_predict_agrees_with_the_counts_in_both_formats(finished, tmp_path, digi
 def test_one_seed_one_result(tmp_path):
     config = Config(preset="smoke", dataset="digits", model="mlp_dropout", epochs=2, batch_size=64, strategy="cpu")
     results = [train_and_evaluate(config, tmp_path / name, say=quiet) for name in ("a", "b")]
-    a, b = (models.load(tmp_path / name / "model.keras").get_weights() for name in ("a", "b"))
+    a, b = (networks.load(tmp_path / name / "model.keras").get_weights() for name in ("a", "b"))
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
     assert results[0].test == results[1].test
     for one, other in zip(results[0].epochs, results[1].epochs, strict=True):
@@ -246,9 +247,9 @@ def test_no_epochs_means_the_initial_network(tmp_path):
 def test_a_network_that_diverged_never_predicts(small, tmp_path):
     """Such as one that an older version trained."""
     copy_run(small, tmp_path)
-    model = models.build("softmax")
+    model = networks.build("softmax")
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
-    models.save(model, tmp_path / "model.keras")
+    networks.save(model, tmp_path / "model.keras")
     result = atomic.read_json(tmp_path / "result.json")
     atomic.write_json(tmp_path / "result.json", result | {"model_sha256": atomic.digest(tmp_path / "model.keras")})
     with pytest.raises(UserError, match="received nan"):
@@ -398,7 +399,7 @@ def test_a_model_of_somebody_else(tmp_path):
     for output in (five_classes, keras.layers.Dense(10)(keras.layers.Flatten()(image))):
         keras.Model(image, output).save(tmp_path / "model.keras")
         with pytest.raises(UserError, match="another Keras model"):
-            models.load(tmp_path / "model.keras")
+            networks.load(tmp_path / "model.keras")
 
 
 def test_a_damaged_model(small, tmp_path):
@@ -409,12 +410,12 @@ def test_a_damaged_model(small, tmp_path):
         flipped = bytearray(whole)
         flipped[place] ^= 1 << int(rng.integers(8))
         damaged.append(bytes(flipped))
-    weights = models.load(small / "model.keras").get_weights()
+    weights = networks.load(small / "model.keras").get_weights()
     refusals = 0
     for content in damaged:
         (tmp_path / "model.keras").write_bytes(content)
         try:
-            loaded = models.load(tmp_path / "model.keras").get_weights()
+            loaded = networks.load(tmp_path / "model.keras").get_weights()
         except UserError as error:
             refusals += 1
             assert "is damaged" in str(error) and "\n" not in str(error)

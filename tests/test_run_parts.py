@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_mlp import data, finished_model, kept_programs, probes, reference, run_data
+from mnist_mlp import finished_model, kept_programs, probes, reference, run_data
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
+from mnist_mlp.data.batches import batch_order, sequential_order, split_validation
+from mnist_mlp.data.dataset import content_hash, in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.stats import metrics
 from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval
@@ -128,9 +130,9 @@ def test_a_summary_counts_the_wrong_images_and_a_half():
     ],
 )
 def test_images_are_shared_out_over_batches(n, batch, expected):
-    order = data.sequential_order(n, batch)
+    order = sequential_order(n, batch)
     assert order.dtype == np.int32 and order.tolist() == expected
-    drawn = data.batch_order(0, 1, n, batch)
+    drawn = batch_order(0, 1, n, batch)
     assert drawn.shape == order.shape and sorted(drawn[drawn >= 0]) == list(range(n))
     np.testing.assert_array_equal(drawn < 0, order < 0)
 
@@ -152,8 +154,8 @@ def test_validation_images_are_taken_out_and_keep_their_order():
     assert list(run_data.split(dataset, Config(dataset="digits"))) == ["train", "test"]
     for fraction in (0.02, 0.98):
         with pytest.raises(UserError, match="at least one image for training and one for validation"):
-            data.split_validation(dataset.train, fraction, 0)
-    assert len(data.split_validation(dataset.train, 0.95, 0)[0]) == 1
+            split_validation(dataset.train, fraction, 0)
+    assert len(split_validation(dataset.train, 0.95, 0)[0]) == 1
 
 
 # The same data for all workers
@@ -163,10 +165,10 @@ def test_hashes_tell_training_from_test_and_the_order():
     one, other = images_of([1, 2, 3]), images_of([1, 2, 4])
     found = run_data.hashes(Dataset("digits", "", one, other, (), True))
     assert list(found) == ["name", "training images", "test images"] and found["name"] == "digits"
-    assert found["training images"] == data.in_order_hash(one) != found["test images"] == data.in_order_hash(other)
+    assert found["training images"] == in_order_hash(one) != found["test images"] == in_order_hash(other)
     turned = Split(one.images[::-1], one.labels[::-1])
-    assert data.in_order_hash(turned) != data.in_order_hash(one)
-    assert data.content_hash(turned) == data.content_hash(one)
+    assert in_order_hash(turned) != in_order_hash(one)
+    assert content_hash(turned) == content_hash(one)
 
 
 def test_a_run_goes_on_with_the_data_that_it_began_with(tmp_path):
@@ -197,7 +199,7 @@ def test_workers_tell_what_decides_and_get_the_chiefs_checkpoint(tmp_path, monke
         heard.update(workers=workers, place=place, timeout=timeout, has=has, hand_out=hand_out)
         return b"the chief's"
 
-    monkeypatch.setattr(run_data.meeting, "meet", meet)
+    monkeypatch.setattr(run_data.rendezvous, "meet", meet)
     monkeypatch.setattr(run_data.checkpoint, "read", lambda file: ("read", file.read_bytes()))
     plan = SimpleNamespace(workers=("a:1", "b:2"), worker_index=index, chief=index == 0, backend="jax", device="cpu")
     config = Config(seed=5, start_timeout=17, keep=3, strategy="multiworker")
@@ -217,9 +219,9 @@ def test_workers_tell_what_decides_and_get_the_chiefs_checkpoint(tmp_path, monke
 
 
 def test_one_worker_alone_meets_nobody(monkeypatch, tmp_path):
-    monkeypatch.setattr(run_data.meeting, "meet", lambda *_, **__: pytest.fail("there is nobody"))
+    monkeypatch.setattr(run_data.rendezvous, "meet", lambda *_, **__: pytest.fail("there is nobody"))
     run_data.meet_other_workers(SimpleNamespace(workers=()), SimpleNamespace(), {})
-    monkeypatch.setattr(run_data.meeting, "meet", lambda *_, hand_out, **__: hand_out)
+    monkeypatch.setattr(run_data.rendezvous, "meet", lambda *_, hand_out, **__: hand_out)
     run = SimpleNamespace(config=Config(), found=None, path=tmp_path)
     plan = SimpleNamespace(workers=("a:1", "b:2"), worker_index=1, chief=False, backend="jax", device="cpu")
     run_data.meet_other_workers(plan, run, {})
@@ -237,7 +239,7 @@ def test_a_model_that_was_replaced_is_not_taken_for_the_results(tmp_path, monkey
         return arguments[2]()
 
     monkeypatch.setattr(finished_model, "start", start)
-    monkeypatch.setattr(finished_model.models, "load", lambda file: f"model of {file.name}")
+    monkeypatch.setattr(finished_model.networks, "load", lambda file: f"model of {file.name}")
     monkeypatch.setattr(finished_model, "digest", lambda file: f"digest of {file.name}")
     trained = SimpleNamespace(engine="custom", model_sha256="digest of model.keras")
     found = finished_model.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)

@@ -22,8 +22,8 @@ from serving import NumPyNetwork
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("orjson", reason="the extra serve is not installed")
 
+from mnist_mlp.data.pictures import decode, normalize
 from mnist_mlp.errors import UserError
-from mnist_mlp.pictures import framing, reading
 from mnist_mlp.server.app import PAGE, Service, make_app
 from mnist_mlp.server.batches import Batches
 from mnist_mlp.server.examples import Examples
@@ -51,11 +51,11 @@ LIMITS = Limits(body=200_000, instances=20, seconds=5.0)
 
 
 def engine_of(name="mlp"):
-    from mnist_mlp import models
     from mnist_mlp.engine import Attached
     from mnist_mlp.engine.tensorflow import TensorFlowEngine
+    from mnist_mlp.models import networks
 
-    return TensorFlowEngine(models.build(name, seed=3), None, {}, 64, Attached("CPU"))
+    return TensorFlowEngine(networks.build(name, seed=3), None, {}, 64, Attached("CPU"))
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +132,8 @@ def test_same_image_same_probabilities_in_every_form(ask, engine, digits):
 def test_pictures_are_framed_as_predict_frames_them(ask, engine, digits):
     image = digits.test.images[7]
     picture = png(255 - image, 300)
-    levels = reading.read(io.BytesIO(base64.b64decode(picture)), "it")
-    expected = engine.predict(np.stack([framing.framed(levels), image]))
+    levels = decode.read(io.BytesIO(base64.b64decode(picture)), "it")
+    expected = engine.predict(np.stack([normalize.framed(levels), image]))
     instances = [{"b64": picture}, image.tolist()]  # a picture and an array
     answers = [
         ask(("POST", PREDICT, {"json": {"instances": instances}})).json()["predictions"],

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mnist_mlp import software
-from mnist_mlp.machine import Seen
-from mnist_mlp.software import jax_problem, tensorflow_problem, tpu_tensorflow_problem
+from mnist_mlp.devices import frameworks
+from mnist_mlp.devices.frameworks import jax_problem, tensorflow_problem, tpu_tensorflow_problem
+from mnist_mlp.devices.machine import Seen
 
 
 def seen(libtpu_file="", cuda=False, **installed) -> Seen:
@@ -67,7 +67,7 @@ TPU = {"tensorflow_tpu": "2.19.1", "libtpu": "0.0.10", **KERAS}
     [
         (TPU, "/libtpu.so", ""),
         ({**TPU, "tensorflow_tpu": "2.20.0", "libtpu": "0.0.99"}, "/libtpu.so", ""),  # a pair that is not known
-        ({}, "", f"TensorFlow: it is not installed; type {software.TPU_ENVIRONMENT}"),
+        ({}, "", f"TensorFlow: it is not installed; type {frameworks.TPU_ENVIRONMENT}"),
         ({"tensorflow": "2.18.0"}, "", "TensorFlow: tensorflow 2.18.0 is built without TPUs; type python3.12 -m venv"),
         (
             {**TPU, "tensorflow": "2.18.0"},

@@ -10,9 +10,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from mnist_mlp import sources
+from mnist_mlp.data import array_files
+from mnist_mlp.data.array_files import read_arrays, read_idx, read_images, read_npz
 from mnist_mlp.errors import UserError
-from mnist_mlp.sources import read_arrays, read_idx, read_images, read_npz
 
 IMAGES = np.arange(5 * 28 * 28).reshape(5, 28, 28).astype(np.uint8)
 
@@ -73,11 +73,13 @@ def flipped(content, at):
 @pytest.fixture
 def small(monkeypatch):
     """As if MNIST had a hundredth of its images."""
-    monkeypatch.setattr(sources, "SHAPES", {key: (n // 100, *rest) for key, (n, *rest) in sources.SHAPES.items()})
+    monkeypatch.setattr(
+        array_files, "SHAPES", {key: (n // 100, *rest) for key, (n, *rest) in array_files.SHAPES.items()}
+    )
 
 
 def mnist_shaped(**changed):
-    arrays = {key: np.zeros(shape, np.uint8) for key, shape in sources.SHAPES.items()}
+    arrays = {key: np.zeros(shape, np.uint8) for key, shape in array_files.SHAPES.items()}
     return {**arrays, **changed}
 
 
@@ -223,20 +225,20 @@ def test_idx_of_another_count_is_refused_before_its_body_is_read(write):
 
 @pytest.mark.parametrize("dotted", [False, True])
 def test_idx_names(tmp_path, dotted):
-    for name in sources.IDX_NAMES.values():
+    for name in array_files.IDX_NAMES.values():
         name = name.replace("-idx", ".idx") if dotted else name
         (tmp_path / f"{name}.gz").touch()
-        assert len(set(sources.find_idx(tmp_path).values())) == len(list(tmp_path.iterdir()))
+        assert len(set(array_files.find_idx(tmp_path).values())) == len(list(tmp_path.iterdir()))
     (tmp_path / "t10k-labels-idx1-ubyte").touch()
-    assert sources.find_idx(tmp_path)["y_test"].suffix == ""  # plain before packed
+    assert array_files.find_idx(tmp_path)["y_test"].suffix == ""  # plain before packed
     (tmp_path / "t10k-images-idx3-ubyte").mkdir()
-    assert sources.find_idx(tmp_path)["x_test"].is_file()  # and a file before a directory
+    assert array_files.find_idx(tmp_path)["x_test"].is_file()  # and a file before a directory
 
 
 def test_npz_of_mnist(write):
     arrays = mnist_shaped(y_test=np.arange(10000, dtype=np.uint8) % 10)
     read = read_npz(write(npz(True, **arrays)))
-    assert all((read[key] == arrays[key]).all() for key in sources.SHAPES)
+    assert all((read[key] == arrays[key]).all() for key in array_files.SHAPES)
 
 
 @pytest.mark.parametrize(
@@ -332,7 +334,7 @@ def test_arrays_that_savez_did_not_write(write, content, reason):
 
 
 def test_arrays_of_more_than_a_gigabyte(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_BYTES", 1000)
+    monkeypatch.setattr(array_files, "MAX_BYTES", 1000)
     np.savez(tmp_path / "file.npz", a=IMAGES)
     with pytest.raises(UserError, match="at most 1000 bytes, received"):
         read_arrays(tmp_path / "file.npz")

@@ -14,8 +14,10 @@ import pytest
 from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code, start_code
 
-from mnist_mlp import machine, sources, tpu_compile
+from mnist_mlp import tpu_compile
 from mnist_mlp.cli.flags import parse
+from mnist_mlp.data import array_files
+from mnist_mlp.devices import machine
 from mnist_mlp.errors import UserError
 from mnist_mlp.tpu_compile import Options
 
@@ -43,7 +45,10 @@ u32[]{:S(2)}, u32[]{:S(2)}) collective-permute-start(%param.1), channel_id=1, so
   ROOT %all-gather.5 = bf16[8192,1024]{1,0:T(8,128)(2,1)S(1)} all-gather(%copy-done), channel_id=2, dimensions={0}
 """
 GRADIENTS = 4 * 109_386
-MNIST_IMAGES = (sources.SHAPES["x_train"][0], sources.SHAPES["x_test"][0])  # what the data must have to be taken
+MNIST_IMAGES = (
+    array_files.SHAPES["x_train"][0],
+    array_files.SHAPES["x_test"][0],
+)  # what the data must have to be taken
 
 
 def options(*argv):
@@ -268,7 +273,7 @@ def test_the_time_limit_ends_the_whole_group(child, capsys):
 
 STARTED = """
 import sys
-from mnist_mlp.cli import flags; from mnist_mlp import machine, tpu_compile
+from mnist_mlp.cli import flags; from mnist_mlp.devices import machine; from mnist_mlp import tpu_compile
 machine.installed_software = lambda names: {installed!r}
 sys.platform, tpu_compile.platform.machine = "linux", lambda: "x86_64"
 tpu_compile.CHILD = {child!r}
@@ -403,16 +408,17 @@ QUESTIONS = """
 import json, os, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
-from mnist_mlp import data, models, optimizers
+from mnist_mlp import data, optimizers; from mnist_mlp.models import networks
+from mnist_mlp.data import batches
 from mnist_mlp.config import Config
 from mnist_mlp.engine import Attached, topology
 from mnist_mlp.engine.jax import JaxEngine
 assert "tensorflow" not in sys.modules
 counts, requests, lowered = json.loads(sys.argv[1])
 dataset = data.load(Config(dataset="digits"))
-rest, validation = data.split_validation(dataset.train, 0.1, 0)
+rest, validation = batches.split_validation(dataset.train, 0.1, 0)
 splits = {"train": rest, "test": dataset.test, "validation": validation}
-new = lambda: (models.build("mlp_dropout"), optimizers.make_optimizer("adam", None))
+new = lambda: (networks.build("mlp_dropout"), optimizers.make_optimizer("adam", None))
 sizes = {name: len(split) for name, split in splits.items()}
 
 def same(devices):
@@ -423,7 +429,7 @@ def same(devices):
             run.setdefault(name, []).append(program.lower(*arguments).as_text())
             return program(*arguments)
         setattr(engine, f"{name}_program", call)
-    engine.train(data.batch_order(0, 0, len(rest), 33))
+    engine.train(batches.batch_order(0, 0, len(rest), 33))
     engine.evaluate("test"), engine.evaluate("validation"), engine.predict(dataset.test.images)
     compiled = {}
     for name, (program, arguments) in topology.programs(*new(), devices, sizes, 33).items():

@@ -26,6 +26,7 @@ from helpers.programs import quiet
 from mnist_mlp import data, run_config, train, tune
 from mnist_mlp.cli import flags as command
 from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.tuning import choice, fitting, folds, outcome, place, pool, space, space_file, table, worker
@@ -666,7 +667,7 @@ def test_a_damaged_storage_is_refused(digits, tmp_path, content):
     given = options("--methods=tree", "--trials=1", "--folds=2")
     path = tmp_path / "study"
     path.mkdir()
-    train = data.in_order_hash(digits.train)
+    train = in_order_hash(digits.train)
     spaces_ = space.spaces_of(["tree"], (), {}, {})
     place.write(path, tune.stored_options(given), spaces_, {"name": "digits", "training images": train}, None)
     (path / place.TRIALS).write_bytes(content)

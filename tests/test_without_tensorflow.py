@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT
 from helpers import fork_server
 
-from mnist_mlp.machine import detect
+from mnist_mlp.devices.machine import detect
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,10 @@ from conftest import ROOT
 from helpers import fork_server
 from helpers.once import once
 
-from mnist_mlp import checkpoint, waiting
+from mnist_mlp import checkpoint
+from mnist_mlp.devices import timeout
+from mnist_mlp.devices.rendezvous import meet
 from mnist_mlp.errors import UserError
-from mnist_mlp.meeting import meet
 
 LAUNCH = [sys.executable, str(ROOT / "scripts/launch_workers.py")]
 
@@ -109,7 +110,7 @@ def test_a_stranger_at_the_chiefs_address_changes_nothing():
 
 
 def test_a_stranger_that_says_little_and_slowly_does_not_hold_the_chief(monkeypatch):
-    monkeypatch.setattr("mnist_mlp.meeting.MESSAGE", 0.5)
+    monkeypatch.setattr("mnist_mlp.devices.rendezvous.MESSAGE", 0.5)
     workers = addresses(2)
     ends = []
     chief = threading.Thread(target=lambda: ends.append(meeting_of_one(workers, 0, 1.0)))
@@ -179,14 +180,14 @@ def test_the_chief_says_that_its_address_is_taken():
 
 
 def test_within_gives_the_value_or_the_error_of_the_call():
-    assert waiting.within(5, "it", "wait", lambda: 7) == 7
+    assert timeout.within(5, "it", "wait", lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
-        waiting.within(5, "it", "wait", lambda: 1 / 0)
+        timeout.within(5, "it", "wait", lambda: 1 / 0)
 
 
 def test_within_does_not_wait_for_ever():
     with pytest.raises(UserError, match="expected a TPU within 0.2 seconds, no answer came; reboot"):
-        waiting.within(0.2, "a TPU", "reboot", lambda: time.sleep(3))
+        timeout.within(0.2, "a TPU", "reboot", lambda: time.sleep(3))
 
 
 @pytest.mark.slow
@@ -194,9 +195,9 @@ def test_a_call_that_lets_no_python_run_is_ended_all_the_same():
     """TensorFlow waits for its workers with Python's global lock in its hands; so does this call to C."""
     code = """
 import ctypes
-from mnist_mlp import waiting
-waiting.GRACE = 0.3
-waiting.within(0.3, "a TPU", "reboot", lambda: ctypes.PyDLL(None).sleep(30))
+from mnist_mlp.devices import timeout
+timeout.GRACE = 0.3
+timeout.within(0.3, "a TPU", "reboot", lambda: ctypes.PyDLL(None).sleep(30))
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=25)
     assert found.returncode == -signal.SIGKILL

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mnist_mlp.data import sequential_order
+from mnist_mlp.data.batches import sequential_order
 
 SECONDS_PER_CALL = 1.0  # so that Ctrl-C is heard: Python hears it between two calls
 STEPS_OF_FIRST_CALL = 8  # before it is known how long a step takes

@@ -14,7 +14,7 @@ from mnist_mlp.distortions import distort
 from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, read_state, write_state
 from mnist_mlp.engine.calls import SECONDS_PER_CALL
 from mnist_mlp.errors import UserError
-from mnist_mlp.models import to_logits, with_hidden
+from mnist_mlp.models.networks import to_logits, with_hidden
 from mnist_mlp.stats.metrics import confusion_matrix
 
 # Of an epoch: its steps so far, their mean loss and accuracy, seconds a step.

@@ -9,11 +9,11 @@ from typing import Any
 import jax
 
 from mnist_mlp.devices import Plan
+from mnist_mlp.devices.machine import processor_name
+from mnist_mlp.devices.timeout import within
 from mnist_mlp.engine import Attached
 from mnist_mlp.engine.jax import kind
 from mnist_mlp.errors import UserError
-from mnist_mlp.machine import processor_name
-from mnist_mlp.waiting import within
 
 DISABLED = jax.config.jax_disable_jit  # by the user, who may set JAX_DISABLE_JIT
 HEARTBEAT_TIMEOUT = 30  # seconds; a worker that is silent for longer is taken for dead, and JAX ends the others

@@ -15,7 +15,7 @@ from mnist_mlp.devices import Plan
 from mnist_mlp.engine import PLAIN, Engine, Recipe, with_others
 from mnist_mlp.engine.fit import FitEngine
 from mnist_mlp.errors import UserError
-from mnist_mlp.models import set_conventions
+from mnist_mlp.models.networks import set_conventions
 
 
 def start(

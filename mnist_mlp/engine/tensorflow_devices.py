@@ -9,10 +9,10 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from mnist_mlp.devices import Plan
+from mnist_mlp.devices.machine import processor_name
+from mnist_mlp.devices.timeout import within
 from mnist_mlp.engine import Attached
 from mnist_mlp.errors import UserError
-from mnist_mlp.machine import processor_name
-from mnist_mlp.waiting import within
 
 LOST = (  # what a collective raises when a worker is gone, among other things
     *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),

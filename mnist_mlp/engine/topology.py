@@ -20,15 +20,16 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
-from mnist_mlp import models, optimizers
+from mnist_mlp import optimizers
 from mnist_mlp.config import Config
-from mnist_mlp.data import sequential_order
+from mnist_mlp.data.batches import sequential_order
 from mnist_mlp.engine import PLAIN, Recipe
 from mnist_mlp.engine.calls import pad_batches
 from mnist_mlp.engine.jax import mesh_of, variables_of
 from mnist_mlp.engine.jax_devices import first_line
 from mnist_mlp.engine.jax_programs import evaluate_program, forward_program, train_program
 from mnist_mlp.errors import UserError
+from mnist_mlp.models import networks
 
 Program = tuple[Callable, tuple]  # a jitted function, and what it is called with: shapes instead of arrays
 
@@ -49,8 +50,8 @@ def compile_for(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises `UserError` with the compiler's own words where there is no such topology or a program does not compile.
     """
     devices = devices_of(request["topology"], request["replicas"])
-    models.set_conventions()
-    model = models.build(
+    networks.set_conventions()
+    model = networks.build(
         request["model"], pixels=request["pixels"], precision=request["precision"], seed=request["seed"]
     )
     config = Config(**{name: value for name, value in request.items() if name not in ("topology", "examples")})
@@ -110,7 +111,7 @@ def programs(
     """
     mesh = mesh_of(devices)
     everywhere = NamedSharding(mesh, PartitionSpec())
-    network = models.to_logits(model)
+    network = networks.to_logits(model)
     optimizer.build(model.trainable_variables)
 
     def whole(shape: Sequence[int], dtype: Any) -> jax.ShapeDtypeStruct:

@@ -30,10 +30,11 @@ from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
-from mnist_mlp.export import child, comparing, formats, network, place, table
+from mnist_mlp.export import child, comparing, formats, place, table
 from mnist_mlp.export.formats import FORMATS, NAMES, check_packages, chosen
 from mnist_mlp.export.reading import TIMED
 from mnist_mlp.files import atomic
+from mnist_mlp.models import portable
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.result import Result, finite, versions
 
@@ -130,10 +131,10 @@ def export(
 class Original:
     """What an export is held against."""
 
-    layers: list[network.Layer]
-    images: network.Array  # uint8 [n, 28, 28]
-    labels: network.Array  # uint8 [n]
-    probabilities: network.Array  # float32 [n, 10], of the trained model by its engine
+    layers: list[portable.Layer]
+    images: portable.Array  # uint8 [n, 28, 28]
+    labels: portable.Array  # uint8 [n]
+    probabilities: portable.Array  # float32 [n, 10], of the trained model by its engine
     tolerance: float | None  # of float32 formats; None where the model itself computes in bfloat16
 
     @property
@@ -147,7 +148,7 @@ def original_of(engine: Engine, dataset: data.Dataset, trained: Result) -> Origi
     probabilities = engine.predict(images)
     if not np.isfinite(probabilities).all():
         raise UserError("expected probabilities of the trained model, received nan: its training diverged; train again")
-    layers = network.layers_of(engine.model)
+    layers = portable.layers_of(engine.model)
     tolerance = comparing.tolerance_of(layers, images) if trained.precision == "float32" else None
     return Original(layers, images, labels, probabilities, tolerance)
 
@@ -177,7 +178,7 @@ def write(
     from mnist_mlp.export import keras_file
 
     weights = work / "weights.npz"
-    network.write(original.layers, weights)
+    portable.write(original.layers, weights)
     save(work / "calibration.npz", dataset.train.images[:CALIBRATION])
     save(work / "images.npz", original.images)
     if "keras" in names:
@@ -190,7 +191,7 @@ def write(
         child.run("writing", *files, *others, doing=f"writes {', '.join(others)}")
 
 
-def save(file: Path, images: network.Array) -> None:
+def save(file: Path, images: portable.Array) -> None:
     """Hands images over to a process. (As .npz: NumPy tells of a full disk there why it could not write.)"""
     np.savez(file, images=images)
 

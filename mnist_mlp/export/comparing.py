@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.export import numpy_forward
-from mnist_mlp.export.network import Array, Layer
+from mnist_mlp.models import numpy_forward
+from mnist_mlp.models.portable import Array, Layer
 
 ROUNDINGS = 16  # how many times the error of one float32 computation another one may deviate
 LEAST_TOLERANCE = 1e-5  # in probability

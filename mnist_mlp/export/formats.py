@@ -8,10 +8,10 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
+from mnist_mlp.devices.frameworks import tensorflow_problem
+from mnist_mlp.devices.machine import detect
 from mnist_mlp.errors import UserError
-from mnist_mlp.machine import detect
 from mnist_mlp.options import nearest
-from mnist_mlp.software import tensorflow_problem
 
 
 @dataclasses.dataclass(frozen=True)

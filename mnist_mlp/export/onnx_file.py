@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.export.network import Array, Layer
+from mnist_mlp.models.portable import Array, Layer
 
 OPSET, IR_VERSION = 17, 8  # of 2022: runtimes read what is older than themselves; nothing newer is needed
 QUANTISED = ["Conv", "Flatten", "Gemm", "MaxPool", "Relu", "Reshape", "Transpose"]  # the softmax stays in float32

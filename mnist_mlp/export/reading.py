@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp.cli import flags
-from mnist_mlp.export.network import Array
+from mnist_mlp.models.portable import Array
 
 TIMED = (1, 256)  # images of the calls that are timed
 SINGLE = 100  # how many of them are with one image
@@ -104,9 +104,9 @@ def read_litert(file: Path) -> tuple[Call, str]:
 def read_keras(file: Path) -> tuple[Call, str]:
     import keras
 
-    from mnist_mlp import models
+    from mnist_mlp.models import networks
 
-    model = models.load(file)
+    model = networks.load(file)
 
     def call(images: Array) -> tuple[Any, Any]:
         found = model.predict_on_batch(images)
@@ -116,9 +116,9 @@ def read_keras(file: Path) -> tuple[Call, str]:
 
 
 def read_weights(file: Path) -> tuple[Call, str]:
-    from mnist_mlp.export import network, numpy_forward
+    from mnist_mlp.models import numpy_forward, portable
 
-    layers = network.read(file)
+    layers = portable.read(file)
 
     def call(images: Array) -> tuple[Any, Any]:
         found = numpy_forward.probabilities(layers, images)

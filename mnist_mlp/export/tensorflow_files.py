@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.export.network import Array, Layer
+from mnist_mlp.models.portable import Array, Layer
 
 
 def write_saved_model(layers: Sequence[Layer], directory: Path) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from mnist_mlp.cli import flags
-from mnist_mlp.export import network, onnx_file, tensorflow_files
+from mnist_mlp.export import onnx_file, tensorflow_files
 from mnist_mlp.export.formats import FORMATS
+from mnist_mlp.models import portable
 
 
 def main(argv: Sequence[str]) -> None:
@@ -32,7 +33,7 @@ def write(weights: Path, calibration: Path, directory: Path, names: Sequence[str
 
     `calibration` is a file of training images, for the int8 kinds.
     """
-    layers = network.read(weights)
+    layers = portable.read(weights)
     files = {name: (directory if name in names else weights.parent) / FORMATS[name].file for name in FORMATS}
     if {"onnx", "onnx_int8"} & {*names}:
         onnx_file.write(layers, files["onnx"])

@@ -56,12 +56,12 @@ class Program:
 
     def make_model(self) -> keras.Model:
         """The network, with initial weights of seed 0."""
-        from mnist_mlp import models
+        from mnist_mlp.models import networks
 
         def stack(dtype: keras.DTypePolicy) -> list[keras.Layer]:
-            return models.dense_stack(dtype, [128, 64], activation=self.activation, kernel_initializer=self.initial)
+            return networks.dense_stack(dtype, [128, 64], activation=self.activation, kernel_initializer=self.initial)
 
-        return models.network(
+        return networks.network(
             stack, name="mlp", pixels=self.pixels, activation=self.on_logits, kernel_initializer=self.initial
         )
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from mnist_mlp import data
 from mnist_mlp.console import division
+from mnist_mlp.data.batches import batch_order, sequential_order
 from mnist_mlp.lab.lesson import Claim, Lesson, weights
 
 MNIST = (60_000, 10_000, 32)  # training images, test images and batch of the lecture
@@ -123,7 +123,7 @@ def count_steps(lesson: Lesson) -> list[Claim]:
 def mnist_steps(shown: bool) -> list[Claim]:
     """1875 and 313, from the orders that this program gives to MNIST whether it is here or not."""
     n, m, batch = MNIST
-    train, test = data.batch_order(0, 0, n, batch), data.sequential_order(m, batch)
+    train, test = batch_order(0, 0, n, batch), sequential_order(m, batch)
     rounded = 6 * len(test) * batch - n
     numbers = Claim(
         "on MNIST: 1875 steps of training, 313 of evaluation",

@@ -10,10 +10,12 @@ import time
 import keras
 import numpy as np
 
-from mnist_mlp import data, models, optimizers
+from mnist_mlp import data, optimizers
+from mnist_mlp.data.batches import batch_order
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import Sums
 from mnist_mlp.learner import Curve, Learner
+from mnist_mlp.models import networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Lesson:
 
     def compiled(self, name: str, pixels: str = "unit") -> Learner:
         """A network with Adam on the data."""
-        make_model = functools.partial(models.build, name, pixels=pixels)
+        make_model = functools.partial(networks.build, name, pixels=pixels)
         make_optimizer = functools.partial(optimizers.make_optimizer, "adam", None)
         return Learner(self.plan, make_model, make_optimizer, self.dataset, self.batch_size)
 
@@ -78,7 +80,7 @@ class Lesson:
         train, seed = self.dataset.train, self.seeds[0]
         self.learner.begin(seed, learning_rate=0.0)
         losses = cross_entropy(logits_of(self.model, train.images), train.labels)
-        order = data.batch_order(seed, 0, len(train), self.batch_size)
+        order = batch_order(seed, 0, len(train), self.batch_size)
         began = time.perf_counter()
         sums = self.engine.train(order)
         seconds = time.perf_counter() - began
@@ -101,7 +103,7 @@ class Lesson:
 
 def logits_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """float64 [n, 10] of uint8 images [n, 28, 28]: Keras alone, without the engine's compiled programs."""
-    network = models.to_logits(model)
+    network = networks.to_logits(model)
     parts = np.array_split(images, math.ceil(len(images) / 8192))
     found = [keras.ops.convert_to_numpy(network(part.astype(np.float32))) for part in parts]
     return np.concatenate(found).astype(np.float64)

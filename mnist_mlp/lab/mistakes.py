@@ -137,7 +137,7 @@ def learner_of(program: Program, plan: devices.Plan, dataset: data.Dataset) -> L
 
 def run(program: Program, learner: Learner, seeds: Sequence[int], epochs: int) -> list[Outcome]:
     """Trains the program with each seed, has it score the test images, and looks for mistakes."""
-    from mnist_mlp import models
+    from mnist_mlp.models import networks
 
     train, test, model = learner.dataset.train, learner.dataset.test, program.make_model()
     chosen = program.order(train.labels)
@@ -146,7 +146,7 @@ def run(program: Program, learner: Learner, seeds: Sequence[int], epochs: int) -
     for seed in seeds:
         curve = learner.fit(seed, epochs, examples=chosen, learning_rate=program.learning_rate, shuffle=shuffle)
         order = learner.order_of(np.arange(len(train)) if chosen is None else chosen, seed, 0, shuffle)
-        models.initialise(model, seed)
+        networks.initialise(model, seed)
         gathered = evidence.gather(
             model,
             learner.engine.state(),

@@ -152,7 +152,7 @@ def make_model(network: Network) -> keras.Model:
     """images [n, 28, 28] → probabilities [n, 10]."""
     import keras
 
-    from mnist_mlp import models
+    from mnist_mlp.models import networks as models
 
     penalty = {"kernel_regularizer": keras.regularizers.L2(network.l2)} if network.l2 else {}
     dense = {"dropout": network.dropout, "activation": network.activation, **penalty}

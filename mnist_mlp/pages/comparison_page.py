@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from mnist_mlp.class_names import title_of
 from mnist_mlp.config import Config
+from mnist_mlp.data.dataset import title_of
 from mnist_mlp.pages import html, images
 from mnist_mlp.pages.charts import Line, interval_chart, legend, line_chart
 from mnist_mlp.pages.comparing import ALPHA, Comparison, remarks

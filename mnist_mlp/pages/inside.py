@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_mlp.data import Split
-from mnist_mlp.export.network import Array, Layer
+from mnist_mlp.models.portable import Array, Layer
 from mnist_mlp.pages import images
 from mnist_mlp.pages.charts import ten_bars
 from mnist_mlp.pages.html import Html, paragraph, scrolling, section, table, tag

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_mlp.class_names import class_names
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
-from mnist_mlp.export import network, numpy_forward
-from mnist_mlp.export.network import Array, Layer
+from mnist_mlp.data.dataset import class_names
+from mnist_mlp.models import numpy_forward, portable
+from mnist_mlp.models.portable import Array, Layer
 from mnist_mlp.stats.metrics import confusion_matrix
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def weights_of(engine: Engine) -> list[Layer]:
         dataclasses.replace(layer, kernel=np.array(layer.kernel), bias=np.array(layer.bias))
         if layer.kernel is not None
         else layer
-        for layer in network.layers_of(engine.model)
+        for layer in portable.layers_of(engine.model)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mnist_mlp.class_names import title_of
+from mnist_mlp.data.dataset import title_of
 from mnist_mlp.pages.charts import Line, legend, line_chart
 from mnist_mlp.pages.html import Html, definitions, paragraph, scrolling, section, table, tag
 from mnist_mlp.pages.material import Material

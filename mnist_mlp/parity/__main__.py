@@ -169,13 +169,14 @@ def check_place(flag: str, file: Path) -> None:
 
 def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engine:
     """The engine on the device, compiled. Raises `UserError` where XLA is not as it was asked for."""
-    from mnist_mlp import models, optimizers
+    from mnist_mlp import optimizers
     from mnist_mlp.engine.start import start
+    from mnist_mlp.models import networks
 
     engine = start(
         plan,
         "compiled",
-        lambda: models.build(options.model, pixels=options.pixels, precision=options.precision, seed=options.seed),
+        lambda: networks.build(options.model, pixels=options.pixels, precision=options.precision, seed=options.seed),
         lambda: optimizers.make_optimizer("adam", LEARNING_RATE),
         {"train": dataset.train, "test": dataset.test},
         options.batch_size,

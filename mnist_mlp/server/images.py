@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 from PIL import Image
 
+from mnist_mlp.data.pictures import decode, normalize
 from mnist_mlp.errors import UserError
-from mnist_mlp.pictures import framing, reading
 from mnist_mlp.server.limits import PIXELS, Limits, Refused
 
 NAME = "images"  # of the network's one input
@@ -168,7 +168,7 @@ def decoded(text: Any, place: str) -> bytes:
 def size_of(content: bytes) -> int:
     """How many pixels a picture says that it has; 0 where it cannot be read."""
     try:
-        with Image.open(io.BytesIO(content), formats=reading.FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=decode.FORMATS) as image:
             return image.size[0] * image.size[1]
     except Image.DecompressionBombError:
         return PIXELS + 1
@@ -179,7 +179,7 @@ def size_of(content: bytes) -> int:
 def picture(content: bytes, place: str) -> np.ndarray:
     """The digit of a picture in MNIST's frame, uint8 [28, 28], as `predict --input` brings it there."""
     try:
-        return framing.framed(reading.read(io.BytesIO(content), place))
+        return normalize.framed(decode.read(io.BytesIO(content), place))
     except UserError as error:
         message = str(error)
         raise Refused(400, message if message.startswith(place) else f"{place}: {message}") from None

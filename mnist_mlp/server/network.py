@@ -10,7 +10,7 @@ import numpy as np
 
 from mnist_mlp.engine import Engine
 from mnist_mlp.errors import UserError
-from mnist_mlp.models import hidden_layers
+from mnist_mlp.models.networks import hidden_layers
 
 STEP = 4  # from one shape to the next: 1, 4, 16, 64 images
 

@@ -20,6 +20,7 @@ import numpy as np
 from mnist_mlp import data, devices
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import Config
+from mnist_mlp.devices.strategy import Request, choose, detect
 from mnist_mlp.errors import UserError
 from mnist_mlp.stats.metrics import confusion_matrix
 from mnist_mlp.tuning.methods import METHODS
@@ -61,7 +62,7 @@ class Fitter:
     `request` says on which device networks are; the environment that it needs is set here.
     """
 
-    def __init__(self, train: data.Split, request: devices.Request, seed: int):
+    def __init__(self, train: data.Split, request: Request, seed: int):
         self.train, self.seed, self.request = train, seed, request
         self.learners: OrderedDict[tuple[Any, ...], Learner] = OrderedDict()
 
@@ -140,13 +141,14 @@ class Fitter:
 
     def libraries(self) -> tuple[Any, Any, Any, devices.Plan]:
         """`models`, `optimizers` and `Learner`, with the environment of the device, set before Keras is imported."""
-        plan = devices.choose(self.request, devices.detect())
+        plan = choose(self.request, detect())
         os.environ.update(plan.environment)
         with undisturbed():
-            from mnist_mlp import models, optimizers
+            from mnist_mlp import optimizers
             from mnist_mlp.learner import Learner
+            from mnist_mlp.models import networks
 
-        return models, optimizers, Learner, plan
+        return networks, optimizers, Learner, plan
 
 
 def finite(learner: Learner, curve: Curve) -> bool:

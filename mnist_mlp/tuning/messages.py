@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp import data, devices
+from mnist_mlp import data
+from mnist_mlp.devices.strategy import Request
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Work:
 
     train: data.Split
     fold_of: np.ndarray  # int8 [n]
-    request: devices.Request  # where networks are fitted
+    request: Request  # where networks are fitted
     seed: int
 
 

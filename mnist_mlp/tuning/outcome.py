@@ -9,7 +9,8 @@ from typing import Any
 
 from mnist_mlp.cli.signals import Request
 from mnist_mlp.config import Config
-from mnist_mlp.data import Dataset, in_order_hash
+from mnist_mlp.data import Dataset
+from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.files import atomic
 from mnist_mlp.options import path_of
 from mnist_mlp.result import Laps, dataset_block, finite

@@ -212,9 +212,9 @@ _PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 
 def do_without_xla(replace: Callable[[Any, str, Any], None] = setattr) -> None:
     """Let TensorFlow be as a wheel without its compiler."""
-    from mnist_mlp import devices
+    from mnist_mlp.devices import strategy
 
-    replace(devices, "has_xla", lambda backend, seen: backend == "jax")
+    replace(strategy, "has_xla", lambda backend, seen: backend == "jax")
 
 
 def execute(argv: list[str]) -> None:

@@ -24,17 +24,17 @@ def smooth(name: str, seed: int = 1) -> Any:
     lies as near to an edge as rounding could carry it."""
     import keras
 
-    from mnist_mlp import models
+    from mnist_mlp.models import networks
 
     def stack(policy: Any) -> list[Any]:
         if name == "cnn":
-            return models.cnn(keras.DTypePolicy("float64"))
+            return networks.cnn(keras.DTypePolicy("float64"))
         penalty = {"kernel_regularizer": keras.regularizers.L2(1e-4)} if name == "mlp_l2" else {}
         dropout = 0.2 if name == "mlp_dropout" else 0.0
-        return models.dense_stack(policy, [128, 64], dropout=dropout, activation="tanh", **penalty)
+        return networks.dense_stack(policy, [128, 64], dropout=dropout, activation="tanh", **penalty)
 
     assert name in ("mlp", "mlp_l2", "mlp_dropout", "cnn")
-    return models.network(stack, name=name, seed=seed, kernel_initializer="glorot_uniform")
+    return networks.network(stack, name=name, seed=seed, kernel_initializer="glorot_uniform")
 
 
 def later(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

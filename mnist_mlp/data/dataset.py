@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_mlp import digits, libraries, sources
+from mnist_mlp.data import array_files, downloads, embedded_digits
+from mnist_mlp.data.array_files import Arrays, NotFound
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
-from mnist_mlp.sources import Arrays, NotFound
 
 if TYPE_CHECKING:
     from mnist_mlp.config import Config
@@ -32,7 +32,11 @@ DIGITS = {  # the same of the embedded digits, enlarged
     "test": "ae6491d288e6d0851e85e7a1bfad0bb9e628228206495898f65f38a006d0e946",
 }
 
-ORDER, VALIDATION = 0, 1  # independent random streams of one seed
+TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "the embedded digits"}
+FASHION = (
+    *("T-shirt", "trousers", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+)
 
 
 @dataclass(frozen=True)
@@ -118,18 +122,18 @@ def _from_directory(name: str, directory: Path, wanted: str) -> Dataset:
         contents = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {another}") from None
-    npz, found = directory / f"{name}.npz", sources.find_idx(directory)
+    npz, found = directory / f"{name}.npz", array_files.find_idx(directory)
     places: dict[str, tuple[str, bool, str, Callable[[], Arrays]]] = {
         "idx": (
-            f"the four IDX files ({', '.join(sources.IDX_NAMES.values())}, plain or .gz)",
+            f"the four IDX files ({', '.join(array_files.IDX_NAMES.values())}, plain or .gz)",
             *(len(found) == 4, f"IDX files in {directory}"),
-            lambda: sources.read_idx_directory(directory),
+            lambda: array_files.read_idx_directory(directory),
         ),
-        "npz": (npz.name, npz.exists(), f"{npz.name} in {directory}", lambda: sources.read_npz(npz)),
+        "npz": (npz.name, npz.exists(), f"{npz.name} in {directory}", lambda: array_files.read_npz(npz)),
         "tfds": (
             f"a TFDS directory of {name}",
-            *(libraries.find_tfds(name, directory) is not None, f"TFDS directory {directory}"),
-            lambda: libraries.read_tfds(name, directory),
+            *(downloads.find_tfds(name, directory) is not None, f"TFDS directory {directory}"),
+            lambda: downloads.read_tfds(name, directory),
         ),
     }
     allowed = list(places.values()) if wanted == "auto" else [places[wanted]]
@@ -149,15 +153,15 @@ def _from_directory(name: str, directory: Path, wanted: str) -> Dataset:
 def _places(name: str, wanted: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
     """Where the data may be when no directory is named, in order: (source for people, reader)."""
     if wanted in ("auto", "keras"):
-        yield "Keras cache", lambda: libraries.read_keras_cache(name)
+        yield "Keras cache", lambda: downloads.read_keras_cache(name)
     if wanted in ("auto", "tfds"):
         yield (
-            f"TFDS directory {libraries.tfds_home()}",
-            lambda: libraries.read_tfds(name, libraries.tfds_home()),
+            f"TFDS directory {downloads.tfds_home()}",
+            lambda: downloads.read_tfds(name, downloads.tfds_home()),
         )
     if wanted in ("auto", "download"):
-        yield "downloaded by Keras", lambda: libraries.download("Keras", name)
-        yield "downloaded by TFDS", lambda: libraries.download("TFDS", name)
+        yield "downloaded by Keras", lambda: downloads.download("Keras", name)
+        yield "downloaded by TFDS", lambda: downloads.download("TFDS", name)
 
 
 def _verified(name: str, source: str, arrays: Arrays, notes: tuple[str, ...]) -> Dataset:
@@ -189,10 +193,11 @@ def _verified(name: str, source: str, arrays: Arrays, notes: tuple[str, ...]) ->
 def _digits(notes: tuple[str, ...]) -> Dataset:
     """The embedded digits, 1,437 for training and 360 for testing."""
     try:
-        return _verified("digits", "embedded", digits.load(), notes)
+        return _verified("digits", "embedded", embedded_digits.load(), notes)
     except (OSError, ValueError, UserError) as error:
         raise UserError(
-            f"{digits.FILE}: expected the embedded digits, received a damaged file ({error}); install the package again"
+            f"{embedded_digits.FILE}: expected the embedded digits, received a damaged file ({error}); "
+            "install the package again"
         ) from error
 
 
@@ -221,49 +226,11 @@ def in_order_hash(split: Split) -> str:
     return digest.hexdigest()
 
 
-def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, Split | None]:
-    """Takes a random share of the training images out for validation: (rest, validation).
-
-    Both keep the order of the file. A fraction of 0 takes none: (train, None). Raises UserError if either
-    side would be empty.
-    """
-    if fraction == 0:
-        return train, None
-    count = round(len(train) * fraction)
-    if not 1 <= count < len(train):
-        raise UserError(
-            f"--validation_fraction={fraction}: expected at least one image for training and one for "
-            f"validation, received {len(train) - count} and {count}; try --validation_fraction=0.1"
-        )
-    order = _permutation(len(train), seed, VALIDATION)
-    kept, taken = np.sort(order[count:]), np.sort(order[:count])
-    return Split(train.images[kept], train.labels[kept]), Split(train.images[taken], train.labels[taken])
+def title_of(dataset: str) -> str:
+    """A data set's name in a sentence."""
+    return TITLES.get(dataset, dataset)
 
 
-def batch_order(seed: int, epoch: int, n: int, batch: int) -> NDArray[np.int32]:
-    """The order of the examples in one epoch: int32 [steps, width], width = min(batch, n).
-
-    Every index 0 … n-1 stands in it exactly once; -1 fills up the last row and has weight 0. It depends on
-    the arguments alone, so every backend, every number of replicas and every resumed run sees the same.
-    """
-    return _in_batches(_permutation(n, seed, ORDER, epoch), batch)
-
-
-def sequential_order(n: int, batch: int) -> NDArray[np.int32]:
-    """The natural order, for evaluation, in the shape of batch_order."""
-    return _in_batches(np.arange(n), batch)
-
-
-def _in_batches(order: NDArray[np.int64], batch: int) -> NDArray[np.int32]:
-    width = min(batch, len(order))
-    steps = -(-len(order) // width)
-    padded = np.full(steps * width, -1, np.int32)
-    padded[: len(order)] = order
-    return padded.reshape(steps, width)
-
-
-def _permutation(n: int, seed: int, *stream: int) -> NDArray[np.int64]:
-    # Sorting PCG64's raw draws instead of Generator.permutation: NumPy guarantees that the draws never change
-    # from version to version, and does not guarantee it for the methods of Generator.
-    bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=stream))
-    return np.argsort(bits.random_raw(n), kind="stable")
+def class_names(dataset: str) -> tuple[str, ...]:
+    """Of the classes 0 to 9."""
+    return FASHION if dataset == "fashion_mnist" else tuple(map(str, range(10)))

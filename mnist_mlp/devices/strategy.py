@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_mlp import workers
+from mnist_mlp.devices import cluster as workers
+from mnist_mlp.devices.frameworks import NOT_INSTALLED, jax_problem, tensorflow_problem, tpu_tensorflow_problem
+from mnist_mlp.devices.machine import Seen, detect
 from mnist_mlp.errors import UserError
-from mnist_mlp.machine import Seen, detect
-from mnist_mlp.software import NOT_INSTALLED, jax_problem, tensorflow_problem, tpu_tensorflow_problem
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mnist_mlp.export.network import Array, Layer
+from mnist_mlp.models.portable import Array, Layer
 
 AT_ONCE = 256  # images, so that the windows of a convolution stay below 100 MB in float32
 

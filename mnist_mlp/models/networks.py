@@ -21,8 +21,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from mnist_mlp import model_file
 from mnist_mlp.errors import UserError
+from mnist_mlp.models import file_check
 
 
 def set_conventions() -> None:
@@ -196,14 +196,14 @@ def without_tensorflow() -> Iterator[None]:
 
 def load(file: Path) -> keras.Model:
     """The model in a .keras file. Raises `UserError` where it is damaged; never runs code from it."""
-    wrote = model_file.check(file, keras.__version__)
+    wrote = file_check.check(file, keras.__version__)
     try:
         with without_tensorflow():
             model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except OSError as error:
         raise UserError(f"{file}: expected the model of a run, received: {error.strerror or error}") from None
     except Exception as error:  # whatever a part that does not fit makes Keras raise
-        raise model_file.unreadable(file, error, wrote, keras.__version__) from None
+        raise file_check.unreadable(file, error, wrote, keras.__version__) from None
     shapes = (getattr(model, "input_shape", None), getattr(model, "output_shape", None))
     if shapes != ((None, 28, 28), (None, 10)) or model.layers[-2].name != "logits":
         raise UserError(f"{file}: expected a network that mnist_mlp.train wrote, received another Keras model")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mnist_mlp.machine import JAX_CUDA, Seen
+from mnist_mlp.devices.machine import JAX_CUDA, Seen
 
 NOT_INSTALLED = "is not installed"
 OLDEST = {"TensorFlow": (2, 18), "JAX": (0, 6), "Keras": (3, 10)}

@@ -24,15 +24,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_mlp.data.array_files import SHAPES, Arrays, NotFound, check_labels, read_idx_directory, read_npz
 from mnist_mlp.errors import UserError
-from mnist_mlp.sources import (
-    SHAPES,
-    Arrays,
-    NotFound,
-    check_labels,
-    read_idx_directory,
-    read_npz,
-)
 
 TITLES = {"mnist": "MNIST (11 MB)", "fashion_mnist": "Fashion-MNIST (30 MB)"}
 KERAS_FILES = {"mnist": "mnist.npz", "fashion_mnist": "fashion-mnist"}  # in the cache's folder datasets
@@ -122,14 +115,14 @@ class ChildFailed(Exception):
 
 def _run(work: Callable[..., None], *arguments: object, watched: Path | None = None, **environment: str) -> None:
     """Calls one of the functions at this module's end in a silent child process, without accelerators."""
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
         **{"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"},
         **{"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"},
         **environment,
     }
-    code = f"import sys; from mnist_mlp import libraries; libraries.{work.__name__}(*sys.argv[1:])"
+    code = f"import sys; from mnist_mlp.data import downloads as libraries; libraries.{work.__name__}(*sys.argv[1:])"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment) as child:

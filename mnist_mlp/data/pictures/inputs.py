@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import sources
+from mnist_mlp.data import array_files
+from mnist_mlp.data.pictures import decode, normalize, segmentation
+from mnist_mlp.data.pictures.ink import ink_of
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
-from mnist_mlp.pictures import framing, reading, segments
-from mnist_mlp.pictures.ink import ink_of
 
 ARRAYS = (b"\x93NUMPY", b"PK\x03\x04", b"\x1f\x8b", b"\0\0\x08\x03")  # how .npy, .npz, gzip and IDX begin
 ARRAY_SUFFIXES = (".npy", ".npz", ".gz")
@@ -35,13 +35,13 @@ def read(
         return usable("stdin", standard_input, reframe, segment, complain)
     paths = files(place)
     if paths != [path_of("input", place)] or not is_array(paths[0]):  # in a folder all are pictures
-        several = (usable(str(path), partial(reading.read_file, path), reframe, segment, complain) for path in paths)
+        several = (usable(str(path), partial(decode.read_file, path), reframe, segment, complain) for path in paths)
         return [digit for digits in several for digit in digits]
     if segment or not reframe:
         flag = "--segment" if segment else "--no_reframe"
         raise UserError(f"{flag}: expected pictures, received arrays, which have their frame ({place}); leave it out")
     (path,) = paths
-    return [(f"{name or path.name}:{index}", image) for index, image in enumerate(sources.read_images(path))]
+    return [(f"{name or path.name}:{index}", image) for index, image in enumerate(array_files.read_images(path))]
 
 
 def files(place: str) -> list[Path]:
@@ -50,7 +50,7 @@ def files(place: str) -> list[Path]:
         return []
     try:
         path = path_of("input", place)
-        return [path] if is_array(path) else reading.find(place)
+        return [path] if is_array(path) else decode.find(place)
     except OSError as error:
         raise UserError(f"--input={place}: expected a file that can be read; received: {error.strerror}") from None
 
@@ -59,7 +59,7 @@ def standard_input() -> np.ndarray:
     """The grey levels of the picture on standard input. Raises `UserError`."""
     if sys.stdin is None:
         raise UserError("expected a picture on standard input, which is closed; type --input=- < FILE")
-    return reading.read(sys.stdin.buffer, "stdin")
+    return decode.read(sys.stdin.buffer, "stdin")
 
 
 def is_array(path: Path) -> bool:
@@ -81,11 +81,11 @@ def usable(
     try:
         levels = levels_of()
         if segment:
-            digits = [framing.in_frame(ink) for ink in segments.digits_in(ink_of(levels))]
+            digits = [normalize.in_frame(ink) for ink in segmentation.digits_in(ink_of(levels))]
             if not digits:
-                raise UserError(framing.NO_INK)
+                raise UserError(normalize.NO_INK)
             return [(f"{name}:{index}", digit) for index, digit in enumerate(digits)]
-        return [(name, framing.framed(levels) if reframe else as_it_is(levels))]
+        return [(name, normalize.framed(levels) if reframe else as_it_is(levels))]
     except UserError as error:
         complain(str(error) if str(error).startswith(name) else f"{name}: {error}")
         return []
@@ -93,7 +93,7 @@ def usable(
 
 def as_it_is(levels: np.ndarray) -> np.ndarray:
     """Grey levels of a picture that is in MNIST's frame already. Raises `UserError` for another size."""
-    if levels.shape != (framing.FRAME, framing.FRAME):
+    if levels.shape != (normalize.FRAME, normalize.FRAME):
         height, width = levels.shape
         raise UserError(f"--no_reframe: expected a picture of 28×28 pixels, received {width}×{height}")
     return np.rint(levels).astype(np.uint8)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
-from mnist_mlp.pictures.ruling import without_lines
-from mnist_mlp.pictures.segments import FAINT, runs_along_a_border, strokes_in
+from mnist_mlp.data.pictures.ruled_lines import without_lines
+from mnist_mlp.data.pictures.segmentation import FAINT, runs_along_a_border, strokes_in
 
 ROUNDS = 8  # of fitting the paper without the ink
 NOISE = 4.0  # deviations of the paper's noise that are not yet ink

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
+from mnist_mlp.data.pictures.ink import ink_of
+from mnist_mlp.data.pictures.segmentation import check_one_digit
 from mnist_mlp.errors import UserError
-from mnist_mlp.pictures.ink import ink_of
-from mnist_mlp.pictures.segments import check_one_digit
 
 FRAME, BOX = 28, 20
 EDGE = 0.02  # less ink than this is outside of the box

@@ -1,0 +1,1 @@
+"""The networks, their initial weights, and the files that hold them."""

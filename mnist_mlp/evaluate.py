@@ -14,13 +14,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from mnist_mlp import console, data, devices, finished, gate
+from mnist_mlp import data, devices
+from mnist_mlp.checks import gate
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
 from mnist_mlp.options import check, option, option_of
-from mnist_mlp.result import Laps, Result, dataset_block, device_block, scores, versions
+from mnist_mlp.runs import saved, summary
+from mnist_mlp.runs.result import Laps, Result, dataset_block, device_block, scores, versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +62,14 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
     """
     laps = Laps()
     plan = devices.plan(options)
-    path, config, trained = finished.read_run(options.run_dir)
-    dataset = dataset or data.load(finished.data_of_run(config, trained, options.data_dir))
+    path, config, trained = saved.read_run(options.run_dir)
+    dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
     judge = gate.watch(dataclasses.replace(config, gate=options.gate, false_alarms=options.false_alarms), dataset)
     laps.end("load")
 
     os.environ.update(plan.environment)
     with undisturbed(), importing():
-        from mnist_mlp.finished_model import start_finished
+        from mnist_mlp.runs.saved_model import start_finished
 
     laps.end("import")
 
@@ -92,8 +94,8 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
     )
     result.seconds["train"] = 0.0  # nothing was trained here; the epochs keep their own seconds
     result = dataclasses.replace(result, gate=judge(result))
-    say(console.setting(result))
-    say(console.closing(result, options.run_dir))
+    say(summary.setting(result))
+    say(summary.closing(result, options.run_dir))
     if test["confusion"] != trained.test["confusion"]:
         say(f"  !      these are not the counts of the training run: {trained.test['correct']:,} right there")
     return result

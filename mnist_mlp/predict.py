@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import data, devices, finished, rundir
+from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
@@ -33,6 +33,7 @@ from mnist_mlp.data.pictures.preview import shown
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.options import check, option, option_of, path_of, spelled_out
+from mnist_mlp.runs import directory, saved
 
 STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
@@ -134,7 +135,7 @@ def output_file(options: Options) -> Path:
             raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
         if path.is_file() and any(path.samefile(source) for source in sources_of(options) if source.exists()):
             raise UserError(f"{flag}: expected another file than --input, received the same; name another one")
-        if options.run_dir and rundir.owns(path_of("run_dir", options.run_dir), path):
+        if options.run_dir and directory.owns(path_of("run_dir", options.run_dir), path):
             raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
     except OSError as error:
         raise UserError(f"{flag}: expected a file that can be written, received: {error.strerror}") from None
@@ -154,7 +155,7 @@ def predict(options: Options, complain: Callable[[str], None]) -> tuple[list[str
     `complain` is called with a line about each picture that cannot be used. Raises `UserError`, also where none can.
     """
     plan = devices.plan(options)
-    path, config, trained = finished.read_run(options.run_dir)
+    path, config, trained = saved.read_run(options.run_dir)
     if options.input:
         found = digits_of(options, complain)
         if not found:
@@ -162,12 +163,12 @@ def predict(options: Options, complain: Callable[[str], None]) -> tuple[list[str
         names, images = [name for name, _ in found], np.stack([image for _, image in found])
     else:
         split = options.split or "test"
-        images = getattr(data.load(finished.data_of_run(config, trained, options.data_dir)), split).images
+        images = getattr(data.load(saved.data_of_run(config, trained, options.data_dir)), split).images
         names = [f"{split}:{index}" for index in range(len(images))]
 
     os.environ.update(plan.environment)
     with undisturbed(), importing():
-        from mnist_mlp.finished_model import start_finished
+        from mnist_mlp.runs.saved_model import start_finished
 
     engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)
     probabilities = engine.predict(images)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_mlp import checkpoint, data, devices, finished, rundir
+from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
@@ -28,7 +28,8 @@ from mnist_mlp.devices import Plan
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.options import check, option, option_of, path_of
-from mnist_mlp.result import Result
+from mnist_mlp.runs import checkpoint, directory, saved
+from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
     from mnist_mlp.pages.material import Material
@@ -67,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
 def report(options: Options, *, say: Callable[[str], None] = print) -> Path:
     """Writes the page that the options ask for, and says what is in it; the file. Raises `UserError`."""
     plan = devices.plan(options)
-    found = [finished.read_run(run, run) for run in options.runs]
+    found = [saved.read_run(run, run) for run in options.runs]
     paths = [path.resolve() for path, _, _ in found]
     twice = [str(path) for path in paths if paths.count(path) > 1]
     if twice:
@@ -75,7 +76,7 @@ def report(options: Options, *, say: Callable[[str], None] = print) -> Path:
     output = place_of(options, paths)
     os.environ.update(plan.environment)
     with undisturbed(), importing():
-        from mnist_mlp import finished_model as _  # noqa: F401  # Keras, and the framework below it
+        from mnist_mlp.runs import saved_model as _  # noqa: F401  # Keras, and the framework below it
     from mnist_mlp.pages import comparing, comparison_page, comparison_text, run_page
 
     seen: dict[Config, data.Dataset] = {}
@@ -102,7 +103,7 @@ def place_of(options: Options, runs: Sequence[Path]) -> Path:
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
     page = {run / "report.html" for run in runs} if len(runs) == 1 else set()
-    if path.resolve() not in page and any(rundir.owns(run, path) for run in runs):
+    if path.resolve() not in page and any(directory.owns(run, path) for run in runs):
         raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
     return path
 
@@ -124,13 +125,13 @@ def material_of(
 
     Without its images a run still has a page, with a sentence where they would be. `known`: data read already.
     """
-    from mnist_mlp.finished_model import start_finished
     from mnist_mlp.pages.material import Material, look, weights_of
+    from mnist_mlp.runs.saved_model import start_finished
 
     path, config, trained = run
     dataset, why_not = None, ""
     try:
-        wanted = finished.data_of_run(config, trained, options.data_dir)
+        wanted = saved.data_of_run(config, trained, options.data_dir)
         wanted = dataclasses.replace(
             Config(), **{key: getattr(wanted, key) for key in ("dataset", "data_dir", "data_source")}
         )

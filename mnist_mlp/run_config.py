@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_mlp import rundir
 from mnist_mlp.cli import flags
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
+from mnist_mlp.runs import directory
 
 PLACE = ("backend", "replicas", "tpu", "workers", "worker_index", "start_timeout")  # options that go with --strategy
 
@@ -21,7 +21,7 @@ def config_of(given: Mapping[str, Any]) -> Config:
     given = flags.with_file(given)
     if given.get("resume") and not given.get("run_dir"):
         raise UserError("--resume: expected the run to go on with, received none; type --run_dir=DIR --resume")
-    begun = rundir.begun_with(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
+    begun = directory.begun_with(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
     if begun is None:
         return flags.with_preset(PRESETS, given)
     if "strategy" in given:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_mlp import __version__, data, devices, finished
+from mnist_mlp import __version__, data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
@@ -28,7 +28,8 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.dataset import class_names, title_of
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option, option_of
-from mnist_mlp.result import Result
+from mnist_mlp.runs import saved
+from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
     from mnist_mlp.server.app import Service
@@ -64,7 +65,7 @@ class Options:
 def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="serve", about=__doc__)
     plan = devices.plan(options)
-    run = finished.read_run(options.run_dir)
+    run = saved.read_run(options.run_dir)
     check_packages()
     os.environ.update(plan.environment)
 
@@ -108,7 +109,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
     limits = Limits(options.max_body, options.max_instances, options.timeout)
     examples = find_examples(config, trained, options.data_dir)
     with undisturbed(), importing():
-        from mnist_mlp.finished_model import start_finished
+        from mnist_mlp.runs.saved_model import start_finished
         from mnist_mlp.server.app import Service
         from mnist_mlp.server.network import About, Network
 
@@ -138,7 +139,7 @@ def find_examples(config: Config, trained: Result, data_dir: str) -> Examples:
     from mnist_mlp.server.examples import Examples
 
     try:
-        return Examples(data.load(finished.data_of_run(config, trained, data_dir)).test)
+        return Examples(data.load(saved.data_of_run(config, trained, data_dir)).test)
     except UserError as error:
         if data_dir:
             raise

@@ -51,7 +51,7 @@ SUMS = 1_024  # bytes, at most, of what several cores sum besides gradients: los
 CHILD = """
 import signal, sys
 signal.alarm(int(sys.argv[1]))  # the end, should the parent have ended without a word
-from mnist_mlp.engine import topology
+from mnist_mlp.engine.base import topology
 topology.main(*sys.argv[2:])
 """
 COLLECTIVES = (

@@ -23,34 +23,47 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import console, data, devices, diagnosis, gate, run_data, rundir
-from mnist_mlp.checkpoint import Checkpoint, Progress
+from mnist_mlp import data, devices
+from mnist_mlp.checks import diagnosis, gate
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import RECIPE, Config
+from mnist_mlp.engine.compilation_cache import kept_programs
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.files import atomic
-from mnist_mlp.kept_programs import kept_programs
 from mnist_mlp.options import path_of
-from mnist_mlp.result import Laps, Result, dataset_block, device_block, finite, layer_rows, ran_on, scores, versions
 from mnist_mlp.run_config import config_of
+from mnist_mlp.runs import directory, summary
+from mnist_mlp.runs.checkpoint import Checkpoint, Progress
+from mnist_mlp.runs.result import (
+    Laps,
+    Result,
+    dataset_block,
+    device_block,
+    finite,
+    layer_rows,
+    ran_on,
+    scores,
+    versions,
+)
+from mnist_mlp.training import run_data
 
 if TYPE_CHECKING:
     import keras
 
-    from mnist_mlp.engine import Engine
-    from mnist_mlp.training import Standing
+    from mnist_mlp.engine.base import Engine
+    from mnist_mlp.training.loop import Standing
 
 
 def main(argv: Sequence[str]) -> None:
     config = config_of(flags.given_flags(Config, argv, program="train", about=__doc__ or ""))
-    run_dir = path_of("run_dir", config.run_dir) if config.run_dir else rundir.default_path(config)
+    run_dir = path_of("run_dir", config.run_dir) if config.run_dir else directory.default_path(config)
     with Screen(sys.stderr if config.json else sys.stdout, quiet=config.quiet) as screen:
 
         def show(now: Standing) -> None:
-            screen.show(console.bar(now, screen.width, plain=screen.plain))
+            screen.show(summary.bar(now, screen.width, plain=screen.plain))
 
         result = train_and_evaluate(config, run_dir, say=screen.say, show=show, keep_programs=True)
     if config.json and result.device["worker_index"] == 0:
@@ -78,7 +91,7 @@ def train_and_evaluate(
     laps = Laps()
     plan = devices.plan(config)
     tell, show = (say, show) if plan.chief else (lambda text: None, lambda now: None)
-    opened = rundir.opened(run_dir, config) if plan.chief else rundir.thrown_away(config)
+    opened = directory.opened(run_dir, config) if plan.chief else directory.thrown_away(config)
     with opened as run, kept_programs(plan, wanted=keep_programs):
         if callbacks or dataset:
             run.again = "train_and_evaluate, with resume=True and the same callbacks and images"
@@ -100,8 +113,8 @@ def train_and_evaluate(
         )
         engine = engine_of(config, plan, make_model, splits)
         result = result_before_training(plan, dataset, splits, engine, run)
-        diagnose = diagnosis.watch(config, engine, make_model, splits, lambda found: tell(console.diagnosed(found)))
-        tell(console.opening(result))
+        diagnose = diagnosis.watch(config, engine, make_model, splits, lambda found: tell(summary.diagnosed(found)))
+        tell(summary.opening(result))
         engine.compile()
         laps.end("compile")
         draw_distortions(run, splits["train"], laps)
@@ -116,14 +129,14 @@ def train_and_evaluate(
         laps.end("train")
 
         result = finish(engine, plan, run, result, test, laps, diagnose, judge, tell)
-    tell(console.closing(result, str(run_dir)))
+    tell(summary.closing(result, str(run_dir)))
     return result
 
 
 def finish(
     engine: Engine,
     plan: devices.Plan,
-    run: rundir.Run,
+    run: directory.Run,
     result: Result,
     test: data.Split,
     laps: Laps,
@@ -133,7 +146,7 @@ def finish(
 ) -> Result:
     """Scores the test images, once, and writes the model, the result, and a page that shows them."""
     from mnist_mlp.models import networks
-    from mnist_mlp.optimizers import averaged
+    from mnist_mlp.training.optimizers import averaged
 
     with averaged(engine):
         result = dataclasses.replace(result, test=scores(engine.evaluate("test")))
@@ -160,9 +173,9 @@ def engine_of(
     config: Config, plan: devices.Plan, make_model: Callable[[], keras.Model], splits: Mapping[str, data.Split]
 ) -> Engine:
     """The engine of a run, with its data, on the planned device."""
-    from mnist_mlp import optimizers
-    from mnist_mlp.engine import Recipe
-    from mnist_mlp.engine.start import start
+    from mnist_mlp.engine.base import Recipe
+    from mnist_mlp.engine.create import start
+    from mnist_mlp.training import optimizers
 
     make_optimizer = partial(optimizers.of_config, config, math.ceil(len(splits["train"]) / config.batch_size))
     recipe = Recipe(config.augment, config.label_smoothing, config.seed)
@@ -170,14 +183,14 @@ def engine_of(
     return start(plan, *what, start_timeout=config.start_timeout)
 
 
-def draw_distortions(run: rundir.Run, training: data.Split, laps: Laps) -> None:
+def draw_distortions(run: directory.Run, training: data.Split, laps: Laps) -> None:
     """Writes a picture of what training will see, if it sees something else than the images."""
     if run.config.augment == "none" or not run.chief:
         return
-    from mnist_mlp import specimens
+    from mnist_mlp.training import augmentation_preview
 
     run.check_place()
-    picture = specimens.drawn(training, run.config.augment, run.config.seed)
+    picture = augmentation_preview.drawn(training, run.config.augment, run.config.seed)
     atomic.write_file(run.path / "distortions.png", lambda file: file.write_bytes(picture))
     laps.end("picture")
 
@@ -195,10 +208,10 @@ def check_packages(config: Config) -> None:
 
 
 def result_before_training(
-    plan: devices.Plan, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine, run: rundir.Run
+    plan: devices.Plan, dataset: data.Dataset, splits: dict[str, data.Split], engine: Engine, run: directory.Run
 ) -> Result:
     """The result as far as it is known before training."""
-    from mnist_mlp import optimizers
+    from mnist_mlp.training import optimizers
 
     config = run.config
     sizes = {name: len(split) for name, split in splits.items()}
@@ -237,7 +250,7 @@ def recipe_of(config: Config, engine: Engine, steps: int) -> dict[str, Any]:
     return {**{name: getattr(config, name) for name in RECIPE}, "weight_decay": weight_decay, "steps": steps}
 
 
-def resumptions(run: rundir.Run, engine: Engine, steps: int) -> list[dict[str, Any]]:
+def resumptions(run: directory.Run, engine: Engine, steps: int) -> list[dict[str, Any]]:
     """The `resumed` part of a result: each time that the run, of so many steps, was gone on with."""
     found = run.found
     if not found and not run.passed_over:
@@ -250,7 +263,7 @@ def resumptions(run: rundir.Run, engine: Engine, steps: int) -> list[dict[str, A
 
 def train(
     engine: Engine,
-    run: rundir.Run,
+    run: directory.Run,
     result: Result,
     hashes: Mapping[str, str],
     callbacks: Sequence[keras.callbacks.Callback],
@@ -258,9 +271,9 @@ def train(
     show: Callable[[Standing], None],
 ) -> list[dict[str, Any]]:
     """Trains what is left to train; the rows of the history, which is written and told after each epoch."""
-    from mnist_mlp.callbacks import Callbacks
-    from mnist_mlp.profiling import Profiled
-    from mnist_mlp.training import Training
+    from mnist_mlp.training.callbacks import Callbacks
+    from mnist_mlp.training.loop import Training
+    from mnist_mlp.training.profiler import Profiled
 
     progress, config, place = Progress(), run.config, ran_on(engine)
     if run.found:
@@ -279,7 +292,7 @@ def train(
 
     def add_row(history: list[dict[str, Any]]) -> None:
         write(history)
-        tell(console.epoch_line(history[-1], config.epochs))
+        tell(summary.epoch_line(history[-1], config.epochs))
 
     write(progress.history)
     run.write_config()  # now that it is known that the run can go on with it

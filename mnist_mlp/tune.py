@@ -34,7 +34,7 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Stopped, UserError
 from mnist_mlp.files import atomic, figures
 from mnist_mlp.options import check, nearest, option, option_of, path_of
-from mnist_mlp.result import Laps
+from mnist_mlp.runs.result import Laps
 from mnist_mlp.tuning import folds, place, space_file, table
 from mnist_mlp.tuning.messages import Work
 from mnist_mlp.tuning.methods import METHODS

@@ -25,14 +25,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp import data, devices, gate, reference
+from mnist_mlp import data, devices
+from mnist_mlp.checks import gate, references
+from mnist_mlp.checks.gate import Gate
+from mnist_mlp.checks.references import DECIDING, FEWEST, Reference, flags
 from mnist_mlp.cli import flags as command
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
-from mnist_mlp.gate import Gate
-from mnist_mlp.reference import DECIDING, FEWEST, Reference, flags
 
 RATES = (0.05, 0.01, 1e-4)  # of false alarms, for --check
 Row = dict[str, Any]  # what one seed came to
@@ -48,7 +49,7 @@ def main(argv: list[str]) -> None:
         "--output", type=Path, default=Path("references.jsonl"), help="file of the raw results (default: %(default)s)"
     )
     parser.add_argument(
-        "--references", type=Path, default=reference.FILE, help="file of the summaries (default: the shipped one)"
+        "--references", type=Path, default=references.FILE, help="file of the summaries (default: the shipped one)"
     )
     parser.add_argument("--check", action="store_true", help="hold fresh seeds against the reference that is there")
     try:
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> None:
     seeds = range(first, first + arguments.seeds)
     dataset = data.load(config)
     if arguments.check:
-        found = reference.find(config, dataset.name, arguments.references)
+        found = references.find(config, dataset.name, arguments.references)
         if set(seeds) & set(range(found.first_seed, found.first_seed + found.seeds)):
             raise UserError(f"--first_seed={first}: expected seeds that are not the reference's; type another one")
         print(checked(found, list(results(config, dataset, seeds, arguments.output))))
@@ -130,11 +131,11 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
         )
     os.environ.update(plan.environment)
     with undisturbed():
-        from mnist_mlp import optimizers
-        from mnist_mlp.engine import Recipe
-        from mnist_mlp.learner import Learner
+        from mnist_mlp.engine.base import Recipe
         from mnist_mlp.models import networks
-        from mnist_mlp.result import versions
+        from mnist_mlp.runs.result import versions
+        from mnist_mlp.training import optimizers
+        from mnist_mlp.training.multi_seed import Learner
     make_model = partial(networks.build, config.model, pixels=config.pixels, precision=config.precision)
     make_optimizer = partial(optimizers.of_config, config, math.ceil(len(dataset.train) / config.batch_size))
     recipe = Recipe(config.augment, config.label_smoothing)
@@ -168,12 +169,12 @@ def summed_up(config: Config, rows: list[Row]) -> Reference:
         "date": max(row["date"] for row in rows),
         **{name: first[name] for name in ("backend", "device", "versions")},
     }
-    return reference.summary(rows, made)
+    return references.summary(rows, made)
 
 
 def put(made: Reference, path: Path) -> None:
     """Puts a reference among those of a file."""
-    there = [known for known in reference.read(path) if known.options != made.options]
+    there = [known for known in references.read(path) if known.options != made.options]
     defaults = {"dataset": "digits"} | {name: getattr(Config, name) for name in DECIDING}
 
     def place(known: Reference) -> tuple[str, int, str]:

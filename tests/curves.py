@@ -28,25 +28,25 @@ stderr_filter.silence()
 
 from helpers.steps import later, smooth
 from keras import ops
-from mnist_mlp.data.batches import batch_order
 
-from mnist_mlp import optimizers
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split, load
+from mnist_mlp.data.batches import batch_order
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import detect
 from mnist_mlp.devices.strategy import Request, choose
-from mnist_mlp.engine import Recipe
-from mnist_mlp.engine.start import start
+from mnist_mlp.engine.base import Recipe
+from mnist_mlp.engine.create import start
+from mnist_mlp.training import optimizers
 
 if backend == "jax":
     import jax
 
-    from mnist_mlp.engine.jax_devices import attach
+    from mnist_mlp.engine.jax.devices import attach
 
     jax.config.update("jax_enable_compilation_cache", not index)  # of workers the first alone would have one
 else:
-    from mnist_mlp.engine.tensorflow_devices import attach
+    from mnist_mlp.engine.tensorflow.devices import attach
 
 EXAMPLES, BATCH = 63, 30  # 4 replicas do not divide 30; of a last batch of 3 one of them has none
 jobs = json.loads(jobs)

@@ -22,11 +22,13 @@ stderr_filter.silence()
 
 import faults
 
-from mnist_mlp import data, gate, optimizers, reference
+from mnist_mlp import data
+from mnist_mlp.checks import gate, references
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.devices import Plan
-from mnist_mlp.learner import Learner
 from mnist_mlp.models import networks
+from mnist_mlp.training import optimizers
+from mnist_mlp.training.multi_seed import Learner
 
 FIRST = 9000  # seeds that no reference has
 CERTIFICATES = 5  # of each fault
@@ -34,7 +36,7 @@ CERTIFICATES = 5  # of each fault
 
 def trained(config: Config, dataset: data.Dataset, fault: str) -> list[dict]:
     """The gate's verdicts on runs with the fault, one for each seed."""
-    judge = gate.Gate(reference.find(config, dataset.name), 1e-4)
+    judge = gate.Gate(references.find(config, dataset.name), 1e-4)
     with faults.injected(fault, "jax"):
         plan = Plan("jax", "cpu", "cpu", {}, replicas=faults.REPLICAS)
         learner = Learner(plan, lambda: networks.build("mlp"), lambda: optimizers.make_optimizer("adam", None), dataset)

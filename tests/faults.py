@@ -42,9 +42,9 @@ def injected(fault: str, backend: str, replicas: int = REPLICAS):
     """Whatever engine is made within the block has the fault. "" is none."""
     import keras
 
-    from mnist_mlp import optimizers
+    from mnist_mlp.training import optimizers
 
-    engine = importlib.import_module(f"mnist_mlp.engine.{backend}")
+    engine = importlib.import_module(f"mnist_mlp.engine.{backend}.engine")
     patches = {
         "": [],
         SUMMED: [(optimizers, "make_optimizer", lambda *_: adam(change=lambda name, g: g * replicas))],
@@ -86,26 +86,26 @@ def losses_without_a_replica(engine, backend, replicas):
         import jax
         import jax.numpy as jnp
 
-        from mnist_mlp.engine import jax_programs
+        from mnist_mlp.engine.jax import programs
 
-        right = jax_programs.cross_entropy
+        right = programs.cross_entropy
 
         def cross_entropy(labels, logits, *more):
             dropped = jnp.arange(len(labels)) < len(labels) // replicas
             return right(labels, jnp.where(dropped[:, None], jax.lax.stop_gradient(logits), logits), *more)
 
-        return jax_programs, "cross_entropy", cross_entropy
+        return programs, "cross_entropy", cross_entropy
     import tensorflow as tf
 
-    from mnist_mlp.engine import tensorflow_programs
+    from mnist_mlp.engine.tensorflow import programs
 
-    right = tensorflow_programs.weighted_cross_entropy
+    right = programs.weighted_cross_entropy
 
     def weighted_cross_entropy(labels, logits, *more):
         dropped = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
         return right(labels, tf.where(dropped, tf.stop_gradient(logits), logits), *more)
 
-    return tensorflow_programs, "weighted_cross_entropy", weighted_cross_entropy
+    return programs, "weighted_cross_entropy", weighted_cross_entropy
 
 
 def cut_product(backend):
@@ -150,9 +150,9 @@ def shifting_labels(engine, backend):
     if backend == "jax":
         import jax.numpy as jnp
 
-        from mnist_mlp.engine import jax_programs
+        from mnist_mlp.engine.jax import programs
 
-        right, right_gatherer = engine.train_program, jax_programs.batch_gatherer
+        right, right_gatherer = engine.train_program, programs.batch_gatherer
 
         def gatherer(mesh):
             gather = right_gatherer(mesh)
@@ -164,7 +164,7 @@ def shifting_labels(engine, backend):
             return shifted
 
         def train_program(*arguments, **options):
-            with mock.patch.object(jax_programs, "batch_gatherer", gatherer):
+            with mock.patch.object(programs, "batch_gatherer", gatherer):
                 return right(*arguments, **options)
 
         return engine, "train_program", train_program
@@ -192,7 +192,7 @@ def without_ragged_batches(train):
     """As a data loader that drops the remainder."""
     import numpy as np
 
-    from mnist_mlp.engine import Sums
+    from mnist_mlp.engine.base import Sums
 
     def train_full_ones(self, order, start=0, stop=None):
         rows = order[start : len(order) if stop is None else stop]
@@ -214,7 +214,7 @@ def without_last_update(train):
     """What the last step of a longer call has learned is forgotten."""
     import numpy as np
 
-    from mnist_mlp.engine import Sums
+    from mnist_mlp.engine.base import Sums
 
     def train_and_forget(self, order, start=0, stop=None):
         stop = len(order) if stop is None else stop

@@ -37,11 +37,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp import checkpoint, config, finished, options, result
+from mnist_mlp import config, options
 from mnist_mlp.data import array_files
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import archives, atomic
 from mnist_mlp.models import file_check
+from mnist_mlp.runs import checkpoint, result, saved
 
 Parts = dict[str, bytes]
 IMAGES = np.arange(3 * 28 * 28).reshape(3, 28, 28).astype(np.uint8)
@@ -257,9 +258,9 @@ def read_run(path: Path) -> None:
         name, _, content = part.partition(b"\n")
         if name.decode("latin-1") in RUN:
             (run / name.decode()).write_bytes(content)
-    _, read, done = finished.read_run(str(run))
+    _, read, done = saved.read_run(str(run))
     assert isinstance(read, config.Config) and isinstance(done, result.Result)
-    finished.data_of_run(read, done)
+    saved.data_of_run(read, done)
 
 
 def read_checkpoint(path: Path) -> None:
@@ -475,7 +476,7 @@ def with_atheris(target: str, inputs: int) -> None:
     """Does the same with programs that reach new code. Ends the process, as libFuzzer does."""
     import atheris
 
-    for module in (archives, array_files, file_check, config, options, finished, result, zipfile, gzip):
+    for module in (archives, array_files, file_check, config, options, saved, result, zipfile, gzip):
         for value in vars(module).values():
             if callable(value) and hasattr(value, "__code__"):
                 atheris.instrument_func(value)

@@ -26,19 +26,21 @@ from mnist_mlp.cli import stderr_filter
 
 stderr_filter.silence()
 
-from mnist_mlp import checkpoint, train, training
+from mnist_mlp import train
 from mnist_mlp.config import Config
 from mnist_mlp.data import load
 from mnist_mlp.files import atomic
+from mnist_mlp.runs import checkpoint
+from mnist_mlp.training import loop
 
 if backend == "jax":
     import jax
 
-    from mnist_mlp.engine import jax as engine  # noqa: F401
+    from mnist_mlp.engine.jax import engine  # noqa: F401
 
     jax.config.update("jax_compilation_cache_dir", f"{directory}/cache")  # JAX may be killed while it writes there
 else:
-    from mnist_mlp.engine import tensorflow as engine  # noqa: F401
+    from mnist_mlp.engine.tensorflow import engine  # noqa: F401
 
 CONFIG = Config(
     dataset="digits",
@@ -68,7 +70,7 @@ def in_fork(run_dir, since="", moment=0):
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         return code, note.read_text()
     calls = in_training = 0
-    run_training = training.Training.run
+    run_training = loop.Training.run
 
     def count(frame, event, argument):
         nonlocal calls
@@ -90,7 +92,7 @@ def in_fork(run_dir, since="", moment=0):
     try:
         if since == "start":
             sys.setprofile(count)
-        training.Training.run = counted
+        loop.Training.run = counted
         train.train_and_evaluate(CONFIG, run_dir, dataset=DATA, say=lambda text: None)
         sys.setprofile(None)
         note.write_text(f"{calls} {in_training}")

@@ -78,7 +78,7 @@ sys.path.insert(0, {str(TESTS)!r})
 import serving
 from helpers import fork_server
 sys.modules["mnist_mlp.models.networks"] = types.SimpleNamespace(hidden_layers=None)  # these two would import Keras
-sys.modules["mnist_mlp.engine"] = types.SimpleNamespace(Engine=None)
+sys.modules["mnist_mlp.engine.base"] = types.SimpleNamespace(Engine=None)
 import fastapi, httptools, orjson, prometheus_client, uvicorn
 from mnist_mlp import serve
 from mnist_mlp.server import app, listening

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from helpers.fork_server import run_code
 
-from mnist_mlp import config, optimizers
+from mnist_mlp import config
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.config import PRESETS
 from mnist_mlp.models import networks
+from mnist_mlp.training import optimizers
 
 PACKAGE = Path(config.__file__).parent
 

@@ -10,9 +10,9 @@ import pytest
 from helpers.fork_server import run_code
 from helpers.once import once
 
-from mnist_mlp import profiling
-from mnist_mlp.engine import Sums
+from mnist_mlp.engine.base import Sums
 from mnist_mlp.errors import UserError
+from mnist_mlp.training import profiler
 
 pytestmark = pytest.mark.xla(False)
 
@@ -139,7 +139,7 @@ class Counting:
 )
 def test_which_steps_are_traced(calls, made, traced, monkeypatch, tmp_path):
     counting = Counting()
-    engine = profiling.Profiled(counting, tmp_path, print)
+    engine = profiler.Profiled(counting, tmp_path, print)
     seen = []
 
     class Block:
@@ -163,7 +163,7 @@ def test_which_steps_are_traced(calls, made, traced, monkeypatch, tmp_path):
 def test_what_is_in_the_way_of_a_trace(tmp_path):
     (tmp_path / "profile").touch()
     with pytest.raises(UserError, match=f"--profile: {tmp_path}/profile is in the way, .* remove it"):
-        profiling.Profiled(Counting(), tmp_path / "profile", print)
+        profiler.Profiled(Counting(), tmp_path / "profile", print)
 
 
 TRACED = """
@@ -175,7 +175,7 @@ from mnist_mlp import data, devices, train
 from mnist_mlp.cli import flags as command
 from mnist_mlp.data import batches
 from mnist_mlp.config import Config
-from mnist_mlp.profiling import Profiled
+from mnist_mlp.training.profiler import Profiled
 
 def main(flags):
     train.main([*flags, "--run_dir=run", "--profile"])
@@ -205,7 +205,7 @@ JAX_ALONE = """
 import sys
 from pathlib import Path
 import jax
-from mnist_mlp.engine.jax_trace import traced
+from mnist_mlp.engine.jax.trace import traced
 with traced(Path(sys.argv[1])):
     jax.jit(lambda x: x @ x)(jax.numpy.ones((64, 64))).block_until_ready()
 """

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from helpers.fork_server import start_code
 
-from mnist_mlp import checkpoint, finished, rundir
-from mnist_mlp.checkpoint import Checkpoint, Progress
 from mnist_mlp.config import FREE, PRESETS, Config, differing
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import lock
+from mnist_mlp.runs import checkpoint, directory
+from mnist_mlp.runs import saved as finished
+from mnist_mlp.runs.checkpoint import Checkpoint, Progress
 
 ROW = {"epoch": 1, "loss": 0.1 + 0.2, "accuracy": 0.5, "seconds": 1.25}
 
@@ -35,7 +36,7 @@ def example(steps=45 + 7, **options):
 
 def run_dir(path, *found, config=None):
     """A run directory with those checkpoints."""
-    run = rundir.Run(path, config or Config(dataset="digits", keep=10))
+    run = directory.Run(path, config or Config(dataset="digits", keep=10))
     path.mkdir(exist_ok=True)
     run.write_config()
     for one in found:
@@ -76,7 +77,7 @@ def test_the_newest_are_kept(tmp_path):
     run_dir(tmp_path, *(example(steps) for steps in (46, 47, 48, 49)), config=config)
     assert list(checkpoint.files(tmp_path)) == [49, 48]
     # Of a run that went on from 48, since 49 was damaged: what is newer is not counted among those kept.
-    rundir.Run(tmp_path, dataclasses.replace(config, keep=1)).save(example(48))
+    directory.Run(tmp_path, dataclasses.replace(config, keep=1)).save(example(48))
     assert list(checkpoint.files(tmp_path)) == [49, 48]
 
 
@@ -117,8 +118,8 @@ def test_a_damaged_config_is_made_good_from_a_checkpoint(tmp_path, full):
     whole = file.read_bytes()
     for how, content in damaged(whole, np.random.default_rng(1), 20 if full else 5):
         file.write_bytes(content)
-        assert differing(rundir.begun_with(tmp_path), Config(dataset="digits", seed=7)) == [], how
-        with rundir.opened(tmp_path, Config(dataset="digits", seed=7, resume=True)) as run:
+        assert differing(directory.begun_with(tmp_path), Config(dataset="digits", seed=7)) == [], how
+        with directory.opened(tmp_path, Config(dataset="digits", seed=7, resume=True)) as run:
             assert run.found.total_steps == 50
             run.write_config()
         finished.read_config(tmp_path)
@@ -127,13 +128,13 @@ def test_a_damaged_config_is_made_good_from_a_checkpoint(tmp_path, full):
     for content in (b"", b"{}", whole[:-9], whole.replace(b'"seed": 7', b'"seed": 8')):
         file.write_bytes(content)
         with pytest.raises(UserError, match="config.json is damaged, and there is no whole checkpoint"):
-            rundir.begun_with(tmp_path)
+            directory.begun_with(tmp_path)
 
 
 def test_where_all_are_damaged_the_run_begins_anew_and_says_so(tmp_path):
     run_dir(tmp_path, example(50))
     (tmp_path / "checkpoints" / "step-000000050.npz").write_bytes(b"PK")
-    with rundir.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
+    with directory.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
         assert run.found is None and "step-000000050.npz is damaged" in run.passed_over["step-000000050.npz"]
     assert (tmp_path / "config.json").exists()  # a run that was there before is not taken away
 
@@ -182,7 +183,7 @@ def test_a_checkpoint_of_a_later_version_is_not_taken_for_damaged(tmp_path, monk
     run_dir(tmp_path, example())
     monkeypatch.undo()
     with pytest.raises(UserError, match="written by another version of mnist_mlp"):
-        rundir.opened(tmp_path, Config(dataset="digits", resume=True)).__enter__()
+        directory.opened(tmp_path, Config(dataset="digits", resume=True)).__enter__()
 
 
 def test_files_that_are_none_hold_nothing_up(tmp_path):
@@ -190,14 +191,14 @@ def test_files_that_are_none_hold_nothing_up(tmp_path):
     (tmp_path / "config.json").unlink()
     os.mkfifo(tmp_path / "config.json")
     os.mkfifo(tmp_path / "checkpoints" / "step-000000060.npz")
-    with rundir.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
+    with directory.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
         assert run.found.total_steps == 50 and list(run.passed_over) == ["step-000000060.npz"]
         assert run.last.name == "step-000000050.npz"
 
 
 def test_a_checkpoint_of_another_run_is_passed_over(tmp_path):
     run_dir(tmp_path, example(50), example(99, model="wide"))
-    with rundir.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
+    with directory.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
         assert run.found.total_steps == 50
     assert list(run.passed_over.values()) == ["step-000000099.npz is of another run (another --model)"]
 
@@ -235,7 +236,7 @@ def test_an_option_that_would_change_the_result_is_refused_by_name(name, tmp_pat
     config = dataclasses.replace(Config(dataset="digits", resume=True), **{name: OTHER[name]})
     before = (tmp_path / "config.json").read_bytes()
     with pytest.raises(UserError, match=rf"--{name}={OTHER[name]}: the run in .* was begun with (no )?--{name}"):
-        rundir.opened(tmp_path, config).__enter__()
+        directory.opened(tmp_path, config).__enter__()
     assert (tmp_path / "config.json").read_bytes() == before
 
 
@@ -251,7 +252,7 @@ def test_options_that_may_change(tmp_path):
         "profile": True,
     }
     config = Config(**{"dataset": "auto", "resume": True, **free})
-    with rundir.opened(tmp_path, config) as run:
+    with directory.opened(tmp_path, config) as run:
         assert run.found.total_steps == 52
         assert finished.read_config(tmp_path).epochs == 5  # not before it is known that the run can go on with it
         run.write_config()
@@ -265,10 +266,10 @@ def test_epochs_that_are_done_cannot_be_undone(epochs, fits, tmp_path):
     run_dir(tmp_path, example())
     config = Config(dataset="digits", epochs=epochs, resume=True)
     if fits:
-        with rundir.opened(tmp_path, config):
+        with directory.opened(tmp_path, config):
             return
     with pytest.raises(UserError, match="--epochs=1: the run in .* has begun 2; type --epochs=2 or more"):
-        rundir.opened(tmp_path, config).__enter__()
+        directory.opened(tmp_path, config).__enter__()
 
 
 def test_flags_of_a_run_that_is_resumed(tmp_path):
@@ -345,12 +346,12 @@ def test_a_directory_that_is_moved_under_a_run_is_not_written_any_more(saved, tm
     path, moved = tmp_path / "run", tmp_path / "moved"
     with (
         pytest.raises(UserError, match="it was moved or replaced"),
-        rundir.opened(path, Config(dataset="digits")) as run,
+        directory.opened(path, Config(dataset="digits")) as run,
     ):
         if saved:
             run.save(example(50))
         path.rename(moved)
-        with rundir.opened(path, Config(dataset="digits", seed=1)) as other:
+        with directory.opened(path, Config(dataset="digits", seed=1)) as other:
             with pytest.raises(UserError, match="it was moved or replaced"):
                 run.save(example(60))
             other.save(example(70, seed=1))
@@ -364,7 +365,7 @@ def test_a_finished_run_without_a_whole_checkpoint_is_not_begun_anew(tmp_path):
     (tmp_path / "result.json").write_text("{}")
     (tmp_path / "checkpoints" / "step-000000050.npz").write_bytes(b"")
     with pytest.raises(UserError, match="expected a whole checkpoint of the finished run"):
-        rundir.opened(tmp_path, Config(dataset="digits", resume=True)).__enter__()
+        directory.opened(tmp_path, Config(dataset="digits", resume=True)).__enter__()
 
 
 def test_the_name_of_a_checkpoint_is_its_step(tmp_path):
@@ -380,7 +381,7 @@ def test_what_a_killed_process_had_half_written_is_removed(tmp_path):
     half = [tmp_path / ".writing-4711-config.json", tmp_path / "checkpoints" / ".writing-4711-step-000000099.npz"]
     for path in half:
         path.write_bytes(b"PK")
-    with rundir.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
+    with directory.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
         assert run.found.total_steps == 52
     assert not any(path.exists() for path in half)
 
@@ -388,6 +389,6 @@ def test_what_a_killed_process_had_half_written_is_removed(tmp_path):
 def test_a_clock_that_goes_backwards_names_no_directory_twice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "strftime", lambda form: "20200101-000000")
-    first = rundir.default_path(Config())
+    first = directory.default_path(Config())
     first.mkdir(parents=True)
-    assert rundir.default_path(Config()) != first
+    assert directory.default_path(Config()) != first

@@ -9,17 +9,18 @@ import keras
 import numpy as np
 import pytest
 from helpers.fork_server import run_code
-from mnist_mlp.data.batches import batch_order
 from PIL import Image
 
-from mnist_mlp import distortions, optimizers
 from mnist_mlp.config import AUGMENT, Config
-from mnist_mlp.distortions import STRENGTHS, Strength, distort
-from mnist_mlp.engine import Attached, Recipe
-from mnist_mlp.engine.fit import FitEngine
-from mnist_mlp.engine.tensorflow import TensorFlowEngine
+from mnist_mlp.data.batches import batch_order
+from mnist_mlp.engine import augmentation
+from mnist_mlp.engine.augmentation import STRENGTHS, Strength, distort
+from mnist_mlp.engine.base import Attached, Recipe
+from mnist_mlp.engine.keras_fit import FitEngine
+from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
 from mnist_mlp.models import networks
 from mnist_mlp.train import train_and_evaluate
+from mnist_mlp.training import optimizers
 
 pytestmark = pytest.mark.numerics
 
@@ -52,7 +53,7 @@ def fields(kind, seed, step, index, grid=grid):
 
     As it is with `grid=as_it_is`; else with all that goes into a product rounded, as float32 needs it to be exact.
     """
-    strength, modes = STRENGTHS[kind], distortions.MODES
+    strength, modes = STRENGTHS[kind], augmentation.MODES
     words = random_words(seed, step, index, 6 + 2 * modes**2)
     to_right, to_below, turn, wide, high, lean = ((2 * (word >> 24) - 255) / 256 for word in words[:6])
     if strength.whole:
@@ -133,7 +134,7 @@ def test_the_grid_is_fine_enough(kind, full):
         for found, exact in zip(fields(kind, 5, 6, index), fields(kind, 5, 6, index, as_it_is), strict=True):
             np.testing.assert_allclose(found, exact, atol=0.03)
     strength = STRENGTHS[kind]
-    largest = 510 * np.abs(distortions.elastic(strength)).sum(0).max() if strength.wave else 0
+    largest = 510 * np.abs(augmentation.elastic(strength)).sum(0).max() if strength.wave else 0
     assert 2 * largest < 2**24 / 2**18
 
 
@@ -143,7 +144,7 @@ def test_as_numpy_has_it_on_jax(digits):
 import json, sys, numpy as np
 from mnist_mlp.config import Config
 from mnist_mlp.data.dataset import load
-from mnist_mlp.distortions import STRENGTHS, distort
+from mnist_mlp.engine.augmentation import STRENGTHS, distort
 images, index = load(Config(dataset="digits")).train.images[:4].astype("float32"), np.array(json.loads(sys.argv[1]))
 print(json.dumps({kind: np.asarray(distort(images, kind, 7, 9, index)).tolist() for kind in STRENGTHS}))
 """
@@ -155,20 +156,20 @@ print(json.dumps({kind: np.asarray(distort(images, kind, 7, 9, index)).tolist() 
 
 
 def test_the_flag_has_each_kind():
-    assert distortions.KINDS == AUGMENT
+    assert augmentation.KINDS == AUGMENT
 
 
 def test_known_words():
     """Of the hash, by hand: a change of it would change every run."""
-    found = keras.ops.convert_to_numpy(distortions.words(1, 2, np.array([3], np.int32), 3))[0].tolist()
+    found = keras.ops.convert_to_numpy(augmentation.words(1, 2, np.array([3], np.int32), 3))[0].tolist()
     assert found == random_words(1, 2, 3, 3) == [601243762, 1861410110, 4108338714]
 
 
 def test_the_draws_are_even_and_normal():
-    words = distortions.words(5, 11, np.arange(20_000, dtype=np.int32), 12)
-    columns = [distortions.evenly(words[:, i], distortions.LEVELS) for i in range(12)]
+    words = augmentation.words(5, 11, np.arange(20_000, dtype=np.int32), 12)
+    columns = [augmentation.evenly(words[:, i], augmentation.LEVELS) for i in range(12)]
     even = np.concatenate([keras.ops.convert_to_numpy(column)[:, 0] for column in columns], axis=1)
-    normal = keras.ops.convert_to_numpy(distortions.normally(words)) / distortions.DEVIATION
+    normal = keras.ops.convert_to_numpy(augmentation.normally(words)) / augmentation.DEVIATION
     assert -1 <= even.min() < -0.99 and 0.99 < even.max() < 1 and len(np.unique(even)) == 256
     np.testing.assert_allclose(even.mean(0), 0, atol=0.02)
     np.testing.assert_allclose(even.var(0), 1 / 3, atol=0.01)
@@ -186,7 +187,7 @@ def test_an_elastic_displacement_is_as_strong_as_it_says(monkeypatch):
     ramp = np.broadcast_to(np.arange(28, dtype="float32"), (4000, 28, 28))
     moved = keras.ops.convert_to_numpy(distort(ramp, "elastic", 0, 0, np.arange(4000, dtype=np.int32)))
     displaced = (moved - ramp)[:, 8:20, 8:20]  # where no edge is near
-    centre = distortions.basis(5.0).reshape(-1, 28, 28)[:, 8:20, 8:20]
+    centre = augmentation.basis(5.0).reshape(-1, 28, 28)[:, 8:20, 8:20]
     assert displaced.std() == pytest.approx(1.5 * math.sqrt((centre**2).sum(0).mean()), rel=0.03)
 
 

@@ -9,21 +9,23 @@ import pytest
 import tensorflow as tf
 from helpers import steps
 from helpers.steps import FLOAT32
-from mnist_mlp.data.batches import batch_order
 
-from mnist_mlp import optimizers
 from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import Split
+from mnist_mlp.data.batches import batch_order
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Attached, calls, check_places, read_state, tensorflow_devices, write_state
-from mnist_mlp.engine import start as starting
-from mnist_mlp.engine.fit import FitEngine
-from mnist_mlp.engine.tensorflow import TensorFlowEngine
-from mnist_mlp.engine.tensorflow_devices import attach
-from mnist_mlp.engine.tensorflow_programs import dropout_by_philox
+from mnist_mlp.engine import batching
+from mnist_mlp.engine import create as starting
+from mnist_mlp.engine.base import Attached, check_places, read_state, write_state
+from mnist_mlp.engine.keras_fit import FitEngine
+from mnist_mlp.engine.tensorflow import devices
+from mnist_mlp.engine.tensorflow.devices import attach
+from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
+from mnist_mlp.engine.tensorflow.programs import dropout_by_philox
 from mnist_mlp.errors import UserError
 from mnist_mlp.models import networks
 from mnist_mlp.parity import oracle, rounding
+from mnist_mlp.training import optimizers
 
 pytestmark = pytest.mark.numerics
 
@@ -174,20 +176,20 @@ def test_neither_the_cut_into_calls_nor_a_restart_changes_anything(digits):
 
 
 def test_a_call_lasts_about_a_second():
-    pace = calls.Pace()
+    pace = batching.Pace()
     made = []
-    for start_at, stop in calls.pieces(1000, pace):
+    for start_at, stop in batching.pieces(1000, pace):
         made.append(stop - start_at)
         pace.took = lambda steps, seconds: setattr(pace, "steps", 300)
     assert made == [8, 300, 300, 300, 92]
-    pace = calls.Pace()
+    pace = batching.Pace()
     pace.took(8, 0.001)
-    assert pace.steps == 8 * calls.GROWTH
+    assert pace.steps == 8 * batching.GROWTH
     pace.took(1600, 0.5)
     assert pace.steps == 3200
     pace.took(10, 30.0)
     assert pace.steps == 1
-    assert list(calls.pieces(1000, None)) == [(0, 1000)]
+    assert list(batching.pieces(1000, None)) == [(0, 1000)]
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +300,7 @@ def test_xla_is_off_where_it_is_slower(digits):
 
 @pytest.mark.parametrize("replicas", [2, 3])
 def test_fit_is_for_one_device(replicas, monkeypatch):
-    monkeypatch.setattr(tensorflow_devices, "attach", lambda plan, timeout: Attached("CPU: here", replicas=replicas))
+    monkeypatch.setattr(devices, "attach", lambda plan, timeout: Attached("CPU: here", replicas=replicas))
     with pytest.raises(UserError, match=f"--engine=fit: expected one device, received {replicas}; type --replicas=1"):
         starting.start(Plan("tensorflow", "cpu", "cpu", {}), "fit", None, None, {}, 32)
 

@@ -14,13 +14,15 @@ from helpers.fork_server import run, run_code
 from helpers.once import once
 from helpers.programs import quiet
 
-from mnist_mlp import console, evaluate, gate, reference, train
+from mnist_mlp import evaluate, train
+from mnist_mlp.checks import gate, references
+from mnist_mlp.checks.gate import FEW, HIGH, LOW, MANY, OTHER_DATA, OTHER_EPOCHS, Gate
+from mnist_mlp.checks.references import find
 from mnist_mlp.config import FREE, MODELS, PRESETS, Config
 from mnist_mlp.data import Split
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.files.atomic import read_json, write_json
-from mnist_mlp.gate import FEW, HIGH, LOW, MANY, OTHER_DATA, OTHER_EPOCHS, Gate
-from mnist_mlp.reference import find
+from mnist_mlp.runs import summary
 from mnist_mlp.stats import student_t
 from mnist_mlp.stats.tails import Side, Spread
 
@@ -116,7 +118,7 @@ def test_a_usual_run_passes():
 def test_a_run_that_is_out_fails_for_the_right_reason(found, run):
     verdict = judged(**run)
     assert not verdict["passed"] and list(verdict["found"]) == [found]
-    text = "\n".join(console.gated(verdict))
+    text = "\n".join(summary.gated(verdict))
     assert text.startswith("gate     FAILED, p ") and f"by the spread of {SMOKE.seeds} seeds 1 in 10,000" in text
     assert f"{found}: {gate.MEANS[found]}"[:60] in text
 
@@ -165,7 +167,7 @@ def test_the_power_is_what_is_stated(preset, dataset, alarms):
 
 
 def test_what_the_report_says():
-    lines = console.gated(judged(right=351))
+    lines = summary.gated(judged(right=351))
     assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 right runs fails"
     assert lines[1].startswith("         right: 351, expected 350 ± 3, p = ")
     assert lines[1].endswith("({} to {} pass)".format(*judged()["right"]["accepted"]))
@@ -173,15 +175,15 @@ def test_what_the_report_says():
     powers = r"would notice \S+ points of accuracy less with probability 0.5, \S+ with 0.9, \S+ with 0.99$"
     assert re.search(powers, lines[4])
     assert max(map(len, lines)) < 120
-    assert "p < 1e-9" in "\n".join(console.gated(judged(right=100)))
-    assert console.gated({}) == []
+    assert "p < 1e-9" in "\n".join(summary.gated(judged(right=100)))
+    assert summary.gated({}) == []
     expected = ["1 in 10,000 right runs", "1 in 20 right runs", "3% of right runs"]
-    assert [console.right_runs(share) for share in (1e-4, 0.05, 0.03)] == expected
+    assert [summary.right_runs(share) for share in (1e-4, 0.05, 0.03)] == expected
 
 
 def test_the_shipped_references():
-    assert reference.FILE.stat().st_size < 100_000
-    there = reference.read()
+    assert references.FILE.stat().st_size < 100_000
+    there = references.read()
     assert {each.options["model"] for each in there if each.options["dataset"] == "digits"} >= {
         "mlp",
         "softmax",
@@ -189,7 +191,7 @@ def test_the_shipped_references():
     }
     assert len({json.dumps(each.options) for each in there}) == len(there)
     for each in there:
-        assert each.seeds >= reference.FEWEST and each.first_seed == 1000
+        assert each.seeds >= references.FEWEST and each.first_seed == 1000
         assert len(each.losses) == each.options["epochs"]
         assert (each.train_examples, each.test_examples) in ((1437, 360), (60000, 10000))
         for row in (each.right, *each.losses):
@@ -223,7 +225,7 @@ def test_what_changes_no_result_changes_no_reference():
 def test_every_option_decides_or_is_free():
     """A new one is to be put where it belongs: else the gate would hold a run with it against one without."""
     free = {"seed", "engine", "preset", *FREE}  # a preset is the options that it sets
-    assert {field.name for field in dataclasses.fields(Config)} == free | set(reference.DECIDING)
+    assert {field.name for field in dataclasses.fields(Config)} == free | set(references.DECIDING)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.fork_server import run_code
-from mnist_mlp.data.batches import batch_order
 
 from mnist_mlp.config import OPTIMIZERS
+from mnist_mlp.data.batches import batch_order
 
 pytestmark = pytest.mark.numerics
 
@@ -19,14 +19,14 @@ import sys
 import numpy as np
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from helpers import steps
-from mnist_mlp.models import networks as models; from mnist_mlp import optimizers
+from mnist_mlp.models import networks as models; from mnist_mlp.training import optimizers
 from mnist_mlp.config import Config
 from mnist_mlp.data.dataset import Split, batch_order, load
 from mnist_mlp.devices.strategy import Plan
-from mnist_mlp.engine import Attached
-from mnist_mlp.engine.fit import FitEngine
-from mnist_mlp.engine.jax import JaxEngine
-from mnist_mlp.engine.jax_devices import attach
+from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.keras_fit import FitEngine
+from mnist_mlp.engine.jax.engine import JaxEngine
+from mnist_mlp.engine.jax.devices import attach
 from mnist_mlp.errors import UserError
 import jax
 """
@@ -63,7 +63,7 @@ print(json.dumps([*found, attached.device, *attached.notes]))
 def test_compiler_options_that_this_jax_does_not_know_are_left_out():
     code = """
 from unittest import mock
-from mnist_mlp.engine import jax_programs
+from mnist_mlp.engine.base import jax_programs
 options = {"xla_cpu_use_thunk_runtime_of_tomorrow": "1", "xla_cpu_experimental_xnn_fusion_type": ""}
 with mock.patch.object(jax_programs, "FOR_A_CPU", options):
     print(json.dumps(jax_programs.known_options()))
@@ -172,10 +172,10 @@ print(json.dumps(found))
 @pytest.mark.slow
 def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
     """With softmax regression, for 25 steps of a network with edges would not be those of another program."""
-    from mnist_mlp import optimizers
-    from mnist_mlp.engine import Attached
-    from mnist_mlp.engine.tensorflow import TensorFlowEngine
+    from mnist_mlp.engine.base import Attached
+    from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
     from mnist_mlp.models import networks
+    from mnist_mlp.training import optimizers
 
     order = batch_order(0, 0, len(digits.train), 32)
     optimizer = optimizers.make_optimizer("adam", None)

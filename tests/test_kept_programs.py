@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 from helpers.fork_server import run
 
-from mnist_mlp import devices, kept_programs
-from mnist_mlp.kept_programs import DIGEST, put_in, store_for, take_out, trim
+from mnist_mlp import devices
+from mnist_mlp.engine import compilation_cache
+from mnist_mlp.engine.compilation_cache import DIGEST, put_in, store_for, take_out, trim
 
 PLAN = devices.Plan("jax", "cpu", "cpu", {})
 
@@ -22,7 +23,7 @@ def place(tmp_path, monkeypatch):
     """An empty cache; as if no framework had been imported yet."""
     monkeypatch.setenv("MNIST_MLP_CACHE", str(tmp_path / "cache"))
     monkeypatch.delitem(sys.modules, "jax", raising=False)
-    for name in [name for name in os.environ if name.startswith(kept_programs.READ_BY_XLA)]:
+    for name in [name for name in os.environ if name.startswith(compilation_cache.READ_BY_XLA)]:
         monkeypatch.delenv(name)  # the tests have a cache of their own
     return tmp_path / "cache"
 
@@ -65,16 +66,16 @@ def test_what_was_interrupted_is_not_stored(place, monkeypatch):
     """A framework may have been in the middle of writing it."""
     store, environment = store_for(PLAN), dict(os.environ)
     monkeypatch.setattr(os, "environ", environment)
-    with pytest.raises(KeyboardInterrupt), kept_programs.kept_programs(PLAN, wanted=True):
+    with pytest.raises(KeyboardInterrupt), compilation_cache.kept_programs(PLAN, wanted=True):
         Path(environment["JAX_COMPILATION_CACHE_DIR"], "half").write_bytes(b"prog")
         raise KeyboardInterrupt
     assert contents(store) == {}
 
 
 def test_without_room_nothing_is_kept(place, monkeypatch):
-    monkeypatch.setattr(kept_programs.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+    monkeypatch.setattr(compilation_cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
     before = dict(os.environ)
-    with kept_programs.kept_programs(PLAN, wanted=True):
+    with compilation_cache.kept_programs(PLAN, wanted=True):
         assert dict(os.environ) == before
 
 
@@ -84,7 +85,7 @@ def test_the_store_stays_small(tmp_path, place, monkeypatch):
     put_in(store, folder(tmp_path / "work", a=b"1" * 100, b=b"2" * 100, c=b"3" * 100), set())
     for age, name in enumerate("bca"):
         os.utime(store / name, (1000 - age, 1000 - age))
-    monkeypatch.setattr(kept_programs, "LARGEST", 2 * (100 + DIGEST))
+    monkeypatch.setattr(compilation_cache, "LARGEST", 2 * (100 + DIGEST))
     trim(store.parent)
     assert sorted(contents(store)) == ["b", "c"]
 
@@ -94,7 +95,7 @@ def test_each_processor_version_and_setting_has_its_own(tmp_path, place, monkeyp
     assert len(stores) == 1
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
     stores.add(store_for(PLAN))
-    monkeypatch.setattr(kept_programs, "installed_software", lambda: {"jax": "0.0"})
+    monkeypatch.setattr(compilation_cache, "installed_software", lambda: {"jax": "0.0"})
     stores.add(store_for(PLAN))
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(77))
     stores.add(store_for(PLAN))
@@ -143,7 +144,7 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path, place):
 def test_a_run_is_the_same_with_kept_programs(tmp_path, backend):
     """And a later one compiles nothing, and says nothing that the first one did not."""
     flags = ["--dataset=digits", "--model=softmax", "--epochs=1", f"--backend={backend}", "--strategy=cpu"]
-    settings = {name: value for name, value in os.environ.items() if not name.startswith(kept_programs.READ_BY_XLA)}
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(compilation_cache.READ_BY_XLA)}
     done = run("train", *flags, f"--run_dir={tmp_path / 'off'}", backend=backend)
     assert (done.returncode, done.stderr) == (0, "")
     stores = []
@@ -168,6 +169,6 @@ def test_where_nothing_is_to_be_kept_nothing_is(place, monkeypatch, backend):
     """For the tests and for whoever has no room."""
     monkeypatch.setenv("MNIST_MLP_CACHE", "off")
     before = dict(os.environ)
-    with kept_programs.kept_programs(dataclasses.replace(PLAN, backend=backend), wanted=True):
+    with compilation_cache.kept_programs(dataclasses.replace(PLAN, backend=backend), wanted=True):
         assert dict(os.environ) == before
     assert not place.exists()

@@ -90,7 +90,9 @@ def test_few_examples_are_trained_in_as_many_updates():
 @pytest.fixture
 def lab(monkeypatch):
     """Trials whose networks are not real, and what they tell."""
-    monkeypatch.setitem(sys.modules, "mnist_mlp.learner", SimpleNamespace(Learner=Learner))  # which imports frameworks
+    monkeypatch.setitem(
+        sys.modules, "mnist_mlp.training.multi_seed", SimpleNamespace(Learner=Learner)
+    )  # which imports frameworks
     monkeypatch.setattr(trials, "gc", SimpleNamespace(collect=lambda: None))
     monkeypatch.setattr(rungs, "set_start", lambda model, network: setattr(model, "start", network.start))
     said = []

@@ -8,7 +8,8 @@ import re
 import pytest
 from conftest import ROOT
 
-from mnist_mlp import devices, reference
+from mnist_mlp import devices
+from mnist_mlp.checks import references as reference
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.train import train_and_evaluate

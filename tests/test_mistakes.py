@@ -8,14 +8,15 @@ import time
 import numpy as np
 import pytest
 from helpers.programs import program, quiet, refused
-from mnist_mlp.data.batches import batch_order, sequential_order
 
-from mnist_mlp import diagnosis, evidence, train
+from mnist_mlp import train
+from mnist_mlp.checks import diagnosis, evidence
+from mnist_mlp.checks.diagnosis import RULES, diagnose
+from mnist_mlp.checks.evidence import Evidence, Layer, Logits
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
-from mnist_mlp.diagnosis import RULES, diagnose
+from mnist_mlp.data.batches import batch_order, sequential_order
 from mnist_mlp.errors import Diverged
-from mnist_mlp.evidence import Evidence, Layer, Logits
 from mnist_mlp.lab import broken, mistakes
 
 pytestmark = pytest.mark.xla(False)

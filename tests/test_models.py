@@ -10,11 +10,12 @@ import keras
 import numpy as np
 import pytest
 
-from mnist_mlp import config, optimizers
+from mnist_mlp import config
 from mnist_mlp.errors import UserError
 from mnist_mlp.models import file_check, networks
 from mnist_mlp.parity.rounding import FLOAT32
-from mnist_mlp.result import layer_rows
+from mnist_mlp.runs.result import layer_rows
+from mnist_mlp.training import optimizers
 
 pytestmark = pytest.mark.numerics
 

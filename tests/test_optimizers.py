@@ -9,19 +9,20 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from mnist_mlp.data.batches import batch_order
 
-from mnist_mlp import console, train
+from mnist_mlp import train
 from mnist_mlp.config import SCHEDULES, Config
 from mnist_mlp.data import Split
-from mnist_mlp.engine import Attached, Recipe
-from mnist_mlp.engine.fit import FitEngine
-from mnist_mlp.engine.tensorflow import TensorFlowEngine
+from mnist_mlp.data.batches import batch_order
+from mnist_mlp.engine.base import Attached, Recipe
+from mnist_mlp.engine.keras_fit import FitEngine
+from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.models import networks
-from mnist_mlp.optimizers import Schedule, averaged, of_config, peak_rate
 from mnist_mlp.parity import oracle
 from mnist_mlp.parity.rounding import FLOAT32
+from mnist_mlp.runs import summary
+from mnist_mlp.training.optimizers import Schedule, averaged, of_config, peak_rate
 
 pytestmark = pytest.mark.numerics
 
@@ -201,7 +202,7 @@ def test_a_run_tells_its_recipe(whole):
 
 def test_an_average_that_holds_initial_weights_is_told():
     def lines(ema):
-        return console.recipe(SimpleNamespace(recipe={"ema": ema, "steps": 45}))
+        return summary.recipe(SimpleNamespace(recipe={"ema": ema, "steps": 45}))
 
     told = "\n".join(lines(0.99))
     assert told.startswith(

@@ -13,8 +13,8 @@ import tensorflow as tf
 from helpers.fork_server import run_code
 
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Attached
-from mnist_mlp.engine.tensorflow_devices import attach
+from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.tensorflow.devices import attach
 from mnist_mlp.parity import generators, matrix_products, operations, questions
 
 pytestmark = pytest.mark.numerics
@@ -373,7 +373,7 @@ FOUR_REPLICAS = """
 import json
 import tensorflow as tf
 from mnist_mlp.devices.strategy import Plan
-from mnist_mlp.engine.tensorflow_devices import attach
+from mnist_mlp.engine.tensorflow.devices import attach
 from mnist_mlp.parity import operations
 
 attached = attach(Plan("tensorflow", "cpu", "cpu", {}, replicas=4), 60)
@@ -422,7 +422,7 @@ import jax
 import jax.numpy as jnp
 import keras
 from mnist_mlp.devices.strategy import Plan
-from mnist_mlp.engine.jax_devices import attach
+from mnist_mlp.engine.jax.devices import attach
 from mnist_mlp.parity import operations, operations_jax
 
 attached = attach(Plan("jax", "cpu", "cpu", {}, replicas=8), 60)

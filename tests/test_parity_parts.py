@@ -309,7 +309,7 @@ def test_a_trace_of_jax_is_stopped_whatever_happens(monkeypatch, tmp_path):
         stop_trace=lambda: said.append("stop"),
     )
     monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(profiler=profiler))  # itself it takes seconds to import
-    traced = runpy.run_path(str(Path(mnist_mlp.__file__).parent / "engine" / "jax_trace.py"))["traced"]
+    traced = runpy.run_path(str(Path(mnist_mlp.__file__).parent / "engine" / "jax" / "trace.py"))["traced"]
     with pytest.raises(KeyError), traced(tmp_path):
         assert said == [(str(tmp_path), True)]
         raise KeyError
@@ -335,7 +335,7 @@ def packed():
 
 
 def test_an_xspace_becomes_trace_events(packed):
-    from mnist_mlp.engine.tensorflow_trace import as_trace_events
+    from mnist_mlp.engine.tensorflow.trace import as_trace_events
 
     assert as_trace_events(packed) == {
         "displayTimeUnit": "ns",
@@ -350,19 +350,19 @@ def test_an_xspace_becomes_trace_events(packed):
 
 
 def test_the_newest_trace_of_tensorflow_gets_its_events(packed, monkeypatch, tmp_path):
-    from mnist_mlp.engine import tensorflow_trace
+    from mnist_mlp.engine.tensorflow import trace
 
     said = []
     profiler = SimpleNamespace(start=said.append, stop=lambda: said.append("stop"))
     fake = SimpleNamespace(profiler=SimpleNamespace(experimental=profiler))
-    monkeypatch.setattr(tensorflow_trace, "tf", fake)
+    monkeypatch.setattr(trace, "tf", fake)
     old, new = (tmp_path / "plugins" / "profile" / name for name in ("2025_01", "2025_02"))
-    with tensorflow_trace.traced(tmp_path):
+    with trace.traced(tmp_path):
         for place in (new, old):
             place.mkdir(parents=True)
             (place / "host.xplane.pb").write_bytes(packed)
-    assert said == [str(tmp_path), "stop"] and not (old / tensorflow_trace.PERFETTO).exists()
-    events = json.loads(gzip.decompress((new / tensorflow_trace.PERFETTO).read_bytes()))["traceEvents"]
+    assert said == [str(tmp_path), "stop"] and not (old / trace.PERFETTO).exists()
+    events = json.loads(gzip.decompress((new / trace.PERFETTO).read_bytes()))["traceEvents"]
     assert [event["name"] for event in events if event["ph"] == "X"] == ["matmul", "short"]
 
 

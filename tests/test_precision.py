@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.fork_server import run_code
 
-from mnist_mlp import reference
+from mnist_mlp.checks import references
 from mnist_mlp.config import Config
 
 pytestmark = pytest.mark.numerics
@@ -37,7 +37,7 @@ with tempfile.TemporaryDirectory() as place:
 import numpy as np
 from mnist_mlp.models import networks
 from mnist_mlp.devices.strategy import Plan
-from mnist_mlp.engine.start import start
+from mnist_mlp.engine.create import start
 
 images, found["short"] = dataset.test.images[:20], {}
 for precision in ("float32", "bfloat16"):
@@ -86,7 +86,7 @@ def test_bfloat16_is_as_accurate_as_float32_over_five_seeds(backend, mnist_dir):
     assert_of_8_bits(answers)
     found = answers["accuracy"]
     # 4 deviations of the difference of two means of five, were their seeds others
-    expected = reference.find(Config(), "mnist").right
+    expected = references.find(Config(), "mnist").right
     apart = 4 * expected["sd"] / 10_000 * np.sqrt(2 / 5)
     assert abs(np.mean(found["bfloat16"]) - np.mean(found["float32"])) < apart
     assert found["bfloat16"] != found["float32"]  # it is another arithmetic

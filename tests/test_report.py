@@ -22,18 +22,19 @@ from helpers.programs import program, quiet, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image
 
-from mnist_mlp import data, predict, report, rundir
+from mnist_mlp import data, predict, report
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
-from mnist_mlp.finished import read_run
 from mnist_mlp.models import networks
 from mnist_mlp.pages import charts, comparing, conditions, images, inside, material, run_page
 from mnist_mlp.pages.html import tag, text
 from mnist_mlp.pages.numbers import probability
 from mnist_mlp.pages.stage import report as write_page
+from mnist_mlp.runs import directory
+from mnist_mlp.runs.saved import read_run
 from mnist_mlp.stats import metrics
 from mnist_mlp.train import train_and_evaluate
 
@@ -567,7 +568,7 @@ def test_resume_writes_the_page_anew(run, tmp_path):
     trained(path, validation_fraction=0.1, epochs=3, resume=True)
     page = checked(path / "report.html")
     assert page.source != before and len(page.rows("Loss and accuracy of each epoch")) == 1 + 3
-    assert "report.html" in rundir.FILES
+    assert "report.html" in directory.FILES
     assert "Resumed at step" in page.text
 
 

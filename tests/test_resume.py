@@ -20,12 +20,13 @@ from conftest import ROOT
 from helpers import fork_server
 from helpers.once import once
 
-from mnist_mlp import checkpoint, rundir, training
 from mnist_mlp.cli import signals
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Diverged, Stopped, UserError
-from mnist_mlp.finished import read_run
+from mnist_mlp.runs import checkpoint, directory
+from mnist_mlp.runs.saved import read_run
 from mnist_mlp.train import train_and_evaluate
+from mnist_mlp.training import loop
 
 pytestmark = pytest.mark.xla(False)
 
@@ -54,9 +55,9 @@ def without_times(rows):
 
 def stop_after(monkeypatch, calls, signum=signal.SIGTERM):
     """Lets that signal come during a call of the engine, the last of so many; on a slow machine at the same step."""
-    monkeypatch.setattr("mnist_mlp.engine.calls.SECONDS_PER_CALL", 1e9)
+    monkeypatch.setattr("mnist_mlp.engine.batching.SECONDS_PER_CALL", 1e9)
     made = []
-    call = training.Training.call
+    call = loop.Training.call
 
     def counted(self, order):
         made.append(1)
@@ -64,7 +65,7 @@ def stop_after(monkeypatch, calls, signum=signal.SIGTERM):
             signal.raise_signal(signum)
         call(self, order)
 
-    monkeypatch.setattr(training.Training, "call", counted)
+    monkeypatch.setattr(loop.Training, "call", counted)
 
 
 def stopped_and_resumed(config, path, monkeypatch, calls=3, **changes):
@@ -211,15 +212,15 @@ def test_a_second_signal_stops_at_once_and_what_was_saved_stays(tmp_path):
     code = """
 import os, signal, sys, threading, time
 from mnist_mlp.cli import stderr_filter; stderr_filter.silence()
-from mnist_mlp.cli import flags; from mnist_mlp import train, training
-call = training.Training.call
+from mnist_mlp.cli import flags; from mnist_mlp import train; from mnist_mlp.training import loop
+call = loop.Training.call
 def slow(self, order):  # as on a slow device; two signals meanwhile
     if self.done == 18:
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
         threading.Timer(0.9, os.kill, (os.getpid(), signal.SIGINT)).start()
         time.sleep(30)
     call(self, order)
-training.Training.call = slow
+loop.Training.call = slow
 flags.run(train.main)
 """
     flags = ["--dataset=digits", "--batch_size=64", "--checkpoint_every=9steps", f"--run_dir={tmp_path / 'run'}"]
@@ -369,7 +370,7 @@ def test_weights_that_a_callback_broke_are_not_saved(tmp_path):
 @pytest.mark.slow
 def test_weights_are_looked_at_too(tmp_path, monkeypatch):
     """An infinite weight behind a ReLU that is shut does not show in the loss."""
-    from mnist_mlp.engine.tensorflow import TensorFlowEngine
+    from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
 
     train = TensorFlowEngine.train
 
@@ -447,7 +448,7 @@ print(json.dumps([seen, [row["loss"] for row in result.epochs]]))
 
 @pytest.mark.parametrize("flag, name", [("csv", "history.csv"), ("tensorboard", "tensorboard")])
 def test_what_is_in_the_way_of_a_callback(flag, name, tmp_path):
-    from mnist_mlp.callbacks import of_flags
+    from mnist_mlp.training.callbacks import of_flags
 
     (tmp_path / "tensorboard").touch()
     os.mkfifo(tmp_path / "history.csv")
@@ -514,17 +515,20 @@ def test_odd_paths(name, tmp_path, monkeypatch):
     before = os.umask(0o077)
     try:
         config = dataclasses.replace(SMALLEST, epochs=1)
-        path = rundir.Path(name)
+        path = directory.Path(name)
         run(config, path)
         assert len(run(again(config, epochs=2), path).epochs) == 2
     finally:
         os.umask(before)
     assert {p.stat().st_mode & 0o077 for p in path.rglob("*")} == {0}
-    how = rundir.how_to_go_on(rundir.Run(path, config))
+    how = directory.how_to_go_on(directory.Run(path, config))
     assert shlex.split(how)[-2:] == [f"--run_dir={path}", "--resume"]
 
 
 def test_the_command_to_go_on_is_the_one_that_was_typed(monkeypatch):
     monkeypatch.setenv("MNIST_MLP_TRAIN", "scripts/train")
-    assert rundir.how_to_go_on(rundir.Run(rundir.Path("a b"), Config())) == "scripts/train '--run_dir=a b' --resume"
+    assert (
+        directory.how_to_go_on(directory.Run(directory.Path("a b"), Config()))
+        == "scripts/train '--run_dir=a b' --resume"
+    )
     assert "MNIST_MLP_TRAIN" in (ROOT / "scripts" / "train").read_text()

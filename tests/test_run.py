@@ -19,13 +19,15 @@ from helpers.once import once
 from helpers.programs import FRAMEWORKS, program, quiet, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 
-from mnist_mlp import data, evaluate, predict, reference, rundir, train
+from mnist_mlp import data, evaluate, predict, train
+from mnist_mlp.checks import references
+from mnist_mlp.checks.gate import Gate
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
-from mnist_mlp.finished import read_run
-from mnist_mlp.gate import Gate
 from mnist_mlp.models import networks
+from mnist_mlp.runs import directory
+from mnist_mlp.runs.saved import read_run
 from mnist_mlp.train import train_and_evaluate
 
 pytestmark = pytest.mark.xla(False)
@@ -297,22 +299,22 @@ def test_a_directory_that_is_not_writable(tmp_path):
 
 def test_a_failed_run_takes_away_only_what_it_made(tmp_path):
     config = Config(dataset="digits")
-    with pytest.raises(ZeroDivisionError), rundir.opened(tmp_path / "a" / "b", config):
+    with pytest.raises(ZeroDivisionError), directory.opened(tmp_path / "a" / "b", config):
         (tmp_path / "a" / "b" / "thesis.tex").touch()
         (tmp_path / "a" / "neighbour").mkdir()
         raise ZeroDivisionError
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
         "a", "a/b", "a/b/thesis.tex", "a/neighbour"
     ]  # fmt: skip
-    with pytest.raises(ZeroDivisionError), rundir.opened(tmp_path / "gone", config):
+    with pytest.raises(ZeroDivisionError), directory.opened(tmp_path / "gone", config):
         shutil.rmtree(tmp_path / "gone")
         raise ZeroDivisionError
 
 
 def test_of_two_runs_into_one_directory_one_goes_on(tmp_path):
-    with rundir.opened(tmp_path / "run", Config()):
+    with directory.opened(tmp_path / "run", Config()):
         for resume, words in ((False, "holds a run that did not finish"), (True, f"process {os.getpid()} on .* is")):
-            with pytest.raises(UserError, match=words), rundir.opened(tmp_path / "run", Config(resume=resume)):
+            with pytest.raises(UserError, match=words), directory.opened(tmp_path / "run", Config(resume=resume)):
                 pytest.fail("two runs in one directory")
         assert (tmp_path / "run" / "config.json").exists()
 
@@ -620,7 +622,7 @@ def check_on_mnist(result, preset):
     """One right run in 10,000 fails, by the spread of hundreds of seeds. Another processor's rounding is as good as
     another seed."""
     assert result.dataset["name"] == "mnist" and result.test["total"] == 10_000
-    gate = Gate(reference.find(PRESETS[preset], "mnist"), false_alarms=1e-4)
+    gate = Gate(references.find(PRESETS[preset], "mnist"), false_alarms=1e-4)
     losses = [row["loss"] for row in result.epochs]
     assert gate.verdict(result.test["correct"], losses, result.dataset["train_examples"])["found"] == {}
     assert (result.steps_per_epoch, result.evaluation_steps) == (1875, 313)

@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_mlp import finished_model, kept_programs, probes, reference, run_data
+from mnist_mlp import probes
+from mnist_mlp.checks import references
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.batches import batch_order, sequential_order, split_validation
 from mnist_mlp.data.dataset import content_hash, in_order_hash
+from mnist_mlp.engine import compilation_cache
 from mnist_mlp.errors import UserError
+from mnist_mlp.runs import saved_model
 from mnist_mlp.stats import metrics
 from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval
+from mnist_mlp.training import run_data
 
 # Intervals and tests
 
@@ -91,7 +95,7 @@ def test_holm_enlarges_the_smallest_most_and_keeps_the_order():
 
 
 def test_values_are_described_by_the_quantiles_that_were_agreed():
-    described = reference.described(np.arange(101.0), reference.Spread.of(np.arange(1.0, 102), "root"))
+    described = references.described(np.arange(101.0), references.Spread.of(np.arange(1.0, 102), "root"))
     assert described["quantiles"] == {
         "0": 0, "0.01": 1, "0.05": 5, "0.25": 25, "0.5": 50, "0.75": 75, "0.95": 95, "0.99": 99, "1": 100
     }  # fmt: skip
@@ -105,7 +109,7 @@ def test_a_summary_counts_the_wrong_images_and_a_half():
          "train_examples": 500, "total": 100}
         for seed, right, loss in ((9, 96, 0.4), (7, 90, 0.2), (8, 84, 0.1))
     ]  # fmt: skip
-    found = reference.summary(rows, {"date": "today"})
+    found = references.summary(rows, {"date": "today"})
     assert (found.first_seed, found.seeds, found.train_examples, found.test_examples) == (7, 3, 500, 100)
     assert found.right["mean"] == 90 and found.right["sd"] == 6
     assert found.wrong.centre == pytest.approx(math.sqrt(10.5), abs=1e-5) and found.wrong.scale == "root"
@@ -238,18 +242,18 @@ def test_a_model_that_was_replaced_is_not_taken_for_the_results(tmp_path, monkey
         started.append((arguments, more))
         return arguments[2]()
 
-    monkeypatch.setattr(finished_model, "start", start)
-    monkeypatch.setattr(finished_model.networks, "load", lambda file: f"model of {file.name}")
-    monkeypatch.setattr(finished_model, "digest", lambda file: f"digest of {file.name}")
+    monkeypatch.setattr(saved_model, "start", start)
+    monkeypatch.setattr(saved_model.networks, "load", lambda file: f"model of {file.name}")
+    monkeypatch.setattr(saved_model, "digest", lambda file: f"digest of {file.name}")
     trained = SimpleNamespace(engine="custom", model_sha256="digest of model.keras")
-    found = finished_model.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)
+    found = saved_model.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)
     assert found == "model of model.keras"
     (arguments, more) = started[0]
     assert (*arguments[:2], *arguments[4:], more) == ("plan", "custom", {"test": 1}, 50, {"start_timeout": 9})
     assert arguments[3]() is None  # no optimizer
     trained.model_sha256 = "another"
     with pytest.raises(UserError, match=f"--run_dir={tmp_path}: model.keras was replaced meanwhile"):
-        finished_model.start_finished("plan", tmp_path, trained, {}, 50, start_timeout=9)
+        saved_model.start_finished("plan", tmp_path, trained, {}, 50, start_timeout=9)
 
 
 # Compiled programs
@@ -261,14 +265,14 @@ def test_new_programs_are_stored_under_their_names(tmp_path):
         path.mkdir()
     (work / "new").write_bytes(b"program")
     (work / "old").write_bytes(b"changed")
-    kept_programs.put_in(store, work, {"old"})
+    compilation_cache.put_in(store, work, {"old"})
     assert [path.name for path in store.iterdir()] == ["new"]
-    assert (store / "new").read_bytes()[kept_programs.DIGEST :] == b"program"
+    assert (store / "new").read_bytes()[compilation_cache.DIGEST :] == b"program"
     (store / "torn").write_bytes(b"x" * 40)
     (store / ".1-half").write_bytes(b"x")
     taken = tmp_path / "taken"
     taken.mkdir()
-    assert kept_programs.take_out(store, taken) == {"new"} and (taken / "new").read_bytes() == b"program"
+    assert compilation_cache.take_out(store, taken) == {"new"} and (taken / "new").read_bytes() == b"program"
     assert sorted(path.name for path in store.iterdir()) == [".1-half", "new"]
 
 
@@ -385,7 +389,7 @@ class Writer:
 @pytest.fixture
 def board(tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
-    from mnist_mlp import board as module
+    from mnist_mlp.training import tensorboard as module
 
     module.made = []
 
@@ -486,11 +490,11 @@ def test_the_network_is_told_as_two_blocks_of_text(board):
 
 
 def test_the_picture_of_digits_has_the_first_column_apart():
-    from mnist_mlp import specimens
+    from mnist_mlp.training import augmentation_preview
 
     digits = np.zeros((2, 3, 28, 28), np.uint8)
     digits[0, 0], digits[0, 2], digits[1, 1] = 255, 100, 50
-    picture = np.asarray(Image.open(io.BytesIO(specimens.png(digits))))
+    picture = np.asarray(Image.open(io.BytesIO(augmentation_preview.png(digits))))
     assert picture.shape == (2 * 60 + 4, 3 * 60 + 8 + 4)  # cells of 56 pixels and 4 between them
     assert (picture[4:60, 4:60] == 0).all()
     assert (picture[4:60, 132:188] == 155).all()  # 4 + 2 · 60 + 8
@@ -502,7 +506,7 @@ def test_the_picture_of_digits_has_the_first_column_apart():
 
 
 def test_a_digit_of_each_class_is_shown_in_so_many_steps(monkeypatch):
-    from mnist_mlp import specimens
+    from mnist_mlp.training import augmentation_preview
 
     seen = {}
 
@@ -516,13 +520,13 @@ def test_a_digit_of_each_class_is_shown_in_so_many_steps(monkeypatch):
             return images + np.where(images > 200, 99.0, 0.6)
 
     fake = SimpleNamespace(Input=lambda *_, **__: None, Model=Model)
-    monkeypatch.setattr(specimens, "keras", fake)
-    monkeypatch.setattr(specimens, "Distortion", lambda kind, seed: lambda *inputs: (kind, seed))
-    monkeypatch.setattr(specimens, "png", lambda digits: digits)
+    monkeypatch.setattr(augmentation_preview, "keras", fake)
+    monkeypatch.setattr(augmentation_preview, "Distortion", lambda kind, seed: lambda *inputs: (kind, seed))
+    monkeypatch.setattr(augmentation_preview, "png", lambda digits: digits)
     labels = np.array([4, 4, 2, 2, 7], np.uint8)
     levels = np.array([10, 20, 30, 40, 250], np.uint8)
     images = np.broadcast_to(levels[:, None, None], (5, 28, 28))
-    digits = specimens.drawn(Split(images, labels), "shift", 1)
+    digits = augmentation_preview.drawn(Split(images, labels), "shift", 1)
     assert digits.shape == (3, 12, 28, 28) and digits.dtype == np.uint8
     assert digits[:, 0, 0, 0].tolist() == [30, 10, 250]  # of 2, 4 and 7 the first one
     assert digits[:, 1:, 0, 0].T.tolist() == [[31, 11, 255]] * 11

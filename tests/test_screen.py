@@ -12,11 +12,11 @@ import sys
 import pytest
 from helpers.fork_server import run, run_code, start
 
-from mnist_mlp import console
 from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import Config
+from mnist_mlp.runs import summary
 from mnist_mlp.train import train_and_evaluate
-from mnist_mlp.training import Standing
+from mnist_mlp.training.loop import Standing
 
 HALF_WAY = Standing(
     epoch=2, epochs=3, step=50, steps_per_epoch=100, loss=0.25, accuracy=0.5, rate=12_345.6, seconds_left=75.4
@@ -43,13 +43,13 @@ def a_terminal(monkeypatch):
 
 
 def test_the_bar_tells_where_training_stands():
-    line = console.bar(HALF_WAY, 120)
+    line = summary.bar(HALF_WAY, 120)
     assert line.split("   ") == [
         "epoch 2/3",
         f"{'━' * 15}{'─' * 15}  50%",
         *("loss 0.2500", "accuracy 0.5000", "12,346 images/s", "1:15 left"),
     ]
-    assert console.bar(HALF_WAY, 120, plain=True).isascii()
+    assert summary.bar(HALF_WAY, 120, plain=True).isascii()
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,15 @@ def test_the_bar_tells_where_training_stands():
 )
 def test_the_bar_fits_its_terminal(now):
     for width in range(1, 200):
-        line = console.bar(now, width)
+        line = summary.bar(now, width)
         assert len(line) <= width
         assert width < 20 or WHOLE.fullmatch(line), line  # what does not fit is left out whole
-    assert "━" in console.bar(HALF_WAY, 79) and console.bar(HALF_WAY, 79).endswith("1:15 left")
+    assert "━" in summary.bar(HALF_WAY, 79) and summary.bar(HALF_WAY, 79).endswith("1:15 left")
 
 
 @pytest.mark.parametrize("seconds, told", [(0.2, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")])
 def test_clock(seconds, told):
-    assert console.clock(seconds) == told
+    assert summary.clock(seconds) == told
 
 
 # ---- the screen ----
@@ -137,7 +137,7 @@ def test_a_bar_on_a_terminal_also_within_an_epoch(tmp_path):
 
 @pytest.mark.slow
 def test_fit_tells_within_an_epoch_how_far_it_is(monkeypatch, tmp_path):
-    monkeypatch.setattr("mnist_mlp.engine.fit.SECONDS_PER_CALL", 0.0)
+    monkeypatch.setattr("mnist_mlp.engine.keras_fit.SECONDS_PER_CALL", 0.0)
     config = Config(dataset="digits", epochs=2, batch_size=64, engine="fit", strategy="cpu")
     seen = []
     result = train_and_evaluate(config, tmp_path / "run", say=lambda text: None, show=seen.append)

@@ -141,7 +141,7 @@ def test_examples_that_are_gone(monkeypatch, capsys):
         raise UserError("expected mnist, received none")
 
     monkeypatch.setattr(serve.data, "load", gone)
-    monkeypatch.setattr(serve.finished, "data_of_run", lambda *given: given)
+    monkeypatch.setattr(serve.saved, "data_of_run", lambda *given: given)
     found = serve.find_examples(None, None, "")
     assert found.round(0)["examples"] == [] and "--data_dir" in found.round(0)["note"]
     assert capsys.readouterr().err == "the page has no examples: expected mnist, received none\n"

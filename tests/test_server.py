@@ -51,8 +51,8 @@ LIMITS = Limits(body=200_000, instances=20, seconds=5.0)
 
 
 def engine_of(name="mlp"):
-    from mnist_mlp.engine import Attached
-    from mnist_mlp.engine.tensorflow import TensorFlowEngine
+    from mnist_mlp.engine.base import Attached
+    from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
     from mnist_mlp.models import networks
 
     return TensorFlowEngine(networks.build(name, seed=3), None, {}, 64, Attached("CPU"))
@@ -336,8 +336,8 @@ def test_the_network_of_a_framework(digits):
 @pytest.mark.parametrize("name, units", [("softmax", []), ("mlp_dropout", [128, 64]), ("cnn", [32, 64])])
 def test_layers_of_other_networks(name, units, digits):
     """All engines: a channel of a convolution counts by its largest value."""
-    from mnist_mlp.engine import Attached
-    from mnist_mlp.engine.fit import FitEngine
+    from mnist_mlp.engine.base import Attached
+    from mnist_mlp.engine.keras_fit import FitEngine
 
     engine = engine_of(name)
     for each in (engine, FitEngine(engine.model, None, {}, 64, Attached("CPU"))):

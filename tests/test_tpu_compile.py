@@ -408,11 +408,11 @@ QUESTIONS = """
 import json, os, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
-from mnist_mlp import data, optimizers; from mnist_mlp.models import networks
+from mnist_mlp import data; from mnist_mlp.training import optimizers; from mnist_mlp.models import networks
 from mnist_mlp.data import batches
 from mnist_mlp.config import Config
-from mnist_mlp.engine import Attached, topology
-from mnist_mlp.engine.jax import JaxEngine
+from mnist_mlp.engine.base import Attached, topology
+from mnist_mlp.engine.jax.engine import JaxEngine
 assert "tensorflow" not in sys.modules
 counts, requests, lowered = json.loads(sys.argv[1])
 dataset = data.load(Config(dataset="digits"))

@@ -18,10 +18,10 @@ from conftest import ROOT
 from helpers import fork_server
 from helpers.once import once
 
-from mnist_mlp import checkpoint
 from mnist_mlp.devices import timeout
 from mnist_mlp.devices.rendezvous import meet
 from mnist_mlp.errors import UserError
+from mnist_mlp.runs import checkpoint
 
 LAUNCH = [sys.executable, str(ROOT / "scripts/launch_workers.py")]
 

@@ -20,16 +20,16 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
-from mnist_mlp import optimizers
 from mnist_mlp.config import Config
 from mnist_mlp.data.batches import sequential_order
-from mnist_mlp.engine import PLAIN, Recipe
-from mnist_mlp.engine.calls import pad_batches
-from mnist_mlp.engine.jax import mesh_of, variables_of
-from mnist_mlp.engine.jax_devices import first_line
-from mnist_mlp.engine.jax_programs import evaluate_program, forward_program, train_program
+from mnist_mlp.engine.base import PLAIN, Recipe
+from mnist_mlp.engine.batching import pad_batches
+from mnist_mlp.engine.jax.devices import first_line
+from mnist_mlp.engine.jax.engine import mesh_of, variables_of
+from mnist_mlp.engine.jax.programs import evaluate_program, forward_program, train_program
 from mnist_mlp.errors import UserError
 from mnist_mlp.models import networks
+from mnist_mlp.training import optimizers
 
 Program = tuple[Callable, tuple]  # a jitted function, and what it is called with: shapes instead of arrays
 

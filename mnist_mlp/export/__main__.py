@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import data, devices, finished
+from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
@@ -36,12 +36,13 @@ from mnist_mlp.export.reading import TIMED
 from mnist_mlp.files import atomic
 from mnist_mlp.models import portable
 from mnist_mlp.options import check, option, option_of, path_of
-from mnist_mlp.result import Result, finite, versions
+from mnist_mlp.runs import saved
+from mnist_mlp.runs.result import Result, finite, versions
 
 if TYPE_CHECKING:
     import keras
 
-    from mnist_mlp.engine import Engine
+    from mnist_mlp.engine.base import Engine
 
 BATCH = 1000  # images per call of the trained model
 CALIBRATION = 500  # training images from which the ranges of int8 activations are taken
@@ -90,14 +91,14 @@ def export(
     names = chosen(options.format, options.int8)
     plan = devices.plan(options)
     check_packages(names)
-    path, config, trained = finished.read_run(options.run_dir)
+    path, config, trained = saved.read_run(options.run_dir)
     output = path_of("output", options.output).resolve() if options.output else path / "export"
     before = place.earlier(output)
-    dataset = dataset or data.load(finished.data_of_run(config, trained, options.data_dir))
+    dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
 
     os.environ.update(plan.environment)
     with undisturbed(), importing():
-        from mnist_mlp.finished_model import start_finished
+        from mnist_mlp.runs.saved_model import start_finished
 
     engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)
     original = original_of(engine, dataset, trained)

@@ -9,7 +9,7 @@ from mnist_mlp.export.comparing import LEAST_TOLERANCE, LOST, MOVED, ROUNDINGS
 from mnist_mlp.export.reading import TIMED
 
 if TYPE_CHECKING:
-    from mnist_mlp.result import Result
+    from mnist_mlp.runs.result import Result
 
 ONE, MANY = TIMED
 HEADS = ("format", "file", "bytes", "agree", "largest |Δp|", "right", f"ms: n = {ONE}", f"n = {MANY}", "read by")

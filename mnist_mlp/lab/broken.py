@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_mlp import diagnosis
+from mnist_mlp.checks import diagnosis
+from mnist_mlp.checks.diagnosis import Diagnosis
+from mnist_mlp.checks.evidence import Evidence
 from mnist_mlp.data import Dataset, Split
-from mnist_mlp.diagnosis import Diagnosis
-from mnist_mlp.evidence import Evidence
 from mnist_mlp.stats.metrics import confusion_matrix
 
 if TYPE_CHECKING:
     import keras
 
-    from mnist_mlp.learner import Curve, Learner
+    from mnist_mlp.training.multi_seed import Curve, Learner
 
 RIGHT = "right program"
 BATCH_SIZE = 32

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from mnist_mlp.console import division
 from mnist_mlp.data.batches import batch_order, sequential_order
 from mnist_mlp.lab.lesson import Claim, Lesson, weights
+from mnist_mlp.runs.summary import division
 
 MNIST = (60_000, 10_000, 32)  # training images, test images and batch of the lecture
 

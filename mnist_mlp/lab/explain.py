@@ -21,13 +21,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import console, data, devices
+from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted
 from mnist_mlp.options import check, option, option_of
-from mnist_mlp.result import dataset_block, versions
+from mnist_mlp.runs import summary
+from mnist_mlp.runs.result import dataset_block, versions
 
 if TYPE_CHECKING:
     from mnist_mlp.lab.lesson import Claim
@@ -115,9 +116,9 @@ def opening(options: Options, dataset: data.Dataset, device: str, notes: Sequenc
     return "\n".join(
         [
             f"data     {dataset.name}: {len(dataset.train):,} training + {len(dataset.test):,} test images",
-            *console.remarks(list(dataset.notes)),
+            *summary.remarks(list(dataset.notes)),
             f"device   {device}",
-            *console.remarks(list(notes)),
+            *summary.remarks(list(notes)),
             f"training {trainings}",
             "",
             columns(("claim", "arithmetic", "measured"), mark=" "),

@@ -31,7 +31,7 @@ from mnist_mlp.files import atomic, figures
 from mnist_mlp.lab import approximation, ladder_figure, ladder_report, rungs
 from mnist_mlp.lab.trials import Trials
 from mnist_mlp.options import check, nearest, option, option_of, path_of, shown
-from mnist_mlp.result import dataset_block, finite, versions
+from mnist_mlp.runs.result import dataset_block, finite, versions
 from mnist_mlp.stats import metrics
 
 Rows = list[dict[str, Any]]

@@ -10,12 +10,13 @@ import time
 import keras
 import numpy as np
 
-from mnist_mlp import data, optimizers
+from mnist_mlp import data
 from mnist_mlp.data.batches import batch_order
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Sums
-from mnist_mlp.learner import Curve, Learner
+from mnist_mlp.engine.base import Sums
 from mnist_mlp.models import networks
+from mnist_mlp.training import optimizers
+from mnist_mlp.training.multi_seed import Curve, Learner
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import console, data, devices, diagnosis, evidence
+from mnist_mlp import data, devices
+from mnist_mlp.checks import diagnosis, evidence
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
@@ -32,10 +33,11 @@ from mnist_mlp.files import figures
 from mnist_mlp.lab import mistakes_figure
 from mnist_mlp.lab.broken import BATCH_SIZE, MISTAKES, PROGRAMS, RIGHT, Outcome, Program
 from mnist_mlp.options import check, nearest, option, option_of, path_of, shown
-from mnist_mlp.result import dataset_block, finite, versions
+from mnist_mlp.runs import summary
+from mnist_mlp.runs.result import dataset_block, finite, versions
 
 if TYPE_CHECKING:
-    from mnist_mlp.learner import Learner
+    from mnist_mlp.training.multi_seed import Learner
 
 
 def word(name: str) -> str:
@@ -126,8 +128,8 @@ def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, A
 
 def learner_of(program: Program, plan: devices.Plan, dataset: data.Dataset) -> Learner:
     """The program's network, compiled, with the data as the program has them."""
-    from mnist_mlp import optimizers
-    from mnist_mlp.learner import Learner
+    from mnist_mlp.training import optimizers
+    from mnist_mlp.training.multi_seed import Learner
 
     def make_optimizer() -> Any:
         return optimizers.make_optimizer("adam", None)
@@ -204,7 +206,7 @@ def opening(found: dict[str, Any]) -> str:
     lines = [
         f"data     {block['name']}: {block['train_examples']:,} training + {block['test_examples']:,} test images "
         f"({block['source']})",
-        *console.remarks(block["notes"]),
+        *summary.remarks(block["notes"]),
         f"trained  {found['epochs']} epochs, seed{'s' * (len(seeds) > 1)} "
         + (f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"),
     ]
@@ -252,7 +254,7 @@ def closing(found: dict[str, Any]) -> str:
         lines.append(f"{row['name']:<25} {shown_accuracy:>15} {loss:>10.4g}   {told:<14}{also(row)}".rstrip())
     name = found["dataset"]["name"]
     if name != "mnist":
-        lines += console.remarks([f"measured on {name}: this is not MNIST accuracy"])
+        lines += summary.remarks([f"measured on {name}: this is not MNIST accuracy"])
     return "\n".join([*lines, "", f"seconds  {found['seconds']:.1f} in all, on {found['device']}"])
 
 

@@ -21,8 +21,8 @@ from mnist_mlp.lab.rungs import Network
 from mnist_mlp.stats import metrics
 
 if TYPE_CHECKING:
-    from mnist_mlp.engine import Engine
-    from mnist_mlp.learner import Learner
+    from mnist_mlp.engine.base import Engine
+    from mnist_mlp.training.multi_seed import Learner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Trials:
     def learner(self, network: Network) -> Learner:
         """The network compiled, as the lecture's is for all that differs from it in its start or step size alone."""
         with undisturbed():
-            from mnist_mlp.learner import Learner
+            from mnist_mlp.training.multi_seed import Learner
         program = dataclasses.replace(network, rate=Network.rate, start=Network.start)
         if program not in self.learners:
             self.learners = {kept: made for kept, made in self.learners.items() if kept == Network()}

@@ -17,7 +17,7 @@ from mnist_mlp.models.portable import Array, Layer
 from mnist_mlp.stats.metrics import confusion_matrix
 
 if TYPE_CHECKING:
-    from mnist_mlp.engine import Engine
+    from mnist_mlp.engine.base import Engine
 
 AT_ONCE = 1000  # test images per call: the program for them is compiled for this one use, and called ten times
 

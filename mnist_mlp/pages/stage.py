@@ -12,11 +12,11 @@ from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.pages import material, run_page
-from mnist_mlp.result import Laps, Result
-from mnist_mlp.rundir import Run
+from mnist_mlp.runs.directory import Run
+from mnist_mlp.runs.result import Laps, Result
 
 if TYPE_CHECKING:
-    from mnist_mlp.engine import Engine
+    from mnist_mlp.engine.base import Engine
 
 
 def report(engine: Engine, run: Run, result: Result, test: Split, laps: Laps, tell: Callable[[str], None]) -> Result:

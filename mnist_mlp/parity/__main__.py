@@ -41,10 +41,10 @@ from mnist_mlp.parity.reference import Oracle, Recorded, Recorder, Reference
 from mnist_mlp.parity.rounding import PRODUCTS, Precision
 from mnist_mlp.parity.subject import Subject
 from mnist_mlp.parity.trial import try_steps, try_test_images
-from mnist_mlp.result import Laps, device_block, finite, versions
+from mnist_mlp.runs.result import Laps, device_block, finite, versions
 
 if TYPE_CHECKING:
-    from mnist_mlp.engine import Engine
+    from mnist_mlp.engine.base import Engine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,9 +169,9 @@ def check_place(flag: str, file: Path) -> None:
 
 def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engine:
     """The engine on the device, compiled. Raises `UserError` where XLA is not as it was asked for."""
-    from mnist_mlp import optimizers
-    from mnist_mlp.engine.start import start
+    from mnist_mlp.engine.create import start
     from mnist_mlp.models import networks
+    from mnist_mlp.training import optimizers
 
     engine = start(
         plan,

@@ -14,7 +14,7 @@ from mnist_mlp.parity import matrix_products, questions
 from mnist_mlp.parity.questions import Finding, Question
 
 if TYPE_CHECKING:
-    from mnist_mlp.engine import Attached
+    from mnist_mlp.engine.base import Attached
 
 
 @dataclass(frozen=True)

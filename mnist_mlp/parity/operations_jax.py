@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from mnist_mlp.engine import Attached
-from mnist_mlp.engine.jax import kind, mesh_of
-from mnist_mlp.engine.jax_programs import cross_entropy
+from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.jax.engine import kind, mesh_of
+from mnist_mlp.engine.jax.programs import cross_entropy
 from mnist_mlp.parity.questions import DROPPED
 
 try:

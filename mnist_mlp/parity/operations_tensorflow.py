@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mnist_mlp.engine import Attached
-from mnist_mlp.engine.tensorflow import short
+from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.tensorflow.engine import short
 from mnist_mlp.parity.questions import DROPPED
 
 Arrays = dict[str, Any]  # by name, perhaps in groups

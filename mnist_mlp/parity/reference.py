@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mnist_mlp.checkpoint import checksum
 from mnist_mlp.data.array_files import read_arrays
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.archives import MAX_BYTES
@@ -24,6 +23,7 @@ from mnist_mlp.parity import rounding
 from mnist_mlp.parity.oracle import Pass
 from mnist_mlp.parity.problem import OPTIONS, Expected, Problem, State
 from mnist_mlp.parity.rounding import Bounds, Precision
+from mnist_mlp.runs.checkpoint import checksum
 
 FORMAT = 1
 

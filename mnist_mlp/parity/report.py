@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp.console import remarks
 from mnist_mlp.parity.comparison import Comparison, Difference
 from mnist_mlp.parity.operations import Probe
+from mnist_mlp.runs.summary import remarks
 
 if TYPE_CHECKING:
     from mnist_mlp.data import Dataset
-    from mnist_mlp.engine import Engine
+    from mnist_mlp.engine.base import Engine
 
 MARKS = {True: "✓", False: "✗"}
 

@@ -11,7 +11,7 @@ from mnist_mlp.parity.oracle import BETA_1
 from mnist_mlp.parity.problem import Problem, State
 
 if TYPE_CHECKING:
-    from mnist_mlp.engine import Counts, Engine
+    from mnist_mlp.engine.base import Counts, Engine
 
 
 class Subject:

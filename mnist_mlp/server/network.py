@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.engine import Engine
+from mnist_mlp.engine.base import Engine
 from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import hidden_layers
 

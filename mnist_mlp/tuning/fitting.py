@@ -26,7 +26,7 @@ from mnist_mlp.stats.metrics import confusion_matrix
 from mnist_mlp.tuning.methods import METHODS
 
 if TYPE_CHECKING:
-    from mnist_mlp.learner import Curve, Learner
+    from mnist_mlp.training.multi_seed import Curve, Learner
 
 KEPT = 8  # compiled networks at a time; each has the training images once more
 SMALLEST = 2.0**-23  # a probability counts as this at least: a tree's may be 0, whose logarithm is not finite
@@ -144,9 +144,9 @@ class Fitter:
         plan = choose(self.request, detect())
         os.environ.update(plan.environment)
         with undisturbed():
-            from mnist_mlp import optimizers
-            from mnist_mlp.learner import Learner
             from mnist_mlp.models import networks
+            from mnist_mlp.training import optimizers
+            from mnist_mlp.training.multi_seed import Learner
 
         return networks, optimizers, Learner, plan
 

@@ -13,7 +13,7 @@ from mnist_mlp.data import Dataset
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.files import atomic
 from mnist_mlp.options import path_of
-from mnist_mlp.result import Laps, dataset_block, finite
+from mnist_mlp.runs.result import Laps, dataset_block, finite
 from mnist_mlp.tuning import choice, picture, place, table
 from mnist_mlp.tuning.messages import Test, Work
 from mnist_mlp.tuning.search import look_at_test

@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mnist_mlp.console import remarks
 from mnist_mlp.data import Dataset
+from mnist_mlp.runs.summary import remarks
 from mnist_mlp.stats.metrics import mean_interval
 from mnist_mlp.tuning.choice import best_of_each, ranking, standard_error
 from mnist_mlp.tuning.space import Parameter, Range, Space, to_words

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import Engine
-from mnist_mlp.engine.start import start
+from mnist_mlp.engine.base import Engine
+from mnist_mlp.engine.create import start
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import digest
 from mnist_mlp.models import networks
-from mnist_mlp.result import Result
+from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
     import keras

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from mnist_mlp.data import Split
-from mnist_mlp.distortions import distort
-from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, read_state, write_state
-from mnist_mlp.engine.calls import SECONDS_PER_CALL
+from mnist_mlp.engine.augmentation import distort
+from mnist_mlp.engine.base import PLAIN, Attached, Counts, Recipe, Sums, read_state, write_state
+from mnist_mlp.engine.batching import SECONDS_PER_CALL
 from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import to_logits, with_hidden
 from mnist_mlp.stats.metrics import confusion_matrix

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.engine import Engine, Sums
+from mnist_mlp.engine.base import Engine, Sums
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import cannot_write
 
@@ -59,9 +59,9 @@ class Profiled:
     def traced(self) -> Any:
         """The profiler of the engine's framework, for a `with`."""
         if self.engine.backend == "jax":
-            from mnist_mlp.engine.jax_trace import traced
+            from mnist_mlp.engine.jax.trace import traced
         else:
-            from mnist_mlp.engine.tensorflow_trace import traced
+            from mnist_mlp.engine.tensorflow.trace import traced
         return traced(self.directory)
 
     def say_where(self, steps: int) -> None:

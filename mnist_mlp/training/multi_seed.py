@@ -12,10 +12,10 @@ import numpy as np
 from mnist_mlp import data
 from mnist_mlp.data.batches import batch_order, sequential_order
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import PLAIN, Counts, Recipe
-from mnist_mlp.engine.start import start
+from mnist_mlp.engine.base import PLAIN, Counts, Recipe
+from mnist_mlp.engine.create import start
 from mnist_mlp.models import networks
-from mnist_mlp.optimizers import averaged
+from mnist_mlp.training.optimizers import averaged
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ import keras
 
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine import PLAIN, Engine, Recipe, with_others
-from mnist_mlp.engine.fit import FitEngine
+from mnist_mlp.engine.base import PLAIN, Engine, Recipe, with_others
+from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import set_conventions
 
@@ -41,11 +41,11 @@ def start(
         )
     set_conventions()
     if plan.backend == "jax":  # the other framework may not be installed, and takes seconds to import
-        from mnist_mlp.engine.jax import JaxEngine as CompiledEngine
-        from mnist_mlp.engine.jax_devices import attach
+        from mnist_mlp.engine.jax.devices import attach
+        from mnist_mlp.engine.jax.engine import JaxEngine as CompiledEngine
     else:
-        from mnist_mlp.engine.tensorflow import TensorFlowEngine as CompiledEngine
-        from mnist_mlp.engine.tensorflow_devices import attach
+        from mnist_mlp.engine.tensorflow.devices import attach
+        from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine as CompiledEngine
     attached = attach(plan, start_timeout)
     take_signals_back()
     attached = dataclasses.replace(attached, notes=(*plan.notes, *attached.notes))

@@ -8,7 +8,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from mnist_mlp.distortions import distort
+from mnist_mlp.engine.augmentation import distort
 
 
 def one_program(xla: bool, strategy: tf.distribute.Strategy | None, step: Callable, shape: tuple = ()) -> Callable:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mnist_mlp import checkpoint, data, devices, rundir
+from mnist_mlp import data, devices
 from mnist_mlp.config import Config
 from mnist_mlp.data.batches import split_validation
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import machine, rendezvous
 from mnist_mlp.errors import UserError
+from mnist_mlp.runs import checkpoint, directory
 
 
 def split(dataset: data.Dataset, config: Config) -> dict[str, data.Split]:
@@ -27,7 +28,7 @@ def hashes(dataset: data.Dataset) -> dict[str, str]:
     return {"name": dataset.name, **{f"{name} images": in_order_hash(part) for name, part in splits.items()}}
 
 
-def meet_other_workers(plan: devices.Plan, run: rundir.Run, hashes: Mapping[str, str]) -> None:
+def meet_other_workers(plan: devices.Plan, run: directory.Run, hashes: Mapping[str, str]) -> None:
     """Of several workers: waits for the others, which must have the same flags, data and versions; they get the
     checkpoint from which the chief goes on."""
     if not plan.workers:
@@ -47,7 +48,7 @@ def meet_other_workers(plan: devices.Plan, run: rundir.Run, hashes: Mapping[str,
         run.found = checkpoint.read(file)
 
 
-def check(run: rundir.Run, hashes: Mapping[str, str]) -> None:
+def check(run: directory.Run, hashes: Mapping[str, str]) -> None:
     """Raises `UserError` where a run would go on with other images, or the same in another order."""
     if run.found and (other := [name for name, value in hashes.items() if run.found.data.get(name) != value]):
         raise UserError(

@@ -16,7 +16,7 @@ from mnist_mlp.errors import UserError
 
 if TYPE_CHECKING:
     from mnist_mlp.config import Config
-    from mnist_mlp.engine import Engine
+    from mnist_mlp.engine.base import Engine
 
 UNFIT = {  # optimizers of Keras (seen in 3.13 and 3.15) that compute something else on one of its backends
     ("schedulefreeadamw", "tensorflow"): "Keras reads its old momentum after the update there; type --backend=jax",

@@ -10,7 +10,7 @@ from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import DAMAGED, digest, read_json
 from mnist_mlp.options import path_of
-from mnist_mlp.result import Result
+from mnist_mlp.runs.result import Result
 
 FILES = ("config.json", "model.keras", "result.json")  # what every finished run has
 CALLED = " (train prints it at its end)"

@@ -11,8 +11,8 @@ import jax
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import processor_name
 from mnist_mlp.devices.timeout import within
-from mnist_mlp.engine import Attached
-from mnist_mlp.engine.jax import kind
+from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.jax.engine import kind
 from mnist_mlp.errors import UserError
 
 DISABLED = jax.config.jax_disable_jit  # by the user, who may set JAX_DISABLE_JIT

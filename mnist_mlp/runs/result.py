@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mnist_mlp.data import Dataset
     from mnist_mlp.devices import Plan
-    from mnist_mlp.engine import Counts, Engine
+    from mnist_mlp.engine.base import Counts, Engine
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import keras
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mnist_mlp.distortions import distort
-from mnist_mlp.engine import PLAIN, Recipe
+from mnist_mlp.engine.augmentation import distort
+from mnist_mlp.engine.base import PLAIN, Recipe
 
 # How XLA compiles for a CPU: tasks one after the other, and no fusions by YNN. Together they take a seventh from a step
 # of 32 images on two cores, as measured.

@@ -15,16 +15,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from mnist_mlp.callbacks import Callbacks
-from mnist_mlp.checkpoint import Progress
 from mnist_mlp.cli.signals import Request, requests
 from mnist_mlp.config import Config
 from mnist_mlp.data.batches import batch_order
-from mnist_mlp.engine import Engine, Sums
-from mnist_mlp.engine.calls import Pace
-from mnist_mlp.engine.fit import FitEngine
+from mnist_mlp.engine.base import Engine, Sums
+from mnist_mlp.engine.batching import Pace
+from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.errors import Diverged, Stopped
-from mnist_mlp.optimizers import averaged, peak_rate
+from mnist_mlp.runs.checkpoint import Progress
+from mnist_mlp.training.callbacks import Callbacks
+from mnist_mlp.training.optimizers import averaged, peak_rate
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,9 +17,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mnist_mlp.data import Split
 from mnist_mlp.data.batches import sequential_order
-from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, check_places, read_state, with_others, write_state
-from mnist_mlp.engine.calls import Pace, pad_batches, pad_steps, pieces, predict_in_batches
-from mnist_mlp.engine.jax_programs import evaluate_program, forward_program, train_program
+from mnist_mlp.engine.base import (
+    PLAIN,
+    Attached,
+    Counts,
+    Recipe,
+    Sums,
+    check_places,
+    read_state,
+    with_others,
+    write_state,
+)
+from mnist_mlp.engine.batching import Pace, pad_batches, pad_steps, pieces, predict_in_batches
+from mnist_mlp.engine.jax.programs import evaluate_program, forward_program, train_program
 from mnist_mlp.models.networks import to_logits, with_hidden
 
 Values = dict[str, list[Any]]  # trainable, non_trainable, optimizer

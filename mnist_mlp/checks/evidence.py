@@ -158,7 +158,7 @@ def gather(
 
     `model` is one of `models`, with nothing between its layers but the next one; it ends with other weights.
     """
-    from mnist_mlp.engine import named_variables, read_state
+    from mnist_mlp.engine.base import named_variables, read_state
 
     variables, first = named_variables(model, None), read_state(model, None)
 

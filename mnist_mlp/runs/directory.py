@@ -19,15 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp import checkpoint as checkpoints
-from mnist_mlp.checkpoint import Checkpoint
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import Config, differing
 from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.files import lock
 from mnist_mlp.files.atomic import TEMPORARY, cannot_write, sweep, write_file, write_json
-from mnist_mlp.finished import read_config
 from mnist_mlp.options import path_of
+from mnist_mlp.runs import checkpoint as checkpoints
+from mnist_mlp.runs.checkpoint import Checkpoint
+from mnist_mlp.runs.saved import read_config
 
 FILES = (  # that a run writes
     *("config.json", "history.jsonl", "history.csv", "distortions.png", "model.keras", "result.json"),

@@ -16,9 +16,19 @@ import tensorflow as tf
 
 from mnist_mlp.data import Split
 from mnist_mlp.data.batches import sequential_order
-from mnist_mlp.engine import PLAIN, Attached, Counts, Recipe, Sums, check_places, read_state, with_others, write_state
-from mnist_mlp.engine.calls import Pace, pad_batches, pad_steps, pieces, predict_in_batches
-from mnist_mlp.engine.tensorflow_programs import evaluation_step, one_program, share_over, training_step
+from mnist_mlp.engine.base import (
+    PLAIN,
+    Attached,
+    Counts,
+    Recipe,
+    Sums,
+    check_places,
+    read_state,
+    with_others,
+    write_state,
+)
+from mnist_mlp.engine.batching import Pace, pad_batches, pad_steps, pieces, predict_in_batches
+from mnist_mlp.engine.tensorflow.programs import evaluation_step, one_program, share_over, training_step
 from mnist_mlp.models.networks import to_logits, with_hidden
 
 

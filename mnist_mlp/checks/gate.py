@@ -16,14 +16,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp import reference
+from mnist_mlp.checks import references
+from mnist_mlp.checks.references import Reference
 from mnist_mlp.errors import Refuted, UserError
-from mnist_mlp.reference import Reference
 
 if TYPE_CHECKING:
     from mnist_mlp.config import Config
     from mnist_mlp.data import Dataset
-    from mnist_mlp.result import Result
+    from mnist_mlp.runs.result import Result
 
 POWERS = (0.5, 0.9, 0.99)  # for these it is stated which loss of accuracy is noticed with that probability
 FEW, MANY, HIGH, LOW = "too few right", "too many right", "loss too high", "loss too low"
@@ -49,7 +49,7 @@ def watch(config: Config, dataset: Dataset) -> Judge:
     """
     if not config.gate:
         return lambda result: {}
-    gate = Gate(reference.find(config, dataset.name), config.false_alarms)
+    gate = Gate(references.find(config, dataset.name), config.false_alarms)
     if len(dataset.test) != gate.reference.test_examples:
         raise UserError(
             f"--gate: expected the {gate.reference.test_examples:,} test images of {dataset.name}, "

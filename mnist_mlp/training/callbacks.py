@@ -9,10 +9,10 @@ from typing import Any
 
 import keras
 
-from mnist_mlp.board import Board, Histograms
 from mnist_mlp.config import Config
-from mnist_mlp.engine import Engine
+from mnist_mlp.engine.base import Engine
 from mnist_mlp.errors import UserError
+from mnist_mlp.training.tensorboard import Board, Histograms
 
 Row = dict[str, Any]  # of the history
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import processor_name
 from mnist_mlp.devices.timeout import within
-from mnist_mlp.engine import Attached
+from mnist_mlp.engine.base import Attached
 from mnist_mlp.errors import UserError
 
 LOST = (  # what a collective raises when a worker is gone, among other things

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from mnist_mlp.data import Split
-from mnist_mlp.distortions import distort
+from mnist_mlp.engine.augmentation import distort
 
 STEPS = 11  # columns beside the digit itself
 ZOOM, GAP, MARGIN = 2, 4, 8  # a pixel's size; pixels between two digits; between the first column and the others

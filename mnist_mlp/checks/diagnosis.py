@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp import data
+from mnist_mlp.checks.evidence import BLIND, FURTHER, Evidence, gather, probe
 from mnist_mlp.data.batches import batch_order
-from mnist_mlp.evidence import BLIND, FURTHER, Evidence, gather, probe
 
 if TYPE_CHECKING:
     import keras
 
     from mnist_mlp.config import Config
-    from mnist_mlp.engine import Engine
+    from mnist_mlp.engine.base import Engine
 
 RAW_SIGMOID = "raw pixels with sigmoid"
 NO_SHUFFLING = "no shuffling"

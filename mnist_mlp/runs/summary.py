@@ -7,10 +7,10 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.files.archives import shown
-from mnist_mlp.result import Result
+from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
-    from mnist_mlp.training import Standing
+    from mnist_mlp.training.loop import Standing
 
 NUMBERS = ("warmup", "weight_decay", "label_smoothing", "ema")  # of a recipe
 

@@ -1,0 +1,1 @@
+"""Whether a result can be right: the gate and its references, the diagnosis and its evidence."""

@@ -1,0 +1,1 @@
+"""One training: the loop over epochs, optimizers, callbacks, and what is written on the way."""

@@ -5,7 +5,7 @@ class UserError(Exception):
     """Something that the user can mend.
 
     The message is one line: what was expected, what was received, what to type next. A driver prints
-    it on standard error without a traceback and exits with `exit_code` (see `command.run`).
+    it on standard error without a traceback and exits with `exit_code` (see `cli/program.py`).
     """
 
     exit_code = 2

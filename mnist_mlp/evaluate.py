@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
+if __name__ == "__main__":  # before the imports below: Ctrl-C ends them without a traceback
+    from mnist_mlp.cli.program import start
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
+    start("mnist_mlp.evaluate")
 
 import dataclasses
 import json
@@ -99,7 +99,3 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
     if test["confusion"] != trained.test["confusion"]:
         say(f"  !      these are not the counts of the training run: {trained.test['correct']:,} right there")
     return result
-
-
-if __name__ == "__main__":
-    flags.run(main)

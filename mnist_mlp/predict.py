@@ -6,10 +6,10 @@ MNIST's frame first. One that cannot be used gets a line on standard error, and 
 
 from __future__ import annotations
 
-import signal
+if __name__ == "__main__":  # before the imports below: Ctrl-C ends them without a traceback
+    from mnist_mlp.cli.program import start
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
+    start("mnist_mlp.predict")
 
 import contextlib
 import csv
@@ -221,7 +221,3 @@ def for_the_eye(names: Sequence[str], images: np.ndarray, probabilities: np.ndar
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     each = zip(names, images, probabilities, strict=True)
     return "".join(f"{spelled_out(name)}\n{shown(image, row, plain=plain)}\n\n" for name, image, row in each)
-
-
-if __name__ == "__main__":
-    flags.run(main)

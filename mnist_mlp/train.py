@@ -7,10 +7,10 @@ images as soon as can be), best (the most that this network reaches in minutes).
 
 from __future__ import annotations
 
-import signal
+if __name__ == "__main__":  # before the imports below: Ctrl-C ends them without a traceback
+    from mnist_mlp.cli.program import start
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python imports: the end, without a traceback
+    start("mnist_mlp.train")
 
 import dataclasses
 import importlib
@@ -164,7 +164,7 @@ def finish(
         ends = {"device": device_block(plan, engine), "model_sha256": model_sha256, **laps.measured()}
         result = dataclasses.replace(result, **ends)
         atomic.write_json(run.path / "result.json", result.to_dict())
-        from mnist_mlp.pages import stage  # what was not needed until now
+        from mnist_mlp.report import stage  # what was not needed until now
 
         return stage.report(engine, run, result, test, laps, tell)
 
@@ -308,7 +308,3 @@ def train(
     if training.stop_early:
         tell(f"stopped  early by a callback, after epoch {training.progress.epoch} of {config.epochs}")
     return training.progress.history
-
-
-if __name__ == "__main__":
-    flags.run(main)

@@ -40,7 +40,7 @@ from measures.images import make_npz
 from measures.programs import PROGRAMS, Asked
 from measures.running import Series
 
-from mnist_mlp.cli import flags
+from mnist_mlp.cli import program
 from mnist_mlp.devices.machine import processor_name
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, figures
@@ -173,4 +173,4 @@ def place() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    program.run(main)

@@ -29,7 +29,8 @@ from mnist_mlp import data, devices
 from mnist_mlp.checks import gate, references
 from mnist_mlp.checks.gate import Gate
 from mnist_mlp.checks.references import DECIDING, FEWEST, Reference, flags
-from mnist_mlp.cli import flags as command
+from mnist_mlp.cli import program
+from mnist_mlp.cli.flags import given_flags, with_preset
 from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
@@ -56,7 +57,7 @@ def main(argv: list[str]) -> None:
         arguments, rest = parser.parse_known_args(argv)
     finally:
         sys.stdout.flush()  # the help
-    config = command.with_preset(PRESETS, command.given_flags(Config, rest, program="train", about=__doc__))
+    config = with_preset(PRESETS, given_flags(Config, rest, program="train", about=__doc__))
     first = arguments.first_seed if arguments.first_seed is not None else 5000 if arguments.check else 1000
     seeds = range(first, first + arguments.seeds)
     dataset = data.load(config)
@@ -206,4 +207,4 @@ def checked(found: Reference, rows: list[Row]) -> str:
 
 
 if __name__ == "__main__":
-    command.run(lambda argv: main(list(argv)))
+    program.run(lambda argv: main(list(argv)))

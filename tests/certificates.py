@@ -32,7 +32,7 @@ faults.one_thread()
 stderr_filter.silence()
 
 from mnist_mlp.cli.flags import convert
-from mnist_mlp.parity.__main__ import Options, certify, operations
+from mnist_mlp.parity.command import Options, certify, operations
 
 dataset = faults.few_images() if quickly else None
 fields = {field.name: field for field in Options.__dataclass_fields__.values()}

@@ -252,7 +252,7 @@ def certificates(
     backend: str, replicas: int, steps: int, batch_size: int, faults: list[str], seed: int = 0, dataset=None
 ):
     """Each fault's certificate; the CPU is divided by the first. The faults are in the engine: nothing is probed."""
-    from mnist_mlp.parity.__main__ import Options, certify, operations
+    from mnist_mlp.parity.command import Options, certify, operations
 
     with tempfile.TemporaryDirectory() as place, mock.patch.object(operations, "probe", lambda *_: []):
         file = str(Path(place) / "certificate.json")

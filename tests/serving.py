@@ -80,13 +80,13 @@ from helpers import fork_server
 sys.modules["mnist_mlp.models.networks"] = types.SimpleNamespace(hidden_layers=None)  # these two would import Keras
 sys.modules["mnist_mlp.engine.base"] = types.SimpleNamespace(Engine=None)
 import fastapi, httptools, orjson, prometheus_client, uvicorn
-from mnist_mlp import serve
-from mnist_mlp.server import app, listening
+from mnist_mlp.serve import command as serve
+from mnist_mlp.serve import app, server as listening
 assert "keras" not in sys.modules
 serve.make_service = serving.stand_in
 fork_server.execute(fork_server.serve(socket.socket(fileno=int(sys.argv[1]))))
 """
-STAND_IN = "from mnist_mlp.cli import flags as command; from mnist_mlp import serve; command.run(serve.main)"
+STAND_IN = "from mnist_mlp.cli import program; from mnist_mlp.serve import command as serve; program.run(serve.main)"
 
 
 @functools.cache
@@ -100,10 +100,10 @@ def stand_in(options, plan, path, config, trained):
     from mnist_mlp import __version__, data
     from mnist_mlp.config import Config
     from mnist_mlp.data.dataset import class_names
-    from mnist_mlp.server.app import Service
-    from mnist_mlp.server.examples import Examples
-    from mnist_mlp.server.limits import Limits
-    from mnist_mlp.server.network import About
+    from mnist_mlp.serve.app import Service
+    from mnist_mlp.serve.examples import Examples
+    from mnist_mlp.serve.limits import Limits
+    from mnist_mlp.serve.model import About
 
     network = NumPyNetwork(64)
     names = list(zip(network.names, network.units, strict=True))
@@ -116,7 +116,7 @@ def stand_in(options, plan, path, config, trained):
 
 
 class NumPyNetwork:
-    """784 → 128 → 64 → 10 with weights of its own, as `mnist_mlp.server.network.Network` is asked, in float64."""
+    """784 → 128 → 64 → 10 with weights of its own, as `mnist_mlp.serve.model.Network` is asked, in float64."""
 
     names, units = ["hidden_1", "hidden_2"], [128, 64]
 

@@ -16,9 +16,9 @@ from mnist_mlp.training import optimizers
 PACKAGE = Path(config.__file__).parent
 
 DRIVERS = {
-    *("train", "evaluate", "predict", "report", "serve", "doctor", "tpu_compile", "tune"),
-    *("export.__main__", "parity.__main__"),
-    *("lab.explain", "lab.ladder", "lab.mistakes", "lab.playground.__main__"),
+    *("train", "evaluate", "predict"),
+    *(f"{name}.command" for name in ("report", "serve", "doctor", "tpu_compile", "tune", "export", "parity")),
+    *(f"lab.{name}.command" for name in ("explain", "ladder", "mistakes", "playground")),
 }
 WEB = {"fastapi", "starlette", "uvicorn", "orjson", "prometheus_client"}  # of the server, and imported by it alone
 FRAMEWORKS = {

@@ -22,8 +22,8 @@ SMALL = "--dataset=digits --epochs=1 --strategy=cpu"
 def train(runs, backend):
     """`train` with each of those flags, one after the other in one process; what it prints."""
     code = """
-from mnist_mlp.cli import flags as command; from mnist_mlp import train
-command.run(lambda runs: [train.main(flags.split()) for flags in runs])
+from mnist_mlp.cli import program; from mnist_mlp import train
+program.run(lambda runs: [train.main(flags.split()) for flags in runs])
 """
     done = run_code(code, *runs, backend=backend)
     assert (done.returncode, done.stderr) == (0, "")
@@ -172,7 +172,7 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 from mnist_mlp import data, devices, train
-from mnist_mlp.cli import flags as command
+from mnist_mlp.cli import program
 from mnist_mlp.data import batches
 from mnist_mlp.config import Config
 from mnist_mlp.training.profiler import Profiled
@@ -197,7 +197,7 @@ def main(flags):
         assert [ends[1][name] for name in ("correct", "seen")] == [ends[0][name] for name in ("correct", "seen")]
         assert any((ends[0][name] != value).any() for name, value in begun.items())  # it has trained
 
-command.run(main)
+program.run(main)
 """
 
 

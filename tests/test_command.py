@@ -212,8 +212,8 @@ def test_an_interrupt_that_python_drops_is_raised_again():
     """What is raised within a callback of the garbage collector goes nowhere; JAX has one."""
     code = """
 import gc, os, signal, time
-from mnist_mlp.cli import flags
-flags.REMINDER = 0.2
+from mnist_mlp.cli import program
+program.REMINDER = 0.2
 
 def main(argv):
     def callback(phase, info):
@@ -227,7 +227,7 @@ def main(argv):
     time.sleep(5)
     print("went on")
 
-flags.run(main)
+program.run(main)
 """
     done = run_code(code, backend=None)
     assert done.returncode == 143 and "went on" not in done.stdout, done.stderr

@@ -12,12 +12,13 @@ import time
 
 import pytest
 
-from mnist_mlp import doctor, probes, symptoms
 from mnist_mlp.devices import machine
 from mnist_mlp.devices.machine import Seen
 from mnist_mlp.devices.strategy import Request
+from mnist_mlp.doctor import command as doctor
+from mnist_mlp.doctor import framework_probes, known_failures
+from mnist_mlp.doctor.framework_probes import Answer, Question
 from mnist_mlp.errors import UserError
-from mnist_mlp.probes import Answer, Question
 
 TF = {"tensorflow": "2.21.0", "keras": "3.15.1"}
 JAX = {"jax": "0.7.2", "jaxlib": "0.7.2", "keras": "3.13.2", "libtpu": "0.0.21.1"}
@@ -166,30 +167,32 @@ ORDINARY = [
 
 @pytest.mark.parametrize("name, text", [(name, text) for name, texts in PRINTED.items() for text in texts])
 def test_a_known_failure_is_recognised_as_itself_alone(name, text):
-    assert [row.name for row in symptoms.explain(text)] == [name]
+    assert [row.name for row in known_failures.explain(text)] == [name]
     log = f"Epoch 1/5\n{text}\nTraceback (most recent call last):\n"
-    assert [row.name for row in symptoms.explain(log.replace(" ", "\n"))] == [name]
+    assert [row.name for row in known_failures.explain(log.replace(" ", "\n"))] == [name]
 
 
 @pytest.mark.parametrize("text", [*ORDINARY, "\n".join(ORDINARY), ""])
 def test_ordinary_text_is_no_failure(text):
-    assert symptoms.explain(text) == []
+    assert known_failures.explain(text) == []
 
 
 def test_every_failure_is_complete_and_each_of_its_patterns_is_needed():
-    assert {row.name for row in symptoms.SYMPTOMS} == set(PRINTED) and set(symptoms.GPU_SYMPTOMS) <= set(PRINTED)
-    for row in symptoms.SYMPTOMS:
+    assert {row.name for row in known_failures.SYMPTOMS} == set(PRINTED) and set(known_failures.GPU_SYMPTOMS) <= set(
+        PRINTED
+    )
+    for row in known_failures.SYMPTOMS:
         assert row.meaning and row.source and re.search("type|choose|put|initialise|leave", row.fix)
         for pattern in row.patterns:
             rest = re.compile("|".join([p for p in row.patterns if p != pattern] or ["(?!)"]), re.IGNORECASE)
-            plain = [symptoms.COLOUR.sub("", text) for text in PRINTED[row.name]]
+            plain = [known_failures.COLOUR.sub("", text) for text in PRINTED[row.name]]
             assert any(re.search(pattern, text, re.IGNORECASE) and not rest.search(text) for text in plain), pattern
 
 
 @pytest.mark.parametrize("piece", ["accuracy: ", "No module named  ", "\x1b[" + "1;" * 50])
 def test_a_long_text_takes_no_long_time(piece):
     began = time.process_time()
-    assert symptoms.explain(piece * (300_000 // len(piece))) == []
+    assert known_failures.explain(piece * (300_000 // len(piece))) == []
     assert time.process_time() - began < 3
 
 
@@ -236,7 +239,7 @@ def test_explain_reads_standard_input(monkeypatch, capsys):
 
 def test_the_object_is_whole(monkeypatch, capsys):
     monkeypatch.setattr(machine, "detect", lambda: MACHINES["laptop"])
-    monkeypatch.setattr(probes, "ask", answers())
+    monkeypatch.setattr(framework_probes, "ask", answers())
     for arguments, code in [((), 0), (("--strategy=tpu",), 2), (("--noprobe",), 0)]:
         assert run("--json", *arguments) == code
         found = json.loads(capsys.readouterr().out)
@@ -337,10 +340,10 @@ def test_what_is_asked_of_the_frameworks(monkeypatch):
 
     workers = asked("laptop", Request("multiworker", workers="a:1,b:1", worker_index=1))["tensorflow"]
     monkeypatch.delenv("TPU_SKIP_MDS_QUERY", raising=False)
-    child = probes.environment(workers)
+    child = framework_probes.environment(workers)
     assert "TF_CONFIG" in workers.environment and "TF_CONFIG" not in child
     assert child["TPU_SKIP_MDS_QUERY"] == "1" and child["KERAS_BACKEND"] == "tensorflow"
-    assert "TPU_SKIP_MDS_QUERY" not in probes.environment(asked("Colab TPU", Request("tpu"))["jax"])
+    assert "TPU_SKIP_MDS_QUERY" not in framework_probes.environment(asked("Colab TPU", Request("tpu"))["jax"])
 
 
 def test_what_the_frameworks_print_is_searched():
@@ -365,7 +368,7 @@ def test_a_failure_that_is_not_known_says_where_to_look():
 
 def test_no_character_steers_the_terminal(monkeypatch, capsys):
     monkeypatch.setattr(machine, "detect", lambda: MACHINES["laptop"])
-    monkeypatch.setattr(probes, "ask", answers(tensorflow="tensorflow failed: \x1b]0;title\x07\x9b2J\r \x7f"))
+    monkeypatch.setattr(framework_probes, "ask", answers(tensorflow="tensorflow failed: \x1b]0;title\x07\x9b2J\r \x7f"))
     monkeypatch.setenv("XLA_FLAGS", "--x=\x1b[31m\nsecond line")
     assert run() == 2
     text = capsys.readouterr().out
@@ -434,7 +437,7 @@ def stand_ins(tmp_path, monkeypatch):
 
 def ask_jax(device="cpu", devices=1, seconds=60.0):
     environment = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": device}
-    return probes.ask({"jax": Question("jax", device, environment, devices)}, seconds)["jax"]
+    return framework_probes.ask({"jax": Question("jax", device, environment, devices)}, seconds)["jax"]
 
 
 @pytest.mark.slow
@@ -525,7 +528,7 @@ def test_ctrl_c_leaves_no_process_behind(stand_ins, tmp_path):
 @pytest.mark.slow
 def test_without_probes_it_answers_in_a_second_and_imports_no_framework():
     code = (
-        "import sys; from mnist_mlp import doctor; doctor.main(['--probe=false', '--strategy=cpu']); "
+        "import sys; from mnist_mlp.doctor import command as doctor; doctor.main(['--probe=false', '--strategy=cpu']); "
         "print(sorted({'keras', 'tensorflow', 'jax', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -560,7 +563,9 @@ def test_the_frameworks_that_are_here_compute_rightly(backend, monkeypatch, capf
         pytest.skip(f"{backend} is not installed")
     capfd.readouterr()
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "1")
-    monkeypatch.setattr(probes, "ask", functools.partial(probes.ask, seconds=200))  # on a machine that is busy
+    monkeypatch.setattr(
+        framework_probes, "ask", functools.partial(framework_probes.ask, seconds=200)
+    )  # on a machine that is busy
     code = run("--json", *flags)
     out, err = capfd.readouterr()
     found = json.loads(out)

@@ -11,7 +11,7 @@ from helpers.fork_server import run
 
 from mnist_mlp import devices
 from mnist_mlp.errors import UserError
-from mnist_mlp.lab import explain
+from mnist_mlp.lab.explain import command as explain
 
 pytestmark = pytest.mark.xla(False)
 
@@ -72,7 +72,7 @@ def test_a_claim_that_does_not_hold_is_an_exit_code(monkeypatch, capsys, holds):
 
 @pytest.fixture(scope="module")
 def lesson(digits):
-    from mnist_mlp.lab.lesson import Lesson
+    from mnist_mlp.lab.explain.lesson import Lesson
 
     plan = devices.plan(SimpleNamespace(strategy="cpu", backend="tensorflow"))
     return Lesson(plan, digits, 32, 3, [0, 1])
@@ -134,7 +134,7 @@ def test_on_jax(tmp_path):
 
 @pytest.mark.slow
 def test_an_engine_that_leaves_an_image_out_is_found(lesson, changed):
-    from mnist_mlp.lab.claims import take_steps
+    from mnist_mlp.lab.explain.before_training import take_steps
 
     def twice_the_first(train, order, *part):
         return train(np.where(order == order[-1, 0], order[0, 0], order), *part)
@@ -145,7 +145,7 @@ def test_an_engine_that_leaves_an_image_out_is_found(lesson, changed):
 
 @pytest.mark.slow
 def test_an_engine_that_steps_twice_is_found(lesson, changed):
-    from mnist_mlp.lab.claims import count_steps, take_steps
+    from mnist_mlp.lab.explain.before_training import count_steps, take_steps
 
     def twice(train, order, *part):
         train(order, *part)
@@ -158,7 +158,7 @@ def test_an_engine_that_steps_twice_is_found(lesson, changed):
 
 @pytest.mark.slow
 def test_a_step_that_heeds_the_order_of_its_images_is_found(lesson, changed):
-    from mnist_mlp.lab.claims import take_steps
+    from mnist_mlp.lab.explain.before_training import take_steps
 
     changed("train", lambda train, order, *part: train(np.where(np.arange(order.shape[1]) < 31, order, -1), *part))
     assert verdicts(take_steps(lesson))[0] is False
@@ -166,7 +166,7 @@ def test_a_step_that_heeds_the_order_of_its_images_is_found(lesson, changed):
 
 @pytest.mark.slow
 def test_an_evaluation_that_drops_the_last_batch_is_found(lesson, changed):
-    from mnist_mlp.lab.claims import count_steps
+    from mnist_mlp.lab.explain.before_training import count_steps
 
     def without_the_last(evaluate, split):
         counts = evaluate(split)
@@ -179,7 +179,7 @@ def test_an_evaluation_that_drops_the_last_batch_is_found(lesson, changed):
 @pytest.mark.slow
 @pytest.mark.parametrize("counted", [20_963_328, 14_440_448])  # a gradient of the pixels too; no gradient of a kernel
 def test_other_arithmetic_of_a_step_is_found(lesson, changed, counted):
-    from mnist_mlp.lab.claims import count_flops
+    from mnist_mlp.lab.explain.before_training import count_flops
 
     assert count_flops(lesson, 1e-4).holds
     changed("step_flops", lambda step_flops: float(counted))
@@ -188,9 +188,9 @@ def test_other_arithmetic_of_a_step_is_found(lesson, changed, counted):
 
 @pytest.mark.slow
 def test_sigmoids_in_the_place_of_softmax_are_found(lesson, changed):
-    from mnist_mlp.lab.claims import count_layers
-    from mnist_mlp.lab.lesson import logits_of
-    from mnist_mlp.lab.outcomes import look_at_softmax
+    from mnist_mlp.lab.explain.after_training import look_at_softmax
+    from mnist_mlp.lab.explain.before_training import count_layers
+    from mnist_mlp.lab.explain.lesson import logits_of
 
     assert verdicts(look_at_softmax(lesson)) == [True, True, True]
     changed("predict", lambda predict, images: 1 / (1 + np.exp(-logits_of(lesson.model, images))))
@@ -202,7 +202,7 @@ def test_sigmoids_in_the_place_of_softmax_are_found(lesson, changed):
 
 @pytest.mark.slow
 def test_other_parameters_are_found(lesson, changed):
-    from mnist_mlp.lab.claims import count_parameters
+    from mnist_mlp.lab.explain.before_training import count_parameters
 
     changed("state", lambda state: {**state(), "model/more/bias": np.zeros(1)})
     assert verdicts(count_parameters(lesson)) == [True, True, True, False]
@@ -210,7 +210,7 @@ def test_other_parameters_are_found(lesson, changed):
 
 @pytest.mark.slow
 def test_a_flatten_that_turns_the_image_is_found(lesson, monkeypatch):
-    from mnist_mlp.lab.claims import look_at_flatten
+    from mnist_mlp.lab.explain.before_training import look_at_flatten
 
     monkeypatch.setattr(
         lesson.model.get_layer("flatten"), "call", lambda x: np.swapaxes(np.asarray(x), 1, 2).reshape(len(x), -1)
@@ -220,7 +220,7 @@ def test_a_flatten_that_turns_the_image_is_found(lesson, monkeypatch):
 
 @pytest.mark.slow
 def test_other_initial_weights_raise_the_loss(lesson, monkeypatch):
-    from mnist_mlp.lab.outcomes import loss_at_the_start
+    from mnist_mlp.lab.explain.after_training import loss_at_the_start
     from mnist_mlp.models import networks
 
     draw = networks.draw
@@ -232,7 +232,7 @@ def test_other_initial_weights_raise_the_loss(lesson, monkeypatch):
 
 @pytest.mark.slow
 def test_a_loss_that_does_not_fall_is_found(lesson, changed):
-    from mnist_mlp.lab.outcomes import follow_the_loss
+    from mnist_mlp.lab.explain.after_training import follow_the_loss
 
     up = SimpleNamespace(losses=np.array([1.0, 0.9, 1.1]), step_losses=np.array([3.0, 2.0, 1.0]))
     lesson.trained = SimpleNamespace(curves=[up])
@@ -243,8 +243,8 @@ def test_a_loss_that_does_not_fall_is_found(lesson, changed):
 
 @pytest.mark.slow
 def test_a_difference_is_claimed_only_where_there_is_one():
-    from mnist_mlp.lab.lesson import Trained
-    from mnist_mlp.lab.outcomes import compare, sure
+    from mnist_mlp.lab.explain.after_training import compare, sure
+    from mnist_mlp.lab.explain.lesson import Trained
 
     rng = np.random.default_rng(0)
     good, bad, as_good = (Trained([], rng.random((3, 5000)) < share) for share in (0.97, 0.92, 0.97))
@@ -258,7 +258,7 @@ def test_a_difference_is_claimed_only_where_there_is_one():
 
 @pytest.mark.slow
 def test_overfitting_is_what_test_images_say(lesson, changed):
-    from mnist_mlp.lab.outcomes import compare_train_and_test
+    from mnist_mlp.lab.explain.after_training import compare_train_and_test
 
     right = lesson.trained.right
     lesson.trained = SimpleNamespace(right=np.zeros_like(right))

@@ -19,10 +19,11 @@ from helpers.once import once
 from helpers.programs import program as answer_of
 from helpers.programs import quiet, refused
 
+from mnist_mlp.cli import child_process
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Refuted, UserError
-from mnist_mlp.export import __main__ as program
-from mnist_mlp.export import child, comparing, formats, keras_file, onnx_file, place, reading
+from mnist_mlp.export import agreement, formats, keras_file, onnx_file, output_dir, verify_worker
+from mnist_mlp.export import command as program
 from mnist_mlp.export.formats import FORMATS, NAMES
 from mnist_mlp.files import atomic
 from mnist_mlp.models import networks, numpy_forward, portable
@@ -53,7 +54,7 @@ def forked(command, **options):
 
 
 def fork_children(patch):
-    patch.setattr(child, "subprocess", SimpleNamespace(run=forked, DEVNULL=subprocess.DEVNULL))
+    patch.setattr(child_process, "subprocess", SimpleNamespace(run=forked, DEVNULL=subprocess.DEVNULL))
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_onnx_files_are_checked_old_enough_and_equal(name, tmp_path):
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
     model = onnx.load(tmp_path / "one.onnx")
     assert (model.ir_version, model.opset_import[0].version) == (8, 17)
-    call, _ = reading.read_onnx(tmp_path / "one.onnx")
+    call, _ = verify_worker.read_onnx(tmp_path / "one.onnx")
     for n in (5, 1, 0):
         probabilities, classes = call(images[:n])
         assert (probabilities.dtype, probabilities.shape, classes.size) == (np.float32, (n, 10), n)
@@ -157,7 +158,7 @@ def predictions(n=1000):
 
 def test_equal_predictions_agree():
     labels, p = predictions()
-    found = comparing.compare(labels, p, p.copy(), p.argmax(1), 1e-5)
+    found = agreement.compare(labels, p, p.copy(), p.argmax(1), 1e-5)
     assert (found.agrees, found.agreements, found.correct, found.first_difference) == (True, 1000, 900, None)
 
 
@@ -165,16 +166,16 @@ def test_one_probability_beyond_the_tolerance_is_enough():
     labels, p = predictions()
     other = p.copy()
     other[417, 3] += 2e-5
-    found = comparing.compare(labels, p, other, other.argmax(1), 1e-5)
+    found = agreement.compare(labels, p, other, other.argmax(1), 1e-5)
     assert not found.agrees and found.first_difference["image"] == 417
-    assert comparing.compare(labels, p, other, other.argmax(1), 3e-5).agrees
+    assert agreement.compare(labels, p, other, other.argmax(1), 3e-5).agrees
 
 
 @pytest.mark.parametrize("tolerance", [1e-5, None])
 def test_nan_does_not_agree(tolerance):
     labels, p = predictions()
     other = np.full_like(p, np.nan)
-    found = comparing.compare(labels, p, other, p.argmax(1), tolerance)
+    found = agreement.compare(labels, p, other, p.argmax(1), tolerance)
     assert not found.agrees and found.agreements == 0 and found.first_difference["image"] == 0
 
 
@@ -182,7 +183,7 @@ def test_a_class_that_is_not_the_likeliest_does_not_agree():
     labels, p = predictions()
     classes = p.argmax(1)
     classes[5] = p[5].argmin()
-    found = comparing.compare(labels, p, p.copy(), classes, 1e-5)
+    found = agreement.compare(labels, p, p.copy(), classes, 1e-5)
     assert (found.agrees, found.agreements, found.first_difference["image"]) == (False, 999, 5)
 
 
@@ -208,7 +209,7 @@ def test_fewer_bits_may_lose_little_and_change_little(images, agrees):
     if images.start == 0:
         labels[:100] = (p[:100].argmax(1) + 5) % 10  # wrong before and after
     other = moved(p, images)
-    assert comparing.compare(labels, p, other, other.argmax(1), None).agrees is agrees
+    assert agreement.compare(labels, p, other, other.argmax(1), None).agrees is agrees
 
 
 def test_the_tolerance_grows_with_the_logits():
@@ -221,8 +222,8 @@ def test_the_tolerance_grows_with_the_logits():
         ]
         for scale in (np.float32(1e-3), np.float32(0.1))
     )
-    assert comparing.tolerance_of(small, images) == comparing.LEAST_TOLERANCE
-    assert comparing.tolerance_of(large, images) > comparing.LEAST_TOLERANCE
+    assert agreement.tolerance_of(small, images) == agreement.LEAST_TOLERANCE
+    assert agreement.tolerance_of(large, images) > agreement.LEAST_TOLERANCE
 
 
 def without_scaling(layers):
@@ -249,7 +250,7 @@ def with_a_weight_off(layers):
 def test_predictions_of_a_wrong_network_do_not_agree(wrong):
     layers, images = portable.layers_of(networks.build("mlp", seed=3)), random_images(50)
     right, other = (numpy_forward.probabilities(each, images) for each in (layers, wrong(layers)))
-    found = comparing.compare(right.argmax(1), right, other, other.argmax(1), comparing.tolerance_of(layers, images))
+    found = agreement.compare(right.argmax(1), right, other, other.argmax(1), agreement.tolerance_of(layers, images))
     assert not found.agrees
 
 
@@ -258,7 +259,7 @@ def test_of_a_model_in_bfloat16_everything_is_close(digits):
     engine = SimpleNamespace(model=model, predict=lambda images: keras.ops.convert_to_numpy(model(images)))
     original = program.original_of(engine, digits, SimpleNamespace(precision="bfloat16"))
     found = numpy_forward.probabilities(original.layers, original.images)
-    comparison = comparing.compare(original.labels, original.probabilities, found, found.argmax(1), original.tolerance)
+    comparison = agreement.compare(original.labels, original.probabilities, found, found.argmax(1), original.tolerance)
     assert comparison.tolerance is None and comparison.agrees and 1e-5 < comparison.largest_difference < 0.1
 
 
@@ -315,53 +316,53 @@ def entry(directory, **more):
     """An earlier export with one file in it."""
     directory.mkdir(exist_ok=True)
     (directory / "model.onnx").write_bytes(b"onnx")
-    size, sha256 = place.measure(directory / "model.onnx")
+    size, sha256 = output_dir.measure(directory / "model.onnx")
     row = {"format": "onnx", "file": "model.onnx", "bytes": size, "sha256": sha256, **more}
-    atomic.write_json(directory / place.REPORT, {"formats": [row]})
+    atomic.write_json(directory / output_dir.REPORT, {"formats": [row]})
     return row
 
 
 def test_the_directory_must_be_new_empty_or_an_export(tmp_path):
-    assert place.earlier(tmp_path / "new") == {}
+    assert output_dir.earlier(tmp_path / "new") == {}
     (tmp_path / "empty").mkdir()
-    assert place.earlier(tmp_path / "empty") == {}
+    assert output_dir.earlier(tmp_path / "empty") == {}
     row = entry(tmp_path / "export")
-    assert place.earlier(tmp_path / "export") == {"formats": [row]}
+    assert output_dir.earlier(tmp_path / "export") == {"formats": [row]}
     (tmp_path / "export" / "thesis.tex").touch()
     with pytest.raises(UserError, match="it holds 'thesis.tex'"):
-        place.earlier(tmp_path / "export")
+        output_dir.earlier(tmp_path / "export")
     with pytest.raises(UserError, match="expected a directory, it is none"):
-        place.earlier(tmp_path / "export" / "thesis.tex")
+        output_dir.earlier(tmp_path / "export" / "thesis.tex")
     with pytest.raises(UserError, match="expected a place in a directory that exists"):
-        place.earlier(tmp_path / "a" / "b")
+        output_dir.earlier(tmp_path / "a" / "b")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "model.onnx").touch()
     with pytest.raises(UserError, match="expected an earlier export, found no export.json"):
-        place.earlier(tmp_path / "own")
-    (tmp_path / "own" / place.REPORT).write_text("{}")
+        output_dir.earlier(tmp_path / "own")
+    (tmp_path / "own" / output_dir.REPORT).write_text("{}")
     with pytest.raises(UserError, match="export.json is damaged"):
-        place.earlier(tmp_path / "own")
+        output_dir.earlier(tmp_path / "own")
 
 
 def test_a_file_is_kept_only_as_it_was(tmp_path):
     row = entry(tmp_path / "old")
     (tmp_path / "new").mkdir()
-    assert place.keep(row, tmp_path / "old", tmp_path / "new")
+    assert output_dir.keep(row, tmp_path / "old", tmp_path / "new")
     assert (tmp_path / "new" / "model.onnx").read_bytes() == b"onnx"
     shutil.copy(tmp_path / "old" / "model.onnx", tmp_path / "secret")
-    assert not place.keep({**row, "file": "../secret"}, tmp_path / "old", tmp_path / "new")
+    assert not output_dir.keep({**row, "file": "../secret"}, tmp_path / "old", tmp_path / "new")
     (tmp_path / "old" / "model.onnx").write_bytes(b"oNnx")
-    assert not place.keep(row, tmp_path / "old", tmp_path / "new")
+    assert not output_dir.keep(row, tmp_path / "old", tmp_path / "new")
 
 
 @pytest.mark.parametrize("error", [UserError("no"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
 def test_what_fails_changes_nothing(tmp_path, error):
     entry(tmp_path / "export")
-    before = place.fingerprint(tmp_path / "export")
-    with pytest.raises((UserError, KeyboardInterrupt)), place.replaced(tmp_path / "export") as (directory, _):
+    before = output_dir.fingerprint(tmp_path / "export")
+    with pytest.raises((UserError, KeyboardInterrupt)), output_dir.replaced(tmp_path / "export") as (directory, _):
         (directory / "model.onnx").write_bytes(b"half")
         raise error
-    assert place.fingerprint(tmp_path / "export") == before
+    assert output_dir.fingerprint(tmp_path / "export") == before
     assert os.listdir(tmp_path) == ["export"]
 
 
@@ -372,14 +373,14 @@ def test_an_export_is_replaced_whole_and_leftovers_are_removed(tmp_path):
     theirs = tmp_path / f"{atomic.TEMPORARY}{os.getppid()}-new-export"  # of a process that lives
     for path in (leftover, theirs):
         path.mkdir()
-    with place.replaced(tmp_path / "export") as (directory, _):
+    with output_dir.replaced(tmp_path / "export") as (directory, _):
         (directory / "weights.npz").write_bytes(b"new")
     assert os.listdir(tmp_path / "export") == ["weights.npz"]
     assert sorted(os.listdir(tmp_path)) == sorted([theirs.name, "export"])
 
 
 def test_two_at_once_do_not_overwrite_each_other(tmp_path):
-    with pytest.raises(UserError, match="another process wrote it meanwhile"), place.replaced(tmp_path / "export"):
+    with pytest.raises(UserError, match="another process wrote it meanwhile"), output_dir.replaced(tmp_path / "export"):
         entry(tmp_path / "export")
     assert (tmp_path / "export" / "model.onnx").exists() and os.listdir(tmp_path) == ["export"]
 
@@ -389,29 +390,31 @@ def test_two_at_once_do_not_overwrite_each_other(tmp_path):
 
 def test_a_process_that_is_killed_or_refuses_is_told_in_a_line(monkeypatch):
     def ends(code):
-        monkeypatch.setattr(child.sys, "executable", "/bin/sh")
-        monkeypatch.setattr(child.subprocess, "run", lambda command, **more: RUN(["/bin/sh", "-c", code], **more))
+        monkeypatch.setattr(child_process.sys, "executable", "/bin/sh")
+        monkeypatch.setattr(
+            child_process.subprocess, "run", lambda command, **more: RUN(["/bin/sh", "-c", code], **more)
+        )
 
     RUN = subprocess.run
     ends("kill -9 $$")
     with pytest.raises(UserError, match="the process that waits to live, it was killed by signal 9"):
-        child.run("reading", doing="waits")
+        child_process.run("reading", doing="waits")
     ends("echo 'error: expected X' >&2; exit 2")
     with pytest.raises(UserError, match="^expected X$"):
-        child.run("reading", doing="waits")
+        child_process.run("reading", doing="waits")
     ends("echo 'ImportError: libfoo.so' >&2; exit 1")
     with pytest.raises(UserError, match="a package cannot be imported .*libfoo.so"):
-        child.run("reading", doing="waits")
+        child_process.run("reading", doing="waits")
     ends("echo 'Traceback: ZeroDivisionError' >&2; exit 1")
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        child.run("reading", doing="waits")
+        child_process.run("reading", doing="waits")
 
 
 def test_calls_of_several_sizes_cover_every_image_once():
-    assert list(reading.sizes(0)) == []
-    assert list(reading.sizes(102)) == [1] * 100 + [2]
-    assert list(reading.sizes(360)) == [1] * 100 + [3, 256, 1]
-    assert sum(reading.sizes(10_000)) == 10_000
+    assert list(verify_worker.sizes(0)) == []
+    assert list(verify_worker.sizes(102)) == [1] * 100 + [2]
+    assert list(verify_worker.sizes(360)) == [1] * 100 + [3, 256, 1]
+    assert sum(verify_worker.sizes(10_000)) == 10_000
 
 
 # The whole, on the digits
@@ -430,11 +433,11 @@ def test_every_format_agrees_on_every_test_image(exported):
             == atomic.read_json(directory.parent / "result.json")["test"]["correct"]
         )
         assert rows[name]["largest_difference"] < 1e-5
-    assert atomic.read_json(directory / place.REPORT) == report
+    assert atomic.read_json(directory / output_dir.REPORT) == report
     assert {"keras", "tensorflow", "onnx", "onnxruntime", "ai-edge-litert"} <= set(report["versions"])
-    assert {entry.name for entry in directory.iterdir()} == place.OURS
+    assert {entry.name for entry in directory.iterdir()} == output_dir.OURS
     for row in rows.values():
-        assert place.measure(directory / row["file"]) == (row["bytes"], row["sha256"])
+        assert output_dir.measure(directory / row["file"]) == (row["bytes"], row["sha256"])
     assert rows["onnx_int8"]["bytes"] < 0.3 * rows["onnx"]["bytes"]
     assert rows["litert_int8"]["bytes"] < 0.3 * rows["litert"]["bytes"]
     assert left_over(directory.parent) == []
@@ -444,7 +447,7 @@ def test_every_format_agrees_on_every_test_image(exported):
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "keras"])
 def test_the_batch_is_free_and_the_input_is_bytes(exported, digits, name):
     directory, _ = exported
-    call, _ = reading.READERS[name.removesuffix("_int8")](directory / FORMATS[name].file)
+    call, _ = verify_worker.READERS[name.removesuffix("_int8")](directory / FORMATS[name].file)
     images = np.resize(digits.test.images, (1000, 28, 28))
     many, _ = call(images)
     for n in (0, 1, 3, 1000):
@@ -464,7 +467,7 @@ def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, t
     assert f"kept     {kept}: exported before from the same model" in said
     sums = [{row["format"]: row["sha256"] for row in report["formats"]} for report in (first, again)]
     assert sums[0] == sums[1]
-    assert {entry.name for entry in (tmp_path / "export").iterdir()} == place.OURS
+    assert {entry.name for entry in (tmp_path / "export").iterdir()} == output_dir.OURS
 
 
 @pytest.mark.slow
@@ -476,9 +479,9 @@ def test_a_wrong_export_is_refuted_and_its_file_removed(trained, tmp_path, monke
     assert error.value.exit_code == 4
     assert "✗ onnx does not predict what the trained model does: of test image" in str(error.value)
     assert "✗ weights does not" in str(error.value)
-    report = atomic.read_json(tmp_path / "export" / place.REPORT)
+    report = atomic.read_json(tmp_path / "export" / output_dir.REPORT)
     assert [(row["format"], row["agrees"]) for row in report["formats"]] == [("onnx", False), ("weights", False)]
-    assert os.listdir(tmp_path / "export") == [place.REPORT]
+    assert os.listdir(tmp_path / "export") == [output_dir.REPORT]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.export import comparing, formats, table
+from mnist_mlp.export import agreement, formats, table
 from mnist_mlp.models import portable
 from mnist_mlp.models.portable import Layer
 
@@ -83,7 +83,7 @@ TRAINED = predictions({0: 0.75, 1: 0.25}, {1: 1}, {5: 0.5, 2: 0.25}, {3: 1})  # 
 
 def compared(exported, tolerance=0.25, classes=None):
     classes = exported.argmax(1) if classes is None else np.array(classes)
-    return comparing.compare(LABELS, TRAINED, exported, classes, tolerance)
+    return agreement.compare(LABELS, TRAINED, exported, classes, tolerance)
 
 
 def test_an_export_that_is_the_model_agrees():
@@ -151,7 +151,7 @@ def test_with_fewer_bits_a_few_images_may_move(n, wrong, moved_wrong, lost, agre
     classes[:moved_wrong] = 2  # wrong before and after
     classes[n - lost :] = 3
     exported[np.arange(n), classes] = 1
-    found = comparing.compare(labels, trained, exported, classes, None)
+    found = agreement.compare(labels, trained, exported, classes, None)
     assert found.agrees == agrees and found.tolerance is None
     assert found.agreements == n - moved_wrong - lost and found.correct == n - wrong - lost
 
@@ -161,8 +161,8 @@ def test_the_tolerance_is_what_float32_is_off(monkeypatch):
         def probabilities(layers, images, dtype):
             return np.array([[0.5, 0.5 + (by if dtype == "float32" else 0)]])
 
-        monkeypatch.setattr(comparing.numpy_forward, "probabilities", probabilities)
-        return comparing.tolerance_of([], None)
+        monkeypatch.setattr(agreement.numpy_forward, "probabilities", probabilities)
+        return agreement.tolerance_of([], None)
 
     assert off(1e-3) == pytest.approx(0.016) and off(-1e-3) == pytest.approx(0.016)
     assert off(1e-8) == 1e-5

@@ -197,6 +197,6 @@ def test_nothing_in_the_package_loads_pickles_or_code():
     for file in files:
         text = file.read_text()
         found = set(re.findall(rf"{told}|{imported}", text))
-        assert found <= ({"from multiprocessing"} if file.parent.name == "tuning" else set()), file
+        assert found <= ({"from multiprocessing"} if file.parent.name == "tune" else set()), file
         for call in re.findall(r"load_model\([^)]*\)", text):
             assert "safe_mode=True" in call and "compile=False" in call, file

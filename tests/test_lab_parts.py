@@ -11,14 +11,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mnist_mlp.lab import ladder_figure, mistakes_figure, rungs, trials
-from mnist_mlp.lab.broken import RIGHT
-from mnist_mlp.lab.playground import State, fdlibm, picture_network, report, run, sweep
+from mnist_mlp.lab.ladder import figure as ladder_figure
+from mnist_mlp.lab.ladder import networks, trials
+from mnist_mlp.lab.ladder.networks import Network
+from mnist_mlp.lab.ladder.trials import Score, Trials
+from mnist_mlp.lab.mistakes import figure as mistakes_figure
+from mnist_mlp.lab.mistakes.programs import RIGHT
+from mnist_mlp.lab.playground import State, fdlibm, figure_network, report, run, sweep
 from mnist_mlp.lab.playground.exercises import answers, answers_deep, drawings
 from mnist_mlp.lab.playground.exercises.parts import Panel, with_parameters
-from mnist_mlp.lab.playground.picture_colours import colours
-from mnist_mlp.lab.rungs import Network
-from mnist_mlp.lab.trials import Score, Trials
+from mnist_mlp.lab.playground.figure_colours import colours
 from mnist_mlp.stats.metrics import mean_interval
 
 # Trials
@@ -94,7 +96,7 @@ def lab(monkeypatch):
         sys.modules, "mnist_mlp.training.multi_seed", SimpleNamespace(Learner=Learner)
     )  # which imports frameworks
     monkeypatch.setattr(trials, "gc", SimpleNamespace(collect=lambda: None))
-    monkeypatch.setattr(rungs, "set_start", lambda model, network: setattr(model, "start", network.start))
+    monkeypatch.setattr(networks, "set_start", lambda model, network: setattr(model, "start", network.start))
     said = []
     dataset = SimpleNamespace(train=SimpleNamespace(labels=np.tile(np.arange(10), 5)))
     return Trials("plan", dataset, (3, 4), 2, said.append), said
@@ -379,7 +381,7 @@ def titles(shape, left_out=0):
     history = SimpleNamespace(state=SimpleNamespace(networkShape=shape))
     said = []
     page = SimpleNamespace(text=lambda x, y, words, **_: said.append(words))
-    picture_network.draw_titles(page, picture_network.Layout.of(history), history, left_out)
+    figure_network.draw_titles(page, figure_network.Layout.of(history), history, left_out)
     return said
 
 
@@ -393,15 +395,15 @@ def test_what_is_not_drawn_is_told():
 
 
 def test_the_layout_is_centred_and_shrinks():
-    small = picture_network.Layout.of(SimpleNamespace(state=SimpleNamespace(networkShape=(4, 2))))
+    small = figure_network.Layout.of(SimpleNamespace(state=SimpleNamespace(networkShape=(4, 2))))
     assert small.node == 30 and small.middle == 196 + 200 and small.map_top == small.middle - 125
     assert [y - small.middle for _, y in small.hidden[0]] == [-75, -25, 25, 75]
     assert small.hidden[1][0][0] - small.hidden[0][0][0] == 125 and small.scale == 1
-    large = picture_network.Layout.of(SimpleNamespace(state=SimpleNamespace(networkShape=(100,))))
+    large = figure_network.Layout.of(SimpleNamespace(state=SimpleNamespace(networkShape=(100,))))
     assert len(large.hidden[0]) == 64 and large.node == pytest.approx(0.8 * 900 / 64)
-    deep = picture_network.Layout.of(SimpleNamespace(state=SimpleNamespace(networkShape=(1,) * 60)))
+    deep = figure_network.Layout.of(SimpleNamespace(state=SimpleNamespace(networkShape=(1,) * 60)))
     assert deep.hidden[59][0][0] - deep.hidden[0][0][0] == pytest.approx(1770) and deep.node == 18
-    assert picture_network.link_widths(np.array([0, -1, 2.5, 9])).tolist() == [1, 2.8, 5.5, 10]
+    assert figure_network.link_widths(np.array([0, -1, 2.5, 9])).tolist() == [1, 2.8, 5.5, 10]
 
 
 # The figures and answers of the exercises
@@ -426,12 +428,12 @@ def test_six_panels_stand_in_two_rows(history):
 
 def test_features_are_drawn_on_the_whole_plane():
     pytest.importorskip("matplotlib")
-    features = dict.fromkeys(picture_network.LABELS, True)
+    features = dict.fromkeys(figure_network.LABELS, True)
     everything = run(State(networkShape=(), seed="1", **features), 0)
     figure = drawings.features_and_data({"one": [everything], "two": [everything]})
     images = [axes.images[0] for axes in figure.axes if axes.images]
     assert [list(image.get_extent()) for image in images[:7]] == [[-6, 6, -6, 6]] * 7
-    assert [axes.get_title() for axes in figure.axes] == [*picture_network.LABELS.values(), "one", "two"]
+    assert [axes.get_title() for axes in figure.axes] == [*figure_network.LABELS.values(), "one", "two"]
     assert images[0].origin == "lower" and figure.get_size_inches().tolist() == [10.5, 5.2]
 
 

@@ -16,8 +16,10 @@ from helpers.fork_server import run_code, start
 from mnist_mlp import devices
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.lab import approximation, ladder, ladder_figure, ladder_report, rungs, trials
-from mnist_mlp.lab.rungs import Network
+from mnist_mlp.lab.ladder import approximation, networks, report, trials
+from mnist_mlp.lab.ladder import command as ladder
+from mnist_mlp.lab.ladder import figure as ladder_figure
+from mnist_mlp.lab.ladder.networks import Network
 from mnist_mlp.stats import metrics
 
 pytestmark = pytest.mark.xla(False)
@@ -26,31 +28,31 @@ FLAGS = ("--dataset=digits", "--strategy=cpu", "--backend=tensorflow")
 
 
 def test_a_rung_changes_one_thing_of_what_it_is_held_against():
-    by_name = {rung.name: rung for rung in rungs.RUNGS}
-    assert len(by_name) == len(rungs.RUNGS)
+    by_name = {rung.name: rung for rung in networks.RUNGS}
+    assert len(by_name) == len(networks.RUNGS)
     seen = set()
-    for rung in rungs.RUNGS:
+    for rung in networks.RUNGS:
         if rung.against:
             mine, other = dataclasses.asdict(rung.network), dataclasses.asdict(by_name[rung.against].network)
             changed = {name for name, value in mine.items() if value != other[name]}
             assert len(changed - {"rate"}) == 1, rung  # each optimizer has its own step size
             assert rung.against in seen  # so that it is trained by then
         seen.add(rung.name)
-    assert by_name[rungs.LECTURE].network == Network()
-    assert [rung.name for rung in rungs.RUNGS if not rung.against] == ["logistic regression"]
+    assert by_name[networks.LECTURE].network == Network()
+    assert [rung.name for rung in networks.RUNGS if not rung.against] == ["logistic regression"]
 
 
 def test_a_part_brings_what_it_is_held_against():
-    names = [rung.name for rung in rungs.chosen(("regularisers",))]
-    assert names == [rungs.LECTURE, "dropout 0.2", "L2, 0.0001", "L2, 0.001"]
-    assert rungs.chosen(("width",)) == []
-    assert tuple(rungs.chosen(())) == rungs.RUNGS
+    names = [rung.name for rung in networks.chosen(("regularisers",))]
+    assert names == [networks.LECTURE, "dropout 0.2", "L2, 0.0001", "L2, 0.001"]
+    assert networks.chosen(("width",)) == []
+    assert tuple(networks.chosen(())) == networks.RUNGS
 
 
 def test_the_lecture_net_is_a_point_of_the_curves_that_it_lies_on():
-    trained = {rung.network for rung in rungs.RUNGS}
-    assert rungs.CURVES["width"][1][128] in trained and rungs.CURVES["depth"][1][0] in trained
-    assert rungs.per_class_counts(142) == [1, 3, 10, 30, 100]
+    trained = {rung.network for rung in networks.RUNGS}
+    assert networks.CURVES["width"][1][128] in trained and networks.CURVES["depth"][1][0] in trained
+    assert networks.per_class_counts(142) == [1, 3, 10, 30, 100]
 
 
 def test_holm_by_hand():
@@ -96,11 +98,11 @@ def found_on(name):
 
 
 def test_lines_of_the_table():
-    line = ladder_report.rung_line(row(against=3, difference=-0.005, p=0.0004))
+    line = report.rung_line(row(against=3, difference=-0.005, p=0.0004))
     assert re.split(r"  +", line.strip()) == [
         *("4", "wider", "97.89 ± 0.50", "97.26–98.52", "3", "-0.50", "<0.001", "669,706", "1.50")
     ]
-    alone = ladder_report.rung_line(row(sd=None, interval=None))
+    alone = report.rung_line(row(sd=None, interval=None))
     assert re.split(r"  +", alone.strip())[2:] == ["97.89", "–", "–", "–", "–", "669,706", "1.50"]
 
 
@@ -113,24 +115,24 @@ def test_images_and_seeds_decide_together_what_is_said_to_differ():
         row(number=7, p=0.0, p_holm=0.0, difference=0.02, difference_interval=[-0.01, 0.05]),
         row(number=8, p=0.0, p_holm=0.0, difference=-0.02, difference_interval=[-0.03, -0.01]),
     ]
-    text = " ".join(ladder_report.reading(rows, found_on("digits")).split())
+    text = " ".join(report.reading(rows, found_on("digits")).split())
     assert (
         "for 4 tests, and by Student's interval over the seeds, these differ from what they are held against: 5, 8. "
         in text
     )
     assert "does not mean equal: 6, 7." in text
     alone = row(number=5, p=0.01, p_holm=0.02, difference=0.02, difference_interval=None)
-    assert ladder_report.differs(alone)
+    assert report.differs(alone)
 
 
 @pytest.mark.parametrize("name, warned", [("digits", True), ("fashion_mnist", True), ("mnist", False)])
 def test_what_is_not_mnist_says_so_at_the_end(name, warned):
     found = found_on(name)
-    end = ladder_report.closing(found, [], "").splitlines()[-1]
+    end = report.closing(found, [], "").splitlines()[-1]
     assert (f"measured on {name}: this is not MNIST accuracy" in end) == warned
     assert any("not MNIST" in line for line in ladder_figure.caption(found)) == warned
     assert name in ladder_figure.caption(found)[0]
-    assert next(csv.DictReader(io.StringIO(ladder_report.as_csv(found))))["dataset"] == name
+    assert next(csv.DictReader(io.StringIO(report.as_csv(found))))["dataset"] == name
 
 
 def test_an_interval_that_reaches_no_mistakes_does_not_stretch_the_figure():
@@ -160,7 +162,8 @@ def test_a_flag_that_cannot_be_is_refused_before_the_work(argv, said):
 def test_the_theorem_alone_needs_no_images_and_no_framework(tmp_path):
     file = tmp_path / "a.csv"
     code = (
-        f"import sys; from mnist_mlp.lab import ladder; ladder.main(['--only=approximation', '--seeds=2', '--json',"
+        f"import sys; from mnist_mlp.lab.ladder.command import main"
+        "; main(['--only=approximation', '--seeds=2', '--json',"
         f"{f'--csv={file}'!r}]); assert not {{'keras', 'tensorflow', 'jax'}} & set(sys.modules)"
     )
     done = run_code(code, backend=None)
@@ -245,7 +248,7 @@ def test_the_program_from_the_table_to_the_files(tmp_path, capsys):
     assert [float(row["accuracy"]) for row in rows] == [
         row["accuracy"] for part in ("rungs", "images") for row in found[part]
     ]
-    assert {row["dataset"] for row in rows} == {"digits"} and rows[1]["against"] == rungs.LECTURE
+    assert {row["dataset"] for row in rows} == {"digits"} and rows[1]["against"] == networks.LECTURE
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 

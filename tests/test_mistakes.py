@@ -17,7 +17,8 @@ from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.data.batches import batch_order, sequential_order
 from mnist_mlp.errors import Diverged
-from mnist_mlp.lab import broken, mistakes
+from mnist_mlp.lab.mistakes import command as mistakes
+from mnist_mlp.lab.mistakes import programs
 
 pytestmark = pytest.mark.xla(False)
 
@@ -121,8 +122,8 @@ def test_every_diagnosis_says_what_was_seen_and_what_to_do():
 
 
 def test_every_mistake_has_a_program_and_a_rule_of_the_same_name():
-    assert set(broken.MISTAKES) == set(RULES) and len(RULES) == 11
-    assert list(broken.PROGRAMS)[0] == broken.RIGHT
+    assert set(programs.MISTAKES) == set(RULES) and len(RULES) == 11
+    assert list(programs.PROGRAMS)[0] == programs.RIGHT
     for rule in RULES.values():
         assert set(rule.follows_from) <= set(list(RULES)[: list(RULES.values()).index(rule)])  # told before
 
@@ -161,7 +162,7 @@ def test_test_images_are_found_among_the_training_images():
 
 
 def test_shifted_labels_count_one_up(digits):
-    shifted = broken.with_shifted_labels(digits).train
+    shifted = programs.with_shifted_labels(digits).train
     assert (shifted.labels == (digits.train.labels.astype(int) + 1) % 10).all() and shifted.labels.dtype == np.uint8
     assert shifted.images is digits.train.images
 
@@ -204,7 +205,7 @@ def test_the_report_sets_each_mistake_beside_the_right_program(found, seeds):
     rows, text = found
     assert rows["untold"] == [] and json.dumps(rows)
     assert f"said to make no mistake in {seeds} of {seeds} seeds" in text
-    for number, name in enumerate(broken.MISTAKES, start=1):
+    for number, name in enumerate(programs.MISTAKES, start=1):
         assert f"\n{number}. {name}\n" in text and f"told     {name}, in {seeds} of {seeds} seeds" in text
     by_name = {row["name"]: row for row in rows["mistakes"]}
     right = np.mean(rows["right"]["accuracy"])
@@ -222,7 +223,7 @@ def test_the_right_program_is_said_to_make_none_in_any_seed(found, seeds, full, 
     from mnist_mlp import devices
 
     assert found[0]["right"]["diagnosed"] == seeds and not found[0]["right"]["others"]
-    right = broken.PROGRAMS[broken.RIGHT]
+    right = programs.PROGRAMS[programs.RIGHT]
     learner = mistakes.learner_of(right, devices.plan(Config(strategy="cpu")), digits)
     more = range(seeds, 50 if full else 5)
     told = [outcome.diagnoses for outcome in mistakes.run(right, learner, more, epochs=5)]
@@ -294,5 +295,5 @@ def test_a_run_that_diverges_is_told_why(tmp_path):
 @pytest.mark.slow
 def test_images_of_ones_own_that_leak_are_told(tmp_path, digits):
     config = Config(dataset="digits", strategy="cpu", diagnose=True, epochs=1)
-    result = train.train_and_evaluate(config, tmp_path / "run", dataset=broken.with_test_images(digits), say=quiet)
+    result = train.train_and_evaluate(config, tmp_path / "run", dataset=programs.with_test_images(digits), say=quiet)
     assert [each["name"] for each in result.diagnosis] == [diagnosis.LEAKAGE]

@@ -159,10 +159,10 @@ LESS = {  # in lecture.ipynb, but before a release: what is asked holds with les
     "from mnist_mlp.cli import stderr_filter\n": """from mnist_mlp.cli import stderr_filter
 from helpers.fork_server import do_without_xla
 from mnist_mlp.cli import load_framework
-from mnist_mlp.lab import rungs
+from mnist_mlp.lab.ladder import networks
 do_without_xla()
 load_framework.install()  # as the programs import a framework
-rungs.RUNGS = rungs.RUNGS[:3]  # up to the lecture's
+networks.RUNGS = networks.RUNGS[:3]  # up to the lecture's
 """,
     # The programs run in the kernel, which has imported the framework.
     "dataset = data.load(Config(dataset=DATASET, data_dir=DATA_DIR))": """

@@ -10,10 +10,10 @@ import pytest
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
-from mnist_mlp.pages import charts, comparison_page, comparison_text, outcome, stage
-from mnist_mlp.pages.charts import Line
-from mnist_mlp.pages.comparing import Pair, compare, pair_of, remarks
-from mnist_mlp.pages.material import Material, Seen
+from mnist_mlp.report import comparison_page, comparison_text, result_sections, stage, svg_charts
+from mnist_mlp.report.compare_runs import Pair, compare, pair_of, remarks
+from mnist_mlp.report.content import Material, Seen
+from mnist_mlp.report.svg_charts import Line
 from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval, per_class, wilson_interval
 
 N = 40
@@ -81,21 +81,25 @@ def material(name="run", wrong=(), data="mnist", changes=None, seen=True, unsure
     ],
 )
 def test_axes_have_round_numbers(values, low, expected):
-    bottom, top, ticks = charts.scale_of(values, low)
+    bottom, top, ticks = svg_charts.scale_of(values, low)
     assert (bottom, top) == pytest.approx(expected[:2]) and ticks == pytest.approx(expected[2])
 
 
 def test_numbers_on_an_axis_have_the_digits_that_tell_them_apart():
-    assert charts.decimals([0, 0.2, 0.4]) == 1 and charts.decimals([0, 0.05]) == 2 and charts.decimals([0, 5, 10]) == 0
-    assert charts.decimals([0.97, 0.98], 100) == 0 and charts.decimals([0.97, 0.975], 100) == 1
-    assert charts.decimals([3]) == 0
+    assert (
+        svg_charts.decimals([0, 0.2, 0.4]) == 1
+        and svg_charts.decimals([0, 0.05]) == 2
+        and svg_charts.decimals([0, 5, 10]) == 0
+    )
+    assert svg_charts.decimals([0.97, 0.98], 100) == 0 and svg_charts.decimals([0.97, 0.975], 100) == 1
+    assert svg_charts.decimals([3]) == 0
 
 
 def test_few_epochs_are_marked():
-    assert charts.epochs_marked(1, 8) == list(range(1, 9)) and charts.epochs_marked(1, 1) == [1]
-    assert charts.epochs_marked(1, 9) == [2, 4, 6, 8] and charts.epochs_marked(1, 16) == list(range(2, 17, 2))
-    assert charts.epochs_marked(1, 17) == [5, 10, 15] and charts.epochs_marked(1, 100) == [20, 40, 60, 80, 100]
-    assert charts.epochs_marked(0, 40) == list(range(0, 41, 5))
+    assert svg_charts.epochs_marked(1, 8) == list(range(1, 9)) and svg_charts.epochs_marked(1, 1) == [1]
+    assert svg_charts.epochs_marked(1, 9) == [2, 4, 6, 8] and svg_charts.epochs_marked(1, 16) == list(range(2, 17, 2))
+    assert svg_charts.epochs_marked(1, 17) == [5, 10, 15] and svg_charts.epochs_marked(1, 100) == [20, 40, 60, 80, 100]
+    assert svg_charts.epochs_marked(0, 40) == list(range(0, 41, 5))
 
 
 def attributes(drawing, element):
@@ -106,7 +110,7 @@ def attributes(drawing, element):
 def test_a_line_is_broken_where_there_is_no_number():
     line = Line("training", "train", [(1, 0.0), (2, None), (3, 1.0), (4, 0.5)])
     test = Line("test", "test", [(4, 0.25)], mark=True)
-    drawing = charts.line_chart("x", "T", "about", [line, test], percent=False, low=None)
+    drawing = svg_charts.line_chart("x", "T", "about", [line, test], percent=False, low=None)
     # 52 … 406 across for epochs 1 … 4, and 212 … 12 upwards for 0 … 1.
     (path,) = attributes(drawing, "path")
     assert path["d"] == "M52.0 212.0M288.0 12.0L406.0 112.0"
@@ -121,7 +125,7 @@ def test_a_line_is_broken_where_there_is_no_number():
 def test_a_long_line_has_no_dots_and_percentages_end_at_100():
     def chart(count, value=1.0):
         points = [(x, value) for x in range(1, count + 1)]
-        return charts.line_chart("x", "T", "about", [Line("a", "k", points)], percent=True, low=None)
+        return svg_charts.line_chart("x", "T", "about", [Line("a", "k", points)], percent=True, low=None)
 
     assert len(attributes(chart(60), "circle")) == 60 and not attributes(chart(61), "circle")
     assert re.findall(r">([\d.]+%)</text>", chart(3)) == ["90%", "100%"]
@@ -133,14 +137,14 @@ def test_a_long_line_has_no_dots_and_percentages_end_at_100():
 
 def test_the_legend_has_a_line_or_a_dot():
     lines = [Line("a", "k1", [(1, 1)]), Line("b", "k2", [(1, 1)], mark=True)]
-    first, second = charts.legend(lines).split("</li>")[:2]
+    first, second = svg_charts.legend(lines).split("</li>")[:2]
     assert "<path" in first and 'r="3"' in first and first.endswith("a")
     assert "<path" not in second and 'r="5"' in second and second.endswith("b")
 
 
 def test_intervals_stand_below_each_other():
     rows = [("a name that is too long", 0.5, 0.6, 0.7), ("fifteen letters", 0.9, 0.95, 1.0)]
-    drawing = charts.interval_chart("x", "about", rows)
+    drawing = svg_charts.interval_chart("x", "about", rows)
     lines = attributes(drawing, "line")
     bars = [line for line in lines if line["class"] == "line"]
     # From 112 to 398 for 0.4 … 1: the ticks are 0.4, 0.6, 0.8 and 1.
@@ -158,29 +162,29 @@ def test_intervals_stand_below_each_other():
 
 
 def test_shares_of_a_whole_stand_beside_each_other():
-    drawing = charts.stacked_bar("x", "about", [("data", 1.0), ("train", 3.0), ("report", 0.0)])
+    drawing = svg_charts.stacked_bar("x", "about", [("data", 1.0), ("train", 3.0), ("report", 0.0)])
     boxes = [(float(box["x"]), float(box["width"]), box["y"], box["height"]) for box in attributes(drawing, "rect")]
     assert boxes == [(0, 250, "0", "44"), (250, 750, "0", "44"), (1000, 0, "0", "44")]
     titles = re.findall(r"<rect [^>]*><title>([^<]*)</title>", drawing)
     assert titles == ["data: 1.00 s, 25%", "train: 3.00 s, 75%", "report: 0.00 s, 0%"]
     assert re.findall(r"part part-(\d)", drawing) == ["1", "2", "3"]
-    nothing = charts.stacked_bar("x", "about", [("data", 0.0)])
+    nothing = svg_charts.stacked_bar("x", "about", [("data", 0.0)])
     assert "data: 0.00 s, 0%" in nothing
-    nine = charts.stacked_bar("x", "about", [(str(n), 1.0) for n in range(9)])
+    nine = svg_charts.stacked_bar("x", "about", [(str(n), 1.0) for n in range(9)])
     assert re.findall(r"part part-(\d)", nine)[-2:] == ["8", "1"]
 
 
 def test_ten_bars_know_the_truth_and_what_was_said():
     p = [0.0] * 10
     p[3], p[5], p[9] = 0.75, 0.25, float("nan")
-    drawing = charts.ten_bars("x", p, 5, 3, [f"n{digit}" for digit in range(10)])
+    drawing = svg_charts.ten_bars("x", p, 5, 3, [f"n{digit}" for digit in range(10)])
     boxes = attributes(drawing, "rect")
     kinds = ["other"] * 10
     kinds[5], kinds[3] = "truth", "said"
     assert [box["class"] for box in boxes] == kinds
     assert (boxes[3]["x"], boxes[3]["y"], boxes[3]["height"]) == ("31", "12.5", "35.5")  # 46 · 0.75 and a pixel
     assert (boxes[9]["y"], boxes[9]["height"]) == ("47", "1") and "n5: 25.00%" in drawing
-    same = attributes(charts.ten_bars("x", p, 3, 3, ["n"] * 10), "rect")
+    same = attributes(svg_charts.ten_bars("x", p, 3, 3, ["n"] * 10), "rect")
     assert [box["class"] for box in same].count("truth") == 1 and same[3]["class"] == "truth"
 
 
@@ -358,15 +362,15 @@ def test_images_on_which_runs_differ_most_come_first(monkeypatch):
 
 
 def test_the_result_in_words():
-    assert outcome.in_words(material()) == (
+    assert result_sections.in_words(material()) == (
         "The network mlp was trained for 2 epochs on 3,200 images and recognises 40 of 40 images that it has never "
         "seen; 0 it gets wrong."
     )
-    words = outcome.in_words(material(wrong=[0, 8, 9, 12]))
+    words = result_sections.in_words(material(wrong=[0, 8, 9, 12]))
     assert words.endswith(
         "4 it gets wrong. Hardest for it: 2, of which it knows 50.0% and which it takes most often for 3."
     )
-    fresh = outcome.in_words(material(changes={"epochs": []}))
+    fresh = result_sections.in_words(material(changes={"epochs": []}))
     assert fresh.startswith("The network mlp was not trained: these are its first weights. It recognises 40 of 40")
 
 
@@ -378,7 +382,7 @@ def test_remarks_of_a_run():
     run.result["diagnosis"] = [{"name": "dead", "seen": "zeros", "remedy": "less"}]
     run.result["resumed"] = [{"step": 1500, "of": 2000}]
     run.result["test"]["confusion"][0][0] -= 1
-    found = outcome.remarks(run)
+    found = result_sections.remarks(run)
     assert found[0].endswith("this is not MNIST accuracy.") and found[1].startswith("The test loss is not a finite")
     assert found[2:7] == [
         "of the data",
@@ -389,12 +393,12 @@ def test_remarks_of_a_run():
     ]
     assert found[7].startswith("Computed again for this page") and len(found) == 8
     run.result["gate"]["passed"] = True
-    assert "The gate passed, held against 100 seeds of right runs: p = 0.012." in outcome.remarks(run)
-    assert outcome.remarks(material()) == []
+    assert "The gate passed, held against 100 seeds of right runs: p = 0.012." in result_sections.remarks(run)
+    assert result_sections.remarks(material()) == []
 
 
 def test_the_opening_has_the_figures():
-    page = outcome.opening(material(wrong=[0]))
+    page = result_sections.opening(material(wrong=[0]))
     assert "97.50%<span> of the 40 test images of MNIST</span>" in page
     for name, value in {
         "mistakes": "1 of 40", "whole run": "2 min 10 s", "training": "1.75 s", "parameters": "109,386"
@@ -404,24 +408,24 @@ def test_the_opening_has_the_figures():
 
 def test_the_lines_of_a_run():
     rows = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "validation_loss": 1.5}]
-    training, validation, test = outcome.lines_of(rows, "loss", 0.5)
+    training, validation, test = result_sections.lines_of(rows, "loss", 0.5)
     assert training.points == [(1, 2.0), (2, 1.0)] and validation.points == [(1, None), (2, 1.5)]
     assert test.points == [(2, 0.5)] and test.mark and not training.mark
-    assert [line.name for line in outcome.lines_of(rows[:1], "loss", 0.5)] == ["training", "test"]
-    drawing = outcome.chart("loss", [training, test], percent=False, low=0.0)
+    assert [line.name for line in result_sections.lines_of(rows[:1], "loss", 0.5)] == ["training", "test"]
+    drawing = result_sections.chart("loss", [training, test], percent=False, low=0.0)
     assert "loss over 2 epochs: training 2.0000 to 1.0000; test 0.5000." in drawing
 
 
 def test_epochs_as_numbers():
     rows = [{"epoch": n, "loss": n / 8, "accuracy": 0.5, "seconds": 0.125} for n in (1, 2)]
-    plain = outcome.epoch_table(rows)
+    plain = result_sections.epoch_table(rows)
     assert "validation" not in plain and re.findall(r"<td>([^<]*)</td>", plain) == [
         *("0.1250", "50.00%", "0.12"), *("0.2500", "50.00%", "0.12")
     ]  # fmt: skip
     rows[-1] |= {"validation_loss": 0.75, "validation_accuracy": 0.25}
-    kept = re.findall(r"<td>([^<]*)</td>", outcome.epoch_table(rows))
+    kept = re.findall(r"<td>([^<]*)</td>", result_sections.epoch_table(rows))
     assert kept[2:4] == ["not a finite number", "–"] and kept[7:9] == ["0.7500", "25.00%"]
-    assert "No epoch was trained" in outcome.curves(material(changes={"epochs": []}))
+    assert "No epoch was trained" in result_sections.curves(material(changes={"epochs": []}))
 
 
 def test_cells_are_the_darker_the_more_images_they_hold():
@@ -429,7 +433,7 @@ def test_cells_are_the_darker_the_more_images_they_hold():
     counts = [[0] * 10 for _ in range(10)]
     counts[0][0], counts[1][2], counts[2][1], counts[3][4], counts[4][3] = 1234, 10, 1, 2, 3
     run.result["test"]["confusion"] = counts
-    page = outcome.confusion(run)
+    page = result_sections.confusion(run)
     shades = dict(re.findall(r'class="(wrong-\d|right)" title="([\d,]+ × \w+ [^"]*)"', page)[::-1])
     assert shades["right"] == "1,234 × 0 right" and shades["wrong-5"] == "10 × 1 taken for 2"
     kinds = {title: kind for kind, title in re.findall(r'class="(wrong-\d)" title="([^"]*)"', page)}
@@ -441,19 +445,23 @@ def test_cells_are_the_darker_the_more_images_they_hold():
     }
     assert "Most often: 1 taken for 2, 10 times; 4 taken for 3, 3 times; 3 taken for 4, 2 times." in page
     assert page.count('class="zero"') == 100 - 5 - 9  # on the diagonal a 0 is right, too
-    assert "There is no mistake." in outcome.confusion(material())
+    assert "There is no mistake." in result_sections.confusion(material())
 
 
 def test_a_row_for_each_class():
-    page = outcome.classes(material(wrong=[0, 8, 9]))
+    page = result_sections.classes(material(wrong=[0, 8, 9]))
     row = re.search(r'<th scope="row">2</th>(.*?)</tr>', page)[1]
     low, high = wilson_interval(2, 4)
     assert re.findall(r"<td>([^<]*)</td>", row) == [
         *("4", "2", "50.0%", f"{100 * low:.1f}–{100 * high:.1f}%", "100.0%", "66.7%", "3 (2×)")
     ]  # fmt: skip
     assert "<td>–</td></tr>" in re.search(r'<th scope="row">9</th>.*?</tr>', page)[0]
-    assert outcome.f1(None, 0.5) is None and outcome.f1(0.5, None) == 0 and outcome.f1(0.0, 0.0) == 0
-    assert outcome.f1(0.25, 0.75) == 0.375
+    assert (
+        result_sections.f1(None, 0.5) is None
+        and result_sections.f1(0.5, None) == 0
+        and result_sections.f1(0.0, 0.0) == 0
+    )
+    assert result_sections.f1(0.25, 0.75) == 0.375
 
 
 # The last stage of training
@@ -477,9 +485,9 @@ class Run(SimpleNamespace):
 @pytest.fixture
 def last(tmp_path, monkeypatch):
     """A function that runs the stage; what it looks at, draws and measures stands in for the real ones."""
-    monkeypatch.setattr(stage.material, "look", lambda engine, test: "seen")
-    monkeypatch.setattr(stage.material, "weights_of", lambda engine: ["layers"])
-    monkeypatch.setattr(stage.material, "Material", lambda *given: given)
+    monkeypatch.setattr(stage.content, "look", lambda engine, test: "seen")
+    monkeypatch.setattr(stage.content, "weights_of", lambda engine: ["layers"])
+    monkeypatch.setattr(stage.content, "Material", lambda *given: given)
     monkeypatch.setattr(stage.run_page, "drawn", lambda made: f"page of {made[0]}, {made[2:]}")
 
     def go(chief=True, moved=False):

@@ -10,7 +10,7 @@ from helpers.fork_server import run, run_code
 from helpers.programs import program, refused
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.parity import __main__ as parity
+from mnist_mlp.parity import command as parity
 from mnist_mlp.parity import oracle, report, rounding
 from mnist_mlp.parity.comparison import Comparison, difference
 from mnist_mlp.parity.problem import Expected, Problem, State, expected_classes, order_of
@@ -404,10 +404,10 @@ def test_a_certificate_by_the_command_line(tmp_path, full):
 
 
 UNPROBED = """
-from mnist_mlp.cli import flags
-from mnist_mlp.parity import __main__, operations
-operations.probe = lambda *_: []
-flags.run(__main__.main)
+from mnist_mlp.cli import program
+from mnist_mlp.parity import command, probes
+probes.probe = lambda *_: []
+program.run(command.main)
 """
 
 

@@ -15,7 +15,8 @@ from helpers.fork_server import run_code
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine.base import Attached
 from mnist_mlp.engine.tensorflow.devices import attach
-from mnist_mlp.parity import generators, matrix_products, operations, questions
+from mnist_mlp.parity import matrix_products, questions, random_bits
+from mnist_mlp.parity import probes as operations
 
 pytestmark = pytest.mark.numerics
 
@@ -63,7 +64,7 @@ def answers_of_numpy(asked):
         "exp": np.exp(asked["exponents"]),
         "log": np.log(asked["positives"]),
         "all-reduce": {"sum": floats, "mean": floats / np.float32(3), "integer sum": integers},
-        "bits": generators.jax_bits(questions.SEED, questions.N),
+        "bits": random_bits.jax_bits(questions.SEED, questions.N),
         "mask": np.where(np.random.default_rng(0).random(questions.N) < 0.2, 0, np.float32(1.25)),
     }
 
@@ -98,14 +99,14 @@ def test_the_generators_give_the_vectors_published_with_them():
         ([ones] * 2, (ones, ones), "1cb996fc bb002be7"),
         (pi[:2], pi[2:4], "c4923a9c 483df7a0"),
     ):
-        found = generators.threefry(key, np.array([counter]).T)[:, 0]
+        found = random_bits.threefry(key, np.array([counter]).T)[:, 0]
         assert " ".join(f"{word:08x}" for word in found) == expected
     for counter, key, expected in (
         ([0] * 4, (0, 0), "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
         ([ones] * 4, (ones, ones), "408f276d 41c83b0e a20bc7c6 6d5451fd"),
         (pi[:4], pi[4:], "d16cfe09 94fdcceb 5001e420 24126ea1"),
     ):
-        found = generators.philox(key, np.array([counter]).T)[:, 0]
+        found = random_bits.philox(key, np.array([counter]).T)[:, 0]
         assert " ".join(f"{word:08x}" for word in found) == expected
 
 
@@ -374,7 +375,7 @@ import json
 import tensorflow as tf
 from mnist_mlp.devices.strategy import Plan
 from mnist_mlp.engine.tensorflow.devices import attach
-from mnist_mlp.parity import operations
+from mnist_mlp.parity import probes as operations
 
 attached = attach(Plan("tensorflow", "cpu", "cpu", {}, replicas=4), 60)
 found = {}
@@ -423,7 +424,7 @@ import jax.numpy as jnp
 import keras
 from mnist_mlp.devices.strategy import Plan
 from mnist_mlp.engine.jax.devices import attach
-from mnist_mlp.parity import operations, operations_jax
+from mnist_mlp.parity import probes as operations, probes_jax
 
 attached = attach(Plan("jax", "cpu", "cpu", {}, replicas=8), 60)
 found = {}

@@ -16,11 +16,11 @@ from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.pictures import ink, ruled_lines
 from mnist_mlp.errors import UserError
 from mnist_mlp.parity import cpu, matrix_products, oracle, trial
+from mnist_mlp.parity.device_under_test import Subject
 from mnist_mlp.parity.matrix_products import Product
 from mnist_mlp.parity.problem import LEARNING_RATE, Expected, Problem, State, order_of
 from mnist_mlp.parity.reference import Oracle
 from mnist_mlp.parity.rounding import Precision, rate_error
-from mnist_mlp.parity.subject import Subject
 
 # A device that computes with NumPy
 

@@ -18,11 +18,11 @@ from helpers import fork_server
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab import playground
-from mnist_mlp.lab.playground import __main__ as program
+from mnist_mlp.lab.playground import command as program
 from mnist_mlp.lab.playground import exact, fdlibm, network, sweep
 from mnist_mlp.lab.playground.points import draw, read_csv, split_points
-from mnist_mlp.lab.playground.state import PAGE, State
-from mnist_mlp.lab.playground.stream import Stream
+from mnist_mlp.lab.playground.random_stream import Stream
+from mnist_mlp.lab.playground.url_state import PAGE, State
 
 VECTORS = json.loads(Path(__file__).with_name("playground_vectors.json").read_text())
 
@@ -804,7 +804,7 @@ def test_flags_with_a_fault(argv, error):
 @pytest.mark.slow
 def test_a_process_of_its_own_without_frameworks():
     code = (
-        "import sys; from mnist_mlp.lab.playground import __main__ as p; p.main(['seed=1', '--epochs=1']);"
+        "import sys; from mnist_mlp.lab.playground import command as p; p.main(['seed=1', '--epochs=1']);"
         "assert not {'tensorflow', 'keras', 'jax', 'matplotlib', 'PIL'} & set(sys.modules)"
     )
     done = fork_server.run_code(code, backend=None)

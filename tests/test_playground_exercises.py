@@ -12,7 +12,7 @@ import pytest
 from helpers.once import once
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.lab.playground import State, __main__, exercises, run, run_seeds
+from mnist_mlp.lab.playground import State, command, exercises, run, run_seeds
 from mnist_mlp.lab.playground.exercises import measures, parts
 
 
@@ -241,7 +241,7 @@ def test_an_exercise_by_the_command_line(monkeypatch, capsys, tmp_path):
         return {"number": number}
 
     def printed(*flags):
-        __main__.main(["--exercise=7", *flags])
+        command.main(["--exercise=7", *flags])
         return capsys.readouterr().out
 
     monkeypatch.setattr(exercises, "run", answer)

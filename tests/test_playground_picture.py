@@ -7,7 +7,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from mnist_mlp.lab.playground import History, State, __main__, picture, picture_network, run
+from mnist_mlp.lab.playground import History, State, command, figure_network, run
+from mnist_mlp.lab.playground import figure as picture
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
 BLUE, GREY, ORANGE = (0x08, 0x77, 0xBD), (0xE8, 0xEA, 0xEB), (0xF5, 0x93, 0x22)
@@ -75,7 +76,7 @@ def test_the_output_map_has_y_upward_and_x_to_the_right():
 def test_a_features_own_map_is_upward_too():
     figure = picture.figure(one_neuron(0, 0, 0))
     page = figure.axes[0]
-    x, y = picture_network.Layout.of(one_neuron(0, 0, 0)).features["y"]
+    x, y = figure_network.Layout.of(one_neuron(0, 0, 0)).features["y"]
     near(pixel_at(figure, page, x, y - 10), BLUE)
     near(pixel_at(figure, page, x, y + 10), ORANGE)
 
@@ -101,20 +102,20 @@ def test_points_have_the_colours_of_their_labels_and_the_outlines_of_their_part(
 
 
 def test_links_are_as_wide_and_coloured_as_their_weights():
-    assert picture_network.link_widths(np.array([0, -1, 2.5, 5, -90])).tolist() == [1, 2.8, 5.5, 10, 10]
+    assert figure_network.link_widths(np.array([0, -1, 2.5, 5, -90])).tolist() == [1, 2.8, 5.5, 10, 10]
     (layer,) = links(picture.figure(one_neuron(3, 0.5, -2.5)))
     assert list(layer.get_linewidth()) == pytest.approx([1 + 0.9, 1 + 4.5])  # the heavier on top
     colours = np.round(255 * np.array(layer.get_edgecolor())[:, :3])
     np.testing.assert_array_equal(colours, np.round(255 * picture.colours(np.array([0.5, -2.5]))))
     starts = [path.vertices[0] for path in layer.get_paths()]
-    features = picture_network.Layout.of(one_neuron(0, 0, 0)).features
+    features = figure_network.Layout.of(one_neuron(0, 0, 0)).features
     assert [start[1] for start in starts] == [features["x"][1], features["y"][1]]
 
 
 def test_a_link_is_as_wide_in_pixels():
     figure = picture.figure(one_neuron(0, -5, 0))
     image, page = pixels(figure), figure.axes[0]
-    (x, y) = picture_network.Layout.of(one_neuron(0, 0, 0)).features["x"]
+    (x, y) = figure_network.Layout.of(one_neuron(0, 0, 0)).features["x"]
     column, _ = page.transData.transform((x + 17, y))
     count = (np.abs(image[:, int(column)].astype(int) - ORANGE).max(axis=1) < 8).sum()
     assert count == pytest.approx(10, abs=1)
@@ -201,7 +202,7 @@ def test_every_state_has_a_picture(name, suffix, tmp_path):
 @pytest.mark.slow
 def test_a_picture_by_the_command_line(tmp_path, capsys):
     file = tmp_path / "spiral.svg"
-    __main__.main(["dataset=spiral&seed=1", "--epochs=2", "--seeds=2", f"--figure={file}"])
+    command.main(["dataset=spiral&seed=1", "--epochs=2", "--seeds=2", f"--figure={file}"])
     assert capsys.readouterr().out.endswith(f"picture   {file}\n") and file.stat().st_size > 10_000
 
 
@@ -210,7 +211,7 @@ def test_a_picture_by_the_command_line(tmp_path, capsys):
 @pytest.mark.parametrize("shape", [(64,) * 5, (3,) * 100, (1000, 5)], ids=["5 of 64", "100 of 3", "1000 and 5"])
 def test_large_networks_are_reduced_and_say_so(shape):
     history = run(State(networkShape=shape, seed="0"), 0)
-    place = picture_network.Layout.of(history)
+    place = figure_network.Layout.of(history)
     columns = [[place.features["x"]], *place.hidden]
     for left, right in zip(columns, columns[1:], strict=False):
         assert right[0][0] - left[0][0] > place.node  # no column on top of another
@@ -218,6 +219,6 @@ def test_large_networks_are_reduced_and_say_so(shape):
         assert lower - upper > place.node
     assert place.width < 2500 and place.height < 1300
     figure = picture.figure(history)
-    assert all(len(layer.get_paths()) <= picture_network.MOST_LINKS for layer in links(figure))
+    assert all(len(layer.get_paths()) <= figure_network.MOST_LINKS for layer in links(figure))
     words = " ".join(text.get_text() for text in figure.axes[0].texts)
     assert ("lighter ones" in words) == (max(shape) > 3) and ("first 64 neurons" in words) == (max(shape) > 64)

@@ -28,9 +28,9 @@ REAL = ("scripts/train --preset smoke",)  # as a user starts it
 
 # The doctor as it is, but that a framework is not taken to hang where the machine has much else to do.
 DOCTOR = """
-from mnist_mlp.cli import flags; from mnist_mlp import doctor, probes
-probes.ask.__defaults__ = (300.0,)
-flags.run(doctor.main)
+from mnist_mlp.cli import program; from mnist_mlp.doctor import command as doctor, framework_probes
+framework_probes.ask.__defaults__ = (300.0,)
+program.run(doctor.main)
 """
 
 
@@ -129,7 +129,7 @@ def test_commands(lines, place, full):
 @pytest.mark.parametrize("line", [line for line in LONG_LINES if "mnist_mlp." in line], ids=named)
 def test_the_flags_of_long_commands_are_known(line, monkeypatch):
     _, _, module, *argv = shlex.split(line, comments=True)
-    program = importlib.import_module(f"{module}.__main__" if module.endswith(("parity", "playground")) else module)
+    program = importlib.import_module(f"{module}.command" if (ROOT / module.replace(".", "/")).is_dir() else module)
     given_flags, read = flags.given_flags, []
 
     def only_read(declared, argv, **names):

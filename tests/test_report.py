@@ -22,17 +22,18 @@ from helpers.programs import program, quiet, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image
 
-from mnist_mlp import data, predict, report
+from mnist_mlp import data, predict
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.models import networks
-from mnist_mlp.pages import charts, comparing, conditions, images, inside, material, run_page
-from mnist_mlp.pages.html import tag, text
-from mnist_mlp.pages.numbers import probability
-from mnist_mlp.pages.stage import report as write_page
+from mnist_mlp.report import command as report
+from mnist_mlp.report import compare_runs, content, network_sections, png_images, run_page, setup_sections, svg_charts
+from mnist_mlp.report.formatting import probability
+from mnist_mlp.report.html import tag, text
+from mnist_mlp.report.stage import report as write_page
 from mnist_mlp.runs import directory
 from mnist_mlp.runs.saved import read_run
 from mnist_mlp.stats import metrics
@@ -243,7 +244,7 @@ def test_the_worst_mistakes_are_the_worst(run):
     labels = data.load(Config(dataset="digits")).test.labels
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
     loss = -np.log(probabilities[np.arange(len(labels)), labels].astype(np.float64))
-    worst = sorted(wrong, key=lambda index: -loss[index])[: inside.MISTAKES]
+    worst = sorted(wrong, key=lambda index: -loss[index])[: network_sections.MISTAKES]
     told = [int(number) for number in re.findall(r"Test image (\d+): a \d", page.source)]
     assert told == worst and len(told) >= 5
     pictures = [given for given in page.all("img") if given["alt"].startswith("Test image")]
@@ -267,12 +268,12 @@ def test_the_weights_are_pictures_of_the_weights(run):
     (largest,) = {float(number) for number in re.findall(r"−([\d.]+)</span><span class=\"ramp both\"", page.source)}
     for row, given in enumerate(strips):
         picture = np.asarray(png(given["src"]).convert("RGBA")).astype(int)
-        for place in range(inside.IN_A_ROW):
-            left = images.GAP + place * (28 + images.GAP)
-            tile = picture[images.GAP : images.GAP + 28, left : left + 28]
-            value = kernel[:, row * inside.IN_A_ROW + place].reshape(28, 28)
+        for place in range(network_sections.IN_A_ROW):
+            left = png_images.GAP + place * (28 + png_images.GAP)
+            tile = picture[png_images.GAP : png_images.GAP + 28, left : left + 28]
+            value = kernel[:, row * network_sections.IN_A_ROW + place].reshape(28, 28)
             strength = np.where(tile[..., 2] > tile[..., 0], 1, -1) * tile[..., 3] / 255
-            assert np.abs(strength - (value / largest).clip(-1, 1)).max() < 1 / images.LEVELS
+            assert np.abs(strength - (value / largest).clip(-1, 1)).max() < 1 / png_images.LEVELS
 
 
 @pytest.mark.slow
@@ -284,10 +285,10 @@ def test_the_activations_are_those_of_the_network(run):
     found, _ = report.material_of((path, config, result), "x", *planned(run))
     names = ["hidden_1", "hidden_2"]
     submodel = keras.Model(model.input, [model.get_layer(name).output for name in names])
-    chosen = inside.first_of_each(found.seen)
+    chosen = network_sections.first_of_each(found.seen)
     shown = found.seen.test.images[chosen]
     assert found.seen.test.labels[chosen].tolist() == list(range(10)) and found.seen.right[chosen].all()
-    mine = material.activations(found.layers, shown)
+    mine = content.activations(found.layers, shown)
     for name, theirs in zip(names, submodel(shown.astype("float32")), strict=True):
         np.testing.assert_allclose(mine[name], theirs, rtol=1e-4, atol=1e-4)
     assert list(mine) == ["pixels", *names]
@@ -364,7 +365,7 @@ def test_every_kind_of_run_has_a_page(name, tmp_path):
 def test_every_network_has_a_page(name, run, tmp_path):
     """Its first weights, in the page of a run of another one."""
     found, _ = report.material_of(read_run(str(run)), "x", *planned(run))
-    layers = material.weights_of(types.SimpleNamespace(model=networks.build(name, seed=1)))
+    layers = content.weights_of(types.SimpleNamespace(model=networks.build(name, seed=1)))
     (tmp_path / "page.html").write_text(run_page.drawn(dataclasses.replace(found, layers=layers)))
     page = checked(tmp_path / "page.html")
     for layer in layers:
@@ -399,7 +400,7 @@ def test_numbers_that_are_not_finite(run):
     values["epochs"][1] |= {"loss": None}
     logits = made.seen.logits.copy()
     logits[5], logits[6, 3], logits[7] = math.nan, math.inf, -math.inf
-    seen = material.Seen(made.seen.test, logits)
+    seen = content.Seen(made.seen.test, logits)
     for weight in (math.nan, math.inf, 3e38, 1e25):
         layers = [
             dataclasses.replace(layer, kernel=np.full_like(layer.kernel, weight)) if layer.kernel is not None else layer
@@ -478,7 +479,7 @@ def test_no_colour_stands_outside_the_two_schemes():
     sheet = re.sub(r":root \{.*?\}", "", run_page.style(), flags=re.DOTALL)
     assert re.findall(r"#[0-9a-fA-F]{3,8}\b", sheet) == []
     assert set(re.findall(r"rgb\([^)]*\)", sheet)) == {
-        f"rgb({' '.join(map(str, colour))})" for colour in (images.POSITIVE, images.NEGATIVE)
+        f"rgb({' '.join(map(str, colour))})" for colour in (png_images.POSITIVE, png_images.NEGATIVE)
     }
     assert {name for name in re.findall(r"var\(--([\w-]+)\)", sheet)} <= set(variables("light"))
     assert set(variables("dark")) == set(variables("light"))
@@ -518,7 +519,7 @@ def test_whatever_goes_wrong_with_a_page_is_said_in_a_line(error, words, tmp_pat
     def look(engine, test):
         raise error
 
-    monkeypatch.setattr(material, "look", look)
+    monkeypatch.setattr(content, "look", look)
     told, run = [], types.SimpleNamespace(chief=True, path=tmp_path, check_place=lambda: None)
     laps = types.SimpleNamespace(end=told.append, measured=lambda: {"seconds": {"report": 1.0}})
     result = Timed({})
@@ -716,7 +717,7 @@ def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, othe
 def test_other_images_or_another_order_are_not_tested(run, other):
     made = [report.material_of(read_run(str(path)), path.name, *planned(path)) for path in (run, other)]
     assert made[0][1] == made[1][1] == in_order_hash(data.load(Config(dataset="digits")).test)
-    found = comparing.compare([made[0][0], made[1][0]], [made[0][1], "another"])
+    found = compare_runs.compare([made[0][0], made[1][0]], [made[0][1], "another"])
     assert found.pairs == [] and "these runs have others" in found.left_out[0]
 
 
@@ -732,14 +733,14 @@ def test_runs_of_one_name_are_told_apart(run, tmp_path):
 
 def test_the_command_makes_the_run_again():
     config = Config(data_dir="/a b/'c'", epochs=3, learning_rate=0.01, csv=True, run_dir="x", json=True, resume=True)
-    words = conditions.command_of(config)
+    words = setup_sections.command_of(config)
     assert words == (
         "python -m mnist_mlp.train '--data_dir=/a b/'\"'\"'c'\"'\"'' --epochs=3 --learning_rate=0.01 --csv"
     )
     from mnist_mlp.config import PRESETS
 
     best = dataclasses.replace(PRESETS["best"], ema=0.0)
-    assert conditions.command_of(best) == "python -m mnist_mlp.train --preset=best --ema=0.0"
+    assert setup_sections.command_of(best) == "python -m mnist_mlp.train --preset=best --ema=0.0"
 
 
 # Other backends, and a browser
@@ -817,8 +818,8 @@ def test_in_a_browser(browser, kind, width, scheme, run, other, tmp_path):
 
 
 def test_a_chart_of_nothing_but_right_answers():
-    lines = [charts.Line("training", "train", [(1, 1.0), (2, 1.0)])]
-    drawn = charts.line_chart("accuracy", "Accuracy", "all right", lines, percent=True, low=None)
+    lines = [svg_charts.Line("training", "train", [(1, 1.0), (2, 1.0)])]
+    drawn = svg_charts.line_chart("accuracy", "Accuracy", "all right", lines, percent=True, low=None)
     assert "100%" in drawn and "nan" not in drawn
 
 

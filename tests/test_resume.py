@@ -212,7 +212,7 @@ def test_a_second_signal_stops_at_once_and_what_was_saved_stays(tmp_path):
     code = """
 import os, signal, sys, threading, time
 from mnist_mlp.cli import stderr_filter; stderr_filter.silence()
-from mnist_mlp.cli import flags; from mnist_mlp import train; from mnist_mlp.training import loop
+from mnist_mlp.cli import program; from mnist_mlp import train; from mnist_mlp.training import loop
 call = loop.Training.call
 def slow(self, order):  # as on a slow device; two signals meanwhile
     if self.done == 18:
@@ -221,7 +221,7 @@ def slow(self, order):  # as on a slow device; two signals meanwhile
         time.sleep(30)
     call(self, order)
 loop.Training.call = slow
-flags.run(train.main)
+program.run(train.main)
 """
     flags = ["--dataset=digits", "--batch_size=64", "--checkpoint_every=9steps", f"--run_dir={tmp_path / 'run'}"]
     done = fork_server.run_code(code, *flags, "--model=softmax", backend="tensorflow")

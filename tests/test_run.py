@@ -500,7 +500,7 @@ def test_interrupt_before_training(function, after, tmp_path):
     """Ctrl-C before the frameworks come, while the network is built or compiled, and after that."""
     code = f"""
 import os, signal, sys, threading
-from mnist_mlp.cli import flags as command; from mnist_mlp import train
+from mnist_mlp.cli import program; from mnist_mlp import train
 called = train.{function}
 def interrupted(*arguments):
     threading.Timer({after}, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -508,7 +508,7 @@ def interrupted(*arguments):
         signal.pause()
     return called(*arguments)
 train.{function} = interrupted
-command.run(train.main)
+program.run(train.main)
 """
     done = run_code(code, "--dataset=digits", "--epochs=100000", f"--run_dir={tmp_path}/run", backend="tensorflow")
     assert done.returncode == 130, done.stderr

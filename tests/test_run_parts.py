@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_mlp import probes
 from mnist_mlp.checks import references
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.batches import batch_order, sequential_order, split_validation
 from mnist_mlp.data.dataset import content_hash, in_order_hash
+from mnist_mlp.doctor import framework_probes
 from mnist_mlp.engine import compilation_cache
 from mnist_mlp.errors import UserError
 from mnist_mlp.runs import saved_model
@@ -278,7 +278,7 @@ def test_new_programs_are_stored_under_their_names(tmp_path):
 
 # A framework's answer
 
-QUESTION = probes.Question("tensorflow", "gpu", {}, devices=2)
+QUESTION = framework_probes.Question("tensorflow", "gpu", {}, devices=2)
 TOLD = {
     "keras_backend": "tensorflow",
     "devices": [["cpu", "CPU:0", "cpu"], ["gpu", "GPU:0", "NVIDIA L4"], ["gpu", "GPU:1", ""]],
@@ -301,7 +301,7 @@ TOLD = {
     ],
 )
 def test_an_answer_is_held_against_the_question(changes, error):
-    found = probes.judge(QUESTION, {**TOLD, **changes}, "printed")
+    found = framework_probes.judge(QUESTION, {**TOLD, **changes}, "printed")
     assert found.error == error and found.device == "gpu" and found.printed == "printed"
     if not changes:
         assert found.devices == ("CPU:0", "GPU:0 NVIDIA L4", "GPU:1") and found.versions == {"keras": "3"}
@@ -328,20 +328,20 @@ def child(code, out=b"", err=b""):
 
 @pytest.mark.parametrize(("deadline", "waited"), [(103.0, 3.0), (100.0, 0.0), (90.0, 0.0)])
 def test_an_answer_is_awaited_until_the_deadline(monkeypatch, deadline, waited):
-    monkeypatch.setattr(probes, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(framework_probes, "time", SimpleNamespace(monotonic=lambda: 100.0))
     late = child(None)
-    found = probes.answer(QUESTION, late, deadline, 15)
+    found = framework_probes.answer(QUESTION, late, deadline, 15)
     assert late.process.waited == [waited] and found.error == "tensorflow did not answer within 15 s"
-    tpu = probes.answer(dataclasses.replace(QUESTION, device="tpu"), child(None), deadline, 15)
+    tpu = framework_probes.answer(dataclasses.replace(QUESTION, device="tpu"), child(None), deadline, 15)
     assert tpu.error.endswith("which a TPU may need at its first start: train waits --start_timeout seconds")
 
 
 def test_the_answer_is_found_among_what_is_printed():
-    line = probes.MARK.encode() + json.dumps(TOLD).encode()
-    found = probes.answer(QUESTION, child(0, b"chatter\n" + line + b"\nmore\n", b"warning"), 0.0, 15)
+    line = framework_probes.MARK.encode() + json.dumps(TOLD).encode()
+    found = framework_probes.answer(QUESTION, child(0, b"chatter\n" + line + b"\nmore\n", b"warning"), 0.0, 15)
     assert (found.error, found.printed) == ("", "warning")
-    assert probes.answer(QUESTION, child(-6), 0.0, 15).error == "tensorflow was ended by SIGABRT"
-    assert probes.answer(QUESTION, child(0), 0.0, 15).error == "tensorflow gave no answer (exit code 0)"
+    assert framework_probes.answer(QUESTION, child(-6), 0.0, 15).error == "tensorflow was ended by SIGABRT"
+    assert framework_probes.answer(QUESTION, child(0), 0.0, 15).error == "tensorflow gave no answer (exit code 0)"
 
 
 @pytest.mark.parametrize(
@@ -358,12 +358,14 @@ def test_the_answer_is_found_among_what_is_printed():
     ],
 )
 def test_last_words(code, printed, words):
-    assert probes.last_words(code, printed) == words
+    assert framework_probes.last_words(code, printed) == words
 
 
 def test_of_a_long_text_the_end_is_read(monkeypatch):
-    monkeypatch.setattr(probes, "KEPT", 5)
-    assert probes.tail(io.BytesIO(b"1234567")) == "34567" and probes.tail(io.BytesIO(b"123")) == "123"
+    monkeypatch.setattr(framework_probes, "KEPT", 5)
+    assert (
+        framework_probes.tail(io.BytesIO(b"1234567")) == "34567" and framework_probes.tail(io.BytesIO(b"123")) == "123"
+    )
 
 
 # What TensorBoard shows

@@ -21,16 +21,16 @@ from helpers.fork_server import run
 from helpers.programs import program, refused
 from serving import serving
 
-from mnist_mlp import serve
 from mnist_mlp.cli.signals import AGAIN
 from mnist_mlp.errors import UserError
+from mnist_mlp.serve import command as serve
 
 pytestmark = pytest.mark.xla(False)
 
 for package in ("fastapi", "httptools", "orjson", "prometheus_client", "uvicorn"):
     pytest.importorskip(package, reason="the extra serve is not installed")
 
-from mnist_mlp.server import listening
+from mnist_mlp.serve import server as listening
 
 PREDICT = "/v1/models/mnist:predict"
 ZEROS = {"instances": [[[0] * 28] * 28]}

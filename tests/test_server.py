@@ -24,12 +24,12 @@ pytest.importorskip("orjson", reason="the extra serve is not installed")
 
 from mnist_mlp.data.pictures import decode, normalize
 from mnist_mlp.errors import UserError
-from mnist_mlp.server.app import PAGE, Service, make_app
-from mnist_mlp.server.batches import Batches
-from mnist_mlp.server.examples import Examples
-from mnist_mlp.server.front import is_loopback, name_of
-from mnist_mlp.server.limits import WAITING, Limits, Refused
-from mnist_mlp.server.network import About, Network
+from mnist_mlp.serve.app import PAGE, Service, make_app
+from mnist_mlp.serve.batching import Batches
+from mnist_mlp.serve.examples import Examples
+from mnist_mlp.serve.limits import WAITING, Limits, Refused
+from mnist_mlp.serve.middleware import is_loopback, name_of
+from mnist_mlp.serve.model import About, Network
 
 PREDICT = "/v1/models/mnist:predict"
 HIDDEN = [("hidden_1", 128), ("hidden_2", 64)]
@@ -460,11 +460,12 @@ def test_too_many_that_wait_are_refused_and_errors_reach_those_who_asked():
 
 
 def test_a_key_written_with_escapes_is_no_way_past_the_threads(monkeypatch):
-    from mnist_mlp.server.bodies import Bodies
+    from mnist_mlp.serve.request_bodies import Bodies
 
     bodies, threads = Bodies(LIMITS), []
     monkeypatch.setattr(
-        "mnist_mlp.server.bodies.images.read", lambda body, limits: threads.append(threading.current_thread().name)
+        "mnist_mlp.serve.request_bodies.request_images.read",
+        lambda body, limits: threads.append(threading.current_thread().name),
     )
     for body in (b'{"instances": [{"b\\u00364": ""}]}', b'{"instances": [{"b64": ""}]}', b'{"instances": []}'):
         asyncio.run(bodies.read(body))

@@ -14,16 +14,16 @@ from PIL import Image
 from uvicorn.server import ServerState
 
 from mnist_mlp.data import Split
-from mnist_mlp.server import answers, connections, images, listening, metrics, schema
-from mnist_mlp.server.examples import Examples
-from mnist_mlp.server.limits import CONNECTIONS, HEAD, Limits, Refused
+from mnist_mlp.serve import connections, metrics, openapi, request_images, responses, server
+from mnist_mlp.serve.examples import Examples
+from mnist_mlp.serve.limits import CONNECTIONS, HEAD, Limits, Refused
 
 LIMITS = Limits(instances=3)
 BLANK = [[0] * 28 for _ in range(28)]
 
 
-def read(limits=LIMITS, **document) -> images.Question:
-    return images.read(orjson.dumps(document), limits)
+def read(limits=LIMITS, **document) -> request_images.Question:
+    return request_images.read(orjson.dumps(document), limits)
 
 
 def refused(limits=LIMITS, status=400, **document) -> str:
@@ -125,21 +125,21 @@ def test_a_body_has_one_list_of_as_many_images_as_allowed():
     assert refused(instances=[BLANK], signature_name="x") == "signature_name: expected serving_default, received 'x'"
     for body, words in ((b"[1]", "a list of 1"), (b"{}", "neither"), (b"[]", "an empty list"), (b"null", "null")):
         with pytest.raises(Refused, match=words):
-            images.read(body, LIMITS)
+            request_images.read(body, LIMITS)
 
 
 def test_only_what_json_does_not_know_gets_the_hint():
     with pytest.raises(Refused, match="NaN and Infinity are no numbers of JSON"):
-        images.parse(b'{"instances": [NaN]}')
+        request_images.parse(b'{"instances": [NaN]}')
     with pytest.raises(Refused, match="NaN and Infinity are no numbers of JSON"):
-        images.parse(b"[-Infinity]")
+        request_images.parse(b"[-Infinity]")
     with pytest.raises(Refused) as error:
-        images.parse(b"{")
+        request_images.parse(b"{")
     assert "NaN" not in str(error.value) and error.value.status == 400
 
 
 def test_pictures_may_have_so_many_pixels_together(monkeypatch):
-    monkeypatch.setattr(images, "PIXELS", 2 * 28 * 30)
+    monkeypatch.setattr(request_images, "PIXELS", 2 * 28 * 30)
     assert len(read(instances=[{"b64": png(28, 30)}] * 2).images) == 2
     words = refused(status=413, instances=[{"b64": png(28, 30)}, {"b64": png(30, 29)}])
     assert words == "instances[1].b64: expected at most 1,680 pixels in all; make the pictures smaller"
@@ -148,58 +148,58 @@ def test_pictures_may_have_so_many_pixels_together(monkeypatch):
 def test_pictures_are_not_read_after_the_time():
     entry = [{"b64": png()}]
     with pytest.raises(Refused, match=r"inputs\[0\].b64: expected pictures that are read sooner") as error:
-        images.images_of(entry, "inputs", time.monotonic() - 1)
+        request_images.images_of(entry, "inputs", time.monotonic() - 1)
     assert error.value.status == 413
-    assert images.images_of(entry, "inputs", time.monotonic() + 60).shape == (1, 28, 28)
+    assert request_images.images_of(entry, "inputs", time.monotonic() + 60).shape == (1, 28, 28)
 
 
 def test_the_size_of_a_picture_is_known_before_it_is_read(monkeypatch):
     content = base64.b64decode(png(40, 30))
-    assert images.size_of(content) == 1200 and images.size_of(b"no picture") == 0
+    assert request_images.size_of(content) == 1200 and request_images.size_of(b"no picture") == 0
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert images.size_of(content) == images.PIXELS + 1
+    assert request_images.size_of(content) == request_images.PIXELS + 1
 
 
 def test_values_in_words():
     values = ("1234", 1, 1.5, None, True, [])
     words = ["the text '1234'", "a number", "a number", "null", "true or false", "an empty list"]
-    assert [images.kind_of(value) for value in values] == words
-    assert images.kind_of([0] * 1234) == "a list of 1,234" and images.kind_of({}) == "an object"
-    assert images.shown("a" * 58) == repr("a" * 58)  # 60 characters with its quotes
-    assert images.shown("a" * 59) == "'" + "a" * 56 + "..."
-    assert images.shown("a" * 200) == "str" and images.shown([1]) == "list"
+    assert [request_images.kind_of(value) for value in values] == words
+    assert request_images.kind_of([0] * 1234) == "a list of 1,234" and request_images.kind_of({}) == "an object"
+    assert request_images.shown("a" * 58) == repr("a" * 58)  # 60 characters with its quotes
+    assert request_images.shown("a" * 59) == "'" + "a" * 56 + "..."
+    assert request_images.shown("a" * 200) == "str" and request_images.shown([1]) == "list"
 
 
 # The answers
 
 
 def test_paths_that_lead_nowhere():
-    assert answers.wrong_place("/v2") == "there is nothing at /v2; /docs lists what there is"
-    assert answers.wrong_place("/" + "x" * 120).startswith("there is nothing at /" + "x" * 99 + ";")
+    assert responses.wrong_place("/v2") == "there is nothing at /v2; /docs lists what there is"
+    assert responses.wrong_place("/" + "x" * 120).startswith("there is nothing at /" + "x" * 99 + ";")
     other = "Servable not found for request: Latest({}); the model is called mnist"
-    assert answers.wrong_place("/v1/models/resnet:predict") == other.format("resnet")
-    assert answers.wrong_place("/v1/models/" + "m" * 70 + "/versions/1") == other.format("m" * 60)
+    assert responses.wrong_place("/v1/models/resnet:predict") == other.format("resnet")
+    assert responses.wrong_place("/v1/models/" + "m" * 70 + "/versions/1") == other.format("m" * 60)
     version = "Servable not found for request: Specific(mnist, {}); its one version is 1"
-    assert answers.wrong_place("/v1/models/mnist/versions/2:predict") == version.format("2")
-    assert answers.wrong_place("/v1/models/mnist/versions/" + "9" * 30) == version.format("9" * 20)
+    assert responses.wrong_place("/v1/models/mnist/versions/2:predict") == version.format("2")
+    assert responses.wrong_place("/v1/models/mnist/versions/" + "9" * 30) == version.format("9" * 20)
     for path in ("/v1/models/mnist/versions/1/x", "/v1/models/mnist:other", "/v1/models/mnist/labels/a"):
-        assert answers.wrong_place(path).startswith("there is nothing at " + path)
+        assert responses.wrong_place(path).startswith("there is nothing at " + path)
 
 
 def test_answers_are_json_with_their_status():
     probabilities = np.array([[0.1, 0.9]], np.float32).T  # not contiguous
-    assert orjson.loads(answers.predictions(probabilities, True).body) == {"outputs": [[0.1], [0.9]]}
-    found = answers.predictions(np.float32([[1, 0]]), False)
+    assert orjson.loads(responses.predictions(probabilities, True).body) == {"outputs": [[0.1], [0.9]]}
+    found = responses.predictions(np.float32([[1, 0]]), False)
     assert (found.status_code, found.media_type) == (200, "application/json")
     assert orjson.loads(found.body) == {"predictions": [[1.0, 0.0]]}
-    late = answers.refusal(Refused(429, "too many"))
+    late = responses.refusal(Refused(429, "too many"))
     assert late.status_code == 429 and late.headers["retry-after"] == "1"
     assert orjson.loads(late.body) == {"error": "too many"}
-    assert "retry-after" not in answers.refusal(Refused(413, "too large")).headers
+    assert "retry-after" not in responses.refusal(Refused(413, "too large")).headers
 
 
 def test_the_metadata_are_of_one_input_and_one_output():
-    (signature,) = answers.METADATA["metadata"]["signature_def"]["signature_def"].items()
+    (signature,) = responses.METADATA["metadata"]["signature_def"]["signature_def"].items()
     assert signature[0] == "serving_default"
     sizes = [
         [each["size"] for each in tensor["tensor_shape"]["dim"]]
@@ -208,7 +208,7 @@ def test_the_metadata_are_of_one_input_and_one_output():
     assert sizes == [["-1", "28", "28"], ["-1", "10"]]
     assert not signature[1]["inputs"]["images"]["tensor_shape"]["unknown_rank"]
     assert signature[1]["inputs"]["images"]["dtype"] == "DT_UINT8"
-    assert answers.STATUS["model_version_status"][0]["state"] == "AVAILABLE"
+    assert responses.STATUS["model_version_status"][0]["state"] == "AVAILABLE"
 
 
 # Counts
@@ -245,7 +245,7 @@ def test_requests_and_batches_are_counted():
 
 
 def test_the_schema_holds_what_the_server_takes():
-    found = schema.schemas(Limits(instances=7))
+    found = openapi.schemas(Limits(instances=7))
     levels = found["Levels"]
     assert (levels["minItems"], levels["maxItems"]) == (28, 28)
     assert (levels["items"]["minItems"], levels["items"]["maxItems"]) == (28, 28)
@@ -265,26 +265,26 @@ def test_the_schema_holds_what_the_server_takes():
 
 
 def test_every_reference_of_the_schema_leads_somewhere():
-    found = schema.schemas(Limits())
-    bodies = [schema.body("Instances", "Inputs"), schema.body("One"), schema.answers("Look", {400: "wrong"})]
+    found = openapi.schemas(Limits())
+    bodies = [openapi.body("Instances", "Inputs"), openapi.body("One"), openapi.answers("Look", {400: "wrong"})]
     references = set(orjson.dumps([found, *({str(k): v for k, v in body.items()} for body in bodies)]).split(b'"'))
     names = {word.decode().rpartition("/")[2] for word in references if word.startswith(b"#/components/schemas/")}
     assert names <= set(found) and {"Levels", "Picture", "Error", "Look", "One"} <= names
 
 
 def test_bodies_and_answers_of_a_path():
-    one = schema.body("One")["requestBody"]
-    assert one["required"] and one["content"]["application/json"]["schema"] == schema.ref("One")
-    two = schema.body("Instances", "Inputs")["requestBody"]["content"]["application/json"]
-    assert two["schema"] == {"oneOf": [schema.ref("Instances"), schema.ref("Inputs")]}
+    one = openapi.body("One")["requestBody"]
+    assert one["required"] and one["content"]["application/json"]["schema"] == openapi.ref("One")
+    two = openapi.body("Instances", "Inputs")["requestBody"]["content"]["application/json"]
+    assert two["schema"] == {"oneOf": [openapi.ref("Instances"), openapi.ref("Inputs")]}
     example = read(**two["example"])  # the server can read its own example
     assert example.images.shape == (1, 28, 28) and example.images.max() > 200
-    found = schema.answers("Outputs", {400: "wrong", 413: "large"})
+    found = openapi.answers("Outputs", {400: "wrong", 413: "large"})
     assert list(found) == [200, 400, 413] and found[413]["description"] == "large"
-    assert found[400]["content"]["application/json"]["schema"] == schema.ref("Error")
-    assert found[200]["content"]["application/json"]["schema"] == schema.ref("Outputs")
-    assert schema.answers({"type": "string"}, {})[200]["content"] == schema.of_json({"type": "string"})
-    assert schema.named({"a": {}, "b": {}})["required"] == ["a", "b"]
+    assert found[400]["content"]["application/json"]["schema"] == openapi.ref("Error")
+    assert found[200]["content"]["application/json"]["schema"] == openapi.ref("Outputs")
+    assert openapi.answers({"type": "string"}, {})[200]["content"] == openapi.of_json({"type": "string"})
+    assert openapi.named({"a": {}, "b": {}})["required"] == ["a", "b"]
 
 
 # Test images to show
@@ -337,8 +337,8 @@ def test_there_is_room_for_as_many_connections_as_files(monkeypatch, soft, hard,
         limit[:] = limits
 
     fake = SimpleNamespace(getrlimit=lambda _: tuple(limit), setrlimit=setrlimit, RLIMIT_NOFILE=resource.RLIMIT_NOFILE)
-    monkeypatch.setattr(listening, "resource", fake)
-    assert listening.room() == expected
+    monkeypatch.setattr(server, "resource", fake)
+    assert server.room() == expected
     assert asked == ([] if raised is None else [raised])
 
 
@@ -347,8 +347,8 @@ def test_where_the_limit_cannot_be_raised_there_is_less_room(monkeypatch):
         raise ValueError("not permitted")
 
     fake = SimpleNamespace(getrlimit=lambda _: (1024, 100_000), setrlimit=setrlimit, RLIMIT_NOFILE=7)
-    monkeypatch.setattr(listening, "resource", fake)
-    assert listening.room() == 824
+    monkeypatch.setattr(server, "resource", fake)
+    assert server.room() == 824
 
 
 # One connection

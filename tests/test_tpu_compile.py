@@ -14,12 +14,12 @@ import pytest
 from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code, start_code
 
-from mnist_mlp import tpu_compile
 from mnist_mlp.cli.flags import parse
 from mnist_mlp.data import array_files
 from mnist_mlp.devices import machine
 from mnist_mlp.errors import UserError
-from mnist_mlp.tpu_compile import Options
+from mnist_mlp.tpu_compile import command as tpu_compile
+from mnist_mlp.tpu_compile.command import Options
 
 COMPILER = {"jax": "0.10.2", "jaxlib": "0.10.2", "libtpu": "0.0.52", "keras": "3.15.1", "numpy": "2.4.6"}
 
@@ -273,11 +273,13 @@ def test_the_time_limit_ends_the_whole_group(child, capsys):
 
 STARTED = """
 import sys
-from mnist_mlp.cli import flags; from mnist_mlp.devices import machine; from mnist_mlp import tpu_compile
+from mnist_mlp.cli import program
+from mnist_mlp.devices import machine
+from mnist_mlp.tpu_compile import command as tpu_compile
 machine.installed_software = lambda names: {installed!r}
 sys.platform, tpu_compile.platform.machine = "linux", lambda: "x86_64"
 tpu_compile.CHILD = {child!r}
-flags.run(tpu_compile.main)
+program.run(tpu_compile.main)
 """
 
 

@@ -23,18 +23,19 @@ import pytest
 from helpers.fork_server import run, start
 from helpers.programs import quiet
 
-from mnist_mlp import data, run_config, train, tune
+from mnist_mlp import data, run_config, train
 from mnist_mlp.cli import flags as command
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
-from mnist_mlp.tuning import choice, fitting, folds, outcome, place, pool, space, space_file, table, worker
-from mnist_mlp.tuning.fitting import Fitter, Score, score
-from mnist_mlp.tuning.messages import Failed, Fold
-from mnist_mlp.tuning.methods import METHODS
-from mnist_mlp.tuning.space import Choice, Range
-from mnist_mlp.tuning.study import Row
+from mnist_mlp.tune import command as tune
+from mnist_mlp.tune import finish, fitting, folds, selection, space, space_file, study_dir, table, worker, worker_pool
+from mnist_mlp.tune.fitting import Fitter, Score, score
+from mnist_mlp.tune.messages import Failed, Fold
+from mnist_mlp.tune.methods import METHODS
+from mnist_mlp.tune.space import Choice, Range
+from mnist_mlp.tune.study import Row
 
 pytestmark = pytest.mark.xla(False)
 
@@ -267,13 +268,13 @@ def test_a_weight_or_a_loss_that_is_no_number_is_seen_though_the_probabilities_a
 
 def test_a_study_that_goes_on_with_another_backend_says_so(tmp_path):
     begun = tune.stored_options(options())
-    place.write(tmp_path, begun, {}, {}, None, "tensorflow")
-    study = place.begun(tmp_path)
-    assert place.changed_backend(study, "tensorflow") == place.changed_backend(study, "") == []
-    assert "another backend, tensorflow: now it is jax" in place.changed_backend(study, "jax")[0]
-    place.write(tmp_path, begun, {}, {}, study, "jax")
-    assert place.begun(tmp_path)["versions"]["backend"] == "tensorflow"
-    assert place.changed_backend(None, "jax") == []
+    study_dir.write(tmp_path, begun, {}, {}, None, "tensorflow")
+    study = study_dir.begun(tmp_path)
+    assert study_dir.changed_backend(study, "tensorflow") == study_dir.changed_backend(study, "") == []
+    assert "another backend, tensorflow: now it is jax" in study_dir.changed_backend(study, "jax")[0]
+    study_dir.write(tmp_path, begun, {}, {}, study, "jax")
+    assert study_dir.begun(tmp_path)["versions"]["backend"] == "tensorflow"
+    assert study_dir.changed_backend(None, "jax") == []
 
 
 # The choice
@@ -294,18 +295,18 @@ ROWS = [
 
 
 def test_the_highest_mean_accuracy_is_chosen_and_held_against_the_next_method():
-    chosen, other = choice.choose(ROWS)
+    chosen, other = selection.choose(ROWS)
     assert (chosen.method, chosen.number, other.method, other.number) == ("random_forest", 0, "mlp", 1)
-    assert [row.method for row in choice.best_of_each(ROWS)] == ["random_forest", "mlp", "tree"]
-    assert choice.best_network(ROWS).number == 1
+    assert [row.method for row in selection.best_of_each(ROWS)] == ["random_forest", "mlp", "tree"]
+    assert selection.best_network(ROWS).number == 1
     # differences over the folds 0, 1, 0: mean 1/3, deviation 0.577, its error a third
-    assert 100 * choice.standard_error(chosen, other) == pytest.approx(1 / 3)
+    assert 100 * selection.standard_error(chosen, other) == pytest.approx(1 / 3)
     assert "0.33 points behind, within one standard error" in table.chosen_lines(chosen, other)[1]
     tree = ROWS[3]
     assert "more than one standard error" in table.chosen_lines(chosen, tree)[1]
-    assert choice.choose(ROWS[:3])[1] is ROWS[0]  # of one method, the next trial
+    assert selection.choose(ROWS[:3])[1] is ROWS[0]  # of one method, the next trial
     with pytest.raises(UserError, match="none was"):
-        choice.choose([ROWS[2]])
+        selection.choose([ROWS[2]])
 
 
 def test_tables_and_csv():
@@ -339,11 +340,11 @@ def test_a_look_is_taken_again_only_at_other_images_and_only_the_same_are_no_lon
 ):
     taken = []
     answer = {"confusion": np.eye(10, dtype=int).tolist(), "loss": 0.1, "seconds": 1, "ran_on": "CPU", "diverged": True}
-    monkeypatch.setattr(outcome, "look_at_test", lambda *asked: taken.append(asked) or answer)
+    monkeypatch.setattr(finish, "look_at_test", lambda *asked: taken.append(asked) or answer)
 
     def look(dataset, row):
-        found = outcome.Found(options(), tmp_path, dataset, None, ROWS, {})
-        test, looks = outcome.look(found, row, None)
+        found = finish.Found(options(), tmp_path, dataset, None, ROWS, {})
+        test, looks = finish.look(found, row, None)
         atomic.write_json(tmp_path / "result.json", {"test": test, "looks": looks})
         dataset_block = {"train_examples": 1, "name": "mnist"}
         return table.test_lines({"test": test, "looks": looks, "chosen": {"method": "mlp"}, "dataset": dataset_block})
@@ -364,14 +365,14 @@ def test_the_line_for_train_has_all_that_says_where_it_runs():
         **{"best_network": network, "chosen": network, "seconds": {"total": 1.0}, "test": test},
         **{"dataset": {"train_examples": 1, "name": "mnist"}, "looks": [{"test images": ""}]},
     }
-    line = outcome.closing(result, Path("study"), given)[-1]
+    line = finish.closing(result, Path("study"), given)[-1]
     assert line.endswith("best.json --backend=jax --replicas=2 --tpu=grpc://10.0.0.2:8470 --start_timeout=9")
 
 
 def test_a_trial_as_a_config_of_train():
-    values = choice.config_values(ROWS[1], 7, "digits")
+    values = selection.config_values(ROWS[1], 7, "digits")
     assert values == {"model": "mlp", "epochs": 5, "learning_rate": 0.001, "seed": 7, "dataset": "digits"}
-    assert "dataset" not in choice.config_values(ROWS[1], 7, "my own")
+    assert "dataset" not in selection.config_values(ROWS[1], 7, "my own")
 
 
 # train --config FILE
@@ -384,7 +385,7 @@ def config_of(*argv):
 
 def test_train_takes_the_file_and_flags_override_it(tmp_path):
     file = tmp_path / "best.json"
-    atomic.write_json(file, choice.config_values(ROWS[1], 7, "digits"))
+    atomic.write_json(file, selection.config_values(ROWS[1], 7, "digits"))
     expected = Config(model="mlp", epochs=5, learning_rate=0.001, seed=7, dataset="digits", batch_size=64)
     assert config_of(f"--config={file}", "--batch_size=64") == expected
     assert config_of(f"--config={file}", "--epochs=2", "--learning_rate=0.5").epochs == 2
@@ -426,36 +427,36 @@ def test_a_file_that_train_cannot_take_is_refused(tmp_path, text, said):
 def test_a_study_goes_on_with_the_options_that_it_was_begun_with(tmp_path):
     begun = options("--methods=tree", "--folds=3", "--trials=7", "--seed=5")
     spaces_ = space.spaces_of(["tree"], ["max_depth=3..9"], {}, {})
-    place.write(tmp_path, tune.stored_options(begun), spaces_, {"name": "digits", "training images": "abc"}, None)
-    study = place.begun(tmp_path)
+    study_dir.write(tmp_path, tune.stored_options(begun), spaces_, {"name": "digits", "training images": "abc"}, None)
+    study = study_dir.begun(tmp_path)
     now = tune.options_of({"methods": ("mlp",), "trials": 9}, tmp_path)
     assert (now.methods, now.folds, now.trials, now.seed) == (("tree", "mlp"), 3, 9, 5)
-    place.check_options(vars(now), study, tmp_path)
-    assert place.spaces(now.methods, (), {}, study)["tree"] == spaces_["tree"]
+    study_dir.check_options(vars(now), study, tmp_path)
+    assert study_dir.spaces(now.methods, (), {}, study)["tree"] == spaces_["tree"]
     with pytest.raises(UserError, match=r"begun with \(max_depth=3..9\), received max_depth=3..8"):
-        place.spaces(now.methods, ["max_depth=3..8"], {}, study)
+        study_dir.spaces(now.methods, ["max_depth=3..8"], {}, study)
     with pytest.raises(UserError, match=r"--folds=4: the study in .* was begun with --folds=3"):
-        place.check_options(vars(tune.options_of({"folds": 4}, tmp_path)), study, tmp_path)
-    place.check_data({"name": "digits", "training images": "abc"}, study, tmp_path)
+        study_dir.check_options(vars(tune.options_of({"folds": 4}, tmp_path)), study, tmp_path)
+    study_dir.check_data({"name": "digits", "training images": "abc"}, study, tmp_path)
     with pytest.raises(UserError, match="received others, of mnist"):
-        place.check_data({"name": "mnist", "training images": "abd"}, study, tmp_path)
+        study_dir.check_data({"name": "mnist", "training images": "abd"}, study, tmp_path)
 
 
 def test_a_damaged_study_or_another_directory_is_refused(tmp_path):
     (tmp_path / "photo.jpg").write_text("")
-    with pytest.raises(UserError, match=r"--study_dir=.* it holds 'photo.jpg'"), place.opened(tmp_path):
+    with pytest.raises(UserError, match=r"--study_dir=.* it holds 'photo.jpg'"), study_dir.opened(tmp_path):
         pass
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(UserError, match="damaged"):
-        place.begun(tmp_path)
+        study_dir.begun(tmp_path)
 
 
 def test_the_study_of_another_version_is_refused(tmp_path):
     stored = tune.stored_options(options())
-    place.write(tmp_path, {**stored, "shuffle": True}, {}, {}, None)
+    study_dir.write(tmp_path, {**stored, "shuffle": True}, {}, {}, None)
     with pytest.raises(UserError, match=r"options of this version .* received 'shuffle' of version"):
         tune.options_of({}, tmp_path)
-    place.write(tmp_path, {name: value for name, value in stored.items() if name != "methods"}, {}, {}, None)
+    study_dir.write(tmp_path, {name: value for name, value in stored.items() if name != "methods"}, {}, {}, None)
     with pytest.raises(UserError, match="it has no option methods"):
         tune.options_of({}, tmp_path)
 
@@ -477,14 +478,14 @@ def test_where_the_figure_may_go(tmp_path):
 def test_two_at_once_in_one_study_are_refused(tmp_path):
     path = tmp_path / "a" / "b"
     refused = pytest.raises(UserError, match=r"--study_dir=.*expected a study that no process is writing")
-    with place.opened(path), refused, place.opened(path):
+    with study_dir.opened(path), refused, study_dir.opened(path):
         pass
-    with place.opened(path):  # it is free again
+    with study_dir.opened(path):  # it is free again
         pass
 
 
 def test_a_study_that_could_not_be_begun_leaves_nothing(tmp_path):
-    with pytest.raises(UserError, match="no"), place.opened(tmp_path / "a" / "b"):
+    with pytest.raises(UserError, match="no"), study_dir.opened(tmp_path / "a" / "b"):
         raise UserError("no")
     assert list(tmp_path.iterdir()) == []
 
@@ -498,7 +499,7 @@ def small(digits, images=300):
     return dataclasses.replace(digits, train=train, test=test)
 
 
-class Here(pool.Worker):
+class Here(worker_pool.Worker):
     """A worker without a process of its own; what goes to and fro is as it would be."""
 
     def __init__(self, cores):
@@ -520,12 +521,12 @@ class Here(pool.Worker):
 @pytest.fixture
 def here(monkeypatch):
     """Searches fit in this process."""
-    monkeypatch.setattr(pool, "Worker", Here)
+    monkeypatch.setattr(worker_pool, "Worker", Here)
 
 
 def test_a_worker_that_ends_is_told_with_what_it_was_doing(monkeypatch):
-    monkeypatch.setattr(pool.sys, "executable", "/bin/false")
-    one = pool.Worker(None)
+    monkeypatch.setattr(worker_pool.sys, "executable", "/bin/false")
+    one = worker_pool.Worker(None)
     assert one.process.wait() == 1
     told = r"every worker process to live, one ended with exit code 1 while it fitted tree with {'max_depth': 3}; what"
     with pytest.raises(UserError, match=told):
@@ -548,9 +549,9 @@ def test_what_a_worker_fails_with_is_raised(failed, error, words):
 
 def stored(path):
     """The trials of a study, but for times: {(method, number): (state, values, correct of each fold)}."""
-    from mnist_mlp.tuning.study import Search, open_storage
+    from mnist_mlp.tune.study import Search, open_storage
 
-    study, found, file = place.begun(path), {}, path / place.TRIALS
+    study, found, file = study_dir.begun(path), {}, path / study_dir.TRIALS
     for method, words in study["spaces"].items():
         settings = {"folds": study["options"]["folds"], "seed": 0, "strategy": "random", "pruning": "none"}
         search = Search(file, open_storage(file), method, space.from_words(method, words), **settings)
@@ -561,7 +562,7 @@ def stored(path):
 
 
 def search_of(path, *words, method="tree", strategy="tpe", pruning="none", seed=0, folds=2):
-    from mnist_mlp.tuning.study import Search, open_storage
+    from mnist_mlp.tune.study import Search, open_storage
 
     found = space.spaces_of([method], words, {}, {})[method]
     file = path / "study.sqlite3"
@@ -669,15 +670,15 @@ def test_a_damaged_storage_is_refused(digits, tmp_path, content):
     path.mkdir()
     train = in_order_hash(digits.train)
     spaces_ = space.spaces_of(["tree"], (), {}, {})
-    place.write(path, tune.stored_options(given), spaces_, {"name": "digits", "training images": train}, None)
-    (path / place.TRIALS).write_bytes(content)
+    study_dir.write(path, tune.stored_options(given), spaces_, {"name": "digits", "training images": train}, None)
+    (path / study_dir.TRIALS).write_bytes(content)
     with pytest.raises(UserError, match="received a damaged one"):
         tune.tune(given, path, dataset=digits, say=lambda text: None)
 
 
 @pytest.mark.slow
 def test_trials_that_are_gone_or_not_whole_are_refused(tmp_path):
-    file = tmp_path / place.TRIALS
+    file = tmp_path / study_dir.TRIALS
     complete(search_of(tmp_path), 1)
 
     def without(statement):
@@ -707,7 +708,7 @@ def test_trials_that_are_gone_or_not_whole_are_refused(tmp_path):
 def test_a_full_disk_is_told_with_how_to_go_on(tmp_path):
     search = search_of(tmp_path)
     trial, limits = search.next(1), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / place.TRIALS).stat().st_size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / study_dir.TRIALS).stat().st_size, limits[1]))
     try:
         with pytest.raises(UserError, match=r"study.sqlite3 could not be written: .*; free space; go on with .*tune"):
             while True:
@@ -756,7 +757,7 @@ def test_the_search_that_is_done_is_not_done_again_and_looks_are_counted(digits,
         "--methods=tree", "--trials=2", "--folds=2", "--jobs=2", "--space", "max_depth=1..2", "criterion=gini"
     )
     first = tune.tune(given, path, dataset=small(digits), say=lambda text: None)
-    assert (path / place.TRIALS).stat().st_size > 0 and not Path("opened-by-a-function").exists()
+    assert (path / study_dir.TRIALS).stat().st_size > 0 and not Path("opened-by-a-function").exists()
     assert len(first["looks"]) == 1 and first["best_network"] is None and not (path / "best.json").exists()
     again = tune.tune(tune.options_of({}, path), path, dataset=small(digits), say=lambda text: None)
     of_the_call = ("seconds", "peak_memory_mb")
@@ -791,7 +792,9 @@ ARGUMENTS = ("--dataset=digits", "--methods=tree", "--trials=7", "--folds=3", "-
 def scored(path):
     """How many folds of a study are stored, while another process writes it."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{(path / place.TRIALS).as_uri()}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(
+            sqlite3.connect(f"{(path / study_dir.TRIALS).as_uri()}?mode=ro", uri=True)
+        ) as connection:
             return connection.execute("SELECT count(*) FROM trial_user_attributes").fetchone()[0]
     except sqlite3.Error:
         return 0
@@ -799,7 +802,7 @@ def scored(path):
 
 def search_here(path):
     """What a process does that will be killed."""
-    pool.Worker = Here
+    worker_pool.Worker = Here
     tune.tune(options(*ARGUMENTS), path, say=quiet)
 
 
@@ -818,7 +821,7 @@ def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_
         process.kill()
         process.join()
         ends.append(process.exitcode)
-        now = stored(path) if place.begun(path) and (path / place.TRIALS).exists() else {}
+        now = stored(path) if study_dir.begun(path) and (path / study_dir.TRIALS).exists() else {}
         for key, before in finished.items():
             assert now[key] == before
         finished = {key: row for key, row in now.items() if row[0] in ("complete", "pruned")}

@@ -12,11 +12,11 @@ import pytest
 
 from mnist_mlp.errors import Stopped, UserError
 from mnist_mlp.stats.metrics import mean_interval
-from mnist_mlp.tuning import methods, place, proposals, search, study, table
-from mnist_mlp.tuning.fitting import Score
-from mnist_mlp.tuning.proposals import Proposals, every_value, key, nth
-from mnist_mlp.tuning.space import Choice, Range
-from mnist_mlp.tuning.study import Row
+from mnist_mlp.tune import methods, proposals, search, study, study_dir, table
+from mnist_mlp.tune.fitting import Score
+from mnist_mlp.tune.proposals import Proposals, every_value, key, nth
+from mnist_mlp.tune.space import Choice, Range
+from mnist_mlp.tune.study import Row
 
 
 def row(number, *correct, method="tree", state="complete", loss=0.5, **values) -> Row:
@@ -344,102 +344,102 @@ BEGUN = {
 
 
 def test_how_a_study_was_begun_is_read_and_damage_told(tmp_path):
-    assert place.begun(tmp_path) is None
-    file = tmp_path / place.SETTINGS
-    place.write_json(file, {**BEGUN, "options": {**BEGUN["options"], "seed": 1}})
-    assert place.begun(tmp_path)["options"]["seed"] == 1
+    assert study_dir.begun(tmp_path) is None
+    file = tmp_path / study_dir.SETTINGS
+    study_dir.write_json(file, {**BEGUN, "options": {**BEGUN["options"], "seed": 1}})
+    assert study_dir.begun(tmp_path)["options"]["seed"] == 1
     for content, why in (
         ({**BEGUN, "spaces": []}, "it has no spaces"),
         ({**BEGUN, "versions": "3"}, "it has no versions"),
         ({**BEGUN, "options": {"methods": [], "folds": 3}}, "it has no option search"),
     ):
-        place.write_json(file, content)
+        study_dir.write_json(file, content)
         with pytest.raises(UserError) as error:
-            place.begun(tmp_path)
+            study_dir.begun(tmp_path)
         words = f"{file}: expected how the study was begun, received a damaged file ({why}); begin another one"
         assert str(error.value) == words
     file.write_text("{")
     with pytest.raises(UserError, match="received a damaged file"):
-        place.begun(tmp_path)
+        study_dir.begun(tmp_path)
 
 
 def test_a_directory_holds_a_study_or_nothing(tmp_path):
-    place.look(tmp_path)
-    (tmp_path / place.lock.NAME).touch()
-    (tmp_path / f"{place.TEMPORARY}x").touch()
-    place.look(tmp_path)
+    study_dir.look(tmp_path)
+    (tmp_path / study_dir.lock.NAME).touch()
+    (tmp_path / f"{study_dir.TEMPORARY}x").touch()
+    study_dir.look(tmp_path)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match=r"expected a new or empty directory, or a study to go on with; it holds '"):
-        place.look(tmp_path)
-    (tmp_path / place.SETTINGS).touch()
-    place.look(tmp_path)
+        study_dir.look(tmp_path)
+    (tmp_path / study_dir.SETTINGS).touch()
+    study_dir.look(tmp_path)
     with pytest.raises(UserError, match="expected a directory that can be read"):
-        place.look(tmp_path / "none")
+        study_dir.look(tmp_path / "none")
 
 
 def test_a_study_goes_on_as_it_was_begun(tmp_path):
     given = {**BEGUN["options"]}
-    place.check_options(given, BEGUN, tmp_path)
-    place.check_options({}, None, tmp_path)
+    study_dir.check_options(given, BEGUN, tmp_path)
+    study_dir.check_options({}, None, tmp_path)
     for name, other in (("folds", 5), ("search", "grid"), ("pruning", "median"), ("seed", 1)):
         with pytest.raises(UserError) as error:
-            place.check_options({**given, name: other}, BEGUN, tmp_path)
+            study_dir.check_options({**given, name: other}, BEGUN, tmp_path)
         assert str(error.value).startswith(
             f"--{name}={other}: the study in {tmp_path} was begun with --{name}={given[name]}; leave it out"
         )
-    place.check_data({"name": "digits", "images": "h"}, BEGUN, tmp_path)
-    place.check_data({"name": "x"}, None, tmp_path)
+    study_dir.check_data({"name": "digits", "images": "h"}, BEGUN, tmp_path)
+    study_dir.check_data({"name": "x"}, None, tmp_path)
     with pytest.raises(UserError, match="expected the digits training images .* received others, of mnist; name"):
-        place.check_data({"name": "mnist", "images": "h"}, BEGUN, tmp_path)
-    place.check_known(["methods", *place.FIXED], BEGUN, tmp_path)
+        study_dir.check_data({"name": "mnist", "images": "h"}, BEGUN, tmp_path)
+    study_dir.check_known(["methods", *study_dir.FIXED], BEGUN, tmp_path)
     with pytest.raises(UserError, match="received 'pruning' of version 0.1; go on with that version"):
-        place.check_known(["methods", "folds", "search", "seed"], BEGUN, tmp_path)
+        study_dir.check_known(["methods", "folds", "search", "seed"], BEGUN, tmp_path)
 
 
 def test_spaces_are_as_begun_or_as_given():
-    found = place.spaces(["tree"], [], {}, BEGUN)
+    found = study_dir.spaces(["tree"], [], {}, BEGUN)
     assert found == {"tree": {"criterion": Choice(("gini",)), "max_depth": Range(4, 30, count=4)}}
-    assert place.spaces(["tree"], ["max_depth=4..30:4"], {}, BEGUN) == found
+    assert study_dir.spaces(["tree"], ["max_depth=4..30:4"], {}, BEGUN) == found
     with pytest.raises(UserError) as error:
-        place.spaces(["tree"], ["max_depth=4..31"], {}, BEGUN)
+        study_dir.spaces(["tree"], ["max_depth=4..31"], {}, BEGUN)
     assert str(error.value) == (
         "--space: expected the space of tree that the study was begun with (max_depth=4..30:4), received "
         "max_depth=4..31; leave it out, or name another --study_dir"
     )
     with pytest.raises(UserError, match=r"begun with \(none\), received min_samples_leaf=1,2; leave"):
-        place.spaces(["tree"], ["min_samples_leaf=1,2"], {}, BEGUN)
-    assert place.spaces(["tree"], ["max_depth=3,4"], {}, None)["tree"]["max_depth"] == Choice((3, 4))
+        study_dir.spaces(["tree"], ["min_samples_leaf=1,2"], {}, BEGUN)
+    assert study_dir.spaces(["tree"], ["max_depth=3,4"], {}, None)["tree"]["max_depth"] == Choice((3, 4))
 
 
 def test_what_is_added_to_a_study_is_written_beside_the_rest(tmp_path):
     given = {**BEGUN["options"], "study_dir": "here", "space": [], "space_file": None, "json": None}
-    place.write(tmp_path, given, {"mlp": {"epochs": Range(5, 25)}}, {"name": "digits"}, BEGUN, "tensorflow")
-    written = json.loads((tmp_path / place.SETTINGS).read_text())
+    study_dir.write(tmp_path, given, {"mlp": {"epochs": Range(5, 25)}}, {"name": "digits"}, BEGUN, "tensorflow")
+    written = json.loads((tmp_path / study_dir.SETTINGS).read_text())
     assert written["options"] == BEGUN["options"] and written["data"] == {"name": "digits"}
     assert written["spaces"] == {**BEGUN["spaces"], "mlp": ["epochs=5..25"]}
     assert written["versions"] == BEGUN["versions"]  # the first backend stays
-    place.write(tmp_path, given, {}, {}, None, "tensorflow")
-    fresh = json.loads((tmp_path / place.SETTINGS).read_text())["versions"]
+    study_dir.write(tmp_path, given, {}, {}, None, "tensorflow")
+    fresh = json.loads((tmp_path / study_dir.SETTINGS).read_text())["versions"]
     assert fresh["backend"] == "tensorflow" and fresh["numpy"] == np.__version__
-    place.write(tmp_path, given, {}, {}, None)
-    assert "backend" not in json.loads((tmp_path / place.SETTINGS).read_text())["versions"]
+    study_dir.write(tmp_path, given, {}, {}, None)
+    assert "backend" not in json.loads((tmp_path / study_dir.SETTINGS).read_text())["versions"]
 
 
 def test_what_has_changed_since_is_told(monkeypatch):
-    monkeypatch.setattr(place, "versions", lambda: {"mnist_mlp": "0.1", "keras": "3.1", "jax": "0.6"})
-    assert place.changed_versions(BEGUN) == ["keras 3.1 (before: 0.0)"] and place.changed_versions(None) == []
-    (words,) = place.changed_backend(BEGUN, "tensorflow")
+    monkeypatch.setattr(study_dir, "versions", lambda: {"mnist_mlp": "0.1", "keras": "3.1", "jax": "0.6"})
+    assert study_dir.changed_versions(BEGUN) == ["keras 3.1 (before: 0.0)"] and study_dir.changed_versions(None) == []
+    (words,) = study_dir.changed_backend(BEGUN, "tensorflow")
     assert words == "the networks so far were fitted with another backend, jax: now it is tensorflow"
-    assert not place.changed_backend(BEGUN, "jax") and not place.changed_backend(BEGUN, "")
-    assert not place.changed_backend(None, "jax") and not place.changed_backend({"versions": {}}, "jax")
+    assert not study_dir.changed_backend(BEGUN, "jax") and not study_dir.changed_backend(BEGUN, "")
+    assert not study_dir.changed_backend(None, "jax") and not study_dir.changed_backend({"versions": {}}, "jax")
 
 
 def test_a_command_can_be_typed_as_it_is_shown(monkeypatch):
-    monkeypatch.setattr(place.shutil, "which", lambda name: place.sys.executable)
-    assert place.command_line("tune", "--study_dir=a b") == "python -m mnist_mlp.tune '--study_dir=a b'"
-    monkeypatch.setattr(place.shutil, "which", lambda name: None)
-    assert place.command_line("tune").startswith(f"{place.sys.executable} -m mnist_mlp.tune")
-    assert place.default_path().parent == Path("studies")
+    monkeypatch.setattr(study_dir.shutil, "which", lambda name: study_dir.sys.executable)
+    assert study_dir.command_line("tune", "--study_dir=a b") == "python -m mnist_mlp.tune '--study_dir=a b'"
+    monkeypatch.setattr(study_dir.shutil, "which", lambda name: None)
+    assert study_dir.command_line("tune").startswith(f"{study_dir.sys.executable} -m mnist_mlp.tune")
+    assert study_dir.default_path().parent == Path("studies")
 
 
 # Folds are handed out
@@ -594,7 +594,7 @@ def axes():
 
 
 def test_the_worst_trials_are_cut_off(axes):
-    from mnist_mlp.tuning import picture
+    from mnist_mlp.tune import figure as picture
 
     rows = [row(n, right) for n, right in enumerate([0, *range(90, 100), 100])]
     picture.zoom(axes, rows)
@@ -605,7 +605,7 @@ def test_the_worst_trials_are_cut_off(axes):
 
 
 def test_trials_are_drawn_with_the_best_so_far(axes):
-    from mnist_mlp.tuning import picture
+    from mnist_mlp.tune import figure as picture
 
     rows = [row(0, 90), row(1, 80), row(2, 95), row(3, 50, state="pruned"), row(4, state="running")]
     picture.draw_trials(axes, rows)
@@ -616,7 +616,7 @@ def test_trials_are_drawn_with_the_best_so_far(axes):
 
 
 def test_methods_are_drawn_with_the_best_above(axes):
-    from mnist_mlp.tuning import picture
+    from mnist_mlp.tune import figure as picture
 
     picture.draw_methods(axes, [row(0, 90, 94), row(1, 70, 72), row(0, 95, 99, method="mlp")])
     assert [label.get_text() for label in axes.get_yticklabels()] == ["tree", "mlp"]
@@ -639,7 +639,7 @@ def test_methods_are_drawn_with_the_best_above(axes):
     ],
 )
 def test_a_parameter_is_drawn_on_its_scale(axes, parameter, values, x, scale):
-    from mnist_mlp.tuning import picture
+    from mnist_mlp.tune import figure as picture
 
     rows = [row(0, 90, v=values[0]), row(1, 80, v=values[1]), row(2, 70, state="pruned", v=values[2])]
     picture.draw_slice(axes, rows, "v", parameter, rows[0])

@@ -251,8 +251,8 @@ def test_tensorflow_here_reads_a_run_of_jax(run_there, digits):
 # The doctor, which waits for a framework however busy the machine is.
 PATIENT = """
 import runpy
-from mnist_mlp import probes
-probes.ask.__defaults__ = (300,)
+from mnist_mlp.doctor import framework_probes
+framework_probes.ask.__defaults__ = (300,)
 runpy.run_module("mnist_mlp.doctor", run_name="__main__", alter_sys=True)
 """
 

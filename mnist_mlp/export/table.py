@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp.export.comparing import LEAST_TOLERANCE, LOST, MOVED, ROUNDINGS
-from mnist_mlp.export.reading import TIMED
+from mnist_mlp.export.agreement import LEAST_TOLERANCE, LOST, MOVED, ROUNDINGS
+from mnist_mlp.export.verify_worker import TIMED
 
 if TYPE_CHECKING:
     from mnist_mlp.runs.result import Result

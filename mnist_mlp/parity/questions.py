@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.parity import generators
+from mnist_mlp.parity import random_bits
 from mnist_mlp.parity.rounding import FLOAT32, TINY
 
 Arrays = Mapping[str, Any]  # by name, perhaps in groups
@@ -270,7 +270,7 @@ def all_reduce(shares: Arrays, answers: Arrays) -> Finding:
 def bits(backend: str, answers: Arrays) -> Finding:
     """The same bits on every device, and as many of each byte as chance gives: χ² has 255 degrees of freedom, of which
     it is 6 deviations of √510 off once in 10⁷ times."""
-    found, exact = answers["bits"], generators.BITS[backend](SEED, N)
+    found, exact = answers["bits"], random_bits.BITS[backend](SEED, N)
     counts = np.bincount(found.view(np.uint8), minlength=256)
     chi_square = float(((counts - 4 * N / 256) ** 2 / (4 * N / 256)).sum())
     wrong = np.flatnonzero(found != exact)

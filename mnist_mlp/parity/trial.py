@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mnist_mlp.parity.comparison import Comparison
+from mnist_mlp.parity.device_under_test import Subject
 from mnist_mlp.parity.problem import (
     LEARNING_RATE,
     Expected,
@@ -18,7 +19,6 @@ from mnist_mlp.parity.problem import (
 )
 from mnist_mlp.parity.reference import Recorder, Reference, gradients_of
 from mnist_mlp.parity.rounding import DEVIATIONS, Bounds, rate_error
-from mnist_mlp.parity.subject import Subject
 
 # In one call a device goes its own way, and no bound for a step holds: its losses may be as many times as far from the
 # reference's as those of two twins that are rounded at random, see `Twins`, for these are two draws of many.

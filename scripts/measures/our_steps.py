@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_mlp.cli import flags
+from mnist_mlp.cli import flags, program
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.run_config import config_of
@@ -45,4 +45,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    program.run(main)

@@ -14,11 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnist_mlp.lab.playground.history import History, run, run_seeds
-    from mnist_mlp.lab.playground.state import State
-    from mnist_mlp.lab.playground.stream import Stream
+    from mnist_mlp.lab.playground.random_stream import Stream
+    from mnist_mlp.lab.playground.url_state import State
 
 __all__ = ["History", "State", "Stream", "run", "run_seeds"]
-PLACES = {"History": "history", "run": "history", "run_seeds": "history", "State": "state", "Stream": "stream"}
+PLACES = {
+    "History": "history",
+    "run": "history",
+    "run_seeds": "history",
+    "State": "url_state",
+    "Stream": "random_stream",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -24,8 +24,8 @@ from mnist_mlp.lab.playground.network import (
     with_ones,
 )
 from mnist_mlp.lab.playground.points import Point, split_points, with_signs
-from mnist_mlp.lab.playground.state import State, parameter_count
-from mnist_mlp.lab.playground.stream import Stream
+from mnist_mlp.lab.playground.random_stream import Stream
+from mnist_mlp.lab.playground.url_state import State, parameter_count
 from mnist_mlp.options import shown
 
 EPOCHS = 1_000_000

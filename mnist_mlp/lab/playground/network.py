@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mnist_mlp.lab.playground import exact, fdlibm
 from mnist_mlp.lab.playground.points import Point
-from mnist_mlp.lab.playground.state import State
-from mnist_mlp.lab.playground.stream import Stream
+from mnist_mlp.lab.playground.random_stream import Stream
+from mnist_mlp.lab.playground.url_state import State
 
 Array = NDArray[np.float64]
 BIAS = 0.1  # every bias at the start

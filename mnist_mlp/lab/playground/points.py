@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab.playground import fdlibm
-from mnist_mlp.lab.playground.state import State
-from mnist_mlp.lab.playground.stream import Stream
+from mnist_mlp.lab.playground.random_stream import Stream
+from mnist_mlp.lab.playground.url_state import State
 
 Point = tuple[float, float, float]
 CLASSIFICATION, REGRESSION = 500, 1200  # points of a data set

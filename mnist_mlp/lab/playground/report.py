@@ -12,8 +12,8 @@ import numpy as np
 
 from mnist_mlp.lab.playground.history import History
 from mnist_mlp.lab.playground.points import EDGE
-from mnist_mlp.lab.playground.state import State, as_text, parameter_count
 from mnist_mlp.lab.playground.sweep import fixed, shown_spread
+from mnist_mlp.lab.playground.url_state import State, as_text, parameter_count
 
 SMALL = 60  # weights and biases that are still printed
 EPOCHS = (0, 1, 10, 100, 1000, 10_000, 100_000)  # shown, and the last one

@@ -31,8 +31,8 @@ from mnist_mlp.lab.playground.exercises.parts import (
 )
 from mnist_mlp.lab.playground.history import History
 from mnist_mlp.lab.playground.points import Point, split_points
-from mnist_mlp.lab.playground.state import FEATURES, State
-from mnist_mlp.lab.playground.stream import Stream
+from mnist_mlp.lab.playground.random_stream import Stream
+from mnist_mlp.lab.playground.url_state import FEATURES, State
 
 SEEDS = 3  # enough to see what varies, in seconds; ten for the full comparison
 DEEP = (8,) * 6

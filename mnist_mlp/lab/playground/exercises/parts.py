@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp.lab.playground.history import History
-from mnist_mlp.lab.playground.state import State
+from mnist_mlp.lab.playground.url_state import State
 
 LECTURE_SPIRAL = (0.272, 0.182)  # test and training loss on the slide of eight sigmoid neurons after 5080 epochs
 ENOUGH_SEEDS = 10  # the earlier ranges are over so many; a range over fewer says little of what lies outside it

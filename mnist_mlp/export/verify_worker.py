@@ -1,0 +1,140 @@
+"""A process that loads one exported file in the file's own runtime, and nothing else, and asks it for predictions.
+
+python -m mnist_mlp.export.verify_worker FORMAT FILE IMAGES ANSWERS
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_mlp.cli import program
+from mnist_mlp.models.portable import Array
+
+TIMED = (1, 256)  # images of the calls that are timed
+SINGLE = 100  # how many of them are with one image
+Call = Callable[[Array], tuple[Any, Any]]  # uint8 [n, 28, 28] → probabilities [n, 10], class [n]
+
+
+def main(argv: Sequence[str]) -> None:
+    name, file, images, answers = argv
+    call, runtime = READERS[name.removesuffix("_int8")](Path(file))
+    found: dict[str, Any] = ask(call, np.load(images)["images"])
+    np.savez(answers, **found, runtime=np.array(runtime))
+
+
+def ask(call: Call, images: Array) -> dict[str, Array]:
+    """The predictions for images, from calls with 1, 3, 256 and what is left of them: the batch dimension must be free.
+
+    probabilities [n, 10], classes [n], and for each call its sizes [calls] and seconds [calls], from images in memory
+    to predictions in memory. A call of each size is made before, unmeasured: some runtimes prepare at the first.
+    """
+    parts = list(sizes(len(images)))
+    for size in dict.fromkeys(parts):
+        call(images[:size])
+    probabilities, classes, seconds, start = [], [], [], 0
+    for size in parts:
+        part = images[start : start + size]
+        began = time.perf_counter()
+        found, labels = call(part)
+        seconds.append(time.perf_counter() - began)
+        probabilities.append(np.asarray(found))
+        classes.append(np.asarray(labels))
+        start += size
+    return {
+        "probabilities": np.concatenate(probabilities),
+        "classes": np.concatenate(classes),
+        "sizes": np.array(parts),
+        "seconds": np.array(seconds),
+    }
+
+
+def sizes(n: int) -> Iterator[int]:
+    """How n images are shared out over calls: 1, 1, …, 3, 256, 256, …, the rest."""
+    one, many = TIMED
+    for size in [one] * SINGLE + [3] + [many] * (n // many + 1):
+        if n > 0:
+            yield min(size, n)
+        n -= size
+
+
+def read_saved_model(file: Path) -> tuple[Call, str]:
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(file)).signatures["serving_default"]
+
+    def call(images: Array) -> tuple[Any, Any]:
+        found = serve(images=tf.constant(images))
+        return found["probabilities"].numpy(), found["class"].numpy()
+
+    return call, f"tensorflow {tf.__version__}"
+
+
+def read_onnx(file: Path) -> tuple[Call, str]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+
+    def call(images: Array) -> tuple[Any, Any]:
+        found, labels = session.run(["probabilities", "class"], {"images": images})
+        return found, labels
+
+    return call, f"onnxruntime {onnxruntime.__version__}"
+
+
+def read_litert(file: Path) -> tuple[Call, str]:
+    import importlib.metadata
+
+    from ai_edge_litert.interpreter import Interpreter
+
+    serve = Interpreter(model_path=str(file), num_threads=os.cpu_count()).get_signature_runner("serving_default")
+
+    def call(images: Array) -> tuple[Any, Any]:
+        found = serve(images=images)
+        return found["probabilities"], found["class"]
+
+    return call, f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}"
+
+
+def read_keras(file: Path) -> tuple[Call, str]:
+    import keras
+
+    from mnist_mlp.models import networks
+
+    model = networks.load(file)
+
+    def call(images: Array) -> tuple[Any, Any]:
+        found = model.predict_on_batch(images)
+        return found, found.argmax(axis=-1)
+
+    return call, f"keras {keras.__version__} on {keras.backend.backend()}"
+
+
+def read_weights(file: Path) -> tuple[Call, str]:
+    from mnist_mlp.models import numpy_forward, portable
+
+    layers = portable.read(file)
+
+    def call(images: Array) -> tuple[Any, Any]:
+        found = numpy_forward.probabilities(layers, images)
+        return found, found.argmax(axis=-1)
+
+    return call, f"numpy {np.__version__}"
+
+
+READERS: dict[str, Callable[[Path], tuple[Call, str]]] = {
+    "saved_model": read_saved_model,
+    "onnx": read_onnx,
+    "litert": read_litert,
+    "keras": read_keras,
+    "weights": read_weights,
+}
+
+
+if __name__ == "__main__":
+    program.run(main)

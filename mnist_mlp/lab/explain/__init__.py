@@ -1,0 +1,1 @@
+"""`python -m mnist_mlp.lab.explain`: the lecture's claims, each measured."""

@@ -1,0 +1,129 @@
+"""Networks of the ladder trained with several seeds, and what may be concluded from their test images."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gc
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnist_mlp import data
+from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.devices import Plan
+from mnist_mlp.lab.ladder import networks
+from mnist_mlp.lab.ladder.networks import Network
+from mnist_mlp.stats import metrics
+
+if TYPE_CHECKING:
+    from mnist_mlp.engine.base import Engine
+    from mnist_mlp.training.multi_seed import Learner
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A network after training, once for each seed."""
+
+    right: np.ndarray  # bool [seeds, test images]
+    parameters: int
+    train_seconds: tuple[float, ...]  # one for each seed, without compilation
+    compile_seconds: float
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """float64 [seeds], from 0 to 1."""
+        return self.right.mean(1)
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON values: accuracies from 0 to 1, seconds; None where one seed cannot tell."""
+        values = self.accuracy.tolist()
+        several = len(values) > 1
+        low, high = metrics.mean_interval(values)
+        return {
+            "parameters": self.parameters,
+            "accuracy": float(np.mean(values)),
+            "sd": float(np.std(values, ddof=1)) if several else None,
+            "interval": [max(0.0, low), min(1.0, high)] if several else None,
+            "accuracies": values,
+            "train_seconds": float(np.mean(self.train_seconds)),
+            "compile_seconds": self.compile_seconds,
+        }
+
+
+class Trials:
+    """Trains networks on one data set, all with the same seeds and epochs, each of them once.
+
+    `tell` hears what is being done, in a few words. Frameworks are imported with the first network.
+    """
+
+    def __init__(
+        self, plan: Plan, dataset: data.Dataset, seeds: Sequence[int], epochs: int, tell: Callable[[str], None]
+    ):
+        self.plan, self.dataset, self.seeds, self.epochs, self.tell = plan, dataset, tuple(seeds), epochs, tell
+        self.scores: dict[tuple[Network, int | None], Score] = {}
+        self.learners: dict[Network, Learner] = {}
+        self.engine: Engine | None = None  # the last one
+
+    def score(self, network: Network, name: str, per_class: int | None = None) -> Score:
+        """The score after training, at once where the same was done before.
+
+        `per_class`: train on so many images of each class, which each seed draws, in as many updates as all images
+        take; so fewer images do not also mean less training.
+        """
+        if (network, per_class) not in self.scores:
+            self.tell(f"{name}: compiling")
+            learner = self.learner(network)
+            right, seconds = [], []
+            for n, seed in enumerate(self.seeds, start=1):
+                self.tell(f"{name}: seed {n} of {len(self.seeds)}")
+                examples = balanced_sample(self.dataset.train.labels, per_class, seed) if per_class else None
+                seconds.append(fit(learner, network.rate, seed, self.epochs, examples))
+                right.append(learner.right())
+            parameters = learner.model.count_params()
+            score = Score(np.array(right), parameters, tuple(seconds), learner.compile_seconds)
+            self.scores[network, per_class] = score
+        return self.scores[network, per_class]
+
+    def learner(self, network: Network) -> Learner:
+        """The network compiled, as the lecture's is for all that differs from it in its start or step size alone."""
+        with undisturbed():
+            from mnist_mlp.training.multi_seed import Learner
+        program = dataclasses.replace(network, rate=Network.rate, start=Network.start)
+        if program not in self.learners:
+            self.learners = {kept: made for kept, made in self.learners.items() if kept == Network()}
+            gc.collect()  # the others' copies of the data
+            make_model = functools.partial(networks.make_model, program)
+            make_optimizer = functools.partial(networks.make_optimizer, program)
+            self.learners[program] = Learner(self.plan, make_model, make_optimizer, self.dataset)
+        learner = self.learners[program]
+        networks.set_start(learner.model, network)
+        self.engine = learner.engine
+        return learner
+
+
+def fit(learner: Learner, rate: float, seed: int, epochs: int, examples: np.ndarray | None) -> float:
+    """Trains from the beginning; the seconds. On some `examples`: as many updates as `epochs` over all images make."""
+    if examples is None:
+        return learner.fit(seed, epochs, learning_rate=rate).seconds
+    steps = math.ceil(len(learner.dataset.train) / learner.batch_size)
+    rows: list[np.ndarray] = []
+    for passed in itertools.count():
+        if len(rows) >= epochs * steps:
+            break
+        rows.extend(learner.order_of(examples, seed, passed, True))
+    learner.begin(seed, learning_rate=rate)
+    began = time.perf_counter()
+    for epoch in range(epochs):  # calls of one shape: one program, and few of them
+        learner.engine.train(np.array(rows[epoch * steps : (epoch + 1) * steps]))
+    return time.perf_counter() - began
+
+
+def balanced_sample(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
+    """Indices of so many images of each class, drawn by `seed`; a larger sample of a seed holds its smaller ones."""
+    rng = np.random.default_rng([seed, 10])
+    return np.concatenate([rng.permutation(np.flatnonzero(labels == digit))[:per_class] for digit in range(10)])

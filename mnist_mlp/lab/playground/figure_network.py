@@ -1,0 +1,215 @@
+"""Features, hidden neurons and links of the picture (picture.py): where they stand, and how they are drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_mlp.lab.playground.figure_colours import EMPTY, QUIET, colours
+from mnist_mlp.lab.playground.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABELS = {
+    "x": "$X_1$",
+    "y": "$X_2$",
+    "xSquared": "$X_1^2$",
+    "ySquared": "$X_2^2$",
+    "xTimesY": "$X_1X_2$",
+    "sinX": r"$\sin(X_1)$",
+    "sinY": r"$\sin(X_2)$",
+}
+NODE, PITCH = 30.0, 50.0  # a neuron's edge, and the distance of two neurons, as on the page
+TALLEST = 900.0  # to which a layer of many neurons is shrunk
+WIDEST = 1800.0  # and many layers
+MOST_NEURONS = 64  # of a layer that are drawn; the page has eight
+MOST_LINKS = 128  # between two layers: more would cover each other, so only the heaviest are drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where things stand, in pixels of the page."""
+
+    features: dict[str, tuple[float, float]]  # the centre of each feature, drawn or not: each has its place on the page
+    hidden: tuple[tuple[tuple[float, float], ...], ...]  # the centres of each hidden layer's neurons
+    node: float  # edge of a hidden neuron's map
+    map_left: float
+    middle: float  # height at which all columns are centred
+    height: float
+    margin: float = 28.0
+    map_size: float = 250.0
+
+    @staticmethod
+    def of(history: History) -> Layout:
+        shape = history.state.networkShape
+        drawn = [min(units, MOST_NEURONS) for units in shape]
+        pitch = min(PITCH, TALLEST / max(drawn, default=1))
+        node = min(NODE, 0.8 * pitch)
+        step = max(2.4 * node, 36 + node, min(125.0, 560 / (len(shape) + 1)))
+        if step * len(shape) > WIDEST:
+            step = WIDEST / len(shape)
+            node = min(node, 0.6 * step)
+        tallest = max(len(LABELS) * PITCH, max(drawn, default=0) * pitch, Layout.map_size + 150)
+        middle = 196 + tallest / 2
+        first = Layout.margin + 84
+        start = first + max(step, 66.0)
+
+        def column(x: float, count: int, distance: float) -> tuple[tuple[float, float], ...]:
+            return tuple((x, middle + (index - (count - 1) / 2) * distance) for index in range(count))
+
+        return Layout(
+            features=dict(zip(LABELS, column(first, len(LABELS), PITCH), strict=True)),
+            hidden=tuple(column(start + step * at, count, pitch) for at, count in enumerate(drawn)),
+            node=node,
+            map_left=(start + step * (len(shape) - 1) if shape else first + 75) + max(80.0, 0.8 * step),
+            middle=middle,
+            height=middle + tallest / 2 + 44,
+        )
+
+    @property
+    def map_top(self) -> float:
+        return self.middle - self.map_size / 2
+
+    @property
+    def width(self) -> float:
+        return self.map_left + self.map_size + self.margin + 14
+
+    @property
+    def scale(self) -> float:
+        """Of hidden neurons and links, 1 being the page's; smaller where a layer has more than a dozen neurons."""
+        return self.node / NODE
+
+
+def link_widths(weights: np.ndarray) -> np.ndarray:
+    """Pixels: clamp(1 + 9|w|/5, 1, 10)."""
+    return np.clip(1 + 9 * np.abs(weights) / 5, 1, 10)
+
+
+def draw_network(page: Axes, place: Layout, history: History, values: list[np.ndarray]) -> None:
+    """Links below, then the maps of features and hidden neurons, their biases, and the titles of the columns.
+
+    `values`: float64 [units, 100, 100] of the features, of each hidden layer and of the output.
+    """
+    layers = history.layers()
+    columns = [[place.features[key] for key in history.state.features], *place.hidden]
+    left_out = 0
+    for at, (layer, sources) in enumerate(zip(layers, columns, strict=True)):
+        starts = [(x + (place.node if at else NODE) / 2, y) for x, y in sources]
+        targets = place.hidden[at] if at < len(place.hidden) else ((place.map_left + place.node / 2, place.middle),)
+        ends = [(x - place.node / 2, y) for x, y in targets]
+        layer = layer[: len(ends), : 1 + len(starts)]
+        left_out += draw_links(page, layer[:, 1:], starts, ends, place.scale, history.state.regularization == "L1")
+    draw_features(page, place, dict(zip(history.state.features, values[0], strict=True)))
+    for layer, images, centres in zip(layers, values[1:-1], place.hidden, strict=False):
+        for bias, image, centre in zip(layer[: len(images), 0], images, centres, strict=True):
+            draw_map(page, centre, place.node, image)
+            draw_bias(page, (centre[0] - place.node / 2, centre[1] + place.node / 2), bias, 5 * place.scale)
+    draw_bias(page, (place.map_left, place.map_top + place.map_size), layers[-1][0, 0], 7)
+    draw_titles(page, place, history, left_out)
+
+
+def draw_links(
+    page: Axes,
+    weights: np.ndarray,
+    starts: list[tuple[float, float]],
+    ends: list[tuple[float, float]],
+    scale: float,
+    may_die: bool,
+) -> int:
+    """The links of one layer, `weights` float64 [units, inputs]: the heaviest on top, dead ones (0 under L1) dotted.
+
+    Returns how many are left out, being lighter than the `MOST_LINKS` heaviest.
+    """
+    from matplotlib.collections import PathCollection
+    from matplotlib.path import Path
+
+    order = np.argsort(np.abs(weights), axis=None, kind="stable")[-MOST_LINKS:]
+    paths, units = [], np.unravel_index(order, weights.shape)
+    for unit, source in zip(*units, strict=True):
+        (x0, y0), (x1, y1) = starts[source], ends[unit]
+        between = (x0 + x1) / 2
+        paths.append(Path([(x0, y0), (between, y0), (between, y1), (x1, y1)], [Path.MOVETO, *[Path.CURVE4] * 3]))
+    drawn = weights[units]
+    dead = may_die & (drawn == 0)
+    links = PathCollection(
+        paths,
+        linewidths=scale * np.where(dead, 0.6, link_widths(drawn)),
+        edgecolors=colours(drawn),
+        linestyles=[(0, (1, 4)) if each else "solid" for each in dead],
+        facecolors="none",
+        capstyle="butt",
+    )
+    page.add_collection(links, autolim=False)
+    return weights.size - len(order)
+
+
+def draw_map(page: Axes, centre: tuple[float, float], edge: float, image: np.ndarray) -> None:
+    """A map float64 [100, 100] as a square about `centre`; framed where it has no values, which are white."""
+    from matplotlib.image import AxesImage
+    from matplotlib.patches import Rectangle
+
+    x, y, half = *centre, edge / 2
+    if np.isnan(image).any():
+        page.add_patch(
+            Rectangle((x - half, y - half), edge, edge, fill=False, edgecolor=EMPTY, linewidth=0.8, zorder=4)
+        )
+    place = (x - half, x + half, y + half, y - half)  # the page's y runs downward, the map's upward
+    drawn = AxesImage(page, extent=place, origin="lower", interpolation="antialiased", zorder=3)
+    drawn.set_data(colours(image))
+    page.add_image(drawn)  # not imshow, which each time adapts the axes to all that is in them
+
+
+def draw_bias(page: Axes, corner: tuple[float, float], bias: float, edge: float) -> None:
+    """A small square left of the lower left `corner` of a map, in the colour of the bias."""
+    from matplotlib.patches import Rectangle
+
+    x, y = corner
+    page.add_patch(
+        Rectangle(
+            (x - edge - 2, y - edge),
+            edge,
+            edge,
+            facecolor=tuple(colours(bias)),
+            zorder=3,
+            edgecolor="#9aa0a4",
+            linewidth=0.4,
+        )
+    )
+
+
+def draw_features(page: Axes, place: Layout, images: dict[str, np.ndarray]) -> None:
+    """All seven with their names; those that the network does not get are empty frames."""
+    from matplotlib.patches import Rectangle
+
+    for key, (x, y) in place.features.items():
+        half, active = NODE / 2, key in images
+        page.text(
+            x - half - 9, y, LABELS[key], fontsize=11, ha="right", va="center", color="#222" if active else "#c4c8ca"
+        )
+        if active:
+            draw_map(page, (x, y), NODE, images[key])
+        else:
+            frame = Rectangle((x - half, y - half), NODE, NODE, facecolor="#fafbfb", edgecolor=EMPTY, linewidth=0.8)
+            page.add_patch(frame)
+
+
+def draw_titles(page: Axes, place: Layout, history: History, left_out: int) -> None:
+    """What each column is, how wide each hidden layer is, and what is not drawn."""
+    shape, top = history.state.networkShape, 96
+    page.text(place.margin, top, "Features", fontsize=10.5, color="#222")
+    page.text(place.map_left, top, "Output", fontsize=10.5, color="#222")
+    count = f"{len(shape)} hidden layer{'s' * (len(shape) != 1)}" if shape else "No hidden layer"
+    left = place.hidden[0][0][0] - place.node / 2 if shape else next(iter(place.features.values()))[0] + 40
+    page.text(left, top, count, fontsize=10.5, color="#222")
+    for size, centres in zip(shape, place.hidden, strict=True):
+        x, y = centres[0]
+        page.text(x, y - place.node / 2 - 9, f"{size:,}", fontsize=7.5, color=QUIET, ha="center")
+    notes = [f"between two layers the {MOST_LINKS} heaviest links (not drawn: {left_out:,} lighter ones)"] * (
+        left_out > 0
+    )
+    if max(shape, default=0) > MOST_NEURONS:
+        notes.append(f"of each layer the first {MOST_NEURONS} neurons")
+    page.text(left, place.height - 16, "; ".join(notes), fontsize=7, color=QUIET)

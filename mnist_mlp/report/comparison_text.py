@@ -1,0 +1,61 @@
+"""A comparison as text for the console."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mnist_mlp.files.archives import shown
+from mnist_mlp.report.compare_runs import Comparison, remarks
+from mnist_mlp.report.formatting import interval, number, p_value, percent
+
+WIDEST = 40  # of a run's name
+
+
+def table(comparison: Comparison) -> str:
+    """A line for each run, and one for each pair."""
+    rows = [("run", "accuracy", "95% interval", "wrong", "loss", "parameters", "epochs", "train", "in all", "on")]
+    for run in comparison.runs:
+        result, test = run.result, run.result["test"]
+        rows.append(
+            (
+                *(shown(run.name, WIDEST), percent(test["accuracy"], 2), interval(test["interval"])),
+                *(f"{test['total'] - test['correct']:,}", number(test["loss"]), f"{result['parameters']:,}"),
+                *(str(len(result["epochs"])), f"{result['seconds'].get('train', 0.0):.2f} s"),
+                *(f"{result['seconds']['total']:.2f} s", f"{result['device']['actual'][:3]}, {result['backend']}"),
+            )
+        )
+    lines = aligned(rows)
+    if comparison.pairs:
+        lines.append("")
+        pairs = [("pair", "only 1st", "only 2nd", "points", "95% interval", "p", "p corrected")]
+        for pair in comparison.pairs:
+            low, high = (100 * end for end in pair.interval)
+            pairs.append(
+                (
+                    *(f"{shown(pair.one, WIDEST)} – {shown(pair.other, WIDEST)}", f"{pair.only_one:,}"),
+                    *(f"{pair.only_other:,}", f"{100 * pair.difference:+.2f}", f"{low:+.2f} to {high:+.2f}"),
+                    *(p_value(pair.p), p_value(pair.p_holm)),
+                )
+            )
+        lines += aligned(pairs)
+        lines += [
+            "",
+            *(
+                f"{shown(pair.one, WIDEST)} – {shown(pair.other, WIDEST)}: {pair.in_words()}"
+                for pair in comparison.pairs
+            ),
+        ]
+    lines += [f"  !      {shown(words, 1000)}" for words in remarks(comparison)]
+    return "\n".join(lines)
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns below each other, the first one to the left."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

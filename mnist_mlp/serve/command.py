@@ -1,0 +1,153 @@
+"""Serves the network of a run: a page to draw a digit on, and REST as TensorFlow Serving speaks it.
+
+The page is at the address that is printed, the description of the REST API at /docs. Ctrl-C or SIGTERM: what is in
+flight is answered, and the exit code is 0; a second one ends it at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_mlp import __version__, data, devices
+from mnist_mlp.cli import flags
+from mnist_mlp.cli.load_framework import importing
+from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.data.dataset import class_names, title_of
+from mnist_mlp.errors import UserError
+from mnist_mlp.options import check, option, option_of
+from mnist_mlp.runs import saved
+from mnist_mlp.runs.result import Result
+
+if TYPE_CHECKING:
+    from mnist_mlp.serve.app import Service
+    from mnist_mlp.serve.examples import Examples
+
+PACKAGES = ("fastapi", "httptools", "orjson", "prometheus_client", "uvicorn")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags of this program."""
+
+    run_dir: str = option("", "the directory of a finished run (needed)")
+    host: str = option(
+        "127.0.0.1", "address to listen at: this machine alone; 0.0.0.0 or :: (IPv6) let in whoever can reach it"
+    )
+    port: int = option(8501, "port to listen at, TensorFlow Serving's; 0: any that is free", low=0, high=65535)
+    max_body: int = option(8 * 2**20, "bytes of a request", low=10_000, high=2**30)
+    max_instances: int = option(1000, "images of a request", low=1, high=1_000_000)
+    timeout: float = option(
+        20.0, "seconds for a request to arrive, and again for it to be answered", low=0.1, high=3600
+    )
+    data_dir: str = option_of(Config, "data_dir")
+    strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
+    backend: str = option_of(Config, "backend")
+    tpu: str = option_of(Config, "tpu")
+    start_timeout: int = option_of(Config, "start_timeout")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def main(argv: Sequence[str]) -> None:
+    options = flags.parse(Options, argv, program="serve", about=__doc__)
+    plan = devices.plan(options)
+    run = saved.read_run(options.run_dir)
+    check_packages()
+    os.environ.update(plan.environment)
+
+    from mnist_mlp.serve import middleware, server
+
+    listener = server.bind(options.host, options.port)
+    service = make_service(options, plan, *run)
+
+    with undisturbed():
+        from mnist_mlp.serve.app import make_app
+
+    def ready() -> None:
+        print(opening(service, listener), flush=True)
+        if not middleware.is_loopback(options.host):
+            print("it listens beyond this machine: whoever can reach that address can use it", flush=True)
+
+    app, connections = make_app(service, options.host), service.metrics.connections
+    answers, word = server.run(app, listener, options.timeout, ready, connections)
+    print(f"{word}: {answers:,} requests were answered", flush=True)
+
+
+def check_packages() -> None:
+    """Raises `UserError` where what the server is made of is not installed."""
+    missing = []
+    for name in PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            missing.append(name.replace("_", "-"))
+    if missing:
+        raise UserError(
+            f"expected the packages of the server, {', '.join(missing)} cannot be imported; "
+            f"type {sys.executable} -m pip install 'mnist_mlp[serve]'"
+        )
+
+
+def make_service(options: Options, plan: devices.Plan, path: Path, config: Config, trained: Result) -> Service:
+    """The network on its device, compiled, and what is to be said of it. Raises `UserError`."""
+    from mnist_mlp.serve.limits import LARGEST_BATCH, Limits
+
+    limits = Limits(options.max_body, options.max_instances, options.timeout)
+    examples = find_examples(config, trained, options.data_dir)
+    with undisturbed(), importing():
+        from mnist_mlp.runs.saved_model import start_finished
+        from mnist_mlp.serve.app import Service
+        from mnist_mlp.serve.model import About, Network
+
+    compiled = dataclasses.replace(trained, engine="compiled")
+    engine = start_finished(plan, path, compiled, {}, LARGEST_BATCH, start_timeout=options.start_timeout)
+    network = Network(engine, LARGEST_BATCH)
+    network.compile()
+    about = About(
+        run=path.resolve().name,
+        network=trained.model,
+        parameters=trained.parameters,
+        hidden=list(zip(network.names, network.units, strict=True)),
+        dataset=title_of(trained.dataset["name"]),
+        classes=class_names(trained.dataset["name"]),
+        test_accuracy=trained.test["accuracy"],
+        device=engine.attached.device,
+        backend=engine.backend,
+        weights_on=engine.weights_on,
+        computed_on=engine.step_on,
+        version=__version__,
+    )
+    return Service(network, about, examples, limits)
+
+
+def find_examples(config: Config, trained: Result, data_dir: str) -> Examples:
+    """The test images of the run's data set; none, with a note, where they are no longer there."""
+    from mnist_mlp.serve.examples import Examples
+
+    try:
+        return Examples(data.load(saved.data_of_run(config, trained, data_dir)).test)
+    except UserError as error:
+        if data_dir:
+            raise
+        print(f"the page has no examples: {error}", file=sys.stderr, flush=True)
+        return Examples(None, "The test images are not on this machine; --data_dir names another place for them.")
+
+
+def opening(service: Service, listener: socket.socket) -> str:
+    """The line that says where it is."""
+    from mnist_mlp.serve.server import url_of
+
+    about = service.about
+    return (
+        f"{url_of(listener)}   {about.network} of {about.run}, {100 * about.test_accuracy:.2f}% of its test images "
+        f"right, on {about.device}, {about.backend}; Ctrl-C stops it"
+    )

@@ -1,0 +1,71 @@
+"""Reads the bodies of requests, within their limits; what takes long to read is read in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from starlette.requests import Request
+
+from mnist_mlp.serve import request_images
+from mnist_mlp.serve.limits import SMALL, WAITING, Limits, Refused
+from mnist_mlp.serve.request_images import Question
+
+HELD = 16  # largest bodies: so many bytes may be held for all requests together
+KINDS = ("application/json", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream")
+
+
+class Bodies:
+    """The questions of requests. To be used on one event loop."""
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.held = 0  # bytes
+        self.in_threads = 0
+        self.threads = ThreadPoolExecutor(2, "bodies")
+
+    async def question(self, request: Request) -> Question:
+        """The images that a request asks about. Raises `Refused`, and what starlette raises when its client goes."""
+        self.check_head(request)
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in request.stream():
+                size += len(chunk)
+                self.held += len(chunk)
+                if size > self.limits.body:
+                    raise self.too_long()
+                if self.held > HELD * self.limits.body:
+                    raise Refused(429, "too many large requests are being read; try again in a second")
+                chunks.append(chunk)
+            return await self.read(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        finally:
+            self.held -= size
+
+    async def read(self, body: bytes) -> Question:
+        if len(body) <= SMALL and b"b64" not in body and b"\\" not in body:  # a key may be written with escapes
+            return request_images.read(body, self.limits)
+        if self.in_threads >= WAITING:
+            raise Refused(429, "too many pictures are waiting to be read; try again in a second")
+        self.in_threads += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self.threads, request_images.read, body, self.limits
+            )
+        finally:
+            self.in_threads -= 1
+
+    def check_head(self, request: Request) -> None:
+        """What can be refused before the body has come."""
+        headers = request.headers
+        encoding = headers.get("content-encoding", "identity").lower()
+        if encoding != "identity":
+            raise Refused(415, f"expected a body that is not compressed, received content-encoding: {encoding[:40]}")
+        kind = headers.get("content-type", KINDS[0]).partition(";")[0].strip().lower()
+        if kind not in KINDS:
+            raise Refused(415, f"expected JSON (content-type: application/json), received {kind[:60]}")
+        if int(headers.get("content-length", "0")) > self.limits.body:  # the parser has seen that it is a number
+            raise self.too_long()
+
+    def too_long(self) -> Refused:
+        return Refused(413, f"expected a body of at most {self.limits.body:,} bytes, received more; send fewer images")

@@ -1,1 +1,0 @@
-"""The server: a trained network behind REST, and a page to draw a digit on."""

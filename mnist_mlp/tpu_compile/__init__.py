@@ -1,0 +1,1 @@
+"""`python -m mnist_mlp.tpu_compile`: compiles a run for TPUs where there is none."""

@@ -1,0 +1,290 @@
+"""Compiles what `train` would run on a TPU with the real TPU compiler (libtpu), on a machine without one, and checks
+that its chips would share the work rightly: one communicates with none, several sum their gradients and no more.
+
+Nothing is run on a TPU: what compiles may still be slow there, or fail. The flags are those of `train`; of its backends
+and engines this is always JAX, compiled. Bytes are those on one core. FLOPs are XLA's own count for one core in one
+step (a loop's body counts once; `predict` is one batch): for the default run on one core 15.8 million, by hand
+4·109,184 weights·32 images + 2·8,832·32 (the first layer needs no gradient of its input) + 12 per parameter for Adam.
+
+Exit code: 0 if all compile and pass the check; 2 if not, and for wrong flags, since other flags, another topology or
+another libtpu mend it; 1 for a bug.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_mlp import __version__, data
+from mnist_mlp.cli import flags
+from mnist_mlp.config import PRESETS, RECIPE, Config
+from mnist_mlp.data.batches import split_validation
+from mnist_mlp.devices import frameworks, machine
+from mnist_mlp.doctor import framework_probes
+from mnist_mlp.errors import UserError
+from mnist_mlp.options import option
+
+NOTE = "nothing was run on a TPU: these programs were compiled for one, on a machine that need not have any"
+PACKAGES = ("jax", "jaxlib", "libtpu", "keras", "numpy")
+REMEDY = "type pip install -e '.[tpu]'"
+MNIST_EXAMPLES = {"train": 60_000, "test": 10_000}  # so many have all data sets but these:
+EXAMPLES = {"digits": {"train": 1_437, "test": 360}}
+SUMS = 1_024  # bytes, at most, of what several cores sum besides gradients: losses, counts, a confusion matrix
+CHILD = """
+import signal, sys
+signal.alarm(int(sys.argv[1]))  # the end, should the parent have ended without a word
+from mnist_mlp.engine.base import topology
+topology.main(*sys.argv[2:])
+"""
+COLLECTIVES = (
+    *("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all"),
+    *("ragged-all-to-all", "collective-broadcast"),
+)
+# An instruction of an HLO text, "%name = shape operation(operands), …". Of the pair "-start", "-done" the first counts.
+INSTRUCTION = re.compile(rf"^\s*(?:ROOT )?%?[\w.-]+ = ([^=]*?) ({'|'.join(COLLECTIVES)})(-start)?\(", re.MULTILINE)
+ARRAY = re.compile(r"\b(pred|bf16|[a-z]+\d+\w*)\[([\d,]*)\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Config):
+    """The flags of `train`, and those of this program."""
+
+    topology: str = option(
+        "v5e:1x1,v5e:2x2,v5e:2x4,v6e:1x1,v4:2x2x1", "what to compile for, by commas: generation:chips along each axis"
+    )
+    limit: int = option(120, "seconds for each topology, after which its compiler is ended", low=1, high=86_400)
+
+    @property
+    def topologies(self) -> list[str]:
+        """The names, each once. Raises `UserError` if there are none."""
+        names = [name.strip() for name in self.topology.split(",") if name.strip()]
+        if not names:
+            raise UserError(f"--topology: expected names such as v5e:2x4, received {self.topology!r}")
+        return list(dict.fromkeys(names))
+
+
+def main(argv: Sequence[str]) -> None:
+    presets = {name: Options(**preset.to_dict()) for name, preset in PRESETS.items()}
+    options = flags.parse(Options, argv, program="tpu_compile", about=__doc__, presets=presets)
+    stream = sys.stderr if options.json else sys.stdout
+    found = compile_all(options, say=lambda text: print(text, file=stream, flush=True))
+    if options.json:
+        print(json.dumps(found, allow_nan=False))
+    bugs = [row["printed"] for row in found["rows"] if row["bug"]]
+    if bugs:
+        print(bugs[0], file=sys.stderr)
+    if not found["works"]:
+        raise SystemExit(1 if bugs else 2)
+
+
+def compile_all(options: Options, *, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """All topologies, one after the other, as JSON values; `say` gets the report, piece by piece. Raises `UserError`
+    where there is no compiler."""
+    versions = installed_versions()
+    request, notes, names = request_of(options), notes_of(options), options.topologies
+    say(opening(request, versions, notes))
+    rows = []
+    with turn():
+        for name in names:
+            rows.append(row_of(name, ask({**request, "topology": name}, options.limit), options.precision))
+            say(row_text(rows[-1]))
+    say(f"\n{NOTE}")
+    works = all(not row["problems"] for row in rows)
+    return {"works": works, "note": NOTE, "notes": notes, "versions": versions, "request": request, "rows": rows}
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions of what compiles. Raises `UserError` where this machine cannot, before any process is started."""
+    if not (sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")):
+        here = f"{platform.system() or sys.platform} on {platform.machine() or 'an unknown processor'}"
+        raise UserError(f"expected x86-64 Linux, all that TPUs' compiler (libtpu) exists for, received {here}")
+    installed = machine.installed_software(sorted({*machine.SOFTWARE, *PACKAGES}))
+    for name, what in (("libtpu", "libtpu, the compiler of TPUs"), ("jax", "JAX")):
+        if name not in installed:
+            raise UserError(f"expected {what}, it is not installed; {REMEDY}")
+    if problem := frameworks.jax_problem(machine.Seen(installed=installed), "tpu"):
+        raise UserError(problem)
+    packages = {name: installed[name] for name in PACKAGES if name in installed}
+    return {"mnist_mlp": __version__, "python": platform.python_version(), **packages}
+
+
+def request_of(options: Options) -> dict[str, Any]:
+    """What decides the programs of a run, beside the topology. Raises `UserError` as `train` would."""
+    names = ("model", "pixels", "precision", "optimizer", "learning_rate", "seed", "batch_size", "replicas", "epochs")
+    names += RECIPE
+    examples = dict(EXAMPLES.get(options.dataset, MNIST_EXAMPLES))
+    nothing = data.Split(np.empty((examples["train"], 0), np.uint8), np.empty(examples["train"], np.uint8))
+    train, validation = split_validation(nothing, options.validation_fraction, options.seed)
+    examples["train"] = len(train)
+    if validation:
+        examples["validation"] = len(validation)
+    return {**{name: getattr(options, name) for name in names}, "examples": examples}
+
+
+def notes_of(options: Options) -> list[str]:
+    """What must be said where the flags ask for something else than what is compiled here."""
+    heeded = {"engine": ("compiled",), "backend": ("auto", "jax"), "strategy": ("auto", "tpu")}
+    given = {name: getattr(options, name) for name in heeded}
+    others = [f"--{name}={value}" for name, value in given.items() if value not in heeded[name]]
+    return [f"{', '.join(others)}: not heeded here, this is the compiled engine on JAX"] if others else []
+
+
+@contextlib.contextmanager
+def turn() -> Iterator[None]:
+    """Waits until no other tpu_compile of this user compiles: libtpu's own lock would refuse, not wait."""
+    import fcntl  # not on Windows
+
+    path = Path(tempfile.gettempdir(), f"mnist_mlp.tpu_compile.{os.getuid()}.lock")
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another tpu_compile: one compiles at a time ...", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def ask(request: Mapping[str, Any], limit: float) -> dict[str, Any]:
+    """The answer of a process that compiles for one topology, or {"error", "bug", "printed"}; takes at most `limit`
+    seconds. Whatever happens (Ctrl-C too), neither the process nor its files remain."""
+    with tempfile.TemporaryDirectory(prefix="mnist_mlp.tpu_compile.") as folder:
+        # A file, not a pipe: a full pipe would stop a talkative library.
+        with open(Path(folder, "printed"), "w+b") as printed:
+            process = subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(math.ceil(limit) + 2), json.dumps(request), f"{folder}/answer"],
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                env=environment(folder),
+                start_new_session=True,  # a process group that can be ended as a whole
+            )
+            in_time = True
+            try:
+                process.wait(limit)
+            except subprocess.TimeoutExpired:
+                in_time = False
+            finally:
+                framework_probes.end(process)
+            text = framework_probes.tail(printed)
+        answer = Path(folder, "answer")
+        if process.returncode == 0 and answer.exists():
+            return {"bug": False, "printed": "", **json.loads(answer.read_text())}
+    error = f"the compiler {framework_probes.last_words(process.returncode, text)}"
+    if not in_time:
+        error = f"did not compile within {limit:g} seconds; give it more with --limit"
+    bug = in_time and process.returncode == 1  # Python's own: what the compiler refuses is an answer
+    return {"error": error, "bug": bug, "printed": text[-4000:]}
+
+
+def environment(folder: str) -> dict[str, str]:
+    """That of the process which compiles. A variable that describes a TPU of this machine would be taken to describe
+    the topology, and libtpu must not ask Google Cloud's metadata server about it, for minutes (jax#11668)."""
+    about_this_machine = ("TPU_", "CLOUD_TPU_", "MEGASCALE_")
+    dropped = {name for name in os.environ if name.startswith(about_this_machine)} - {"TPU_LIBRARY_PATH"}
+    return {name: value for name, value in os.environ.items() if name not in dropped} | {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_LOG_DIR": "disabled",  # else files in /tmp/tpu_logs remain
+        "TMPDIR": folder,
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # what other programs do with libtpu is of no concern: no TPU is touched
+        "JAX_ENABLE_COMPILATION_CACHE": "false",  # the compiler itself, not what it said last time
+        "PYTHONIOENCODING": "utf-8",
+    }
+
+
+def row_of(topology: str, told: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    """What is known of a topology, as JSON values; "problems" is empty if all is as it must be."""
+    problems, programs = [told["error"]] if told["error"] else [], {}
+    for name, program in told.get("programs", {}).items():
+        found = collectives(program["hlo"])
+        trained = told["trainable"] if name == "train" else 0
+        problems += [f"{name}: {problem}" for problem in check(name, told["cores"], found, trained, precision)]
+        programs[name] = {**{key: value for key, value in program.items() if key != "hlo"}, "collectives": found}
+    rest = {key: value for key, value in told.items() if key not in ("error", "programs")}
+    return {"topology": topology, "works": not problems, "problems": problems, **rest, "programs": programs}
+
+
+def collectives(hlo: str) -> dict[str, list[int]]:
+    """The instructions of an HLO text by which cores exchange values: the bytes of each one's result, by kind.
+
+    Of a tuple that holds both what goes in and what comes out (an `all-gather-start`), the bytes of both.
+    """
+    found: dict[str, list[int]] = {}
+    for shape, kind, _ in INSTRUCTION.findall(re.sub(r"/\*.*?\*/", "", hlo)):
+        found.setdefault(kind, []).append(sum(array_bytes(*array) for array in ARRAY.findall(shape)))
+    return found
+
+
+def array_bytes(dtype: str, dimensions: str) -> int:
+    """ "f32", "784,128" → 401,408."""
+    bits = 8 if dtype == "pred" else int(re.findall(r"\d+", dtype)[0])
+    return math.ceil(math.prod(int(size) for size in dimensions.split(",") if size) * bits / 8)
+
+
+def check(name: str, cores: int, found: Mapping[str, Sequence[int]], trained: int, precision: str) -> list[str]:
+    """What is wrong with the collectives of a program that trains so many parameters."""
+    text = collectives_text(found)
+    if cores == 1 or name == "predict":  # which each core does as a whole
+        return [f"expected no collective, found {text}"] if found else []
+    sums = found.get("all-reduce", [])
+    least = (2 if precision == "bfloat16" else 4) * trained  # bytes: some gradients may be bfloat16 then
+    most = 4 * trained + SUMS
+    problems = []
+    if set(found) - {"all-reduce"}:
+        problems.append(f"expected no collective but all-reduce, found {text}")
+    if max(sums, default=0) > most:
+        problems.append(f"expected no all-reduce of more than {most:,} B, found {text}")
+    if sum(sums) < least or not sums:
+        problems.append(f"expected the cores to sum their shares ({least:,} B of gradients), found {text}")
+    return problems
+
+
+def collectives_text(found: Mapping[str, Sequence[int]]) -> str:
+    """ "3 all-reduce up to 437,548 B"."""
+    return ", ".join(f"{len(sizes)} {kind} up to {max(sizes):,} B" for kind, sizes in found.items()) or "none"
+
+
+def opening(request: Mapping[str, Any], versions: Mapping[str, str], notes: Sequence[str]) -> str:
+    """What is compiled, by what, and the head of the table."""
+    n, batch = request["examples"]["train"], request["batch_size"]
+    lines = [
+        f"program  {request['model']} on {request['pixels']} pixels, {request['optimizer']}, {request['precision']}, "
+        f"batch {batch:,} of {n:,} images = {math.ceil(n / batch):,} steps",
+        f"compiler {', '.join(f'{name} {version}' for name, version in versions.items())}",
+        *(f"  !      {note}" for note in notes),
+        "",
+        f"  {'':<11}{'':>5}           {'compile':>8}{'argument':>13}{'temporary':>15}{'code':>12}{'FLOPs per':>17}",
+        f"  {'topology':<11}{'chips':>5}  program  {'seconds':>8}{'bytes':>13}{'bytes':>15}{'bytes':>12}"
+        f"{'core and step':>17}  collectives",
+    ]
+    return "\n".join(lines)
+
+
+def row_text(row: Mapping[str, Any]) -> str:
+    """The lines of a topology: one for each program, then what is wrong."""
+    chips = ""
+    if row["programs"]:
+        several = row["cores"] // row["chips"]  # on each chip: two on v2 and v3
+        chips = f"{row['chips']:>5}" if several == 1 else f"{row['chips']:>3}×{several}"
+    head = f"{'✗' if row['problems'] else '✓'} {row['topology']:<11}{chips}"
+    lines: list[str] = []
+    for name, told in row["programs"].items():
+        numbers = f"{told['argument_bytes']:>13,}{told['temporary_bytes']:>15,}{told['code_bytes']:>12,}"
+        numbers = f"{told['compile_seconds']:>8.2f}{numbers}{told['flops']:>17,}"
+        lines.append(f"{'' if lines else head:<18}  {name:<8} {numbers}  {collectives_text(told['collectives'])}")
+    lines += [f"{'  ' if lines or index else head} {problem}" for index, problem in enumerate(row["problems"])]
+    return "\n".join(lines)

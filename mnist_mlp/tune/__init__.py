@@ -1,0 +1,1 @@
+"""`python -m mnist_mlp.tune`: which method, with which hyper-parameters, predicts best."""

@@ -1,1 +1,0 @@
-"""The parts of `python -m mnist_mlp.tune`: which method, with which hyper-parameters, predicts best."""

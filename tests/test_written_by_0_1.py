@@ -24,8 +24,9 @@ slow = pytest.mark.slow
 WRITTEN = Path(__file__).resolve().parent / "written_by_0_1"
 FINISHED = {"tensorflow": "finished_tensorflow", "jax": "finished_jax"}
 # The network of the runs that are gone on with has no edges at which rounding decides, so over tens of steps it grows
-# to some hundred unit roundoffs of float32 at most.
-CLOSE = 1e-4
+# to some ten unit roundoffs of float32; 168 are allowed. Of weights it is relative to the norm: Adam makes much of a
+# gradient that is rounding alone.
+CLOSE = 1e-5
 
 
 def program(name, *argv, backend="tensorflow"):
@@ -143,9 +144,7 @@ def test_a_run_that_did_not_finish_is_gone_on_with(name, first, then, step, stra
     (state, steps), (state_expected, steps_expected) = arrays(run_dir), arrays(whole)
     assert state.keys() == state_expected.keys() and steps == steps_expected == result["steps_per_epoch"] * 3
     for key, value in state_expected.items():
-        np.testing.assert_allclose(
-            state[key], value, rtol=CLOSE, atol=CLOSE * np.abs(value).max(initial=0), err_msg=key
-        )
+        assert np.linalg.norm(state[key] - value) <= CLOSE * np.linalg.norm(value), key
     if name == "stopped_tensorflow":
         rows = table((run_dir / "history.csv").read_text())
         assert [row[0] for row in rows[1:]] == ["0", "1", "2"]

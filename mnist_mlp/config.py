@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.options import check, nearest, option, shown
+from mnist_mlp.options import check, option
+from mnist_mlp.text import nearest, shown
 
 MODELS = (
     *("softmax", "mlp", "wide", "deep", "mlp_sigmoid", "mlp_tanh"),

@@ -19,10 +19,11 @@ from mnist_mlp.checks import gate
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.stopwatch import Laps
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs import saved, summary
-from mnist_mlp.runs.result import Laps, Result, dataset_block, device_block, scores, versions
+from mnist_mlp.runs.result import Result, dataset_block, device_block, scores, versions
 
 
 @dataclasses.dataclass(frozen=True)

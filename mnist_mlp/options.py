@@ -7,7 +7,6 @@ calls `check(self)` at construction. The command line is made from the same decl
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import os
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.errors import UserError
+from mnist_mlp.text import nearest, shown
 
 
 def option(
@@ -79,20 +79,6 @@ def path_of(flag: str, text: str) -> Path:
         raise UserError(f"--{flag}: expected a path, received {text!r}, whose user is not known here") from None
 
 
-def shown(value: Any) -> str:
-    """A value as it stands in a message: in quotes if it is text, and not longer than a line."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def spelled_out(text: str) -> str:
-    """Text in one line that steers no terminal and fits into UTF-8: what cannot be printed, controls and marks of
-    direction among it, as Python writes it: \\n, \\x1b, \\u202e, \\udcff."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
 def in_range(value: float, low: float, high: float) -> bool:
     """Whether a number is finite and within its bounds."""
     return low <= value <= high and abs(value) != math.inf
@@ -105,9 +91,3 @@ def expected(field: dataclasses.Field[Any]) -> str:
     if kind is int:
         return f"{words} from {low:,} to {high:,}"
     return f"{words} from {low:g} to {high:g}" if kind is float else words
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """ "; did you mean X?" for the closest known word, or nothing."""
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""

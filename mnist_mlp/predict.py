@@ -32,8 +32,9 @@ from mnist_mlp.data.pictures import inputs
 from mnist_mlp.data.pictures.preview import shown
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
-from mnist_mlp.options import check, option, option_of, path_of, spelled_out
+from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.runs import directory, saved
+from mnist_mlp.text import spelled_out
 
 STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 

@@ -28,6 +28,7 @@ from mnist_mlp.checks import diagnosis, gate
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.stopwatch import Laps
 from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.engine.compilation_cache import kept_programs
@@ -37,24 +38,15 @@ from mnist_mlp.options import path_of
 from mnist_mlp.run_config import config_of
 from mnist_mlp.runs import directory, summary
 from mnist_mlp.runs.checkpoint import Checkpoint, Progress
-from mnist_mlp.runs.result import (
-    Laps,
-    Result,
-    dataset_block,
-    device_block,
-    finite,
-    layer_rows,
-    ran_on,
-    scores,
-    versions,
-)
+from mnist_mlp.runs.result import Result, dataset_block, device_block, finite, layer_rows, ran_on, scores, versions
 from mnist_mlp.training import run_data
+from mnist_mlp.training.progress import bar
 
 if TYPE_CHECKING:
     import keras
 
     from mnist_mlp.engine.base import Engine
-    from mnist_mlp.training.loop import Standing
+    from mnist_mlp.training.progress import Standing
 
 
 def main(argv: Sequence[str]) -> None:
@@ -63,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
     with Screen(sys.stderr if config.json else sys.stdout, quiet=config.quiet) as screen:
 
         def show(now: Standing) -> None:
-            screen.show(summary.bar(now, screen.width, plain=screen.plain))
+            screen.show(bar(now, screen.width, plain=screen.plain))
 
         result = train_and_evaluate(config, run_dir, say=screen.say, show=show, keep_programs=True)
     if config.json and result.device["worker_index"] == 0:
@@ -145,7 +137,7 @@ def finish(
     tell: Callable[[str], None],
 ) -> Result:
     """Scores the test images, once, and writes the model, the result, and a page that shows them."""
-    from mnist_mlp.models import networks
+    from mnist_mlp.models import keras_file
     from mnist_mlp.training.optimizers import averaged
 
     with averaged(engine):
@@ -157,16 +149,16 @@ def finish(
             laps.end("diagnose")
 
         run.check_place()
-        atomic.write_file(run.path / "model.keras", partial(networks.save, engine.model))
+        atomic.write_file(run.path / "model.keras", partial(keras_file.save, engine.model))
         model_sha256 = atomic.digest(run.path / "model.keras")
         laps.end("save")
 
         ends = {"device": device_block(plan, engine), "model_sha256": model_sha256, **laps.measured()}
         result = dataclasses.replace(result, **ends)
         atomic.write_json(run.path / "result.json", result.to_dict())
-        from mnist_mlp.report import stage  # what was not needed until now
+        from mnist_mlp.report import run_page  # what was not needed until now
 
-        return stage.report(engine, run, result, test, laps, tell)
+        return run_page.report(engine, run, result, test, laps, tell)
 
 
 def engine_of(

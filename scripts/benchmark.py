@@ -44,7 +44,8 @@ from mnist_mlp.cli import program
 from mnist_mlp.devices.machine import processor_name
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, figures
-from mnist_mlp.options import nearest, path_of
+from mnist_mlp.options import path_of
+from mnist_mlp.text import nearest
 
 PACKAGES = ("mnist_mlp", "numpy", "tensorflow", "keras", "jax", "jaxlib", "torch", "scikit-learn", "matplotlib")
 

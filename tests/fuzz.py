@@ -41,6 +41,7 @@ from mnist_mlp import config, options
 from mnist_mlp.data import array_files
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import archives, atomic
+from mnist_mlp.files.archives import checksum
 from mnist_mlp.models import file_check
 from mnist_mlp.runs import checkpoint, result, saved
 
@@ -229,7 +230,7 @@ def read_npz(path: Path) -> None:
 
 def read_arrays(path: Path) -> None:
     """What np.savez wrote. Oracle: np.load."""
-    arrays = array_files.read_arrays(path)
+    arrays = archives.read_arrays(path)
     with np.load(path, allow_pickle=False) as loaded:
         assert set(loaded.files) == set(arrays)
         assert all(same(array, loaded[name]) for name, array in arrays.items())
@@ -332,7 +333,7 @@ def checkpoint_seed() -> Seed:
             named = {name.removesuffix(".npy"): parts[name] for name in parts if name != "about.json"}
             found = {name: np.load(io.BytesIO(content), allow_pickle=False) for name, content in named.items()}
             values = {key: value for key, value in json.loads(about).items() if key != "sha256"}
-            about = json.dumps({**values, "sha256": checkpoint.checksum(values, found)}).encode()
+            about = json.dumps({**values, "sha256": checksum(values, found)}).encode()
         except Exception:  # edits that no digest can be made for
             pass
         members = {name: content for name, content in parts.items() if name != "about.json"}

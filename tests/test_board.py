@@ -71,7 +71,7 @@ def test_curves(resumed):
 def test_histograms_of_the_weights_of_each_epoch(resumed):
     from tensorboard.util.tensor_util import make_ndarray
 
-    from mnist_mlp.models.networks import load
+    from mnist_mlp.models.keras_file import load
 
     path, _, first = resumed
     found = {tag: points for (folder, tag), points in written(path).items() if folder == "weights"}

@@ -13,7 +13,7 @@ from helpers.fork_server import start_code
 
 from mnist_mlp.config import FREE, PRESETS, Config, differing
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import lock
+from mnist_mlp.files import archives, lock
 from mnist_mlp.runs import checkpoint, directory
 from mnist_mlp.runs import saved as finished
 from mnist_mlp.runs.checkpoint import Checkpoint, Progress
@@ -168,7 +168,7 @@ def test_a_right_checksum_over_wrong_content(change, tmp_path):
     arrays = example().to_arrays()
     about = {**json.loads(arrays.pop("about").tobytes()), **change}
     del about["sha256"]
-    about["sha256"] = checkpoint.checksum(about, arrays)
+    about["sha256"] = archives.checksum(about, arrays)
     file = tmp_path / "step-000000052.npz"
     np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
     if "new" in change:  # what is not looked at

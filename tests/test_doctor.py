@@ -18,6 +18,7 @@ from mnist_mlp.devices.strategy import Request
 from mnist_mlp.doctor import command as doctor
 from mnist_mlp.doctor import framework_probes, known_failures
 from mnist_mlp.doctor.framework_probes import Answer, Question
+from mnist_mlp.doctor.text import report
 from mnist_mlp.errors import UserError
 
 TF = {"tensorflow": "2.21.0", "keras": "3.15.1"}
@@ -278,14 +279,14 @@ ASKED = [  # machine, request → works, words of the verdict
 @pytest.mark.parametrize("name, request_, works, words", ASKED)
 def test_the_verdict_on_machines(name, request_, works, words):
     found = diagnose(name, request_, ask=answers())
-    text = doctor.report(found)
+    text = report(found)
     assert found["works"] is works
     assert words in " ".join(text.split()), text
     assert max(map(len, text.splitlines())) <= 120
 
 
 def test_each_strategy_says_why():
-    text = doctor.report(diagnose("Colab TPU"))
+    text = report(diagnose("Colab TPU"))
     for line in [
         "auto         ✓ the cores of the TPU v5e, jax",
         "cpu          ✓ the CPU, jax",
@@ -293,8 +294,8 @@ def test_each_strategy_says_why():
     ]:
         assert line in text
     assert "no NVIDIA GPU, TPU v5e, 1 chip, on Colab" in text and "problems none known" in text
-    assert "process 4711 holds the TPU" in doctor.report(diagnose("chip held"))
-    assert "4 GPUs are visible, one of them is used" in doctor.report(diagnose("four GPUs"))
+    assert "process 4711 holds the TPU" in report(diagnose("chip held"))
+    assert "4 GPUs are visible, one of them is used" in report(diagnose("four GPUs"))
     # The flags of one strategy do not make the others fail.
     others = diagnose("laptop", Request("multiworker", workers="a:1", worker_index=0))["strategies"]
     assert others["cpu"]["accepted"] and others["auto"]["accepted"]
@@ -355,15 +356,15 @@ def test_what_the_frameworks_print_is_searched():
 
     on_cpu = diagnose("laptop", ask=ask)
     assert [row["name"] for row in on_cpu["problems"]] == ["metadata-query"]  # the CPU is what was wanted
-    assert "chatter" not in doctor.report(on_cpu) and len(on_cpu["probes"]["tensorflow"]["printed"]) <= 4000
+    assert "chatter" not in report(on_cpu) and len(on_cpu["probes"]["tensorflow"]["printed"]) <= 4000
     on_gpu = diagnose("four GPUs", ask=ask)
     assert [row["name"] for row in on_gpu["problems"]] == ["metadata-query", "gpu-libraries-missing"]
 
 
 def test_a_failure_that_is_not_known_says_where_to_look():
     words = "problems none known; --json has the end of what the framework printed"
-    assert words in doctor.report(diagnose("laptop", ask=answers(tensorflow="tensorflow was ended by SIGILL")))
-    assert words not in doctor.report(diagnose("laptop", ask=answers()))
+    assert words in report(diagnose("laptop", ask=answers(tensorflow="tensorflow was ended by SIGILL")))
+    assert words not in report(diagnose("laptop", ask=answers()))
 
 
 def test_no_character_steers_the_terminal(monkeypatch, capsys):

@@ -12,6 +12,7 @@ from helpers.fork_server import run
 from mnist_mlp import devices
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab.explain import command as explain
+from mnist_mlp.models import initialization
 
 pytestmark = pytest.mark.xla(False)
 
@@ -221,12 +222,11 @@ def test_a_flatten_that_turns_the_image_is_found(lesson, monkeypatch):
 @pytest.mark.slow
 def test_other_initial_weights_raise_the_loss(lesson, monkeypatch):
     from mnist_mlp.lab.explain.after_training import loss_at_the_start
-    from mnist_mlp.models import networks
 
-    draw = networks.draw
-    monkeypatch.setattr(networks, "draw", lambda *where: 2 * draw(*where))
+    draw = initialization.draw
+    monkeypatch.setattr(initialization, "draw", lambda *where: 2 * draw(*where))
     assert verdicts(loss_at_the_start(lesson)) == [False, True]
-    monkeypatch.setattr(networks, "draw", lambda *where: draw(*where) + 0.01)  # biases too: no longer 255 times
+    monkeypatch.setattr(initialization, "draw", lambda *where: draw(*where) + 0.01)  # biases too: no longer 255 times
     assert verdicts(loss_at_the_start(lesson))[1] is False
 
 

@@ -27,6 +27,7 @@ from mnist_mlp.export import command as program
 from mnist_mlp.export.formats import FORMATS, NAMES
 from mnist_mlp.files import atomic
 from mnist_mlp.models import networks, numpy_forward, portable
+from mnist_mlp.models.keras_file import load
 from mnist_mlp.train import train_and_evaluate
 
 pytestmark = [pytest.mark.xla(False), pytest.mark.numerics]
@@ -121,7 +122,7 @@ def test_the_keras_file_takes_bytes(name, pixels, precision, tmp_path):
     for file in ("one.keras", "two.keras"):
         keras_file.write(model, tmp_path / file)
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
-    read = networks.load(tmp_path / "one.keras")
+    read = load(tmp_path / "one.keras")
     (takes,) = read.inputs  # in Keras 3.10 `input` is a list of it
     assert (takes.name, takes.dtype, read.output_names) == ("images", "uint8", ["probabilities"])
     expected = keras.ops.convert_to_numpy(model(images.astype("float32")))

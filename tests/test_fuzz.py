@@ -106,9 +106,9 @@ CLAIMS = {
         "zipped({'x_train.npy': npy_claim() + bytes(20_000_000)}, zipfile.ZIP_DEFLATED)",
         "received uint8",
     ),
-    "npz of many": ("array_files.read_arrays", "zipped({'a/kernel.npy': npy_claim()})", "received 0"),
-    "npz whose member claims it": ("array_files.read_arrays", "longer_member('a.npy')", "larger than the file"),
-    "npz whose directory claims it": ("array_files.read_arrays", "longer_directory()", "too many members"),
+    "npz of many": ("archives.read_arrays", "zipped({'a/kernel.npy': npy_claim()})", "received 0"),
+    "npz whose member claims it": ("archives.read_arrays", "longer_member('a.npy')", "larger than the file"),
+    "npz whose directory claims it": ("archives.read_arrays", "longer_directory()", "too many members"),
     "Keras' weights": ("check", "longer_member('model.weights.h5')", "claims 4294967294 bytes"),
     "an HDF5 array": ("check", "model(claim=(10**10,))", "claims 10000000000 bytes"),
     "an HDF5 array in pieces": ("check", "model(claim=(10**10,), chunks=(1000,))", "in pieces"),
@@ -118,7 +118,7 @@ PROGRAM = """
 import contextlib, gzip, io, json, random, resource, struct, sys, zipfile
 import fuzz, h5py
 from pathlib import Path
-from mnist_mlp.models import file_check; from mnist_mlp.data import array_files
+from mnist_mlp.models import file_check; from mnist_mlp.data import array_files; from mnist_mlp.files import archives
 from mnist_mlp.errors import UserError
 
 def idx_claim(count=2**24):

@@ -20,7 +20,7 @@ from mnist_mlp.lab.mistakes.programs import RIGHT
 from mnist_mlp.lab.playground import State, fdlibm, figure_network, report, run, sweep
 from mnist_mlp.lab.playground.exercises import answers, answers_deep, drawings
 from mnist_mlp.lab.playground.exercises.parts import Panel, with_parameters
-from mnist_mlp.lab.playground.figure_colours import colours
+from mnist_mlp.lab.playground.figure_network import colours
 from mnist_mlp.stats.metrics import mean_interval
 
 # Trials

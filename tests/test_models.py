@@ -12,7 +12,7 @@ import pytest
 
 from mnist_mlp import config
 from mnist_mlp.errors import UserError
-from mnist_mlp.models import file_check, networks
+from mnist_mlp.models import file_check, initialization, keras_file, networks
 from mnist_mlp.parity.rounding import FLOAT32
 from mnist_mlp.runs.result import layer_rows
 from mnist_mlp.training import optimizers
@@ -102,7 +102,7 @@ FANS = {"dense": (800, 600), "convolution": (1440, 1800)}
 )
 def test_draws_follow_the_distribution(kind, initializer, variance):
     """Mean, variance and range against theory, and every decile against Keras' own draw."""
-    values = networks.draw(initializer, SHAPES[kind], np.random.default_rng(0)).ravel().astype(np.float64)
+    values = initialization.draw(initializer, SHAPES[kind], np.random.default_rng(0)).ravel().astype(np.float64)
     expected = variance(*FANS[kind])
     n = values.size
     assert values.mean() == pytest.approx(0, abs=5 * np.sqrt(expected / n))
@@ -119,7 +119,7 @@ def test_draws_follow_the_distribution(kind, initializer, variance):
 
 def test_a_constant_and_a_normal_draw():
     def draw(initializer):
-        values = networks.draw(initializer, (300, 400), np.random.default_rng(0))
+        values = initialization.draw(initializer, (300, 400), np.random.default_rng(0))
         assert values.shape == (300, 400) and values.dtype == np.float32
         return values
 
@@ -131,7 +131,7 @@ def test_a_constant_and_a_normal_draw():
 
 def test_unknown_initialisers_are_refused():
     with pytest.raises(ValueError, match="Expected an initialiser"):
-        networks.draw(keras.initializers.Orthogonal(), (3, 3), np.random.default_rng(0))
+        initialization.draw(keras.initializers.Orthogonal(), (3, 3), np.random.default_rng(0))
 
 
 def test_the_scaling_of_pixels_is_part_of_the_model():
@@ -165,14 +165,14 @@ def rewritten(file, changed, target):
 
 def test_a_saved_model_has_no_setting_that_an_older_keras_does_not_know(tmp_path):
     """Keras 3.15 gives GlorotUniform input_axes=None, which 3.13 refuses."""
-    networks.save(networks.build("mlp"), tmp_path / "model.keras")
+    keras_file.save(networks.build("mlp"), tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as archive:
         assert b"_axes" not in archive.read("config.json")
-    assert networks.load(tmp_path / "model.keras").count_params() == 109_386
+    assert keras_file.load(tmp_path / "model.keras").count_params() == 109_386
 
 
 def test_a_model_of_another_keras_is_not_called_damaged(tmp_path):
-    networks.save(networks.build("softmax"), tmp_path / "model.keras")
+    keras_file.save(networks.build("softmax"), tmp_path / "model.keras")
 
     def newer(content):
         return json.dumps(json.loads(content) | {"keras_version": "99.1"}).encode()
@@ -184,10 +184,10 @@ def test_a_model_of_another_keras_is_not_called_damaged(tmp_path):
         tmp_path / "model.keras", {"metadata.json": newer, "config.json": stranger}, tmp_path / "newer.keras"
     )
     with pytest.raises(UserError, match=r"written by Keras 99.1, .* cannot read it .*; type pip install keras==99.1"):
-        networks.load(file)
+        keras_file.load(file)
     file = rewritten(tmp_path / "model.keras", {"config.json": stranger}, tmp_path / "other.keras")
     with pytest.raises(UserError, match=r"received another Keras model \(GlorotUnheard\)"):
-        networks.load(file)
+        keras_file.load(file)
 
 
 def test_an_optimizer_that_computes_something_else_on_this_backend_is_refused():
@@ -199,7 +199,7 @@ def test_an_optimizer_that_computes_something_else_on_this_backend_is_refused():
 def saved(tmp_path_factory):
     """A saved `softmax`."""
     file = tmp_path_factory.mktemp("saved") / "model.keras"
-    networks.save(networks.build("softmax"), file)
+    keras_file.save(networks.build("softmax"), file)
     return file
 
 
@@ -238,7 +238,7 @@ def test_every_model_of_ours_may_be_loaded(name, pixels, precision, tmp_path):
     """Also as Keras alone would write it."""
     model = networks.build(name, pixels=pixels, precision=precision)
     model.save(tmp_path / "theirs.keras")
-    networks.save(model, tmp_path / "ours.keras")
+    keras_file.save(model, tmp_path / "ours.keras")
     for file in ("theirs.keras", "ours.keras"):
         assert file_check.check(tmp_path / file, keras.__version__) == keras.__version__
 
@@ -246,8 +246,8 @@ def test_every_model_of_ours_may_be_loaded(name, pixels, precision, tmp_path):
 @pytest.mark.parametrize("name", ["mlp_dropout", "mlp_l2", "cnn"])
 def test_a_model_is_loaded_as_it_was_saved(name, tmp_path):
     model = networks.build(name, precision="bfloat16")
-    networks.save(model, tmp_path / "model.keras")
-    weights = networks.load(tmp_path / "model.keras").get_weights()
+    keras_file.save(model, tmp_path / "model.keras")
+    weights = keras_file.load(tmp_path / "model.keras").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
 
 
@@ -264,7 +264,7 @@ def test_a_lambda_layer_is_refused(function, tmp_path):
     with pytest.raises(
         UserError, match="holds a Lambda layer: code, which is never run from a file; type the --run_dir of a run"
     ):
-        networks.load(tmp_path / "model.keras")
+        keras_file.load(tmp_path / "model.keras")
 
 
 @keras.saving.register_keras_serializable("elsewhere")
@@ -300,14 +300,14 @@ def test_code_is_refused_wherever_it_stands(kind, where, saved, tmp_path):
         (layers[-2] if where == "inbound_nodes" else layers[-2]["config"])[where] = [{"args": [value]}]
 
     with pytest.raises(UserError, match=reason) as raised:
-        networks.load(rewritten(saved, in_config(change), tmp_path / "model.keras"))
+        keras_file.load(rewritten(saved, in_config(change), tmp_path / "model.keras"))
     assert "\n" not in str(raised.value) and "pip install" not in str(raised.value)
 
 
 def test_a_model_of_layers_that_we_do_not_use_is_another_model(tmp_path):
     with_lambda(keras.layers.LayerNormalization()).save(tmp_path / "model.keras")
     with pytest.raises(UserError, match=r"another Keras model \(LayerNormalization\)"):
-        networks.load(tmp_path / "model.keras")
+        keras_file.load(tmp_path / "model.keras")
 
 
 def huge(**settings):
@@ -396,7 +396,7 @@ DAMAGED = {
 def test_what_no_file_of_ours_has_is_refused(case, saved, tmp_path):
     changed, reason = DAMAGED[case]
     with pytest.raises(UserError, match=rf"is damaged \(.*{reason}.*\); train again into a new directory"):
-        networks.load(rewritten(saved, changed, tmp_path / "model.keras"))
+        keras_file.load(rewritten(saved, changed, tmp_path / "model.keras"))
 
 
 @pytest.mark.parametrize(
@@ -415,10 +415,10 @@ def test_an_archive_of_another_kind(packing, name, reason, saved, tmp_path):
         if name:
             copy.writestr(name, b"")
     with pytest.raises(UserError, match=rf"is damaged \(.*{reason}"):
-        networks.load(tmp_path / "model.keras")
+        keras_file.load(tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize("path, reason", [(".", "not a file"), ("absent.keras", "No such file")])
 def test_no_model_file(path, reason, tmp_path):
     with pytest.raises(UserError, match=rf"expected the model of a run, received: {reason}"):
-        networks.load(tmp_path / path)
+        keras_file.load(tmp_path / path)

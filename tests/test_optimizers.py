@@ -18,7 +18,7 @@ from mnist_mlp.engine.base import Attached, Recipe
 from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
 from mnist_mlp.errors import Diverged, UserError
-from mnist_mlp.models import networks
+from mnist_mlp.models import keras_file, networks
 from mnist_mlp.parity import oracle
 from mnist_mlp.parity.rounding import FLOAT32
 from mnist_mlp.runs import summary
@@ -162,7 +162,7 @@ def whole(tmp_path_factory):
 @pytest.mark.xla(False)
 @pytest.mark.slow
 def test_the_kept_model_has_the_averaged_weights(whole, digits):
-    kept = networks.load(whole.run_dir / "model.keras")
+    kept = keras_file.load(whole.run_dir / "model.keras")
     newest = max((whole.run_dir / "checkpoints").iterdir())
     with np.load(newest) as arrays:
         raw = next(value for name, value in arrays.items() if name.endswith("model/hidden_1/kernel"))

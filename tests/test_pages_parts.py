@@ -10,11 +10,12 @@ import pytest
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
-from mnist_mlp.report import comparison_page, comparison_text, result_sections, stage, svg_charts
+from mnist_mlp.report import comparison_page, comparison_text, result_sections, run_page, svg_charts
 from mnist_mlp.report.compare_runs import Pair, compare, pair_of, remarks
 from mnist_mlp.report.content import Material, Seen
 from mnist_mlp.report.svg_charts import Line
 from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval, per_class, wilson_interval
+from mnist_mlp.text import aligned
 
 N = 40
 
@@ -267,7 +268,7 @@ def test_the_table_of_a_comparison():
 
 def test_columns_stand_below_each_other():
     rows = [("a", "bb", ""), ("ccc", "d", "x")]
-    assert comparison_text.aligned(rows) == ["a    bb", "ccc   d  x"]
+    assert aligned(rows) == ["a    bb", "ccc   d  x"]
 
 
 # The page of a comparison
@@ -485,10 +486,10 @@ class Run(SimpleNamespace):
 @pytest.fixture
 def last(tmp_path, monkeypatch):
     """A function that runs the stage; what it looks at, draws and measures stands in for the real ones."""
-    monkeypatch.setattr(stage.content, "look", lambda engine, test: "seen")
-    monkeypatch.setattr(stage.content, "weights_of", lambda engine: ["layers"])
-    monkeypatch.setattr(stage.content, "Material", lambda *given: given)
-    monkeypatch.setattr(stage.run_page, "drawn", lambda made: f"page of {made[0]}, {made[2:]}")
+    monkeypatch.setattr(run_page.content, "look", lambda engine, test: "seen")
+    monkeypatch.setattr(run_page.content, "weights_of", lambda engine: ["layers"])
+    monkeypatch.setattr(run_page.content, "Material", lambda *given: given)
+    monkeypatch.setattr(run_page, "drawn", lambda made: f"page of {made[0]}, {made[2:]}")
 
     def go(chief=True, moved=False):
         run = Run(path=tmp_path, config="config", chief=chief, moved=moved, checked=[])
@@ -496,7 +497,7 @@ def last(tmp_path, monkeypatch):
             ended=[], end=lambda name: laps.ended.append(name), measured=lambda: {"seconds": {"report": 2}}
         )
         told = []
-        result = stage.report("engine", run, Result({}), "test", laps, told.append)
+        result = run_page.report("engine", run, Result({}), "test", laps, told.append)
         assert laps.ended == ["report"] and result == Result({"report": 2})
         return run, told
 
@@ -520,12 +521,12 @@ def test_a_page_that_cannot_be_drawn_costs_a_line(last, tmp_path, monkeypatch):
     def drawn(made):
         raise ValueError("no\nroom")
 
-    monkeypatch.setattr(stage.run_page, "drawn", drawn)
+    monkeypatch.setattr(run_page, "drawn", drawn)
     (words,) = last()[1]
     again = f"to try again type python -m mnist_mlp.report {tmp_path}"
     assert words == f"  !      report.html was not written: no room; {again}"
     assert (tmp_path / "result.json").exists()
-    monkeypatch.setattr(stage.run_page, "drawn", lambda made: (_ for _ in ()).throw(KeyError()))
+    monkeypatch.setattr(run_page, "drawn", lambda made: (_ for _ in ()).throw(KeyError()))
     assert "was not written: KeyError; " in last()[1][0]
 
 

@@ -15,7 +15,7 @@ import mnist_mlp
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.pictures import ink, ruled_lines
 from mnist_mlp.errors import UserError
-from mnist_mlp.parity import cpu, matrix_products, oracle, trial
+from mnist_mlp.parity import matrix_products, oracle, reference, trial
 from mnist_mlp.parity.device_under_test import Subject
 from mnist_mlp.parity.matrix_products import Product
 from mnist_mlp.parity.problem import LEARNING_RATE, Expected, Problem, State, order_of
@@ -284,9 +284,9 @@ def test_a_process_writes_the_reference_of_a_cpu(monkeypatch):
         def __init__(self, file, flag):
             self.file, self.flag, self.about = file, flag, {"device": {"actual": "CPU"}}
 
-    monkeypatch.setattr(cpu, "subprocess", SimpleNamespace(run=run, DEVNULL=subprocess.DEVNULL))
-    monkeypatch.setattr(cpu, "Recorded", Recorded)
-    found = cpu.written_on_cpu("jax", {"steps": 5, "strategy": "gpu"})
+    monkeypatch.setattr(reference, "subprocess", SimpleNamespace(run=run, DEVNULL=subprocess.DEVNULL))
+    monkeypatch.setattr(reference, "Recorded", Recorded)
+    found = reference.written_on_cpu("jax", {"steps": 5, "strategy": "gpu"})
     assert found.name == "CPU (jax), which agrees with NumPy" and found.flag == "--against=cpu"
     assert seen["command"][:3] == [sys.executable, "-m", "mnist_mlp.parity"]
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in seen["command"][3:])
@@ -295,7 +295,7 @@ def test_a_process_writes_the_reference_of_a_cpu(monkeypatch):
     for stderr, said in (("chatter\nerror: x\n", "error: x"), (" \n", "nothing")):
         seen.update(code=4, stderr=stderr)
         with pytest.raises(UserError) as error:
-            cpu.written_on_cpu("jax", {})
+            reference.written_on_cpu("jax", {})
         assert str(error.value) == (f"--against=cpu: expected jax on the CPU to write a reference; it said: {said}")
 
 

@@ -24,7 +24,8 @@ from mnist_mlp.data.pictures.ink import ink_of
 from mnist_mlp.data.pictures.preview import shown
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, lock
-from mnist_mlp.options import spelled_out
+from mnist_mlp.models import keras_file
+from mnist_mlp.text import spelled_out
 
 
 @pytest.fixture(scope="module")
@@ -554,9 +555,8 @@ def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F81
 
 def by_hand(run_dir, images):
     """The probabilities that the weights of a run's network give, in float64."""
-    from mnist_mlp.models import networks
 
-    model, x = networks.load(run_dir / "model.keras"), images.reshape(-1, 784) / 255
+    model, x = keras_file.load(run_dir / "model.keras"), images.reshape(-1, 784) / 255
     for name in ("hidden_1", "hidden_2", "logits"):
         layer = model.get_layer(name)
         x = x @ layer.kernel.numpy().astype(np.float64) + layer.bias.numpy()

@@ -28,12 +28,12 @@ from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
-from mnist_mlp.models import networks
+from mnist_mlp.models import keras_file, networks
 from mnist_mlp.report import command as report
 from mnist_mlp.report import compare_runs, content, network_sections, png_images, run_page, setup_sections, svg_charts
 from mnist_mlp.report.formatting import probability
 from mnist_mlp.report.html import tag, text
-from mnist_mlp.report.stage import report as write_page
+from mnist_mlp.report.run_page import report as write_page
 from mnist_mlp.runs import directory
 from mnist_mlp.runs.saved import read_run
 from mnist_mlp.stats import metrics
@@ -262,7 +262,7 @@ def test_the_worst_mistakes_are_the_worst(run):
 @pytest.mark.slow
 def test_the_weights_are_pictures_of_the_weights(run):
     page = Page((run / "report.html").read_text())
-    kernel = networks.load(run / "model.keras").get_layer("hidden_1").kernel.numpy()
+    kernel = keras_file.load(run / "model.keras").get_layer("hidden_1").kernel.numpy()
     strips = page.all("img", **{"class": "tiles"})
     assert len(strips) == 16
     (largest,) = {float(number) for number in re.findall(r"−([\d.]+)</span><span class=\"ramp both\"", page.source)}
@@ -280,7 +280,7 @@ def test_the_weights_are_pictures_of_the_weights(run):
 def test_the_activations_are_those_of_the_network(run):
     import keras
 
-    model = networks.load(run / "model.keras")
+    model = keras_file.load(run / "model.keras")
     path, config, result = read_run(str(run))
     found, _ = report.material_of((path, config, result), "x", *planned(run))
     names = ["hidden_1", "hidden_2"]

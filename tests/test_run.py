@@ -25,7 +25,7 @@ from mnist_mlp.checks.gate import Gate
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
-from mnist_mlp.models import networks
+from mnist_mlp.models import keras_file, networks
 from mnist_mlp.runs import directory
 from mnist_mlp.runs.saved import read_run
 from mnist_mlp.train import train_and_evaluate
@@ -172,13 +172,13 @@ def test_the_model_of_another_run_is_refused(small, tmp_path):
 
 def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, monkeypatch):
     copy_run(small, tmp_path)
-    load = networks.load
+    load = keras_file.load
 
     def load_another(file):
-        networks.save(networks.build("softmax", seed=5), file)
+        keras_file.save(networks.build("softmax", seed=5), file)
         return load(file)
 
-    monkeypatch.setattr(networks, "load", load_another)
+    monkeypatch.setattr(keras_file, "load", load_another)
     with pytest.raises(UserError, match="was replaced meanwhile"):
         evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=quiet)
 
@@ -225,7 +225,7 @@ def test_predict_agrees_with_the_counts_in_both_formats(finished, tmp_path, digi
 def test_one_seed_one_result(tmp_path):
     config = Config(preset="smoke", dataset="digits", model="mlp_dropout", epochs=2, batch_size=64, strategy="cpu")
     results = [train_and_evaluate(config, tmp_path / name, say=quiet) for name in ("a", "b")]
-    a, b = (networks.load(tmp_path / name / "model.keras").get_weights() for name in ("a", "b"))
+    a, b = (keras_file.load(tmp_path / name / "model.keras").get_weights() for name in ("a", "b"))
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
     assert results[0].test == results[1].test
     for one, other in zip(results[0].epochs, results[1].epochs, strict=True):
@@ -251,7 +251,7 @@ def test_a_network_that_diverged_never_predicts(small, tmp_path):
     copy_run(small, tmp_path)
     model = networks.build("softmax")
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
-    networks.save(model, tmp_path / "model.keras")
+    keras_file.save(model, tmp_path / "model.keras")
     result = atomic.read_json(tmp_path / "result.json")
     atomic.write_json(tmp_path / "result.json", result | {"model_sha256": atomic.digest(tmp_path / "model.keras")})
     with pytest.raises(UserError, match="received nan"):
@@ -401,7 +401,7 @@ def test_a_model_of_somebody_else(tmp_path):
     for output in (five_classes, keras.layers.Dense(10)(keras.layers.Flatten()(image))):
         keras.Model(image, output).save(tmp_path / "model.keras")
         with pytest.raises(UserError, match="another Keras model"):
-            networks.load(tmp_path / "model.keras")
+            keras_file.load(tmp_path / "model.keras")
 
 
 def test_a_damaged_model(small, tmp_path):
@@ -412,12 +412,12 @@ def test_a_damaged_model(small, tmp_path):
         flipped = bytearray(whole)
         flipped[place] ^= 1 << int(rng.integers(8))
         damaged.append(bytes(flipped))
-    weights = networks.load(small / "model.keras").get_weights()
+    weights = keras_file.load(small / "model.keras").get_weights()
     refusals = 0
     for content in damaged:
         (tmp_path / "model.keras").write_bytes(content)
         try:
-            loaded = networks.load(tmp_path / "model.keras").get_weights()
+            loaded = keras_file.load(tmp_path / "model.keras").get_weights()
         except UserError as error:
             refusals += 1
             assert "is damaged" in str(error) and "\n" not in str(error)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mnist_mlp.checks import references
+from mnist_mlp.cli import child_process
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.batches import batch_order, sequential_order, split_validation
@@ -243,7 +244,7 @@ def test_a_model_that_was_replaced_is_not_taken_for_the_results(tmp_path, monkey
         return arguments[2]()
 
     monkeypatch.setattr(saved_model, "start", start)
-    monkeypatch.setattr(saved_model.networks, "load", lambda file: f"model of {file.name}")
+    monkeypatch.setattr(saved_model.keras_file, "load", lambda file: f"model of {file.name}")
     monkeypatch.setattr(saved_model, "digest", lambda file: f"digest of {file.name}")
     trained = SimpleNamespace(engine="custom", model_sha256="digest of model.keras")
     found = saved_model.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)
@@ -358,14 +359,12 @@ def test_the_answer_is_found_among_what_is_printed():
     ],
 )
 def test_last_words(code, printed, words):
-    assert framework_probes.last_words(code, printed) == words
+    assert child_process.last_words(code, printed) == words
 
 
 def test_of_a_long_text_the_end_is_read(monkeypatch):
-    monkeypatch.setattr(framework_probes, "KEPT", 5)
-    assert (
-        framework_probes.tail(io.BytesIO(b"1234567")) == "34567" and framework_probes.tail(io.BytesIO(b"123")) == "123"
-    )
+    monkeypatch.setattr(child_process, "KEPT", 5)
+    assert child_process.tail(io.BytesIO(b"1234567")) == "34567" and child_process.tail(io.BytesIO(b"123")) == "123"
 
 
 # What TensorBoard shows

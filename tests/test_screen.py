@@ -14,9 +14,9 @@ from helpers.fork_server import run, run_code, start
 
 from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import Config
-from mnist_mlp.runs import summary
 from mnist_mlp.train import train_and_evaluate
-from mnist_mlp.training.loop import Standing
+from mnist_mlp.training import progress
+from mnist_mlp.training.progress import Standing
 
 HALF_WAY = Standing(
     epoch=2, epochs=3, step=50, steps_per_epoch=100, loss=0.25, accuracy=0.5, rate=12_345.6, seconds_left=75.4
@@ -43,13 +43,13 @@ def a_terminal(monkeypatch):
 
 
 def test_the_bar_tells_where_training_stands():
-    line = summary.bar(HALF_WAY, 120)
+    line = progress.bar(HALF_WAY, 120)
     assert line.split("   ") == [
         "epoch 2/3",
         f"{'━' * 15}{'─' * 15}  50%",
         *("loss 0.2500", "accuracy 0.5000", "12,346 images/s", "1:15 left"),
     ]
-    assert summary.bar(HALF_WAY, 120, plain=True).isascii()
+    assert progress.bar(HALF_WAY, 120, plain=True).isascii()
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,15 @@ def test_the_bar_tells_where_training_stands():
 )
 def test_the_bar_fits_its_terminal(now):
     for width in range(1, 200):
-        line = summary.bar(now, width)
+        line = progress.bar(now, width)
         assert len(line) <= width
         assert width < 20 or WHOLE.fullmatch(line), line  # what does not fit is left out whole
-    assert "━" in summary.bar(HALF_WAY, 79) and summary.bar(HALF_WAY, 79).endswith("1:15 left")
+    assert "━" in progress.bar(HALF_WAY, 79) and progress.bar(HALF_WAY, 79).endswith("1:15 left")
 
 
 @pytest.mark.parametrize("seconds, told", [(0.2, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")])
 def test_clock(seconds, told):
-    assert summary.clock(seconds) == told
+    assert progress.clock(seconds) == told
 
 
 # ---- the screen ----

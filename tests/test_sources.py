@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from mnist_mlp.data import array_files
-from mnist_mlp.data.array_files import read_arrays, read_idx, read_images, read_npz
+from mnist_mlp.data.array_files import read_idx, read_images, read_npz
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import archives
+from mnist_mlp.files.archives import read_arrays
 
 IMAGES = np.arange(5 * 28 * 28).reshape(5, 28, 28).astype(np.uint8)
 
@@ -334,7 +336,7 @@ def test_arrays_that_savez_did_not_write(write, content, reason):
 
 
 def test_arrays_of_more_than_a_gigabyte(tmp_path, monkeypatch):
-    monkeypatch.setattr(array_files, "MAX_BYTES", 1000)
+    monkeypatch.setattr(archives, "MAX_BYTES", 1000)
     np.savez(tmp_path / "file.npz", a=IMAGES)
     with pytest.raises(UserError, match="at most 1000 bytes, received"):
         read_arrays(tmp_path / "file.npz")

@@ -18,6 +18,7 @@ from mnist_mlp.cli.flags import parse
 from mnist_mlp.data import array_files
 from mnist_mlp.devices import machine
 from mnist_mlp.errors import UserError
+from mnist_mlp.tpu_compile import collectives
 from mnist_mlp.tpu_compile import command as tpu_compile
 from mnist_mlp.tpu_compile.command import Options
 
@@ -57,26 +58,26 @@ def options(*argv):
 
 
 def test_the_collectives_of_a_compiled_text():
-    found = tpu_compile.collectives(ONE_STEP)
+    found = collectives.collectives(ONE_STEP)
     assert found == {"all-reduce": [4, GRADIENTS + 4, 4]}
-    assert tpu_compile.collectives_text(found) == "3 all-reduce up to 437,548 B"
+    assert collectives.collectives_text(found) == "3 all-reduce up to 437,548 B"
     mega = 2**20
-    assert tpu_compile.collectives(OTHERS) == {
+    assert collectives.collectives(OTHERS) == {
         "collective-permute": [4 * mega + 8],
         "all-to-all": [2 * mega],
         "reduce-scatter": [mega // 4],
         "all-reduce": [2 * mega],
         "all-gather": [16 * mega],
     }
-    assert tpu_compile.collectives("%fusion.1 = f32[4]{0} fusion(%all-reduce.5, %all-gather.1)") == {}
-    assert tpu_compile.collectives_text({}) == "none"
+    assert collectives.collectives("%fusion.1 = f32[4]{0} fusion(%all-reduce.5, %all-gather.1)") == {}
+    assert collectives.collectives_text({}) == "none"
 
 
 @pytest.mark.parametrize(
     "dtype, dimensions, size", [("f32", "784,128", 401_408), ("pred", "3", 3), ("s4", "3", 2), ("bf16", "", 2)]
 )
 def test_the_bytes_of_an_array(dtype, dimensions, size):
-    assert tpu_compile.array_bytes(dtype, dimensions) == size
+    assert collectives.array_bytes(dtype, dimensions) == size
 
 
 @pytest.mark.parametrize(
@@ -98,15 +99,15 @@ def test_the_bytes_of_an_array(dtype, dimensions, size):
     ],
 )
 def test_what_a_program_may_exchange(name, cores, found, problem):
-    problems = tpu_compile.check(name, cores, found, 109_386 if name == "train" else 0, "float32")
+    problems = collectives.check(name, cores, found, 109_386 if name == "train" else 0, "float32")
     assert len(problems) == bool(problem) and "".join(problems).startswith(problem)
 
 
 def test_gradients_may_be_bfloat16():
     half = {"all-reduce": [GRADIENTS // 2]}
-    assert not tpu_compile.check("train", 8, half, 109_386, "bfloat16")
-    assert not tpu_compile.check("train", 8, {"all-reduce": [GRADIENTS]}, 109_386, "bfloat16")
-    assert tpu_compile.check("train", 8, half, 109_386, "float32")
+    assert not collectives.check("train", 8, half, 109_386, "bfloat16")
+    assert not collectives.check("train", 8, {"all-reduce": [GRADIENTS]}, 109_386, "bfloat16")
+    assert collectives.check("train", 8, half, 109_386, "float32")
 
 
 def test_the_flags_are_those_of_train():

@@ -30,18 +30,18 @@ from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.tune import command as tune
-from mnist_mlp.tune import finish, fitting, folds, selection, space, space_file, study_dir, table, worker, worker_pool
+from mnist_mlp.tune import finish, fitting, folds, selection, space, study_dir, table, worker, worker_pool
 from mnist_mlp.tune.fitting import Fitter, Score, score
 from mnist_mlp.tune.messages import Failed, Fold
 from mnist_mlp.tune.methods import METHODS
-from mnist_mlp.tune.space import Choice, Range
+from mnist_mlp.tune.space import Choice, Range, unused
 from mnist_mlp.tune.study import Row
 
 pytestmark = pytest.mark.xla(False)
 
 
 def spaces(*words, methods=("mlp",), file=None):
-    return space.spaces_of(methods, words, space_file.read(file, methods) if file else {}, {})
+    return space.spaces_of(methods, words, space.read(file, methods) if file else {}, {})
 
 
 def options(*argv):
@@ -153,25 +153,25 @@ def test_mistakes_in_a_file_are_answered(tmp_path, text, said):
 def test_tables_of_methods_that_are_not_compared_are_checked_and_told(tmp_path):
     file = tmp_path / "space.toml"
     file.write_text("[mlp]\nepochs = 3\n[tree]\nmax_depth = 3\n")
-    assert set(space_file.read(file, ("mlp",))) == {"mlp", "tree"}
-    (said,) = space_file.unused(["mlp", "tree"], ("mlp",))
+    assert set(space.read(file, ("mlp",))) == {"mlp", "tree"}
+    (said,) = unused(["mlp", "tree"], ("mlp",))
     assert "[tree] not used" in said and said.endswith("--methods=mlp,tree")
-    assert space_file.unused(["mlp"], ("mlp", "tree")) == []
+    assert unused(["mlp"], ("mlp", "tree")) == []
     with pytest.raises(UserError, match=r"a table of softmax; received \[mlp\], \[tree\]; type --methods=mlp,tree"):
-        space_file.read(file, ("softmax",))
+        space.read(file, ("softmax",))
     file.write_text('[mlp]\nepochs = 3\n[tree]\nmax_depth = "deep"\n')
     with pytest.raises(UserError, match=r"\[tree\] max_depth: expected a whole number"):
-        space_file.read(file, ("mlp",))
+        space.read(file, ("mlp",))
 
 
 def test_a_named_pipe_is_no_file_of_a_space_but_the_shells_is(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match="received: what is no file"):
-        space_file.read(tmp_path / "pipe", ("mlp",))
+        space.read(tmp_path / "pipe", ("mlp",))
     theirs, ours = os.pipe()
     os.write(ours, b"[mlp]\nepochs = 3\n")
     os.close(ours)
-    assert space_file.read(Path(f"/dev/fd/{theirs}"), ("mlp",))["mlp"]["epochs"] == Choice((3,))
+    assert space.read(Path(f"/dev/fd/{theirs}"), ("mlp",))["mlp"]["epochs"] == Choice((3,))
     os.close(theirs)
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 from mnist_mlp.errors import UserError
+
+KEPT = 1_000_000  # bytes, of what a framework prints
 
 
 def run(module: str, *arguments: str | Path, doing: str) -> None:
@@ -44,3 +50,29 @@ def run(module: str, *arguments: str | Path, doing: str) -> None:
     if "ImportError" in last or "ModuleNotFoundError" in last:
         raise UserError(f"the process that {doing}: a package cannot be imported ({last}); install it anew")
     raise RuntimeError(f"the process that {doing} failed:\n{done.stderr}")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that still runs, and all that it has started."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def tail(file: IO[bytes]) -> str:
+    """The end of what was written to a file."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - KEPT))
+    return file.read(KEPT).decode("utf-8", "replace")
+
+
+def last_words(code: int, printed: str) -> str:
+    """How a process ended that gave no answer: by a signal, or by the error at the end of its traceback."""
+    if code < 0:
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was ended by signal {-code}"
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]  # more may follow, as from JAX
+    return f"failed: {(errors or lines)[-1][:300]}" if code and lines else f"gave no answer (exit code {code})"

@@ -24,7 +24,8 @@ except ModuleNotFoundError:
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import LARGEST
-from mnist_mlp.options import expected, nearest, path_of
+from mnist_mlp.options import expected, path_of
+from mnist_mlp.text import nearest
 
 Options = TypeVar("Options")
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from mnist_mlp.cli import load_framework, stderr_filter
 from mnist_mlp.errors import Stopped, UserError
-from mnist_mlp.options import spelled_out
+from mnist_mlp.text import spelled_out
 
 REMINDER = 1.0  # seconds after which an interrupt that has not ended the program is raised again
 

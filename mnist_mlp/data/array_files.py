@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.archives import (
     MAX_BYTES,
-    STORED,
+    _read_member,
     as_array,
     names_in,
     open_archive,
@@ -125,25 +125,6 @@ def read_npz(path: Path) -> Arrays:
     return arrays
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an .npz file that np.savez wrote, {name: array}; they are read-only, and numbers of any kind.
-
-    A name may hold slashes. Compressed members are refused, so what is read is no larger than the file, and that no
-    larger than MAX_BYTES. Every check sum is checked.
-    """
-    with reading(path, "an .npz file as np.savez writes it"), path.open("rb") as file, open_archive(file) as archive:
-        size, members = path.stat().st_size, archive.infolist()
-        if size > MAX_BYTES:
-            raise UserError(f"{path}: expected an .npz file of at most {MAX_BYTES} bytes, received {size}")
-        if any(member.compress_type != STORED for member in members):
-            raise ValueError("its arrays are compressed")
-        if sum(member.file_size for member in members) > size:  # members that share their bytes, or that lie
-            raise ValueError("its arrays claim to be larger than the file")
-        if odd := [member.filename for member in members if not member.filename.endswith(".npy")]:
-            raise ValueError(f"{odd[0][:60]!r} is not an array")
-        return {member.filename[:-4]: _read_member(archive, member.filename[:-4], path) for member in members}
-
-
 def check_labels(labels: NDArray[Any], where: object) -> None:
     """Raises UserError, with the file `where`, unless every label is 0–9."""
     wrong = labels[(labels < 0) | (labels > 9)]
@@ -219,14 +200,3 @@ def _image_key(archive: zipfile.ZipFile, path: Path) -> str:
         if key in keys:
             return key
     raise UserError(f"{path}: expected one array, or one called images or x_test, received {names_in(keys)}")
-
-
-def _read_member(
-    archive: zipfile.ZipFile, key: str, path: Path, expected: tuple[int, ...] | None = None
-) -> NDArray[Any]:
-    """One array of an .npz file, uint8 of the shape `expected` if that is given."""
-    if f"{key}.npy" not in archive.namelist():
-        raise UserError(f"{path}: expected an array {key}, received {names_in(archive.namelist())}")
-    with archive.open(f"{key}.npy") as stream:
-        where = str(path) if expected else f"{path} ({names_in([key])})"
-        return read_npy(stream, archive.getinfo(f"{key}.npy").file_size, where, key, expected)

@@ -6,8 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,12 +13,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+from mnist_mlp.cli.child_process import end, last_words, tail
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import Seen
 from mnist_mlp.errors import UserError
 
 SECONDS = 15  # after which a framework is taken to hang
-KEPT = 1_000_000  # bytes, of what a framework prints
 MARK = "mnist_mlp.probe "  # begins the line of the answer: frameworks may print to standard output as well
 
 # What the processes run. The product is of small whole numbers, which every precision (bfloat16, TF32) has exactly.
@@ -180,14 +178,6 @@ def environment(question: Question) -> dict[str, str]:
     return found
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process that still runs, and all that it has started."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def answer(question: Question, child: Child, deadline: float, seconds: float) -> Answer:
     """Waits for a process and reads what it says."""
     late = False
@@ -207,24 +197,6 @@ def answer(question: Question, child: Child, deadline: float, seconds: float) ->
     else:
         error = f"{question.backend} {last_words(child.process.returncode, printed)}"
     return Answer(error, question.device, printed=printed)
-
-
-def tail(file: IO[bytes]) -> str:
-    """The end of what was written to a file."""
-    file.seek(max(0, file.seek(0, os.SEEK_END) - KEPT))
-    return file.read(KEPT).decode("utf-8", "replace")
-
-
-def last_words(code: int, printed: str) -> str:
-    """How a process ended that gave no answer: by a signal, or by the error at the end of its traceback."""
-    if code < 0:
-        try:
-            return f"was ended by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"was ended by signal {-code}"
-    lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]  # more may follow, as from JAX
-    return f"failed: {(errors or lines)[-1][:300]}" if code and lines else f"gave no answer (exit code {code})"
 
 
 def judge(question: Question, told: Mapping[str, Any], printed: str) -> Answer:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from mnist_mlp.devices.frameworks import tensorflow_problem
 from mnist_mlp.devices.machine import detect
 from mnist_mlp.errors import UserError
-from mnist_mlp.options import nearest
+from mnist_mlp.text import nearest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ def write(model: keras.Model, file: Path) -> None:
     """
     import keras
 
-    from mnist_mlp.models import networks
+    from mnist_mlp.models.keras_file import save
 
     images = keras.Input((28, 28), name="images", dtype="uint8")
     first, *others = model.layers[1:]
@@ -25,4 +25,4 @@ def write(model: keras.Model, file: Path) -> None:
     x = first(images)
     for layer in others:
         x = layer(x)
-    networks.save(keras.Model(images, x, name=model.name), file)
+    save(keras.Model(images, x, name=model.name), file)

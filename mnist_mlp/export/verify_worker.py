@@ -104,9 +104,9 @@ def read_litert(file: Path) -> tuple[Call, str]:
 def read_keras(file: Path) -> tuple[Call, str]:
     import keras
 
-    from mnist_mlp.models import networks
+    from mnist_mlp.models.keras_file import load
 
-    model = networks.load(file)
+    model = load(file)
 
     def call(images: Array) -> tuple[Any, Any]:
         found = model.predict_on_batch(images)

@@ -7,10 +7,12 @@ with the bytes that are really there. Pickled objects are never loaded.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import math
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -132,3 +134,43 @@ def as_array(
     array = np.frombuffer(body, dtype).reshape(shape, order=order)
     array.flags.writeable = False
     return array
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an .npz file that np.savez wrote, {name: array}; they are read-only, and numbers of any kind.
+
+    A name may hold slashes. Compressed members are refused, so what is read is no larger than the file, and that no
+    larger than MAX_BYTES. Every check sum is checked.
+    """
+    with reading(path, "an .npz file as np.savez writes it"), path.open("rb") as file, open_archive(file) as archive:
+        size, members = path.stat().st_size, archive.infolist()
+        if size > MAX_BYTES:
+            raise UserError(f"{path}: expected an .npz file of at most {MAX_BYTES} bytes, received {size}")
+        if any(member.compress_type != STORED for member in members):
+            raise ValueError("its arrays are compressed")
+        if sum(member.file_size for member in members) > size:  # members that share their bytes, or that lie
+            raise ValueError("its arrays claim to be larger than the file")
+        if odd := [member.filename for member in members if not member.filename.endswith(".npy")]:
+            raise ValueError(f"{odd[0][:60]!r} is not an array")
+        return {member.filename[:-4]: _read_member(archive, member.filename[:-4], path) for member in members}
+
+
+def _read_member(
+    archive: zipfile.ZipFile, key: str, path: Path, expected: tuple[int, ...] | None = None
+) -> NDArray[Any]:
+    """One array of an .npz file, uint8 of the shape `expected` if that is given."""
+    if f"{key}.npy" not in archive.namelist():
+        raise UserError(f"{path}: expected an array {key}, received {names_in(archive.namelist())}")
+    with archive.open(f"{key}.npy") as stream:
+        where = str(path) if expected else f"{path} ({names_in([key])})"
+        return read_npy(stream, archive.getinfo(f"{key}.npy").file_size, where, key, expected)
+
+
+def checksum(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 (hex) over the JSON value and over name, type, shape and bytes of each array."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        found.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        found.update(array.data)
+    return found.hexdigest()

@@ -8,21 +8,12 @@ loss from the logits, exact where a probability rounds to 0.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
-import sys
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
-import numpy as np
 from keras import layers
 
-from mnist_mlp.errors import UserError
-from mnist_mlp.models import file_check
+from mnist_mlp.models.initialization import drawing_nothing, initialise
 
 
 def set_conventions() -> None:
@@ -147,69 +138,6 @@ def network(
     return model
 
 
-def save(model: keras.Model, file: Path) -> None:
-    """Writes the model as a .keras file that older versions of Keras can read too, and the same bytes each time."""
-    with without_tensorflow():
-        model.save(file)
-    with zipfile.ZipFile(file) as archive:
-        parts = {part: archive.read(part) for part in archive.infolist()}
-    with zipfile.ZipFile(file, "w") as archive:
-        for part, content in parts.items():
-            if part.filename == "config.json":
-                content = json.dumps(portable(json.loads(content), shared={})).encode()
-            if part.filename == "metadata.json":  # without the date
-                content = json.dumps({"keras_version": keras.__version__}).encode()
-            part.date_time = (1980, 1, 1, 0, 0, 0)
-            archive.writestr(part, content)
-
-
-def portable(config: Any, shared: dict[int, int]) -> Any:
-    """A saved configuration without the settings of initialisers that are None; shared objects count from 1.
-
-    Keras 3.15 writes such a setting for GlorotUniform, input_axes, which 3.13 (Colab's) refuses to read, set or not;
-    and it numbers shared objects by their addresses.
-    """
-    if isinstance(config, list):
-        return [portable(value, shared) for value in config]
-    if not isinstance(config, dict):
-        return config
-    values = {key: portable(value, shared) for key, value in config.items()}
-    if values.get("module") == "keras.initializers":
-        values["config"] = {key: value for key, value in values["config"].items() if value is not None}
-    if "shared_object_id" in values:
-        values["shared_object_id"] = shared.setdefault(values["shared_object_id"], len(shared) + 1)
-    return values
-
-
-@contextlib.contextmanager
-def without_tensorflow() -> Iterator[None]:
-    """Keeps Keras on another backend from importing TensorFlow (2 s) only to ask whether a value is of its types."""
-    hidden = "tensorflow" not in sys.modules
-    if hidden:
-        sys.modules["tensorflow"] = None  # type: ignore[assignment]  # which Python takes for "not installed"
-    try:
-        yield
-    finally:
-        if hidden:
-            del sys.modules["tensorflow"]
-
-
-def load(file: Path) -> keras.Model:
-    """The model in a .keras file. Raises `UserError` where it is damaged; never runs code from it."""
-    wrote = file_check.check(file, keras.__version__)
-    try:
-        with without_tensorflow():
-            model = keras.saving.load_model(file, compile=False, safe_mode=True)
-    except OSError as error:
-        raise UserError(f"{file}: expected the model of a run, received: {error.strerror or error}") from None
-    except Exception as error:  # whatever a part that does not fit makes Keras raise
-        raise file_check.unreadable(file, error, wrote, keras.__version__) from None
-    shapes = (getattr(model, "input_shape", None), getattr(model, "output_shape", None))
-    if shapes != ((None, 28, 28), (None, 10)) or model.layers[-2].name != "logits":
-        raise UserError(f"{file}: expected a network that mnist_mlp.train wrote, received another Keras model")
-    return model
-
-
 def to_logits(model: keras.Model) -> keras.Model:
     """The same network, the same variables, up to its logits, float32 [n, 10]."""
     return keras.Model(model.input, model.get_layer("logits").output, name="logits_of_" + model.name)
@@ -229,63 +157,3 @@ def with_hidden(model: keras.Model) -> keras.Model:
     given = [keras.ops.max(x, axis=(1, 2)) if len(x.shape) == 4 else x for x in given]
     outputs = [*(keras.ops.cast(x, "float32") for x in given), model.output]
     return keras.Model(model.input, outputs, name="layers_of_" + model.name)
-
-
-def initialise(model: keras.Model, seed: int) -> None:
-    """Draws all weights with NumPy from the layers' initialisers, so that they are the same on every backend.
-
-    The n-th weight depends on `seed`, n, its shape and its initialiser alone. Dropout starts from `seed` as well.
-    """
-    index = 0
-    for layer in model.layers:
-        for variable in layer.trainable_variables:
-            rng = np.random.default_rng([seed, index])
-            variable.assign(draw(getattr(layer, f"{variable.name}_initializer"), variable.shape, rng))
-            index += 1
-        if isinstance(layer, layers.Dropout):
-            layer.seed_generator.state.assign(np.array([seed, index], "uint32"))
-
-
-@contextlib.contextmanager
-def drawing_nothing(layer: keras.Layer) -> Iterator[None]:
-    """Within it a layer builds its weights of zeros: `initialise` draws them afterwards.
-
-    Keras would draw them on the device, for nothing: JAX compiles a program for each shape, which takes a second.
-    """
-    there = vars(layer)
-    initializers = {name: there[name] for name in ("kernel_initializer", "bias_initializer") if name in there}
-    for name in initializers:
-        setattr(layer, name, lambda shape, dtype=None: np.zeros(shape, dtype))
-    try:
-        yield
-    finally:
-        for name, initializer in initializers.items():
-            setattr(layer, name, initializer)
-
-
-def draw(initializer: keras.Initializer, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """float32 array of that shape, from the distribution that a Keras initialiser stands for."""
-    if isinstance(initializer, keras.initializers.Zeros):
-        return np.zeros(shape, "float32")
-    if isinstance(initializer, keras.initializers.Constant):
-        return np.full(shape, initializer.value, "float32")
-    if isinstance(initializer, keras.initializers.RandomNormal):
-        return rng.normal(initializer.mean, initializer.stddev, shape).astype("float32")
-    if not isinstance(initializer, keras.initializers.VarianceScaling):  # Glorot, He and LeCun are of this kind
-        raise ValueError(
-            f"Expected an initialiser of the kinds Zeros, Constant, RandomNormal or VarianceScaling. "
-            f"Received {initializer}."
-        )
-    receptive = math.prod(shape[:-2])  # 1 for a Dense kernel
-    fan_in, fan_out = receptive * shape[-2], receptive * shape[-1]
-    fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[initializer.mode]
-    variance = initializer.scale / max(1.0, fan)
-    if initializer.distribution == "uniform":
-        limit = math.sqrt(3 * variance)
-        return rng.uniform(-limit, limit, shape).astype("float32")
-    values = rng.normal(0.0, 1.0, shape)
-    if initializer.distribution == "truncated_normal":  # at two deviations, then scaled back to the variance
-        while (outside := np.abs(values) > 2).any():
-            values[outside] = rng.normal(0.0, 1.0, outside.sum())
-        values /= 0.87962566103423978
-    return (math.sqrt(variance) * values).astype("float32")

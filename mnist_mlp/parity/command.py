@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.stopwatch import Laps
 from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
@@ -28,13 +29,12 @@ from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.parity import probes as operations
 from mnist_mlp.parity import report
 from mnist_mlp.parity.comparison import Comparison, as_json
-from mnist_mlp.parity.cpu import written_on_cpu
 from mnist_mlp.parity.device_under_test import Subject
 from mnist_mlp.parity.problem import LEARNING_RATE, MODELS, OPTIONS, Problem, describe, order_of
-from mnist_mlp.parity.reference import Oracle, Recorded, Recorder, Reference
+from mnist_mlp.parity.reference import Oracle, Recorded, Recorder, Reference, written_on_cpu
 from mnist_mlp.parity.rounding import PRODUCTS, Precision
 from mnist_mlp.parity.trial import try_steps, try_test_images
-from mnist_mlp.runs.result import Laps, device_block, finite, versions
+from mnist_mlp.runs.result import device_block, finite, versions
 
 if TYPE_CHECKING:
     from mnist_mlp.engine.base import Engine

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from mnist_mlp.engine.base import Attached
-from mnist_mlp.engine.jax.engine import kind, mesh_of
+from mnist_mlp.engine.jax.devices import kind, mesh_of
 from mnist_mlp.engine.jax.programs import cross_entropy
 from mnist_mlp.parity.questions import DROPPED
 

@@ -8,6 +8,9 @@ the gradients as its device had them; everything else follows from these by the 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +18,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mnist_mlp.data.array_files import read_arrays
 from mnist_mlp.errors import UserError
-from mnist_mlp.files.archives import MAX_BYTES
+from mnist_mlp.files.archives import MAX_BYTES, checksum, read_arrays
 from mnist_mlp.files.atomic import DAMAGED, write_file
 from mnist_mlp.parity import rounding
 from mnist_mlp.parity.oracle import Pass
 from mnist_mlp.parity.problem import OPTIONS, Expected, Problem, State
 from mnist_mlp.parity.rounding import Bounds, Precision
-from mnist_mlp.runs.checkpoint import checksum
 
 FORMAT = 1
 
@@ -157,3 +158,19 @@ class Recorded:
             value = self.arrays[f"{step}/gradient of {name}"].astype(np.float64)
             expected[f"gradient of {name}"] = Expected(value, own + other)
         return expected
+
+
+def written_on_cpu(backend: str, options: Mapping[str, Any]) -> Recorded:
+    """The reference that the same backend writes on one CPU. Raises `UserError` where it does not agree with NumPy."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "reference.npz"
+        own = {"strategy": "cpu", "backend": backend, "write": file, "certificate": Path(place) / "certificate.json"}
+        flags = [f"--{name}={value}" for name, value in {**options, **own}.items()]
+        command = [sys.executable, "-m", "mnist_mlp.parity", *flags]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            said = (done.stderr.strip() or "nothing").splitlines()[-1]
+            raise UserError(f"--against=cpu: expected {backend} on the CPU to write a reference; it said: {said}")
+        recorded = Recorded(file, "--against=cpu")
+        recorded.name = f"{recorded.about['device']['actual']} ({backend}), which agrees with NumPy"
+        return recorded

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.parity.comparison import Comparison, Difference
 from mnist_mlp.parity.probes import Probe
-from mnist_mlp.runs.summary import remarks
+from mnist_mlp.text import remarks
 
 if TYPE_CHECKING:
     from mnist_mlp.data import Dataset

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mnist_mlp.files.archives import shown
 from mnist_mlp.report.compare_runs import Comparison, remarks
 from mnist_mlp.report.formatting import interval, number, p_value, percent
+from mnist_mlp.text import aligned
 
 WIDEST = 40  # of a run's name
 
@@ -47,15 +46,3 @@ def table(comparison: Comparison) -> str:
         ]
     lines += [f"  !      {shown(words, 1000)}" for words in remarks(comparison)]
     return "\n".join(lines)
-
-
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns below each other, the first one to the left."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

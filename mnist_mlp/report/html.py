@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from mnist_mlp.options import spelled_out
+from mnist_mlp.text import spelled_out
 
 VOID = frozenset(("br", "col", "img", "link", "meta"))  # elements without an end
 

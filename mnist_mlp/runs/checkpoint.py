@@ -7,7 +7,6 @@ with the rest. A file is taken only if it is whole: a SHA-256 over all that is r
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -17,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp.config import Config, differing
-from mnist_mlp.data.array_files import read_arrays
 from mnist_mlp.errors import UserError
-from mnist_mlp.files.archives import reason_of
+from mnist_mlp.files.archives import checksum, read_arrays, reason_of
 from mnist_mlp.files.atomic import DAMAGED
 
 FORMAT = 1
@@ -118,16 +116,6 @@ def stored_config(values: Mapping[str, Any]) -> Config:
         return Config.from_dict(values)
     except UserError as error:
         raise ValueError(str(error)) from None
-
-
-def checksum(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 (hex) over the JSON value and over name, type, shape and bytes of each array."""
-    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        found.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-        found.update(array.data)
-    return found.hexdigest()
 
 
 class Damaged(UserError):

@@ -24,6 +24,7 @@ from mnist_mlp.config import Config, differing
 from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.files import lock
 from mnist_mlp.files.atomic import TEMPORARY, cannot_write, sweep, write_file, write_json
+from mnist_mlp.files.outputs import directories, unusable
 from mnist_mlp.options import path_of
 from mnist_mlp.runs import checkpoint as checkpoints
 from mnist_mlp.runs.checkpoint import Checkpoint
@@ -139,29 +140,6 @@ def thrown_away(config: Config) -> Iterator[Run]:
         yield Run(Path(path), as_stored(config), chief=False)
 
 
-@contextlib.contextmanager
-def directories(path: Path, what: str = "run") -> Iterator[None]:
-    """Makes the directory of a run (or study); if the block fails, it and those above it that were made too are removed
-    where empty."""
-    made: list[Path] = []
-    try:
-        try:
-            for directory in reversed((path, *path.parents)):
-                if not directory.is_dir():
-                    directory.mkdir(exist_ok=True)  # a run beside this one may just have made it
-                    made.append(directory)
-        except FileExistsError:
-            raise UserError(f"--{what}_dir={path}: expected a directory, it is none; name another one") from None
-        except (OSError, ValueError) as error:
-            raise unusable(path, error, what) from None
-        yield
-    except BaseException:
-        for directory in reversed(made):
-            with contextlib.suppress(OSError):  # something is in it
-                directory.rmdir()
-        raise
-
-
 def look(path: Path, resume: bool) -> bool:
     """Whether the directory is new to runs. Raises `UserError` where it holds what a run must not touch."""
     flag = f"--run_dir={path}"
@@ -193,11 +171,6 @@ def locked_and_swept(path: Path) -> Iterator[Callable[[], None]]:
         for directory in (path, path / checkpoints.DIRECTORY):
             sweep(directory)
         yield check_place
-
-
-def unusable(path: Path, error: Exception, what: str = "run") -> UserError:
-    reason = getattr(error, "strerror", None) or error
-    return UserError(f"--{what}_dir={path}: expected a directory that can be written, received: {reason}")
 
 
 def find(path: Path, config: Config) -> Run:

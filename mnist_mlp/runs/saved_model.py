@@ -12,7 +12,7 @@ from mnist_mlp.engine.base import Engine
 from mnist_mlp.engine.create import start
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import digest
-from mnist_mlp.models import networks
+from mnist_mlp.models import keras_file
 from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def start_finished(
     """
 
     def load() -> keras.Model:
-        model = networks.load(path / "model.keras")
+        model = keras_file.load(path / "model.keras")
         if digest(path / "model.keras") != trained.model_sha256:
             raise UserError(f"--run_dir={path}: model.keras was replaced meanwhile; type the command once more")
         return model

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.files.archives import shown
 from mnist_mlp.runs.result import Result
+from mnist_mlp.text import division, remarks
 
 if TYPE_CHECKING:
-    from mnist_mlp.training.loop import Standing
+    pass
 
 NUMBERS = ("warmup", "weight_decay", "label_smoothing", "ema")  # of a recipe
 
@@ -34,11 +35,6 @@ def replicas(result: Result) -> str:
     """ "4 replicas, " where a batch is shared out over several."""
     count = result.device["replicas"]
     return f"{count} replicas, " if count > 1 else ""
-
-
-def remarks(notes: list[str]) -> list[str]:
-    """Notes that nobody may overlook, wrapped."""
-    return [textwrap.fill(note, 110, initial_indent="  !      ", subsequent_indent=" " * 9) for note in notes]
 
 
 def opening(result: Result) -> str:
@@ -103,11 +99,6 @@ def continuations(result: Result) -> list[str]:
     return lines
 
 
-def division(examples: int, batch: int, steps: int) -> str:
-    """How a number of steps comes about: "60000/32 = 1875", "10000/32 → 313"."""
-    return f"{examples}/{batch} {'=' if steps * batch == examples else '→'} {steps}"
-
-
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """One epoch as a line."""
     line = (
@@ -116,32 +107,6 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
     if "validation_loss" in row:
         line += f"   validation loss {row['validation_loss']:.4f} accuracy {row['validation_accuracy']:.4f}"
     return f"{line}   {row['seconds']:.2f} s"
-
-
-def bar(now: Standing, width: int, *, plain: bool = False) -> str:
-    """Where training stands, as a line of at most `width` columns; `plain`: in ASCII. Where there is too little room,
-    first the words are shorter, then the strip goes, then the last figures."""
-    epoch, left = f"epoch {now.epoch:>{len(str(now.epochs))}}/{now.epochs}", f"{clock(now.seconds_left)} left"
-    loss, rate = f"loss {now.loss:.4f}", f"{now.rate:,.0f}"
-    figures = [loss, f"accuracy {now.accuracy:.4f}", f"{rate} images/s", left]
-    gap, shorter = "   ", [loss, f"acc {now.accuracy:.4f}", f"{rate}/s", left]
-    if width < len(gap.join([epoch, "100%", *figures])) + 13:
-        gap, figures = "  ", shorter
-    columns = min(30, width - 1 - len(gap.join([epoch, "100%", *figures])))
-    filled = round(now.share * columns)
-    done, rest = "#-" if plain else "━─"
-    strip = f"{done * filled}{rest * (columns - filled)} " if columns > 4 else ""
-    parts = [epoch, f"{strip}{now.share:4.0%}", *figures]
-    while len(parts) > 1 and len(gap.join(parts)) > width:
-        parts.pop()
-    return gap.join(parts)[:width]
-
-
-def clock(seconds: float) -> str:
-    """ "0:07", "12:34" or "1:02:03"."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def diagnosed(diagnoses: list[dict[str, Any]]) -> str:

@@ -18,7 +18,6 @@ import json
 import math
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -29,33 +28,25 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp import __version__, data
-from mnist_mlp.cli import flags
+from mnist_mlp.cli import child_process, flags
 from mnist_mlp.config import PRESETS, RECIPE, Config
 from mnist_mlp.data.batches import split_validation
 from mnist_mlp.devices import frameworks, machine
-from mnist_mlp.doctor import framework_probes
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import option
+from mnist_mlp.tpu_compile.collectives import check, collectives, collectives_text
 
 NOTE = "nothing was run on a TPU: these programs were compiled for one, on a machine that need not have any"
 PACKAGES = ("jax", "jaxlib", "libtpu", "keras", "numpy")
 REMEDY = "type pip install -e '.[tpu]'"
 MNIST_EXAMPLES = {"train": 60_000, "test": 10_000}  # so many have all data sets but these:
 EXAMPLES = {"digits": {"train": 1_437, "test": 360}}
-SUMS = 1_024  # bytes, at most, of what several cores sum besides gradients: losses, counts, a confusion matrix
 CHILD = """
 import signal, sys
 signal.alarm(int(sys.argv[1]))  # the end, should the parent have ended without a word
 from mnist_mlp.engine.base import topology
 topology.main(*sys.argv[2:])
 """
-COLLECTIVES = (
-    *("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all"),
-    *("ragged-all-to-all", "collective-broadcast"),
-)
-# An instruction of an HLO text, "%name = shape operation(operands), …". Of the pair "-start", "-done" the first counts.
-INSTRUCTION = re.compile(rf"^\s*(?:ROOT )?%?[\w.-]+ = ([^=]*?) ({'|'.join(COLLECTIVES)})(-start)?\(", re.MULTILINE)
-ARRAY = re.compile(r"\b(pred|bf16|[a-z]+\d+\w*)\[([\d,]*)\]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,12 +168,12 @@ def ask(request: Mapping[str, Any], limit: float) -> dict[str, Any]:
             except subprocess.TimeoutExpired:
                 in_time = False
             finally:
-                framework_probes.end(process)
-            text = framework_probes.tail(printed)
+                child_process.end(process)
+            text = child_process.tail(printed)
         answer = Path(folder, "answer")
         if process.returncode == 0 and answer.exists():
             return {"bug": False, "printed": "", **json.loads(answer.read_text())}
-    error = f"the compiler {framework_probes.last_words(process.returncode, text)}"
+    error = f"the compiler {child_process.last_words(process.returncode, text)}"
     if not in_time:
         error = f"did not compile within {limit:g} seconds; give it more with --limit"
     bug = in_time and process.returncode == 1  # Python's own: what the compiler refuses is an answer
@@ -216,46 +207,6 @@ def row_of(topology: str, told: Mapping[str, Any], precision: str) -> dict[str, 
         programs[name] = {**{key: value for key, value in program.items() if key != "hlo"}, "collectives": found}
     rest = {key: value for key, value in told.items() if key not in ("error", "programs")}
     return {"topology": topology, "works": not problems, "problems": problems, **rest, "programs": programs}
-
-
-def collectives(hlo: str) -> dict[str, list[int]]:
-    """The instructions of an HLO text by which cores exchange values: the bytes of each one's result, by kind.
-
-    Of a tuple that holds both what goes in and what comes out (an `all-gather-start`), the bytes of both.
-    """
-    found: dict[str, list[int]] = {}
-    for shape, kind, _ in INSTRUCTION.findall(re.sub(r"/\*.*?\*/", "", hlo)):
-        found.setdefault(kind, []).append(sum(array_bytes(*array) for array in ARRAY.findall(shape)))
-    return found
-
-
-def array_bytes(dtype: str, dimensions: str) -> int:
-    """ "f32", "784,128" → 401,408."""
-    bits = 8 if dtype == "pred" else int(re.findall(r"\d+", dtype)[0])
-    return math.ceil(math.prod(int(size) for size in dimensions.split(",") if size) * bits / 8)
-
-
-def check(name: str, cores: int, found: Mapping[str, Sequence[int]], trained: int, precision: str) -> list[str]:
-    """What is wrong with the collectives of a program that trains so many parameters."""
-    text = collectives_text(found)
-    if cores == 1 or name == "predict":  # which each core does as a whole
-        return [f"expected no collective, found {text}"] if found else []
-    sums = found.get("all-reduce", [])
-    least = (2 if precision == "bfloat16" else 4) * trained  # bytes: some gradients may be bfloat16 then
-    most = 4 * trained + SUMS
-    problems = []
-    if set(found) - {"all-reduce"}:
-        problems.append(f"expected no collective but all-reduce, found {text}")
-    if max(sums, default=0) > most:
-        problems.append(f"expected no all-reduce of more than {most:,} B, found {text}")
-    if sum(sums) < least or not sums:
-        problems.append(f"expected the cores to sum their shares ({least:,} B of gradients), found {text}")
-    return problems
-
-
-def collectives_text(found: Mapping[str, Sequence[int]]) -> str:
-    """ "3 all-reduce up to 437,548 B"."""
-    return ", ".join(f"{len(sizes)} {kind} up to {max(sizes):,} B" for kind, sizes in found.items()) or "none"
 
 
 def opening(request: Mapping[str, Any], versions: Mapping[str, str], notes: Sequence[str]) -> str:

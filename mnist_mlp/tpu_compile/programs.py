@@ -24,8 +24,8 @@ from mnist_mlp.config import Config
 from mnist_mlp.data.batches import sequential_order
 from mnist_mlp.engine.base import PLAIN, Recipe
 from mnist_mlp.engine.batching import pad_batches
-from mnist_mlp.engine.jax.devices import first_line
-from mnist_mlp.engine.jax.engine import mesh_of, variables_of
+from mnist_mlp.engine.jax.devices import first_line, mesh_of
+from mnist_mlp.engine.jax.engine import variables_of
 from mnist_mlp.engine.jax.programs import evaluate_program, forward_program, train_program
 from mnist_mlp.errors import UserError
 from mnist_mlp.models import networks

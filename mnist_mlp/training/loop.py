@@ -6,7 +6,6 @@ it is cut into calls changes no number.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -25,25 +24,7 @@ from mnist_mlp.errors import Diverged, Stopped
 from mnist_mlp.runs.checkpoint import Progress
 from mnist_mlp.training.callbacks import Callbacks
 from mnist_mlp.training.optimizers import averaged, peak_rate
-
-
-@dataclasses.dataclass(frozen=True)
-class Standing:
-    """How far the training of a run has come: what it saw in the epoch under way, or else in the last one."""
-
-    epoch: int  # the one under way, from 1 on
-    epochs: int
-    step: int  # steps of that epoch that are done
-    steps_per_epoch: int
-    loss: float  # mean over the images seen, in nats
-    accuracy: float  # 0 to 1, likewise
-    rate: float  # training images a second
-    seconds_left: float  # of training, with all that happens between its calls
-
-    @property
-    def share(self) -> float:
-        """Of the steps of the whole run, 0 to 1."""
-        return ((self.epoch - 1) * self.steps_per_epoch + self.step) / (self.epochs * self.steps_per_epoch)
+from mnist_mlp.training.progress import Standing
 
 
 class Training:

@@ -14,7 +14,7 @@ from mnist_mlp.data.batches import batch_order, sequential_order
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine.base import PLAIN, Counts, Recipe
 from mnist_mlp.engine.create import start
-from mnist_mlp.models import networks
+from mnist_mlp.models import initialization
 from mnist_mlp.training.optimizers import averaged
 
 
@@ -55,7 +55,7 @@ class Learner:
     def begin(self, seed: int, *, learning_rate: float | None = None) -> None:
         """Puts the network back to the initial weights of that seed, and the optimizer to its start."""
         self.engine.seed = seed
-        networks.initialise(self.model, seed)
+        initialization.initialise(self.model, seed)
         state = self.engine.state()
         state |= {name: value for name, value in self.at_start.items() if name.startswith("optimizer/")}
         if learning_rate is not None and not any(name.endswith("/learning_rate") for name in state):

@@ -22,21 +22,22 @@ import numpy as np
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.signals import requests
+from mnist_mlp.cli.stopwatch import Laps
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices.strategy import Request
 from mnist_mlp.errors import Stopped, UserError
 from mnist_mlp.files import atomic, figures
-from mnist_mlp.options import check, nearest, option, option_of, path_of
-from mnist_mlp.runs.result import Laps
-from mnist_mlp.tune import folds, space_file, table
+from mnist_mlp.options import check, option, option_of, path_of
+from mnist_mlp.text import nearest
+from mnist_mlp.tune import folds, table
 from mnist_mlp.tune import study_dir as place
 from mnist_mlp.tune.finish import Found, finish
 from mnist_mlp.tune.messages import Work
 from mnist_mlp.tune.methods import METHODS
 from mnist_mlp.tune.proposals import imported, missing
 from mnist_mlp.tune.search import Run, check_optimizers
-from mnist_mlp.tune.space import Space, grid
+from mnist_mlp.tune.space import Space, grid, read, unused
 from mnist_mlp.tune.study import Row, Search, open_storage
 
 
@@ -116,7 +117,7 @@ def tune(
     study = place.begun(path)
     place.check_options(vars(options), study, path)
     file = path_of("space_file", options.space_file) if options.space_file else None
-    filed = space_file.read(file, options.methods) if file else {}
+    filed = read(file, options.methods) if file else {}
     spaces = place.spaces(options.methods, options.space, filed, study)
     backend = check_needs(options)
     check_figure(options, path, study)
@@ -141,7 +142,7 @@ def tune(
             say(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
             for change in place.changed_versions(study):
                 say(f"  !      the trials so far were made with another version: {change}")
-            for remark in (*place.changed_backend(study, backend), *space_file.unused(list(filed), options.methods)):
+            for remark in (*place.changed_backend(study, backend), *unused(list(filed), options.methods)):
                 say(f"  !      {remark}")
             with listed(path, searches):
                 Run(searches, options.trials, request, say).run(work, min(options.jobs, left(searches, options)))

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.cli.signals import Request
+from mnist_mlp.cli.stopwatch import Laps
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.files import atomic
 from mnist_mlp.options import path_of
-from mnist_mlp.runs.result import Laps, dataset_block, finite
+from mnist_mlp.runs.result import dataset_block, finite
 from mnist_mlp.tune import figure, selection, study_dir, table
 from mnist_mlp.tune.messages import Test, Work
 from mnist_mlp.tune.search import look_at_test

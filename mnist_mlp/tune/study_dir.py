@@ -22,7 +22,7 @@ from mnist_mlp import __version__
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import lock
 from mnist_mlp.files.atomic import DAMAGED, TEMPORARY, cannot_write, read_json, sweep, write_json
-from mnist_mlp.runs.directory import directories
+from mnist_mlp.files.outputs import directories
 from mnist_mlp.tune.space import Space, from_words, spaces_of, to_words
 
 SETTINGS, TRIALS = "study.json", "study.sqlite3"

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mnist_mlp.data import Dataset
-from mnist_mlp.runs.summary import remarks
 from mnist_mlp.stats.metrics import mean_interval
+from mnist_mlp.text import remarks
 from mnist_mlp.tune.selection import best_of_each, ranking, standard_error
 from mnist_mlp.tune.space import Parameter, Range, Space, to_words
 from mnist_mlp.tune.study import Row

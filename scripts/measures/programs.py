@@ -15,7 +15,7 @@ from pathlib import Path
 from measures.running import Done, Figures, run
 from mnist_mlp.config import PRESETS
 from mnist_mlp.errors import UserError
-from mnist_mlp.options import nearest
+from mnist_mlp.text import nearest
 
 RIVALS = Path(__file__).resolve().parent.parent / "rivals"
 OUR_STEPS = Path(__file__).resolve().with_name("our_steps.py")

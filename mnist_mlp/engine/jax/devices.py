@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
+from jax.sharding import Mesh
 
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import processor_name
 from mnist_mlp.devices.timeout import within
 from mnist_mlp.engine.base import Attached
-from mnist_mlp.engine.jax.engine import kind
 from mnist_mlp.errors import UserError
 
 DISABLED = jax.config.jax_disable_jit  # by the user, who may set JAX_DISABLE_JIT
@@ -88,3 +90,18 @@ def first_line(error: Exception) -> str:
     """What went wrong, without JAX's advice on a variable that our plan sets anew."""
     first = (str(error).strip() or "no such platform came up").splitlines()[0]
     return first.partition(" (set JAX_PLATFORMS")[0][:300]
+
+
+def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
+    """The devices in a row, over which each batch is shared out."""
+    return Mesh(np.array(devices), ("batch",))
+
+
+def names(array: jax.Array) -> list[str]:
+    """The devices that hold an array: "TPU:0"."""
+    return sorted(f"{kind(d)}:{d.id}" for d in array.devices())
+
+
+def kind(device: jax.Device) -> str:
+    """ "CPU", "GPU" or "TPU"."""
+    return {"cuda": "GPU", "rocm": "GPU"}.get(device.platform, device.platform.upper())

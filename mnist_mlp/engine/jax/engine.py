@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import keras
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from mnist_mlp.data import Split
 from mnist_mlp.data.batches import sequential_order
@@ -29,6 +29,7 @@ from mnist_mlp.engine.base import (
     write_state,
 )
 from mnist_mlp.engine.batching import Pace, pad_batches, pad_steps, pieces, predict_in_batches
+from mnist_mlp.engine.jax.devices import mesh_of, names
 from mnist_mlp.engine.jax.programs import evaluate_program, forward_program, train_program
 from mnist_mlp.models.networks import to_logits, with_hidden
 
@@ -182,21 +183,6 @@ class JaxEngine:
 
         with with_others(self.attached):
             return multihost_utils.process_allgather(np.array(values, np.float32)).mean(0).tolist()
-
-
-def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
-    """The devices in a row, over which each batch is shared out."""
-    return Mesh(np.array(devices), ("batch",))
-
-
-def names(array: jax.Array) -> list[str]:
-    """The devices that hold an array: "TPU:0"."""
-    return sorted(f"{kind(d)}:{d.id}" for d in array.devices())
-
-
-def kind(device: jax.Device) -> str:
-    """ "CPU", "GPU" or "TPU"."""
-    return {"cuda": "GPU", "rocm": "GPU"}.get(device.platform, device.platform.upper())
 
 
 def variables_of(network: keras.Model, optimizer: keras.Optimizer | None) -> Values:

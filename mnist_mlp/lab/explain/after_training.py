@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mnist_mlp.lab.explain.lesson import Claim, Lesson, Trained, cross_entropy, logits_of
-from mnist_mlp.models import networks
+from mnist_mlp.models import initialization, networks
 from mnist_mlp.stats.metrics import compare_seeds, difference_interval, wilson_interval
 
 LECTURES_ACCURACY = 0.9622  # of the test images on the lecture's slide: one run, pixels from 0 to 255
@@ -23,7 +23,7 @@ def loss_at_the_start(lesson: Lesson) -> list[Claim]:
     losses, raw_losses, apart = [], [], 0.0
     for seed in lesson.seeds:
         lesson.learner.begin(seed)
-        networks.initialise(raw, seed)
+        initialization.initialise(raw, seed)
         logits, raw_logits = logits_of(lesson.model, train.images), logits_of(raw, train.images)
         losses.append(cross_entropy(logits, train.labels).mean())
         raw_losses.append(cross_entropy(raw_logits, train.labels).mean())

@@ -11,7 +11,7 @@ import numpy as np
 
 from mnist_mlp.data.batches import batch_order, sequential_order
 from mnist_mlp.lab.explain.lesson import Claim, Lesson, weights
-from mnist_mlp.runs.summary import division
+from mnist_mlp.text import division
 
 MNIST = (60_000, 10_000, 32)  # training images, test images and batch of the lecture
 

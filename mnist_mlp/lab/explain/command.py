@@ -22,8 +22,8 @@ from mnist_mlp.cli.signals import undisturbed
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted
 from mnist_mlp.options import check, option, option_of
-from mnist_mlp.runs import summary
 from mnist_mlp.runs.result import dataset_block, versions
+from mnist_mlp.text import remarks
 
 if TYPE_CHECKING:
     from mnist_mlp.lab.explain.lesson import Claim
@@ -111,9 +111,9 @@ def opening(options: Options, dataset: data.Dataset, device: str, notes: Sequenc
     return "\n".join(
         [
             f"data     {dataset.name}: {len(dataset.train):,} training + {len(dataset.test):,} test images",
-            *summary.remarks(list(dataset.notes)),
+            *remarks(list(dataset.notes)),
             f"device   {device}",
-            *summary.remarks(list(notes)),
+            *remarks(list(notes)),
             f"training {trainings}",
             "",
             columns(("claim", "arithmetic", "measured"), mark=" "),

@@ -27,9 +27,10 @@ from mnist_mlp.lab.ladder import approximation, report
 from mnist_mlp.lab.ladder import figure as ladder_figure
 from mnist_mlp.lab.ladder import networks as rungs
 from mnist_mlp.lab.ladder.trials import Trials
-from mnist_mlp.options import check, nearest, option, option_of, path_of, shown
+from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.runs.result import dataset_block, finite, versions
 from mnist_mlp.stats import metrics
+from mnist_mlp.text import nearest, shown
 
 Rows = list[dict[str, Any]]
 

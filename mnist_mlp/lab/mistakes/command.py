@@ -27,9 +27,9 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.files import figures
 from mnist_mlp.lab.mistakes import figure as mistakes_figure
 from mnist_mlp.lab.mistakes.programs import BATCH_SIZE, MISTAKES, PROGRAMS, RIGHT, Outcome, Program
-from mnist_mlp.options import check, nearest, option, option_of, path_of, shown
-from mnist_mlp.runs import summary
+from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.runs.result import dataset_block, finite, versions
+from mnist_mlp.text import nearest, remarks, shown
 
 if TYPE_CHECKING:
     from mnist_mlp.training.multi_seed import Learner
@@ -134,7 +134,7 @@ def learner_of(program: Program, plan: devices.Plan, dataset: data.Dataset) -> L
 
 def run(program: Program, learner: Learner, seeds: Sequence[int], epochs: int) -> list[Outcome]:
     """Trains the program with each seed, has it score the test images, and looks for mistakes."""
-    from mnist_mlp.models import networks
+    from mnist_mlp.models.initialization import initialise
 
     train, test, model = learner.dataset.train, learner.dataset.test, program.make_model()
     chosen = program.order(train.labels)
@@ -143,7 +143,7 @@ def run(program: Program, learner: Learner, seeds: Sequence[int], epochs: int) -
     for seed in seeds:
         curve = learner.fit(seed, epochs, examples=chosen, learning_rate=program.learning_rate, shuffle=shuffle)
         order = learner.order_of(np.arange(len(train)) if chosen is None else chosen, seed, 0, shuffle)
-        networks.initialise(model, seed)
+        initialise(model, seed)
         gathered = evidence.gather(
             model,
             learner.engine.state(),
@@ -201,7 +201,7 @@ def opening(found: dict[str, Any]) -> str:
     lines = [
         f"data     {block['name']}: {block['train_examples']:,} training + {block['test_examples']:,} test images "
         f"({block['source']})",
-        *summary.remarks(block["notes"]),
+        *remarks(block["notes"]),
         f"trained  {found['epochs']} epochs, seed{'s' * (len(seeds) > 1)} "
         + (f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"),
     ]
@@ -249,5 +249,5 @@ def closing(found: dict[str, Any]) -> str:
         lines.append(f"{row['name']:<25} {shown_accuracy:>15} {loss:>10.4g}   {told:<14}{also(row)}".rstrip())
     name = found["dataset"]["name"]
     if name != "mnist":
-        lines += summary.remarks([f"measured on {name}: this is not MNIST accuracy"])
+        lines += remarks([f"measured on {name}: this is not MNIST accuracy"])
     return "\n".join([*lines, "", f"seconds  {found['seconds']:.1f} in all, on {found['device']}"])

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp.files import figures
-from mnist_mlp.lab.playground.figure_colours import QUIET, colours
-from mnist_mlp.lab.playground.figure_network import MOST_NEURONS, Layout, draw_network
+from mnist_mlp.lab.playground.figure_network import MOST_NEURONS, QUIET, Layout, colours, draw_network
 from mnist_mlp.lab.playground.history import History
 from mnist_mlp.lab.playground.points import EDGE
 

@@ -26,7 +26,7 @@ from mnist_mlp.lab.playground.network import (
 from mnist_mlp.lab.playground.points import Point, split_points, with_signs
 from mnist_mlp.lab.playground.random_stream import Stream
 from mnist_mlp.lab.playground.url_state import State, parameter_count
-from mnist_mlp.options import shown
+from mnist_mlp.text import shown
 
 EPOCHS = 1_000_000
 RECORDS = 2_000_000  # losses of all seeds together

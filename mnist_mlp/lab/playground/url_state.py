@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab.playground.random_stream import as_browser
-from mnist_mlp.options import nearest, shown
+from mnist_mlp.text import nearest, shown
 
 PAGE = "https://playground.tensorflow.org/"
 FEATURES = ("x", "y", "xSquared", "ySquared", "xTimesY", "sinX", "sinY")  # in the order of the network's inputs

@@ -13,8 +13,7 @@ from mnist_mlp.lab.playground import figure as picture
 from mnist_mlp.lab.playground.exercises.answers import BY_HAND, named
 from mnist_mlp.lab.playground.exercises.answers_deep import layer_accuracies
 from mnist_mlp.lab.playground.exercises.parts import Exercise, Panel, Runs, with_parameters
-from mnist_mlp.lab.playground.figure_colours import QUIET, colours
-from mnist_mlp.lab.playground.figure_network import LABELS
+from mnist_mlp.lab.playground.figure_network import LABELS, QUIET, colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,54 @@
+"""How far training is, for the line that is written over and over."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """How far the training of a run has come: what it saw in the epoch under way, or else in the last one."""
+
+    epoch: int  # the one under way, from 1 on
+    epochs: int
+    step: int  # steps of that epoch that are done
+    steps_per_epoch: int
+    loss: float  # mean over the images seen, in nats
+    accuracy: float  # 0 to 1, likewise
+    rate: float  # training images a second
+    seconds_left: float  # of training, with all that happens between its calls
+
+    @property
+    def share(self) -> float:
+        """Of the steps of the whole run, 0 to 1."""
+        return ((self.epoch - 1) * self.steps_per_epoch + self.step) / (self.epochs * self.steps_per_epoch)
+
+
+def bar(now: Standing, width: int, *, plain: bool = False) -> str:
+    """Where training stands, as a line of at most `width` columns; `plain`: in ASCII. Where there is too little room,
+    first the words are shorter, then the strip goes, then the last figures."""
+    epoch, left = f"epoch {now.epoch:>{len(str(now.epochs))}}/{now.epochs}", f"{clock(now.seconds_left)} left"
+    loss, rate = f"loss {now.loss:.4f}", f"{now.rate:,.0f}"
+    figures = [loss, f"accuracy {now.accuracy:.4f}", f"{rate} images/s", left]
+    gap, shorter = "   ", [loss, f"acc {now.accuracy:.4f}", f"{rate}/s", left]
+    if width < len(gap.join([epoch, "100%", *figures])) + 13:
+        gap, figures = "  ", shorter
+    columns = min(30, width - 1 - len(gap.join([epoch, "100%", *figures])))
+    filled = round(now.share * columns)
+    done, rest = "#-" if plain else "━─"
+    strip = f"{done * filled}{rest * (columns - filled)} " if columns > 4 else ""
+    parts = [epoch, f"{strip}{now.share:4.0%}", *figures]
+    while len(parts) > 1 and len(gap.join(parts)) > width:
+        parts.pop()
+    return gap.join(parts)[:width]
+
+
+def clock(seconds: float) -> str:
+    """ "0:07", "12:34" or "1:02:03"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

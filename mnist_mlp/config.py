@@ -13,7 +13,7 @@ from typing import Any
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option
-from mnist_mlp.text import nearest, shown
+from mnist_mlp.text import nearest, quoted
 
 MODELS = (
     *("softmax", "mlp", "wide", "deep", "mlp_sigmoid", "mlp_tanh"),
@@ -171,7 +171,7 @@ class Config:
         if said is None:
             raise UserError(
                 "--checkpoint_every: expected a number of epochs, such as 1, or of steps, such as 500steps; "
-                f"received {shown(self.checkpoint_every)}"
+                f"received {quoted(self.checkpoint_every)}"
             )
         return int(said[1]) * (1 if said[2] else steps_per_epoch)
 
@@ -185,7 +185,7 @@ class Config:
         names = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in names:
-                raise UserError(f"unknown option {shown(name)}{nearest(name, names)}")
+                raise UserError(f"unknown option {quoted(name)}{nearest(name, names)}")
         return cls(**values)
 
 

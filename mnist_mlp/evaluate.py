@@ -18,8 +18,8 @@ from mnist_mlp import data, devices
 from mnist_mlp.checks import gate
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import undisturbed
-from mnist_mlp.cli.stopwatch import Laps
+from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs import saved, summary
@@ -61,26 +61,26 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
 
     `dataset` replaces the run's own with images of yours. Raises `UserError`.
     """
-    laps = Laps()
+    stopwatch = Stopwatch()
     plan = devices.plan(options)
     path, config, trained = saved.read_run(options.run_dir)
     dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
     judge = gate.watch(dataclasses.replace(config, gate=options.gate, false_alarms=options.false_alarms), dataset)
-    laps.end("load")
+    stopwatch.end("load")
 
     os.environ.update(plan.environment)
-    with undisturbed(), importing():
+    with defer_signals(), importing():
         from mnist_mlp.runs.saved_model import start_finished
 
-    laps.end("import")
+    stopwatch.end("import")
 
     batch_size = options.batch_size or trained.batch_size
     splits = {"test": dataset.test}
     engine = start_finished(plan, path, trained, splits, batch_size, start_timeout=options.start_timeout)
     engine.compile()
-    laps.end("compile")
+    stopwatch.end("compile")
     test = scores(engine.evaluate("test"))
-    laps.end("evaluate")
+    stopwatch.end("evaluate")
 
     result = dataclasses.replace(
         trained,
@@ -91,7 +91,7 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
         device=device_block(plan, engine),
         backend=engine.backend,
         versions=versions(engine.backend),
-        **laps.measured(),
+        **stopwatch.measured(),
     )
     result.seconds["train"] = 0.0  # nothing was trained here; the epochs keep their own seconds
     result = dataclasses.replace(result, gate=judge(result))

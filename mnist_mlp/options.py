@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.text import nearest, shown
+from mnist_mlp.text import nearest, quoted
 
 
 def option(
@@ -59,14 +59,14 @@ def check(options: Any) -> None:
             value = float(value)
             object.__setattr__(options, field.name, value)  # 1 and 1.0 are the same option
         if type(value) is not kind:
-            raise UserError(f"--{field.name}: expected {expected(field)}, received {shown(value)}")
+            raise UserError(f"--{field.name}: expected {expected(field)}, received {quoted(value)}")
         if choices and value not in choices:
             raise UserError(
                 f"--{field.name}: expected one of {', '.join(choices)}; "
-                f"received {shown(value)}{nearest(value, choices)}"
+                f"received {quoted(value)}{nearest(value, choices)}"
             )
         if kind in (int, float) and not in_range(value, *field.metadata["range"]):
-            raise UserError(f"--{field.name}: expected {expected(field)}, received {shown(value)}")
+            raise UserError(f"--{field.name}: expected {expected(field)}, received {quoted(value)}")
 
 
 def path_of(flag: str, text: str) -> Path:

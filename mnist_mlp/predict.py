@@ -26,10 +26,10 @@ import numpy as np
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.pictures import inputs
-from mnist_mlp.data.pictures.preview import shown
+from mnist_mlp.data.pictures.preview import render
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.options import check, option, option_of, path_of
@@ -168,7 +168,7 @@ def predict(options: Options, complain: Callable[[str], None]) -> tuple[list[str
         names = [f"{split}:{index}" for index in range(len(images))]
 
     os.environ.update(plan.environment)
-    with undisturbed(), importing():
+    with defer_signals(), importing():
         from mnist_mlp.runs.saved_model import start_finished
 
     engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)
@@ -221,4 +221,4 @@ def for_the_eye(names: Sequence[str], images: np.ndarray, probabilities: np.ndar
     """Each digit as the network sees it, below its name."""
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     each = zip(names, images, probabilities, strict=True)
-    return "".join(f"{spelled_out(name)}\n{shown(image, row, plain=plain)}\n\n" for name, image, row in each)
+    return "".join(f"{spelled_out(name)}\n{render(image, row, plain=plain)}\n\n" for name, image, row in each)

@@ -21,7 +21,7 @@ def config_of(given: Mapping[str, Any]) -> Config:
     given = flags.with_file(given)
     if given.get("resume") and not given.get("run_dir"):
         raise UserError("--resume: expected the run to go on with, received none; type --run_dir=DIR --resume")
-    begun = directory.begun_with(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
+    begun = directory.config_of_run(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
     if begun is None:
         return flags.with_preset(PRESETS, given)
     if "strategy" in given:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A value as it stands in a message: in quotes if it is text, and not longer than a line."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -27,11 +27,11 @@ from mnist_mlp import data, devices
 from mnist_mlp.checks import diagnosis, gate
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import undisturbed
-from mnist_mlp.cli.stopwatch import Laps
+from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import RECIPE, Config
-from mnist_mlp.engine.compilation_cache import kept_programs
+from mnist_mlp.engine.compilation_cache import compilation_cache
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.options import path_of
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import keras
 
     from mnist_mlp.engine.base import Engine
-    from mnist_mlp.training.progress import Standing
+    from mnist_mlp.training.progress import TrainingProgress
 
 
 def main(argv: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
     run_dir = path_of("run_dir", config.run_dir) if config.run_dir else directory.default_path(config)
     with Screen(sys.stderr if config.json else sys.stdout, quiet=config.quiet) as screen:
 
-        def show(now: Standing) -> None:
+        def show(now: TrainingProgress) -> None:
             screen.show(bar(now, screen.width, plain=screen.plain))
 
         result = train_and_evaluate(config, run_dir, say=screen.say, show=show, keep_programs=True)
@@ -70,7 +70,7 @@ def train_and_evaluate(
     dataset: data.Dataset | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Callable[[str], None] = print,
-    show: Callable[[Standing], None] = lambda now: None,
+    show: Callable[[TrainingProgress], None] = lambda now: None,
     keep_programs: bool = False,
 ) -> Result:
     """One whole run, or with `config.resume` the rest of one: what `python -m mnist_mlp.train` does.
@@ -80,11 +80,11 @@ def train_and_evaluate(
     Of several workers only the chief reports and writes `run_dir`; all return the result. `keep_programs`: see
     `kept_programs`. Raises `UserError`.
     """
-    laps = Laps()
+    stopwatch = Stopwatch()
     plan = devices.plan(config)
     tell, show = (say, show) if plan.chief else (lambda text: None, lambda now: None)
-    opened = directory.opened(run_dir, config) if plan.chief else directory.thrown_away(config)
-    with opened as run, kept_programs(plan, wanted=keep_programs):
+    opened = directory.opened(run_dir, config) if plan.chief else directory.scratch_run(config)
+    with opened as run, compilation_cache(plan, wanted=keep_programs):
         if callbacks or dataset:
             run.again = "train_and_evaluate, with resume=True and the same callbacks and images"
         check_packages(config)
@@ -93,12 +93,12 @@ def train_and_evaluate(
         splits, hashes = run_data.split(dataset, config), run_data.hashes(dataset)
         run_data.meet_other_workers(plan, run, hashes)
         run_data.check(run, hashes)
-        laps.end("load")
+        stopwatch.end("load")
 
         os.environ.update(plan.environment)
-        with undisturbed(), importing():  # frameworks: after the environment, and after what can fail early
+        with defer_signals(), importing():  # frameworks: after the environment, and after what can fail early
             from mnist_mlp.models import networks
-        laps.end("import")
+        stopwatch.end("import")
 
         make_model = partial(
             networks.build, config.model, pixels=config.pixels, precision=config.precision, seed=config.seed
@@ -108,8 +108,8 @@ def train_and_evaluate(
         diagnose = diagnosis.watch(config, engine, make_model, splits, lambda found: tell(summary.diagnosed(found)))
         tell(summary.opening(result))
         engine.compile()
-        laps.end("compile")
-        draw_distortions(run, splits["train"], laps)
+        stopwatch.end("compile")
+        draw_distortions(run, splits["train"], stopwatch)
         test = splits["test"]
         del dataset, splits  # the engine has them
 
@@ -118,9 +118,9 @@ def train_and_evaluate(
         except Diverged:
             diagnose([], None)
             raise
-        laps.end("train")
+        stopwatch.end("train")
 
-        result = finish(engine, plan, run, result, test, laps, diagnose, judge, tell)
+        result = finish(engine, plan, run, result, test, stopwatch, diagnose, judge, tell)
     tell(summary.closing(result, str(run_dir)))
     return result
 
@@ -131,7 +131,7 @@ def finish(
     run: directory.Run,
     result: Result,
     test: data.Split,
-    laps: Laps,
+    stopwatch: Stopwatch,
     diagnose: diagnosis.Watch,
     judge: gate.Judge,
     tell: Callable[[str], None],
@@ -142,23 +142,23 @@ def finish(
 
     with averaged(engine):
         result = dataclasses.replace(result, test=scores(engine.evaluate("test")))
-        laps.end("evaluate")
+        stopwatch.end("evaluate")
         found = diagnose(result.epochs, result.test["confusion"])
         result = dataclasses.replace(result, diagnosis=found, gate=judge(result))
         if run.config.diagnose:
-            laps.end("diagnose")
+            stopwatch.end("diagnose")
 
         run.check_place()
         atomic.write_file(run.path / "model.keras", partial(keras_file.save, engine.model))
         model_sha256 = atomic.digest(run.path / "model.keras")
-        laps.end("save")
+        stopwatch.end("save")
 
-        ends = {"device": device_block(plan, engine), "model_sha256": model_sha256, **laps.measured()}
+        ends = {"device": device_block(plan, engine), "model_sha256": model_sha256, **stopwatch.measured()}
         result = dataclasses.replace(result, **ends)
         atomic.write_json(run.path / "result.json", result.to_dict())
         from mnist_mlp.report import run_page  # what was not needed until now
 
-        return run_page.report(engine, run, result, test, laps, tell)
+        return run_page.report(engine, run, result, test, stopwatch, tell)
 
 
 def engine_of(
@@ -175,16 +175,16 @@ def engine_of(
     return start(plan, *what, start_timeout=config.start_timeout)
 
 
-def draw_distortions(run: directory.Run, training: data.Split, laps: Laps) -> None:
+def draw_distortions(run: directory.Run, training: data.Split, stopwatch: Stopwatch) -> None:
     """Writes a picture of what training will see, if it sees something else than the images."""
     if run.config.augment == "none" or not run.chief:
         return
     from mnist_mlp.training import augmentation_preview
 
     run.check_place()
-    picture = augmentation_preview.drawn(training, run.config.augment, run.config.seed)
+    picture = augmentation_preview.render(training, run.config.augment, run.config.seed)
     atomic.write_file(run.path / "distortions.png", lambda file: file.write_bytes(picture))
-    laps.end("picture")
+    stopwatch.end("picture")
 
 
 def check_packages(config: Config) -> None:
@@ -260,7 +260,7 @@ def train(
     hashes: Mapping[str, str],
     callbacks: Sequence[keras.callbacks.Callback],
     tell: Callable[[str], None],
-    show: Callable[[Standing], None],
+    show: Callable[[TrainingProgress], None],
 ) -> list[dict[str, Any]]:
     """Trains what is left to train; the rows of the history, which is written and told after each epoch."""
     from mnist_mlp.training.callbacks import Callbacks

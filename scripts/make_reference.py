@@ -31,7 +31,7 @@ from mnist_mlp.checks.gate import Gate
 from mnist_mlp.checks.references import DECIDING, FEWEST, Reference, flags
 from mnist_mlp.cli import program
 from mnist_mlp.cli.flags import given_flags, with_preset
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
@@ -131,19 +131,19 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
             f"expected one process, the compiled engine and all training images, received {others}; leave {others} out"
         )
     os.environ.update(plan.environment)
-    with undisturbed():
+    with defer_signals():
         from mnist_mlp.engine.base import Recipe
         from mnist_mlp.models import networks
         from mnist_mlp.runs.result import versions
         from mnist_mlp.training import optimizers
-        from mnist_mlp.training.multi_seed import Learner
+        from mnist_mlp.training.multi_seed import MultiSeedTrainer
     make_model = partial(networks.build, config.model, pixels=config.pixels, precision=config.precision)
     make_optimizer = partial(optimizers.of_config, config, math.ceil(len(dataset.train) / config.batch_size))
     recipe = Recipe(config.augment, config.label_smoothing)
-    learner = Learner(plan, make_model, make_optimizer, dataset, config.batch_size, recipe)
+    trainer = MultiSeedTrainer(plan, make_model, make_optimizer, dataset, config.batch_size, recipe)
 
     def train(seed: int) -> Row:
-        curve, counts = learner.fit(seed, config.epochs), learner.test()
+        curve, counts = trainer.fit(seed, config.epochs), trainer.test()
         return {
             "right": counts.correct,
             "total": counts.total,
@@ -152,9 +152,9 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
             "accuracies": curve.accuracy.tolist(),
             "train_examples": len(dataset.train),
             "backend": plan.backend,
-            "device": learner.engine.attached.device,
+            "device": trainer.engine.attached.device,
             "versions": versions(plan.backend),
-            "learning_rate": optimizers.peak_rate(learner.engine.optimizer),
+            "learning_rate": optimizers.peak_rate(trainer.engine.optimizer),
         }
 
     return train

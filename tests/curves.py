@@ -31,7 +31,7 @@ from keras import ops
 
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split, load
-from mnist_mlp.data.batches import batch_order
+from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import detect
 from mnist_mlp.devices.strategy import Request, choose
@@ -89,7 +89,7 @@ def keep(begin, state):
 def take_steps(model, replicas, steps):
     begin = f"{model}/{len(replicas) if index else replicas}"
     engine = engine_of(model, replicas, steps)
-    order = np.concatenate([batch_order(0, epoch, len(split), BATCH) for epoch in range(1 if real else steps)])
+    order = np.concatenate([batch_indices(0, epoch, len(split), BATCH) for epoch in range(1 if real else steps)])
     fresh = engine.state()
     after, sums = later(fresh), []
     for step, row in enumerate(order[:steps]):
@@ -110,7 +110,7 @@ def take_steps(model, replicas, steps):
     found[f"{begin}/placed"] = np.array([len(engine.step_on), len(set(engine.weights_on))])
     if "dropout" in model and f"{model}/learned" not in found:
         engine.restore(fresh)
-        rows = np.concatenate([batch_order(1, epoch, len(split), BATCH)[:2] for epoch in range(30)])
+        rows = np.concatenate([batch_indices(1, epoch, len(split), BATCH)[:2] for epoch in range(30)])
         found[f"{model}/learned"] = np.concatenate([engine.train(row[None]).losses for row in rows])
 
 

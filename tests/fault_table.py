@@ -28,7 +28,7 @@ from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.devices import Plan
 from mnist_mlp.models import networks
 from mnist_mlp.training import optimizers
-from mnist_mlp.training.multi_seed import Learner
+from mnist_mlp.training.multi_seed import MultiSeedTrainer
 
 FIRST = 9000  # seeds that no reference has
 CERTIFICATES = 5  # of each fault
@@ -39,11 +39,13 @@ def trained(config: Config, dataset: data.Dataset, fault: str) -> list[dict]:
     judge = gate.Gate(references.find(config, dataset.name), 1e-4)
     with faults.injected(fault, "jax"):
         plan = Plan("jax", "cpu", "cpu", {}, replicas=faults.REPLICAS)
-        learner = Learner(plan, lambda: networks.build("mlp"), lambda: optimizers.make_optimizer("adam", None), dataset)
+        trainer = MultiSeedTrainer(
+            plan, lambda: networks.build("mlp"), lambda: optimizers.make_optimizer("adam", None), dataset
+        )
         found = []
         for seed in range(FIRST, FIRST + arguments.seeds):
-            curve = learner.fit(seed, config.epochs)
-            found.append(judge.verdict(learner.test().correct, list(curve.losses), len(dataset.train)))
+            curve = trainer.fit(seed, config.epochs)
+            found.append(judge.verdict(trainer.test().correct, list(curve.losses), len(dataset.train)))
         return found
 
 

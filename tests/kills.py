@@ -145,10 +145,10 @@ def try_moments(numbers, calls, expected):
 
 def main():
     began = time.perf_counter()
-    undisturbed = Path(directory, "undisturbed")
-    _, made = in_fork(undisturbed, "start")
+    defer_signals = Path(directory, "defer_signals")
+    _, made = in_fork(defer_signals, "start")
     calls = dict(zip(("start", "training"), map(int, made.split()), strict=True))
-    expected = left(undisturbed)
+    expected = left(defer_signals)
     told = " or ".join(f"{number:,} since the {since}" for since, number in calls.items())
     print(f"{backend} {model}: {told}; {len(expected)} things to compare", flush=True)
     workers = []

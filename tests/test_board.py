@@ -188,7 +188,7 @@ def main(flags):
         splits = {"train": data.load(config).train}
         engine = train.engine_of(config, devices.plan(config), partial(networks.build, config.model), splits)
         engine.compile()
-        order, begun, ends = batches.batch_order(0, 0, len(splits["train"]), 32), engine.state(), []
+        order, begun, ends = batches.batch_indices(0, 0, len(splits["train"]), 32), engine.state(), []
         for one in (engine, Profiled(engine, Path(kind), print)):
             engine.restore(begun)
             sums = one.train(order)

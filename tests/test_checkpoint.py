@@ -118,7 +118,7 @@ def test_a_damaged_config_is_made_good_from_a_checkpoint(tmp_path, full):
     whole = file.read_bytes()
     for how, content in damaged(whole, np.random.default_rng(1), 20 if full else 5):
         file.write_bytes(content)
-        assert differing(directory.begun_with(tmp_path), Config(dataset="digits", seed=7)) == [], how
+        assert differing(directory.config_of_run(tmp_path), Config(dataset="digits", seed=7)) == [], how
         with directory.opened(tmp_path, Config(dataset="digits", seed=7, resume=True)) as run:
             assert run.found.total_steps == 50
             run.write_config()
@@ -128,7 +128,7 @@ def test_a_damaged_config_is_made_good_from_a_checkpoint(tmp_path, full):
     for content in (b"", b"{}", whole[:-9], whole.replace(b'"seed": 7', b'"seed": 8')):
         file.write_bytes(content)
         with pytest.raises(UserError, match="config.json is damaged, and there is no whole checkpoint"):
-            directory.begun_with(tmp_path)
+            directory.config_of_run(tmp_path)
 
 
 def test_where_all_are_damaged_the_run_begins_anew_and_says_so(tmp_path):

@@ -24,7 +24,7 @@ from helpers.once import once
 
 from mnist_mlp import data
 from mnist_mlp.data import Split, array_files, downloads, embedded_digits
-from mnist_mlp.data.batches import batch_order, sequential_order, split_validation
+from mnist_mlp.data.batches import batch_indices, sequential_indices, split_validation
 from mnist_mlp.data.dataset import content_hash
 from mnist_mlp.errors import UserError
 
@@ -581,23 +581,23 @@ def test_content_hash_of_equal_images_with_two_labels():
 
 @pytest.mark.parametrize("n, batch, shape", [(10, 3, (4, 3)), (9, 3, (3, 3)), (5, 32, (1, 5)), (1, 1, (1, 1))])
 def test_orders_hold_every_index_once(n, batch, shape):
-    for order in (batch_order(7, 2, n, batch), sequential_order(n, batch)):
+    for order in (batch_indices(7, 2, n, batch), sequential_indices(n, batch)):
         assert order.shape == shape and order.dtype == np.int32
         padding = order.size - n
         assert sorted(order.ravel()) == [-1] * padding + list(range(n))
         assert (order.ravel()[n:] == -1).all()  # at the very end
-    assert sequential_order(n, batch).ravel()[:n].tolist() == list(range(n))
+    assert sequential_indices(n, batch).ravel()[:n].tolist() == list(range(n))
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():
-    first = batch_order(0, 0, 60000, 32)
+    first = batch_indices(0, 0, 60000, 32)
     assert first.shape == (1875, 32)
-    assert (first == batch_order(0, 0, 60000, 32)).all()
-    assert (first.ravel() == batch_order(0, 0, 60000, 96).ravel()).all()
-    for other in (batch_order(1, 0, 60000, 32), batch_order(0, 1, 60000, 32), batch_order(0, 2, 60000, 32)):
+    assert (first == batch_indices(0, 0, 60000, 32)).all()
+    assert (first.ravel() == batch_indices(0, 0, 60000, 96).ravel()).all()
+    for other in (batch_indices(1, 0, 60000, 32), batch_indices(0, 1, 60000, 32), batch_indices(0, 2, 60000, 32)):
         assert (first == other).sum() < 20
     # Written down once: a run of today can be repeated with any version of NumPy.
-    assert batch_order(0, 0, 10, 10).tolist() == [[9, 7, 2, 0, 4, 3, 5, 6, 1, 8]]
+    assert batch_indices(0, 0, 10, 10).tolist() == [[9, 7, 2, 0, 4, 3, 5, 6, 1, 8]]
 
 
 def test_split_validation():

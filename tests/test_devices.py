@@ -9,7 +9,7 @@ import pytest
 
 from mnist_mlp.config import Config
 from mnist_mlp.devices import plan
-from mnist_mlp.devices.machine import Seen, detect, processor_name
+from mnist_mlp.devices.machine import Machine, detect, processor_name
 from mnist_mlp.devices.strategy import Request, choose, visible_gpus
 from mnist_mlp.errors import UserError
 
@@ -20,55 +20,55 @@ TPU_TF = {"tensorflow-tpu": "2.19.1", "keras": "3.15.1", "libtpu": "0.0.10"}
 LIBTPU = "/site/libtpu/libtpu.so"
 
 MACHINES = {
-    "laptop": Seen(installed=TF),
-    "laptop with both": Seen(installed=TF | JAX),
-    "one GPU": Seen(gpus=1, cuda_libraries=True, installed=TF),
-    "four GPUs": Seen(gpus=4, cuda_libraries=True, installed=TF),
-    "four GPUs, JAX": Seen(gpus=4, installed=JAX | {"jax-cuda12-plugin": "0.10.2"}),
-    "GPU without CUDA libraries": Seen(gpus=1, installed=TF),
-    "GPU with JAX's CUDA alone": Seen(gpus=1, installed=TF | JAX | {"jax-cuda13-plugin": "0.10.2"}),
-    "GPUs hidden": Seen(gpus=2, cuda_visible_devices="", cuda_libraries=True, installed=TF),
-    "GPUs hidden by -1": Seen(gpus=2, cuda_visible_devices="-1", cuda_libraries=True, installed=TF),
-    "second of two GPUs": Seen(gpus=2, cuda_visible_devices="1", cuda_libraries=True, installed=TF),
-    "Colab CPU": Seen(host="colab", installed=TF | COLAB_TPU_SET),
-    "Colab GPU": Seen(host="colab", gpus=1, cuda_libraries=True, installed=TF | JAX),
-    "Colab TPU": Seen(host="colab", tpu_chips=1, tpu_kind="v5e", installed=COLAB_TPU_SET, libtpu=LIBTPU),
-    "Kaggle TPU": Seen(host="kaggle", tpu_chips=8, tpu_kind="v5e", installed=COLAB_TPU_SET, libtpu=LIBTPU),
-    "Kaggle TPU, newer libtpu": Seen(
+    "laptop": Machine(installed=TF),
+    "laptop with both": Machine(installed=TF | JAX),
+    "one GPU": Machine(gpus=1, cuda_libraries=True, installed=TF),
+    "four GPUs": Machine(gpus=4, cuda_libraries=True, installed=TF),
+    "four GPUs, JAX": Machine(gpus=4, installed=JAX | {"jax-cuda12-plugin": "0.10.2"}),
+    "GPU without CUDA libraries": Machine(gpus=1, installed=TF),
+    "GPU with JAX's CUDA alone": Machine(gpus=1, installed=TF | JAX | {"jax-cuda13-plugin": "0.10.2"}),
+    "GPUs hidden": Machine(gpus=2, cuda_visible_devices="", cuda_libraries=True, installed=TF),
+    "GPUs hidden by -1": Machine(gpus=2, cuda_visible_devices="-1", cuda_libraries=True, installed=TF),
+    "second of two GPUs": Machine(gpus=2, cuda_visible_devices="1", cuda_libraries=True, installed=TF),
+    "Colab CPU": Machine(host="colab", installed=TF | COLAB_TPU_SET),
+    "Colab GPU": Machine(host="colab", gpus=1, cuda_libraries=True, installed=TF | JAX),
+    "Colab TPU": Machine(host="colab", tpu_chips=1, tpu_kind="v5e", installed=COLAB_TPU_SET, libtpu=LIBTPU),
+    "Kaggle TPU": Machine(host="kaggle", tpu_chips=8, tpu_kind="v5e", installed=COLAB_TPU_SET, libtpu=LIBTPU),
+    "Kaggle TPU, newer libtpu": Machine(
         host="kaggle", tpu_chips=8, tpu_kind="v5e", installed=TPU_TF | {"libtpu": "0.0.21"}, libtpu=LIBTPU
     ),
-    "Kaggle TPU, both with JAX's libtpu": Seen(
+    "Kaggle TPU, both with JAX's libtpu": Machine(
         host="kaggle",
         tpu_chips=8,
         tpu_kind="v5e",
         installed=COLAB_TPU_SET | {"tensorflow-tpu": "2.19.1"},
         libtpu=LIBTPU,
     ),
-    "TPU VM, both with TensorFlow's libtpu": Seen(
+    "TPU VM, both with TensorFlow's libtpu": Machine(
         tpu_chips=4, tpu_kind="v4", installed=JAX | TPU_TF | {"tensorflow-tpu": "2.19.1"}, libtpu=LIBTPU
     ),
-    "TPU VM without libtpu": Seen(
+    "TPU VM without libtpu": Machine(
         tpu_chips=4, tpu_kind="v4", installed={"tensorflow-tpu": "2.20.0", "keras": "3.15.1"}
     ),
-    "TPU VM without libtpu.so": Seen(tpu_chips=4, tpu_kind="v4", installed=TPU_TF),
-    "TPU VM with tensorflow-tpu": Seen(tpu_chips=4, tpu_kind="v4", installed=TPU_TF, libtpu=LIBTPU),
-    "TPU VM with plain TensorFlow": Seen(tpu_chips=4, tpu_kind="v4", installed=TF),
-    "TPU VM with plain TensorFlow and JAX": Seen(tpu_chips=4, tpu_kind="v4", installed=TF | JAX),
-    "TPU VM with both wheels": Seen(tpu_chips=4, tpu_kind="v4", installed=TF | TPU_TF, libtpu=LIBTPU),
-    "TPU VM with nothing": Seen(tpu_chips=4, tpu_kind="v4"),
-    "TPU wheel without a TPU": Seen(installed=TPU_TF, libtpu=LIBTPU),
-    "JAX for TPUs without a TPU": Seen(installed=COLAB_TPU_SET, libtpu=LIBTPU),
-    "both wheels": Seen(installed=TF | TPU_TF, libtpu=LIBTPU),
-    "TensorFlow missing": Seen(installed=JAX),
-    "JAX missing": Seen(installed=TF),
-    "both missing": Seen(installed={"keras": "3.15.1"}),
-    "Keras missing": Seen(installed={"tensorflow": "2.21.0"}),
-    "old TensorFlow": Seen(installed=TF | {"tensorflow": "2.17.1"}),
-    "old Keras": Seen(installed=TF | {"keras": "2.15.0"}),
-    "legacy Colab TPU": Seen(host="colab", colab_tpu_addr="10.0.0.2:8470", installed=TF),
-    "chip held": Seen(tpu_chips=1, tpu_kind="v5e", tpu_holder=4711, installed=JAX | {"libtpu": "0.0.52"}),
-    "chip free, JAX": Seen(tpu_chips=4, tpu_kind="v5e", installed=TF | JAX | {"libtpu": "0.0.52"}),
-    "Colab chip held": Seen(host="colab", tpu_chips=1, tpu_kind="v5e", tpu_holder=99, installed=COLAB_TPU_SET),
+    "TPU VM without libtpu.so": Machine(tpu_chips=4, tpu_kind="v4", installed=TPU_TF),
+    "TPU VM with tensorflow-tpu": Machine(tpu_chips=4, tpu_kind="v4", installed=TPU_TF, libtpu=LIBTPU),
+    "TPU VM with plain TensorFlow": Machine(tpu_chips=4, tpu_kind="v4", installed=TF),
+    "TPU VM with plain TensorFlow and JAX": Machine(tpu_chips=4, tpu_kind="v4", installed=TF | JAX),
+    "TPU VM with both wheels": Machine(tpu_chips=4, tpu_kind="v4", installed=TF | TPU_TF, libtpu=LIBTPU),
+    "TPU VM with nothing": Machine(tpu_chips=4, tpu_kind="v4"),
+    "TPU wheel without a TPU": Machine(installed=TPU_TF, libtpu=LIBTPU),
+    "JAX for TPUs without a TPU": Machine(installed=COLAB_TPU_SET, libtpu=LIBTPU),
+    "both wheels": Machine(installed=TF | TPU_TF, libtpu=LIBTPU),
+    "TensorFlow missing": Machine(installed=JAX),
+    "JAX missing": Machine(installed=TF),
+    "both missing": Machine(installed={"keras": "3.15.1"}),
+    "Keras missing": Machine(installed={"tensorflow": "2.21.0"}),
+    "old TensorFlow": Machine(installed=TF | {"tensorflow": "2.17.1"}),
+    "old Keras": Machine(installed=TF | {"keras": "2.15.0"}),
+    "legacy Colab TPU": Machine(host="colab", colab_tpu_addr="10.0.0.2:8470", installed=TF),
+    "chip held": Machine(tpu_chips=1, tpu_kind="v5e", tpu_holder=4711, installed=JAX | {"libtpu": "0.0.52"}),
+    "chip free, JAX": Machine(tpu_chips=4, tpu_kind="v5e", installed=TF | JAX | {"libtpu": "0.0.52"}),
+    "Colab chip held": Machine(host="colab", tpu_chips=1, tpu_kind="v5e", tpu_holder=99, installed=COLAB_TPU_SET),
 }
 
 
@@ -363,7 +363,7 @@ def test_the_environment_that_each_plan_sets():
 
 def test_detect_reads_gpus_from_device_files(tmp_path, monkeypatch):
     found = detect(tmp_path, {})
-    assert found == Seen(installed=found.installed, libtpu=found.libtpu)
+    assert found == Machine(installed=found.installed, libtpu=found.libtpu)
     monkeypatch.setattr(sys, "path", [])  # nor the CUDA libraries of this machine
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
@@ -448,7 +448,7 @@ def test_a_chief_stands_before_the_workers():
     [("2,0", ["2", "0"]), ("2,9,0", ["2"]), ("GPU-8f2a", ["GPU-8f2a"]), ("NoDevFiles", []), ("--1", []), ("²", [])],
 )
 def test_visible_gpus_end_at_the_first_bad_name(visible, found):
-    assert visible_gpus(Seen(gpus=4, cuda_visible_devices=visible)) == found
+    assert visible_gpus(Machine(gpus=4, cuda_visible_devices=visible)) == found
 
 
 def test_a_request_takes_what_the_program_has():

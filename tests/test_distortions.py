@@ -12,10 +12,10 @@ from helpers.fork_server import run_code
 from PIL import Image
 
 from mnist_mlp.config import AUGMENT, Config
-from mnist_mlp.data.batches import batch_order
+from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.engine import augmentation
 from mnist_mlp.engine.augmentation import STRENGTHS, Strength, distort
-from mnist_mlp.engine.base import Attached, Recipe
+from mnist_mlp.engine.base import DeviceSet, Recipe
 from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
 from mnist_mlp.models import networks
@@ -220,13 +220,13 @@ def test_an_example_looks_otherwise_in_each_step_and_for_each_seed(digits):
 def start(engine_class, digits, recipe):
     """An engine with a network that has no edges: rounding changes it as little as it changes the numbers."""
     model, optimizer = networks.build("softmax", seed=1), optimizers.make_optimizer("adam", None)
-    return engine_class(model, optimizer, {"train": digits.train}, 32, Attached("CPU"), recipe)
+    return engine_class(model, optimizer, {"train": digits.train}, 32, DeviceSet("CPU"), recipe)
 
 
 def after_two_epochs(engine, digits):
     """The weights after the first ten steps of two epochs, and the mean loss in the second of them."""
     for epoch in range(2):
-        sums = engine.train(batch_order(1, epoch, len(digits.train), 32)[:10])
+        sums = engine.train(batch_indices(1, epoch, len(digits.train), 32)[:10])
     weights = [variable.numpy().ravel() for variable in engine.model.trainable_variables]
     return np.concatenate(weights), sums.loss_sum / sums.seen
 
@@ -258,7 +258,7 @@ def test_compiled_agrees_with_fit(recipe, digits, undistorted):
 @pytest.mark.slow
 def test_another_seed_needs_no_new_program(digits):
     engine = start(TensorFlowEngine, digits, Recipe("affine"))
-    order, at_start = batch_order(0, 0, len(digits.train), 32), engine.state()
+    order, at_start = batch_indices(0, 0, len(digits.train), 32), engine.state()
     found = []
     for seed in (0, 2**32 - 1, 0):
         engine.seed = seed

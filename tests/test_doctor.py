@@ -13,7 +13,7 @@ import time
 import pytest
 
 from mnist_mlp.devices import machine
-from mnist_mlp.devices.machine import Seen
+from mnist_mlp.devices.machine import Machine
 from mnist_mlp.devices.strategy import Request
 from mnist_mlp.doctor import command as doctor
 from mnist_mlp.doctor import framework_probes, known_failures
@@ -26,15 +26,17 @@ JAX = {"jax": "0.7.2", "jaxlib": "0.7.2", "keras": "3.13.2", "libtpu": "0.0.21.1
 TPU_TF = {"tensorflow-tpu": "2.19.1", "keras": "3.15.1", "libtpu": "0.0.10"}
 NEEDED = {name: "1.0" for name in doctor.NEEDED if name != "keras"}
 MACHINES = {
-    "laptop": Seen(installed=TF),
-    "bare": Seen(),
-    "four GPUs": Seen(gpus=4, cuda_libraries=True, installed=TF),
-    "GPU for JAX alone": Seen(gpus=1, installed=TF | JAX | {"jax-cuda12-plugin": "0.7.2"}),
-    "Colab TPU": Seen(host="colab", tpu_chips=1, tpu_kind="v5e", installed=JAX, libtpu="/site/libtpu.so"),
-    "chip held": Seen(tpu_chips=1, tpu_kind="v5e", tpu_holder=4711, installed=JAX, libtpu="/site/libtpu.so"),
-    "both wheels": Seen(installed=TF | TPU_TF, libtpu="/site/libtpu.so"),
-    "newer libtpu": Seen(tpu_chips=4, tpu_kind="v4", installed=TPU_TF | {"libtpu": "0.0.21"}, libtpu="/site/libtpu.so"),
-    "TPU wheel and JAX": Seen(installed=JAX | TPU_TF, libtpu="/site/libtpu.so"),
+    "laptop": Machine(installed=TF),
+    "bare": Machine(),
+    "four GPUs": Machine(gpus=4, cuda_libraries=True, installed=TF),
+    "GPU for JAX alone": Machine(gpus=1, installed=TF | JAX | {"jax-cuda12-plugin": "0.7.2"}),
+    "Colab TPU": Machine(host="colab", tpu_chips=1, tpu_kind="v5e", installed=JAX, libtpu="/site/libtpu.so"),
+    "chip held": Machine(tpu_chips=1, tpu_kind="v5e", tpu_holder=4711, installed=JAX, libtpu="/site/libtpu.so"),
+    "both wheels": Machine(installed=TF | TPU_TF, libtpu="/site/libtpu.so"),
+    "newer libtpu": Machine(
+        tpu_chips=4, tpu_kind="v4", installed=TPU_TF | {"libtpu": "0.0.21"}, libtpu="/site/libtpu.so"
+    ),
+    "TPU wheel and JAX": Machine(installed=JAX | TPU_TF, libtpu="/site/libtpu.so"),
 }
 
 

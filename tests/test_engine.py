@@ -12,11 +12,11 @@ from helpers.steps import FLOAT32
 
 from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data import Split
-from mnist_mlp.data.batches import batch_order
+from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import batching
 from mnist_mlp.engine import create as starting
-from mnist_mlp.engine.base import Attached, check_places, read_state, write_state
+from mnist_mlp.engine.base import DeviceSet, check_places, read_state, write_state
 from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.engine.tensorflow import devices
 from mnist_mlp.engine.tensorflow.devices import attach
@@ -30,12 +30,12 @@ from mnist_mlp.training import optimizers
 pytestmark = pytest.mark.numerics
 
 ENGINES = {"compiled": TensorFlowEngine, "fit": FitEngine}
-CPU = Attached("CPU")
+CPU = DeviceSet("CPU")
 
 
 def start(kind, model, split, batch_size, optimizer="adam", rate=None, xla=None):
     optimizer = optimizers.make_optimizer(optimizer, rate)
-    attached = Attached("CPU", xla=xla)
+    attached = DeviceSet("CPU", xla=xla)
     return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, attached)
 
 
@@ -60,7 +60,7 @@ def distance(a, b):
 def test_numpy_agrees_in_loss_and_gradients(kind, name, l2, digits):
     """Within what float32 rounds, as `parity` knows it. In two of the batches some of the places are empty, or most."""
     split = Split(digits.train.images[:92], digits.train.labels[:92])
-    order = batch_order(0, 0, 92, 32)
+    order = batch_indices(0, 0, 92, 32)
     order = np.concatenate([order, np.where(np.arange(32) < 3, order[:1], -1)])
     assert list((order < 0).sum(1)) == [0, 0, 4, 29]
     engine = start(kind, networks.build(name), split, 32, "sgd", 0.5)
@@ -85,7 +85,7 @@ def test_compiled_agrees_with_fit_in_steps_of_adam_on_convolutions(digits):
     """No formula in NumPy has this network. The third batch has 3 examples."""
     split = Split(digits.train.images[:19], digits.train.labels[:19])
     engines = [start(kind, steps.smooth("cnn"), split, 8) for kind in ENGINES]
-    rows = np.concatenate([batch_order(1, epoch, 19, 8) for epoch in range(2)])
+    rows = np.concatenate([batch_indices(1, epoch, 19, 8) for epoch in range(2)])
     apart, where = steps.furthest(engines, rows)
     assert apart <= 1, where
     # And with the very network, whose logits have no edges, whatever its gradients have.
@@ -102,7 +102,7 @@ def test_compiled_trains_whole_epochs_as_fit_does(digits):
     for kind in ENGINES:
         engine = start(kind, networks.build("softmax", seed=1), digits.train, 32, "sgd", 0.1)
         first = weights(engine)
-        told = [engine.train(batch_order(1, epoch, len(digits.train), 32)) for epoch in range(3)]
+        told = [engine.train(batch_indices(1, epoch, len(digits.train), 32)) for epoch in range(3)]
         ends[kind] = weights(engine), [sums.loss_sum for sums in told]
     assert distance(ends["fit"][0][:1], first[:1]) > 0.01  # it has learned something
     assert distance(ends["compiled"][0], ends["fit"][0]) < 1e-5
@@ -131,7 +131,7 @@ def test_dropout_by_a_named_generator_draws_the_same_numbers(xla):
 @pytest.mark.parametrize("name", ["mlp_l2", "mlp_dropout"])
 def test_compiled_without_xla_is_fit_to_the_last_bit(name, digits):
     """The same kernels in the same order: what differs with XLA is rounding (and the bits that dropout draws)."""
-    order = batch_order(2, 0, len(digits.train), 100)
+    order = batch_indices(2, 0, len(digits.train), 100)
     ends = []
     for kind, more in (("compiled", {"xla": False}), ("fit", {})):
         engine = start(kind, networks.build(name), digits.train, 100, **more)
@@ -152,7 +152,7 @@ def assert_same_state(found, expected):
 def test_neither_the_cut_into_calls_nor_a_restart_changes_anything(digits):
     """With dropout, whose random state must go on too."""
     split = Split(digits.train.images[:197], digits.train.labels[:197])
-    order = batch_order(0, 0, 197, 8)
+    order = batch_indices(0, 0, 197, 8)
     engine = start("compiled", networks.build("mlp_dropout"), split, 8)
     begin = engine.state()
     whole = engine.train(order)
@@ -238,7 +238,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
 
 
 def test_a_program_that_ran_elsewhere_is_refused(digits):
-    engine = TensorFlowEngine(networks.build("softmax"), None, {"test": digits.test}, 32, Attached("GPU: made up"))
+    engine = TensorFlowEngine(networks.build("softmax"), None, {"test": digits.test}, 32, DeviceSet("GPU: made up"))
     with pytest.raises(UserError, match="expected the weights on GPU: made up .*, found CPU:0; type python -m"):
         engine.compile()
 
@@ -254,7 +254,7 @@ def test_a_program_that_ran_elsewhere_is_refused(digits):
     ],
 )
 def test_what_ended_elsewhere_is_an_error(weights_on, step_on, words):
-    attached = Attached("GPU: 2 × X", replicas=2)
+    attached = DeviceSet("GPU: 2 × X", replicas=2)
     engine = SimpleNamespace(attached=attached, weights_on=weights_on, step_on=step_on)
     with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
         check_places(engine)
@@ -288,7 +288,7 @@ def test_predictions_are_probabilities_and_agree_with_the_counts(kind, untrained
 @pytest.mark.slow
 def test_zero_weights_learn_nothing_but_the_class_frequencies(digits):
     engine = start("compiled", networks.build("mlp_zeros"), digits.train, 32, xla=False)
-    engine.train(batch_order(0, 0, len(digits.train), 32)[:10])
+    engine.train(batch_indices(0, 0, len(digits.train), 32)[:10])
     *hidden, logits_kernel, logits_bias = weights(engine)
     assert not any(w.any() for w in hidden) and not logits_kernel.any() and logits_bias.any()
 
@@ -300,7 +300,7 @@ def test_xla_is_off_where_it_is_slower(digits):
 
 @pytest.mark.parametrize("replicas", [2, 3])
 def test_fit_is_for_one_device(replicas, monkeypatch):
-    monkeypatch.setattr(devices, "attach", lambda plan, timeout: Attached("CPU: here", replicas=replicas))
+    monkeypatch.setattr(devices, "attach", lambda plan, timeout: DeviceSet("CPU: here", replicas=replicas))
     with pytest.raises(UserError, match=f"--engine=fit: expected one device, received {replicas}; type --replicas=1"):
         starting.start(Plan("tensorflow", "cpu", "cpu", {}), "fit", None, None, {}, 32)
 
@@ -323,7 +323,7 @@ def test_other_optimizers_train_in_one_program(name, digits):
         pytest.skip(f"this Keras has no {name}")
     engine, model = start("compiled", networks.build("softmax"), digits.train, 32, name), networks.build("softmax")
     by_hand.build(model.trainable_variables)
-    for row in batch_order(0, 0, len(digits.train), 32)[:4]:
+    for row in batch_indices(0, 0, len(digits.train), 32)[:4]:
         before = engine.state()
         images = digits.train.images[row].reshape(-1, 784) / 255
         gradients = oracle.batch_pass(weights(engine), images, digits.train.labels[row]).gradients

@@ -9,7 +9,7 @@ import pytest
 from helpers.fork_server import run_code
 
 from mnist_mlp.config import OPTIMIZERS
-from mnist_mlp.data.batches import batch_order
+from mnist_mlp.data.batches import batch_indices
 
 pytestmark = pytest.mark.numerics
 
@@ -21,9 +21,9 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from helpers import steps
 from mnist_mlp.models import networks as models; from mnist_mlp.training import optimizers
 from mnist_mlp.config import Config
-from mnist_mlp.data.dataset import Split, batch_order, load
+from mnist_mlp.data.dataset import Split, batch_indices, load
 from mnist_mlp.devices.strategy import Plan
-from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.engine.jax.engine import JaxEngine
 from mnist_mlp.engine.jax.devices import attach
@@ -78,9 +78,9 @@ digits = load(Config(dataset="digits"))
 found = []
 for attempt in (
     lambda: JaxEngine(models.build("softmax"), None, {"test": digits.test}, 32,
-                      Attached("GPU: made up", where=jax.devices())).compile(),
+                      DeviceSet("GPU: made up", where=jax.devices())).compile(),
     lambda: JaxEngine(models.build("softmax"), None, {}, 32,
-                      Attached("GPU: made up", where=jax.devices())).predict(digits.test.images),
+                      DeviceSet("GPU: made up", where=jax.devices())).predict(digits.test.images),
     lambda: attach(Plan("jax", "cpu", "cpu", {}, replicas=3), 60),
 ):
     try:
@@ -104,10 +104,10 @@ def test_jax_agrees_with_fit_in_each_step(name):
 jax.config.update("jax_enable_x64", {name == "cnn"})
 digits = load(Config(dataset="digits")).train
 split = Split(digits.images[:19], digits.labels[:19])
-rows = np.concatenate([batch_order(1, epoch, 19, 8) for epoch in range(2)])
+rows = np.concatenate([batch_indices(1, epoch, 19, 8) for epoch in range(2)])
 engines, logits = [], []
 for engine_class in (JaxEngine, FitEngine):
-    more = ({{"train": split}}, 8, Attached("CPU", where=jax.devices()))
+    more = ({{"train": split}}, 8, DeviceSet("CPU", where=jax.devices()))
     engines.append(engine_class(steps.smooth("{name}"), optimizers.make_optimizer("adam", None), *more))
     engines[-1].compile()
     if "{name}" == "cnn":  # which `parity` does not try
@@ -129,10 +129,10 @@ def test_jax_trains_whole_epochs_as_fit_does():
 split = load(Config(dataset="digits")).train
 ends, losses = [], []
 for engine_class in (JaxEngine, FitEngine):
-    attached = Attached("CPU", where=jax.devices())
+    attached = DeviceSet("CPU", where=jax.devices())
     optimizer = optimizers.make_optimizer("sgd", 0.1)
     engine = engine_class(models.build("softmax", seed=1), optimizer, {"train": split}, 32, attached)
-    losses.append([engine.train(batch_order(1, epoch, len(split), 32)).loss_sum for epoch in range(3)])
+    losses.append([engine.train(batch_indices(1, epoch, len(split), 32)).loss_sum for epoch in range(3)])
     ends.append(engine.state()["model/logits/kernel"])
 assert losses[0][2] < 0.5 * losses[0][0]
 assert np.allclose(*losses, rtol=1e-5)
@@ -156,9 +156,9 @@ for name in OPTIMIZERS:
         optimizer = optimizers.make_optimizer(name, None)
     except UserError:
         continue
-    engine = JaxEngine(models.build("softmax"), optimizer, {"train": split}, 32, Attached("CPU", where=jax.devices()))
+    engine = JaxEngine(models.build("softmax"), optimizer, {"train": split}, 32, DeviceSet("CPU", where=jax.devices()))
     before = engine.state()["model/logits/kernel"]
-    engine.train(batch_order(0, 0, len(split), 32)[:3])
+    engine.train(batch_indices(0, 0, len(split), 32)[:3])
     after = engine.state()["model/logits/kernel"]
     found[name] = [bool(np.isfinite(after).all()), bool((after != before).any())]
 print(json.dumps(found))
@@ -172,24 +172,24 @@ print(json.dumps(found))
 @pytest.mark.slow
 def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
     """With softmax regression, for 25 steps of a network with edges would not be those of another program."""
-    from mnist_mlp.engine.base import Attached
+    from mnist_mlp.engine.base import DeviceSet
     from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
     from mnist_mlp.models import networks
     from mnist_mlp.training import optimizers
 
-    order = batch_order(0, 0, len(digits.train), 32)
+    order = batch_indices(0, 0, len(digits.train), 32)
     optimizer = optimizers.make_optimizer("adam", None)
-    engine = TensorFlowEngine(networks.build("softmax"), optimizer, {"train": digits.train}, 32, Attached("CPU"))
+    engine = TensorFlowEngine(networks.build("softmax"), optimizer, {"train": digits.train}, 32, DeviceSet("CPU"))
     engine.train(order[:20])
     np.savez(tmp_path / "state.npz", **engine.state())
     expected = engine.train(order[20:])
     code = f"""
 split = load(Config(dataset="digits")).train
 optimizer = optimizers.make_optimizer("adam", None)
-attached = Attached("CPU", where=jax.devices())
+attached = DeviceSet("CPU", where=jax.devices())
 engine = JaxEngine(models.build("softmax", seed=9), optimizer, {{"train": split}}, 32, attached)
 engine.restore(dict(np.load({str(tmp_path / "state.npz")!r})))
-sums = engine.train(batch_order(0, 0, len(split), 32)[20:])
+sums = engine.train(batch_indices(0, 0, len(split), 32)[20:])
 print(json.dumps([sums.loss_sum, sums.correct, int(optimizer.iterations)]))
 """
     loss_sum, correct, iterations = run(code)

@@ -66,7 +66,7 @@ def test_what_was_interrupted_is_not_stored(place, monkeypatch):
     """A framework may have been in the middle of writing it."""
     store, environment = store_for(PLAN), dict(os.environ)
     monkeypatch.setattr(os, "environ", environment)
-    with pytest.raises(KeyboardInterrupt), compilation_cache.kept_programs(PLAN, wanted=True):
+    with pytest.raises(KeyboardInterrupt), compilation_cache.compilation_cache(PLAN, wanted=True):
         Path(environment["JAX_COMPILATION_CACHE_DIR"], "half").write_bytes(b"prog")
         raise KeyboardInterrupt
     assert contents(store) == {}
@@ -75,7 +75,7 @@ def test_what_was_interrupted_is_not_stored(place, monkeypatch):
 def test_without_room_nothing_is_kept(place, monkeypatch):
     monkeypatch.setattr(compilation_cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
     before = dict(os.environ)
-    with compilation_cache.kept_programs(PLAN, wanted=True):
+    with compilation_cache.compilation_cache(PLAN, wanted=True):
         assert dict(os.environ) == before
 
 
@@ -169,6 +169,6 @@ def test_where_nothing_is_to_be_kept_nothing_is(place, monkeypatch, backend):
     """For the tests and for whoever has no room."""
     monkeypatch.setenv("MNIST_MLP_CACHE", "off")
     before = dict(os.environ)
-    with compilation_cache.kept_programs(dataclasses.replace(PLAN, backend=backend), wanted=True):
+    with compilation_cache.compilation_cache(dataclasses.replace(PLAN, backend=backend), wanted=True):
         assert dict(os.environ) == before
     assert not place.exists()

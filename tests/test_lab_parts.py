@@ -56,7 +56,7 @@ class Engine:
         self.trained.append(order)
 
 
-class Learner:
+class MultiSeedTrainer:
     compile_seconds = 0.25
     batch_size = 4
 
@@ -81,19 +81,19 @@ class Learner:
 
 
 def test_few_examples_are_trained_in_as_many_updates():
-    learner = Learner()
-    trials.fit(learner, 0.1, 5, 3, np.arange(7))  # 10 images in batches of 4 are 3 steps, 7 examples here 2 a pass
-    assert learner.begun == [(5, 0.1)] and not learner.fitted
-    orders = [order.tolist() for order in learner.engine.trained]
+    trainer = MultiSeedTrainer()
+    trials.fit(trainer, 0.1, 5, 3, np.arange(7))  # 10 images in batches of 4 are 3 steps, 7 examples here 2 a pass
+    assert trainer.begun == [(5, 0.1)] and not trainer.fitted
+    orders = [order.tolist() for order in trainer.engine.trained]
     assert orders == [[[0, 0], [0, 1], [1, 0]], [[1, 1], [2, 0], [2, 1]], [[3, 0], [3, 1], [4, 0]]]
-    assert trials.fit(learner, 0.1, 5, 3, None) == 5.0 and learner.fitted == [(5, 3, 0.1)]
+    assert trials.fit(trainer, 0.1, 5, 3, None) == 5.0 and trainer.fitted == [(5, 3, 0.1)]
 
 
 @pytest.fixture
 def lab(monkeypatch):
     """Trials whose networks are not real, and what they tell."""
     monkeypatch.setitem(
-        sys.modules, "mnist_mlp.training.multi_seed", SimpleNamespace(Learner=Learner)
+        sys.modules, "mnist_mlp.training.multi_seed", SimpleNamespace(MultiSeedTrainer=MultiSeedTrainer)
     )  # which imports frameworks
     monkeypatch.setattr(trials, "gc", SimpleNamespace(collect=lambda: None))
     monkeypatch.setattr(networks, "set_start", lambda model, network: setattr(model, "start", network.start))
@@ -111,21 +111,21 @@ def test_a_network_is_trained_once_for_each_seed(lab):
         "a: seed 2 of 2",
     ]
     assert first.right.shape == (2, 2) and first.train_seconds == (3.0, 4.0) and first.parameters == 11
-    assert made.learners[Network()].fitted == [(3, 2, 0.5), (4, 2, 0.5)]
+    assert made.trainers[Network()].fitted == [(3, 2, 0.5), (4, 2, 0.5)]
     assert made.score(Network(rate=0.5), "few", per_class=1) is not first
-    assert [seed for seed, _ in made.learners[Network()].begun] == [3, 4]
+    assert [seed for seed, _ in made.trainers[Network()].begun] == [3, 4]
 
 
 def test_only_the_lectures_network_stays_compiled(lab):
     made, _ = lab
-    lecture = made.learner(Network())
-    assert made.learner(Network(rate=0.1, start="He")) is lecture and lecture.model.start == "He"
-    assert made.learner(Network()).model.start == "Glorot"
-    wide = made.learner(Network(hidden=(512,)))
-    assert set(made.learners) == {Network(), Network(hidden=(512,))} and made.engine is wide.engine
-    made.learner(Network(activation="tanh"))
-    assert set(made.learners) == {Network(), Network(activation="tanh")}
-    assert made.learner(Network()) is lecture and made.engine is lecture.engine
+    lecture = made.trainer(Network())
+    assert made.trainer(Network(rate=0.1, start="He")) is lecture and lecture.model.start == "He"
+    assert made.trainer(Network()).model.start == "Glorot"
+    wide = made.trainer(Network(hidden=(512,)))
+    assert set(made.trainers) == {Network(), Network(hidden=(512,))} and made.engine is wide.engine
+    made.trainer(Network(activation="tanh"))
+    assert set(made.trainers) == {Network(), Network(activation="tanh")}
+    assert made.trainer(Network()) is lecture and made.engine is lecture.engine
 
 
 # The figure of the mistakes

@@ -209,10 +209,10 @@ def test_a_network_is_trained_once_and_whatever_came_before_it(trained, digits):
 
 @pytest.mark.slow
 def test_fewer_images_make_as_many_updates(trained, monkeypatch):
-    learner = trained.learner(Network())
+    trainer = trained.trainer(Network())
     orders = []
-    train = learner.engine.train
-    monkeypatch.setattr(learner.engine, "train", lambda order: orders.append(order) or train(order))
+    train = trainer.engine.train
+    monkeypatch.setattr(trainer.engine, "train", lambda order: orders.append(order) or train(order))
     few = trained.score(Network(), "few", per_class=3)
     examples = set(trials.balanced_sample(trained.dataset.train.labels, 3, seed=0))
     mine = np.concatenate(orders[: trained.epochs])
@@ -221,8 +221,8 @@ def test_fewer_images_make_as_many_updates(trained, monkeypatch):
     assert few.accuracy.mean() < accuracy(trained) - 0.05
     found = []
     for examples in (None, np.arange(1437)):  # which are the same
-        trials.fit(learner, 0.01, 3, 2, examples)
-        found.append(learner.engine.predict(trained.dataset.test.images))
+        trials.fit(trainer, 0.01, 3, 2, examples)
+        found.append(trainer.engine.predict(trained.dataset.test.images))
     np.testing.assert_array_equal(*found)
 
 

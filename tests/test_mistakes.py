@@ -15,7 +15,7 @@ from mnist_mlp.checks.diagnosis import RULES, diagnose
 from mnist_mlp.checks.evidence import Evidence, Layer, Logits
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
-from mnist_mlp.data.batches import batch_order, sequential_order
+from mnist_mlp.data.batches import batch_indices, sequential_indices
 from mnist_mlp.errors import Diverged
 from mnist_mlp.lab.mistakes import command as mistakes
 from mnist_mlp.lab.mistakes import programs
@@ -131,7 +131,7 @@ def test_every_mistake_has_a_program_and_a_rule_of_the_same_name():
 @pytest.mark.parametrize("batch", [1, 7, 32, 1000])
 def test_drawn_orders_mix_the_classes_and_sorted_ones_do_not(batch):
     labels = np.random.default_rng(0).integers(0, 10, 2000).astype(np.uint8)
-    drawn, natural = batch_order(3, 0, 2000, batch), sequential_order(2000, batch)
+    drawn, natural = batch_indices(3, 0, 2000, batch), sequential_indices(2000, batch)
     by_class = np.where(natural < 0, -1, np.argsort(labels, kind="stable")[natural])
     assert evidence.class_mixing(labels, drawn) < 2
     assert evidence.class_mixing(labels, by_class) > 20
@@ -139,9 +139,9 @@ def test_drawn_orders_mix_the_classes_and_sorted_ones_do_not(batch):
 
 def test_one_batch_or_one_class_cannot_be_mixed_badly():
     labels = np.arange(50, dtype=np.uint8) // 5
-    assert evidence.class_mixing(labels, sequential_order(50, 50)) == pytest.approx(0)
-    assert evidence.class_mixing(labels[:30], sequential_order(30, 16)) == 1
-    assert evidence.class_mixing(np.zeros(90, np.uint8), sequential_order(90, 32)) == 1
+    assert evidence.class_mixing(labels, sequential_indices(50, 50)) == pytest.approx(0)
+    assert evidence.class_mixing(labels[:30], sequential_indices(30, 16)) == 1
+    assert evidence.class_mixing(np.zeros(90, np.uint8), sequential_indices(90, 32)) == 1
 
 
 def test_losses_that_take_the_same_way_in_two_epochs_are_seen():
@@ -157,7 +157,7 @@ def test_test_images_are_found_among_the_training_images():
     images = np.arange(12 * 784, dtype=np.uint32).reshape(12, 28, 28).astype(np.uint8)
     images[:, 0, 0] = np.arange(12)
     split = [Split(images[part], np.zeros(len(images[part]), np.uint8)) for part in (slice(0, 9), slice(7, 12))]
-    found = evidence.probe(*split, sequential_order(9, 4))
+    found = evidence.probe(*split, sequential_indices(9, 4))
     assert (found.leaked, found.test_examples, found.steps, len(found.images)) == (2, 5, 3, 9)
 
 
@@ -224,9 +224,9 @@ def test_the_right_program_is_said_to_make_none_in_any_seed(found, seeds, full, 
 
     assert found[0]["right"]["diagnosed"] == seeds and not found[0]["right"]["others"]
     right = programs.PROGRAMS[programs.RIGHT]
-    learner = mistakes.learner_of(right, devices.plan(Config(strategy="cpu")), digits)
+    trainer = mistakes.trainer_of(right, devices.plan(Config(strategy="cpu")), digits)
     more = range(seeds, 50 if full else 5)
-    told = [outcome.diagnoses for outcome in mistakes.run(right, learner, more, epochs=5)]
+    told = [outcome.diagnoses for outcome in mistakes.run(right, trainer, more, epochs=5)]
     assert told == [[]] * len(more)
 
 

@@ -13,8 +13,8 @@ import pytest
 from mnist_mlp import train
 from mnist_mlp.config import SCHEDULES, Config
 from mnist_mlp.data import Split
-from mnist_mlp.data.batches import batch_order
-from mnist_mlp.engine.base import Attached, Recipe
+from mnist_mlp.data.batches import batch_indices
+from mnist_mlp.engine.base import DeviceSet, Recipe
 from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
 from mnist_mlp.errors import Diverged, UserError
@@ -59,7 +59,7 @@ def engine_of(config, split, kind=TensorFlowEngine):
     recipe = Recipe(config.augment, config.label_smoothing, config.seed)
     splits = {"train": split, "test": split}
     return kind(
-        *(networks.build(config.model), of_config(config, steps), splits, config.batch_size, Attached("CPU"), recipe)
+        *(networks.build(config.model), of_config(config, steps), splits, config.batch_size, DeviceSet("CPU"), recipe)
     )
 
 
@@ -78,7 +78,7 @@ def test_steps_with_a_schedule_decay_and_smoothing_as_numpy_has_them(kind, digit
     )  # fmt: skip
     engine, schedule = engine_of(config, split, kind), Schedule(0.4, "linear", 6, 0.4)
     for step in range(6):
-        row = batch_order(0, step // 3, 96, 32)[step % 3]
+        row = batch_indices(0, step // 3, 96, 32)[step % 3]
         kernel, bias = weights(engine)
         x = split.images[row].reshape(-1, 784) / 255
         logits = x @ kernel + bias
@@ -113,7 +113,7 @@ def test_averaged_weights_by_hand(averaging, digits):
     engine, begin = averaging
     engine.restore(begin)
     average = None
-    for row in batch_order(0, 0, 160, 32):
+    for row in batch_indices(0, 0, 160, 32):
         engine.train(row[None])
         now = weights(engine)
         average = now if average is None else [0.8 * a + 0.2 * w for a, w in zip(average, now, strict=True)]
@@ -136,7 +136,7 @@ def test_an_average_is_put_away_whatever_happens(averaging):
     with averaged(engine):  # of no step yet: there is none
         for found, expected in zip(weights(engine), before, strict=True):
             np.testing.assert_array_equal(found, expected)
-    engine.train(batch_order(0, 0, 160, 32))
+    engine.train(batch_indices(0, 0, 160, 32))
     last = weights(engine)
     with pytest.raises(KeyboardInterrupt), averaged(engine):
         assert (weights(engine)[0] != last[0]).any()

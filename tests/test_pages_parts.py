@@ -12,7 +12,7 @@ from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
 from mnist_mlp.report import comparison_page, comparison_text, result_sections, run_page, svg_charts
 from mnist_mlp.report.compare_runs import Pair, compare, pair_of, remarks
-from mnist_mlp.report.content import Material, Seen
+from mnist_mlp.report.content import Material, Predictions
 from mnist_mlp.report.svg_charts import Line
 from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval, per_class, wilson_interval
 from mnist_mlp.text import aligned
@@ -27,7 +27,7 @@ def material(name="run", wrong=(), data="mnist", changes=None, seen=True, unsure
     predicted[list(wrong)] = (predicted[list(wrong)] + 1) % 10
     logits = np.zeros((N, 10))
     logits[np.arange(N), predicted] = 1 if unsure else 9
-    looked = Seen(Split(np.zeros((N, 28, 28), np.uint8), labels), logits)
+    looked = Predictions(Split(np.zeros((N, 28, 28), np.uint8), labels), logits)
     confusion = looked.confusion
     correct = int(np.trace(confusion))
     result = {
@@ -290,7 +290,7 @@ def test_the_conclusion_names_the_best_and_how_sure_that_is():
 
 
 def test_the_whole_page_holds_each_run():
-    page = comparison_page.drawn(compare(three(), ["h", "h", "h"]))
+    page = comparison_page.render(compare(three(), ["h", "h", "h"]))
     assert page.startswith("<!doctype html>") and "3 runs compared" in page
     for name, cells in (("a – b", "40 8 0 +20.00"), ("b – c", "40 2 7 −12.50")):
         row = re.search(f'<tr><th scope="row">{name}</th>(.*?)</tr>', page)[1]
@@ -486,19 +486,19 @@ class Run(SimpleNamespace):
 @pytest.fixture
 def last(tmp_path, monkeypatch):
     """A function that runs the stage; what it looks at, draws and measures stands in for the real ones."""
-    monkeypatch.setattr(run_page.content, "look", lambda engine, test: "seen")
+    monkeypatch.setattr(run_page.content, "predict_test", lambda engine, test: "seen")
     monkeypatch.setattr(run_page.content, "weights_of", lambda engine: ["layers"])
     monkeypatch.setattr(run_page.content, "Material", lambda *given: given)
-    monkeypatch.setattr(run_page, "drawn", lambda made: f"page of {made[0]}, {made[2:]}")
+    monkeypatch.setattr(run_page, "render", lambda made: f"page of {made[0]}, {made[2:]}")
 
     def go(chief=True, moved=False):
         run = Run(path=tmp_path, config="config", chief=chief, moved=moved, checked=[])
-        laps = SimpleNamespace(
-            ended=[], end=lambda name: laps.ended.append(name), measured=lambda: {"seconds": {"report": 2}}
+        stopwatch = SimpleNamespace(
+            ended=[], end=lambda name: stopwatch.ended.append(name), measured=lambda: {"seconds": {"report": 2}}
         )
         told = []
-        result = run_page.report("engine", run, Result({}), "test", laps, told.append)
-        assert laps.ended == ["report"] and result == Result({"report": 2})
+        result = run_page.report("engine", run, Result({}), "test", stopwatch, told.append)
+        assert stopwatch.ended == ["report"] and result == Result({"report": 2})
         return run, told
 
     return go
@@ -521,12 +521,12 @@ def test_a_page_that_cannot_be_drawn_costs_a_line(last, tmp_path, monkeypatch):
     def drawn(made):
         raise ValueError("no\nroom")
 
-    monkeypatch.setattr(run_page, "drawn", drawn)
+    monkeypatch.setattr(run_page, "render", drawn)
     (words,) = last()[1]
     again = f"to try again type python -m mnist_mlp.report {tmp_path}"
     assert words == f"  !      report.html was not written: no room; {again}"
     assert (tmp_path / "result.json").exists()
-    monkeypatch.setattr(run_page, "drawn", lambda made: (_ for _ in ()).throw(KeyError()))
+    monkeypatch.setattr(run_page, "render", lambda made: (_ for _ in ()).throw(KeyError()))
     assert "was not written: KeyError; " in last()[1][0]
 
 

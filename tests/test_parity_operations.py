@@ -13,7 +13,7 @@ import tensorflow as tf
 from helpers.fork_server import run_code
 
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.engine.tensorflow.devices import attach
 from mnist_mlp.parity import matrix_products, questions, random_bits
 from mnist_mlp.parity import probes as operations
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.numerics
 
 PRODUCTS = [f"matrix products, M = {m}" for m in (1, 2, 32, 1000)]
 ALONE = "first row alone and with others"
-CPU = Attached("CPU: made up")
+CPU = DeviceSet("CPU: made up")
 
 
 def failed(probes):
@@ -215,7 +215,10 @@ def test_products_must_be_as_good_as_they_have_promised(kept, device):
 
 def test_the_place_is_told_and_must_be_the_one_asked_for():
     assert operations.place(CPU, ["CPU:0"]).passed
-    for attached, devices in ((Attached("GPU: made up"), ["CPU:0"]), (Attached("CPU", replicas=2), ["CPU:0", "CPU:0"])):
+    for attached, devices in (
+        (DeviceSet("GPU: made up"), ["CPU:0"]),
+        (DeviceSet("CPU", replicas=2), ["CPU:0", "CPU:0"]),
+    ):
         probe = operations.place(attached, devices)
         assert (probe.passed, probe.found) == (False, ", ".join(devices))
 

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from mnist_mlp import predict
 from mnist_mlp.data.pictures import decode, inputs, normalize, segmentation
 from mnist_mlp.data.pictures.ink import ink_of
-from mnist_mlp.data.pictures.preview import shown
+from mnist_mlp.data.pictures.preview import render
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, lock
 from mnist_mlp.models import keras_file
@@ -330,10 +330,10 @@ def test_the_terminal():
     image = np.zeros((28, 28), np.uint8)
     image[4, 3:5] = 128, 255
     probabilities = np.array([0.0, 0.75, 0.25] + 7 * [0.0], np.float32)
-    lines = shown(image, probabilities).split("\n")
+    lines = render(image, probabilities).split("\n")
     assert len(lines) == 28 and lines[4] == " " * 6 + "▓▓██"
     assert lines[10].endswith(" *1   75.0%  " + 15 * "█") and lines[11].endswith("  2   25.0%  █████")
-    assert shown(image, probabilities, plain=True).isascii()
+    assert render(image, probabilities, plain=True).isascii()
 
 
 # ---- what is typed ----

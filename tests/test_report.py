@@ -366,7 +366,7 @@ def test_every_network_has_a_page(name, run, tmp_path):
     """Its first weights, in the page of a run of another one."""
     found, _ = report.material_of(read_run(str(run)), "x", *planned(run))
     layers = content.weights_of(types.SimpleNamespace(model=networks.build(name, seed=1)))
-    (tmp_path / "page.html").write_text(run_page.drawn(dataclasses.replace(found, layers=layers)))
+    (tmp_path / "page.html").write_text(run_page.render(dataclasses.replace(found, layers=layers)))
     page = checked(tmp_path / "page.html")
     for layer in layers:
         if layer.kernel is not None:
@@ -400,7 +400,7 @@ def test_numbers_that_are_not_finite(run):
     values["epochs"][1] |= {"loss": None}
     logits = made.seen.logits.copy()
     logits[5], logits[6, 3], logits[7] = math.nan, math.inf, -math.inf
-    seen = content.Seen(made.seen.test, logits)
+    seen = content.Predictions(made.seen.test, logits)
     for weight in (math.nan, math.inf, 3e38, 1e25):
         layers = [
             dataclasses.replace(layer, kernel=np.full_like(layer.kernel, weight)) if layer.kernel is not None else layer
@@ -408,7 +408,7 @@ def test_numbers_that_are_not_finite(run):
         ]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            page = Page(run_page.drawn(dataclasses.replace(made, result=values, layers=layers, seen=seen)))
+            page = Page(run_page.render(dataclasses.replace(made, result=values, layers=layers, seen=seen)))
         assert "not a finite number" in page.text and "training diverged" in page.text
 
 
@@ -519,11 +519,11 @@ def test_whatever_goes_wrong_with_a_page_is_said_in_a_line(error, words, tmp_pat
     def look(engine, test):
         raise error
 
-    monkeypatch.setattr(content, "look", look)
+    monkeypatch.setattr(content, "predict_test", look)
     told, run = [], types.SimpleNamespace(chief=True, path=tmp_path, check_place=lambda: None)
-    laps = types.SimpleNamespace(end=told.append, measured=lambda: {"seconds": {"report": 1.0}})
+    stopwatch = types.SimpleNamespace(end=told.append, measured=lambda: {"seconds": {"report": 1.0}})
     result = Timed({})
-    assert write_page(None, run, result, None, laps, told.append) == Timed({"report": 1.0})
+    assert write_page(None, run, result, None, stopwatch, told.append) == Timed({"report": 1.0})
     line, lap = told
     assert f"{words}; to try again type" in line and "\n" not in line and lap == "report"
     assert atomic.read_json(tmp_path / "result.json")["seconds"] == {"report": 1.0}

@@ -270,7 +270,7 @@ runpy.run_module("mnist_mlp.train", run_name="__main__", alter_sys=True)
 
 def test_signals_wait_where_something_must_not_be_left_half_done():
     reached = []
-    with pytest.raises(KeyboardInterrupt), signals.undisturbed():
+    with pytest.raises(KeyboardInterrupt), signals.defer_signals():
         os.kill(os.getpid(), signal.SIGINT)  # any thread may take it
         time.sleep(0.1)
         reached.append(1)

@@ -15,7 +15,7 @@ from mnist_mlp.checks import references
 from mnist_mlp.cli import child_process
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
-from mnist_mlp.data.batches import batch_order, sequential_order, split_validation
+from mnist_mlp.data.batches import batch_indices, sequential_indices, split_validation
 from mnist_mlp.data.dataset import content_hash, in_order_hash
 from mnist_mlp.doctor import framework_probes
 from mnist_mlp.engine import compilation_cache
@@ -135,9 +135,9 @@ def test_a_summary_counts_the_wrong_images_and_a_half():
     ],
 )
 def test_images_are_shared_out_over_batches(n, batch, expected):
-    order = sequential_order(n, batch)
+    order = sequential_indices(n, batch)
     assert order.dtype == np.int32 and order.tolist() == expected
-    drawn = batch_order(0, 1, n, batch)
+    drawn = batch_indices(0, 1, n, batch)
     assert drawn.shape == order.shape and sorted(drawn[drawn >= 0]) == list(range(n))
     np.testing.assert_array_equal(drawn < 0, order < 0)
 
@@ -527,7 +527,7 @@ def test_a_digit_of_each_class_is_shown_in_so_many_steps(monkeypatch):
     labels = np.array([4, 4, 2, 2, 7], np.uint8)
     levels = np.array([10, 20, 30, 40, 250], np.uint8)
     images = np.broadcast_to(levels[:, None, None], (5, 28, 28))
-    digits = augmentation_preview.drawn(Split(images, labels), "shift", 1)
+    digits = augmentation_preview.render(Split(images, labels), "shift", 1)
     assert digits.shape == (3, 12, 28, 28) and digits.dtype == np.uint8
     assert digits[:, 0, 0, 0].tolist() == [30, 10, 250]  # of 2, 4 and 7 the first one
     assert digits[:, 1:, 0, 0].T.tolist() == [[31, 11, 255]] * 11

@@ -16,9 +16,9 @@ from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import Config
 from mnist_mlp.train import train_and_evaluate
 from mnist_mlp.training import progress
-from mnist_mlp.training.progress import Standing
+from mnist_mlp.training.progress import TrainingProgress
 
-HALF_WAY = Standing(
+HALF_WAY = TrainingProgress(
     epoch=2, epochs=3, step=50, steps_per_epoch=100, loss=0.25, accuracy=0.5, rate=12_345.6, seconds_left=75.4
 )
 WHOLE = re.compile(

@@ -51,11 +51,11 @@ LIMITS = Limits(body=200_000, instances=20, seconds=5.0)
 
 
 def engine_of(name="mlp"):
-    from mnist_mlp.engine.base import Attached
+    from mnist_mlp.engine.base import DeviceSet
     from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
     from mnist_mlp.models import networks
 
-    return TensorFlowEngine(networks.build(name, seed=3), None, {}, 64, Attached("CPU"))
+    return TensorFlowEngine(networks.build(name, seed=3), None, {}, 64, DeviceSet("CPU"))
 
 
 @pytest.fixture(scope="module")
@@ -336,11 +336,11 @@ def test_the_network_of_a_framework(digits):
 @pytest.mark.parametrize("name, units", [("softmax", []), ("mlp_dropout", [128, 64]), ("cnn", [32, 64])])
 def test_layers_of_other_networks(name, units, digits):
     """All engines: a channel of a convolution counts by its largest value."""
-    from mnist_mlp.engine.base import Attached
+    from mnist_mlp.engine.base import DeviceSet
     from mnist_mlp.engine.keras_fit import FitEngine
 
     engine = engine_of(name)
-    for each in (engine, FitEngine(engine.model, None, {}, 64, Attached("CPU"))):
+    for each in (engine, FitEngine(engine.model, None, {}, 64, DeviceSet("CPU"))):
         *hidden, probabilities = Network(each, 4).look(digits.test.images[:3])
         assert [output.shape for output in hidden] == [(3, n) for n in units]
         np.testing.assert_allclose(probabilities, engine.predict(digits.test.images[:3]), rtol=1e-5, atol=1e-8)

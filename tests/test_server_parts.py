@@ -165,9 +165,9 @@ def test_values_in_words():
     words = ["the text '1234'", "a number", "a number", "null", "true or false", "an empty list"]
     assert [request_images.kind_of(value) for value in values] == words
     assert request_images.kind_of([0] * 1234) == "a list of 1,234" and request_images.kind_of({}) == "an object"
-    assert request_images.shown("a" * 58) == repr("a" * 58)  # 60 characters with its quotes
-    assert request_images.shown("a" * 59) == "'" + "a" * 56 + "..."
-    assert request_images.shown("a" * 200) == "str" and request_images.shown([1]) == "list"
+    assert request_images.truncated("a" * 58) == repr("a" * 58)  # 60 characters with its quotes
+    assert request_images.truncated("a" * 59) == "'" + "a" * 56 + "..."
+    assert request_images.truncated("a" * 200) == "str" and request_images.truncated([1]) == "list"
 
 
 # The answers

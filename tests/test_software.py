@@ -4,12 +4,12 @@ import pytest
 
 from mnist_mlp.devices import frameworks
 from mnist_mlp.devices.frameworks import jax_problem, tensorflow_problem, tpu_tensorflow_problem
-from mnist_mlp.devices.machine import Seen
+from mnist_mlp.devices.machine import Machine
 
 
-def seen(libtpu_file="", cuda=False, **installed) -> Seen:
+def seen(libtpu_file="", cuda=False, **installed) -> Machine:
     names = {name.replace("_", "-"): version for name, version in installed.items()}
-    return Seen(cuda_libraries=cuda, installed=names, libtpu=libtpu_file)
+    return Machine(cuda_libraries=cuda, installed=names, libtpu=libtpu_file)
 
 
 KERAS = {"keras": "3.10.0"}

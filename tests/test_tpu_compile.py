@@ -414,7 +414,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 from mnist_mlp import data; from mnist_mlp.training import optimizers; from mnist_mlp.models import networks
 from mnist_mlp.data import batches
 from mnist_mlp.config import Config
-from mnist_mlp.engine.base import Attached, topology
+from mnist_mlp.engine.base import DeviceSet, topology
 from mnist_mlp.engine.jax.engine import JaxEngine
 assert "tensorflow" not in sys.modules
 counts, requests, lowered = json.loads(sys.argv[1])
@@ -425,14 +425,14 @@ new = lambda: (networks.build("mlp_dropout"), optimizers.make_optimizer("adam", 
 sizes = {name: len(split) for name, split in splits.items()}
 
 def same(devices):
-    engine = JaxEngine(*new(), splits, 33, Attached("CPU: here", (), len(devices), devices))
+    engine = JaxEngine(*new(), splits, 33, DeviceSet("CPU: here", (), len(devices), devices))
     run = {}
     for name in ("train", "evaluate", "predict"):
         def call(*arguments, program=getattr(engine, f"{name}_program"), name=name):
             run.setdefault(name, []).append(program.lower(*arguments).as_text())
             return program(*arguments)
         setattr(engine, f"{name}_program", call)
-    engine.train(batches.batch_order(0, 0, len(rest), 33))
+    engine.train(batches.batch_indices(0, 0, len(rest), 33))
     engine.evaluate("test"), engine.evaluate("validation"), engine.predict(dataset.test.images)
     compiled = {}
     for name, (program, arguments) in topology.programs(*new(), devices, sizes, 33).items():

@@ -260,8 +260,8 @@ def test_scores():
 )
 def test_a_weight_or_a_loss_that_is_no_number_is_seen_though_the_probabilities_are(losses, weight, expected):
     state = {"model/hidden_1/kernel": np.array([0.5, weight]), "optimizer/velocity": np.array([np.nan])}
-    learner = SimpleNamespace(engine=SimpleNamespace(state=lambda: state))
-    assert fitting.finite(learner, SimpleNamespace(step_losses=np.array(losses))) is expected
+    trainer = SimpleNamespace(engine=SimpleNamespace(state=lambda: state))
+    assert fitting.finite(trainer, SimpleNamespace(step_losses=np.array(losses))) is expected
     broken = score(np.full((4, 10), 0.1), np.array([0, 0, 0, 0]), 0, diverged=True)
     assert broken.diverged and broken.correct == 0
 

@@ -234,7 +234,11 @@ def test_a_method_is_told_when_it_is_done():
 
 def test_numbers_have_a_length():
     assert table.loss_text(9.99999) == "10.0000" and table.loss_text(0.5) == "0.5000" and table.loss_text(10) == "10"
-    assert table.loss_text(123.456) == "123.5" and table.shown(0.000123456) == "0.0001235" and table.shown(7) == "7"
+    assert (
+        table.loss_text(123.456) == "123.5"
+        and table.formatted(0.000123456) == "0.0001235"
+        and table.formatted(7) == "7"
+    )
     assert table.counted(1, "fold") == "1 fold" and table.counted(1000, "fold") == "1,000 folds"
 
 
@@ -364,17 +368,17 @@ def test_how_a_study_was_begun_is_read_and_damage_told(tmp_path):
 
 
 def test_a_directory_holds_a_study_or_nothing(tmp_path):
-    study_dir.look(tmp_path)
+    study_dir.inspect(tmp_path)
     (tmp_path / study_dir.lock.NAME).touch()
     (tmp_path / f"{study_dir.TEMPORARY}x").touch()
-    study_dir.look(tmp_path)
+    study_dir.inspect(tmp_path)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match=r"expected a new or empty directory, or a study to go on with; it holds '"):
-        study_dir.look(tmp_path)
+        study_dir.inspect(tmp_path)
     (tmp_path / study_dir.SETTINGS).touch()
-    study_dir.look(tmp_path)
+    study_dir.inspect(tmp_path)
     with pytest.raises(UserError, match="expected a directory that can be read"):
-        study_dir.look(tmp_path / "none")
+        study_dir.inspect(tmp_path / "none")
 
 
 def test_a_study_goes_on_as_it_was_begun(tmp_path):

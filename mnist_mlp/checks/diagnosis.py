@@ -14,7 +14,7 @@ import numpy as np
 
 from mnist_mlp import data
 from mnist_mlp.checks.evidence import BLIND, FURTHER, Evidence, gather, probe
-from mnist_mlp.data.batches import batch_order
+from mnist_mlp.data.batches import batch_indices
 
 if TYPE_CHECKING:
     import keras
@@ -85,7 +85,7 @@ def watch(
     where training diverged), and tells them. Without `--diagnose` it does nothing, and nothing is kept for it."""
     if not config.diagnose:
         return lambda history, confusion: []
-    order = batch_order(config.seed, 0, len(splits["train"]), config.batch_size)
+    order = batch_indices(config.seed, 0, len(splits["train"]), config.batch_size)
     seen = probe(splits["train"], splits["test"], order)
 
     def look(history: Rows, confusion: list[list[int]] | None) -> Rows:

@@ -168,11 +168,11 @@ def gather(
                 variable.assign(first[name] + times * (np.asarray(trained[name]) - first[name]))
 
     with np.errstate(all="ignore"):  # weights that are no longer finite give nan, of which nothing is said
-        start, brightest = look(model, probe.images)
+        start, brightest = inspect(model, probe.images)
         step_to(1)
-        end, _ = look(model, probe.images)
+        end, _ = inspect(model, probe.images)
         step_to(FURTHER)
-        further, _ = look(model, probe.images)
+        further, _ = inspect(model, probe.images)
         kernels = {layer: (first[kernel_of(layer)], np.asarray(trained[kernel_of(layer)])) for layer in start}
         *hidden, last = start
         return Evidence(
@@ -197,7 +197,7 @@ def kernel_of(layer: str) -> str:
     return f"model/{layer}/kernel"
 
 
-def look(model: keras.Model, images: np.ndarray) -> tuple[dict[str, tuple[str, np.ndarray]], float]:
+def inspect(model: keras.Model, images: np.ndarray) -> tuple[dict[str, tuple[str, np.ndarray]], float]:
     """Of each layer with weights its activation's name and its outputs, float32 [n, …, units]; and the largest value
     that the first of them sees."""
     found: dict[str, tuple[str, np.ndarray]] = {}

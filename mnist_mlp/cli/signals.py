@@ -66,7 +66,7 @@ def requests() -> Iterator[Request]:
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Lets signals wait until the end of the block: while frameworks are imported, say, what is raised within the start
     of their C++ parts is fatal."""
     came: list[int] = []

@@ -14,7 +14,7 @@ def peak_memory_mb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
-class Laps:
+class Stopwatch:
     """A stopwatch for the stages of a run."""
 
     def __init__(self) -> None:

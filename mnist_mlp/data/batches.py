@@ -30,7 +30,7 @@ def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, S
     return Split(train.images[kept], train.labels[kept]), Split(train.images[taken], train.labels[taken])
 
 
-def batch_order(seed: int, epoch: int, n: int, batch: int) -> NDArray[np.int32]:
+def batch_indices(seed: int, epoch: int, n: int, batch: int) -> NDArray[np.int32]:
     """The order of the examples in one epoch: int32 [steps, width], width = min(batch, n).
 
     Every index 0 … n-1 stands in it exactly once; -1 fills up the last row and has weight 0. It depends on
@@ -39,8 +39,8 @@ def batch_order(seed: int, epoch: int, n: int, batch: int) -> NDArray[np.int32]:
     return _in_batches(_permutation(n, seed, ORDER, epoch), batch)
 
 
-def sequential_order(n: int, batch: int) -> NDArray[np.int32]:
-    """The natural order, for evaluation, in the shape of batch_order."""
+def sequential_indices(n: int, batch: int) -> NDArray[np.int32]:
+    """The natural order, for evaluation, in the shape of batch_indices."""
     return _in_batches(np.arange(n), batch)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mnist_mlp.devices.machine import JAX_CUDA, Seen
+from mnist_mlp.devices.machine import JAX_CUDA, Machine
 
 NOT_INSTALLED = "is not installed"
 OLDEST = {"TensorFlow": (2, 18), "JAX": (0, 6), "Keras": (3, 10)}
@@ -15,7 +15,7 @@ TPU_ENVIRONMENT = (  # apart, since JAX needs another libtpu, and our own packag
 )
 
 
-def tensorflow_problem(seen: Seen, *, cuda: bool = False) -> str:
+def tensorflow_problem(seen: Machine, *, cuda: bool = False) -> str:
     """Why TensorFlow cannot be used (on a GPU, if `cuda`)."""
     wheels = seen.tensorflows
     remedy = f"pip install 'tensorflow{'[and-cuda]' if cuda else ''}>=2.18'"
@@ -29,7 +29,7 @@ def tensorflow_problem(seen: Seen, *, cuda: bool = False) -> str:
     return "" if seen.cuda_libraries else f"the CUDA libraries of TensorFlow are not installed; type {remedy}"
 
 
-def tpu_tensorflow_problem(seen: Seen) -> str:
+def tpu_tensorflow_problem(seen: Machine) -> str:
     """Why TensorFlow cannot use the TPU of this machine."""
     wheels, version = seen.tensorflows, seen.installed.get("tensorflow-tpu", "")
     if version and len(wheels) > 1:
@@ -48,7 +48,7 @@ def tpu_tensorflow_problem(seen: Seen) -> str:
     return version_problem(seen, "TensorFlow", "tensorflow-tpu", TPU_ENVIRONMENT)
 
 
-def jax_problem(seen: Seen, extra: str = "") -> str:
+def jax_problem(seen: Machine, extra: str = "") -> str:
     """Why JAX cannot be used: on the CPU, or with an `extra`, "cuda12" or "tpu", on that device."""
     remedy = f"pip install -U 'jax[{extra}]'" if extra else "pip install -U jax"
     problem = version_problem(seen, "JAX", "jax", remedy) or version_problem(seen, "JAX", "jaxlib", remedy)
@@ -71,7 +71,7 @@ def overwritten(wheels: list[str], remedy: str) -> str:
     )
 
 
-def version_problem(seen: Seen, name: str, distribution: str, remedy: str) -> str:
+def version_problem(seen: Machine, name: str, distribution: str, remedy: str) -> str:
     """Why the installed version of a framework, or of Keras above it, does not do."""
     needed = ((name, distribution, remedy), ("Keras", "keras", "pip install -U keras"))
     for package, wheel, command in needed:

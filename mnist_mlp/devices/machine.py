@@ -30,7 +30,7 @@ CUDA_PLACES = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "usr/local/c
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class Machine:
     """What the standard library can tell of a machine."""
 
     gpus: int = 0  # NVIDIA GPUs attached
@@ -51,14 +51,14 @@ class Seen:
         return [name for name in TENSORFLOWS if name in self.installed]
 
 
-def detect(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Seen:
+def detect(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Machine:
     """Looks at the device files below `root`, the environment and the installed distributions."""
     chips = tpu_chips(root)
     if not chips and (environ.get("COLAB_TPU_1VM") == "1" or environ.get("ISTPUVM") == "1"):
         chips = [environ.get("TPU_ACCELERATOR_TYPE", "").partition("-")[0]]  # set, but empty, on a CPU runtime
     gpus = nvidia_gpus(root)
     installed = installed_software()
-    return Seen(
+    return Machine(
         gpus=gpus,
         cuda_visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
         cuda_libraries=bool(gpus) and cuda_libraries(root, environ),

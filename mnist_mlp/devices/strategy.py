@@ -13,7 +13,7 @@ from typing import Any
 
 from mnist_mlp.devices import cluster as workers
 from mnist_mlp.devices.frameworks import NOT_INSTALLED, jax_problem, tensorflow_problem, tpu_tensorflow_problem
-from mnist_mlp.devices.machine import Seen, detect
+from mnist_mlp.devices.machine import Machine, detect
 from mnist_mlp.errors import UserError
 
 
@@ -66,7 +66,7 @@ def plan(options: Any) -> Plan:
     return choose(Request.of(options), detect())
 
 
-def choose(request: Request, seen: Seen) -> Plan:
+def choose(request: Request, seen: Machine) -> Plan:
     """The plan for a request on that machine. Raises `UserError` where it cannot be met."""
     if request.tpu and request.strategy not in ("auto", "tpu"):
         raise UserError(f"--tpu={request.tpu} does not go with --strategy={request.strategy}; type --strategy=tpu")
@@ -83,7 +83,7 @@ def choose(request: Request, seen: Seen) -> Plan:
     return choosers[request.strategy](request, seen)
 
 
-def on_best(request: Request, seen: Seen) -> Plan:
+def on_best(request: Request, seen: Machine) -> Plan:
     """A TPU, else a GPU, else the CPU; notes say what is attached and why it is not used."""
     if request.tpu:
         return on_tpu(request, seen)
@@ -100,7 +100,7 @@ def on_best(request: Request, seen: Seen) -> Plan:
     return dataclasses.replace(chosen, notes=(*notes, *chosen.notes))
 
 
-def on_cpu(request: Request, seen: Seen) -> Plan:
+def on_cpu(request: Request, seen: Machine) -> Plan:
     """The CPU, as one device or split into `--replicas` logical ones."""
     backend = pick_backend(request, seen, "cpu", tensorflow_problem(seen), jax_problem(seen))
     replicas = request.replicas or 1
@@ -109,7 +109,7 @@ def on_cpu(request: Request, seen: Seen) -> Plan:
     )
 
 
-def on_gpu(request: Request, seen: Seen) -> Plan:
+def on_gpu(request: Request, seen: Machine) -> Plan:
     """One GPU, or as many as `--replicas` says; "mirrored" takes all that are visible."""
     flag, visible = prefix(request), visible_gpus(seen)
     if not seen.gpus:
@@ -133,7 +133,7 @@ def on_gpu(request: Request, seen: Seen) -> Plan:
     return Plan(backend, "gpu", request.strategy, environment_, count, notes=notes)
 
 
-def on_tpu(request: Request, seen: Seen) -> Plan:
+def on_tpu(request: Request, seen: Machine) -> Plan:
     """A TPU elsewhere by its address, else the one of this machine: with TensorFlow's TPU build if there is one."""
     if request.tpu and request.tpu != "local":
         if request.backend == "jax":
@@ -157,7 +157,7 @@ def on_tpu(request: Request, seen: Seen) -> Plan:
     return Plan(backend, "tpu", request.strategy, environment(backend, "tpu", seen), request.replicas, tpu="local")
 
 
-def no_tpu(seen: Seen) -> str:
+def no_tpu(seen: Machine) -> str:
     """What to do where no TPU chip is attached."""
     if seen.colab_tpu_addr:
         return (
@@ -171,7 +171,7 @@ def no_tpu(seen: Seen) -> str:
     return f"expected a TPU, none is attached to this machine; {remedy}"
 
 
-def on_workers(request: Request, seen: Seen) -> Plan:
+def on_workers(request: Request, seen: Machine) -> Plan:
     """Several processes, each with its TPU (on JAX) or all GPUs that it sees, else with its CPU."""
     if request.replicas is not None:
         raise UserError("--replicas does not go with --strategy=multiworker: each worker is one; leave it out")
@@ -205,7 +205,7 @@ def on_workers(request: Request, seen: Seen) -> Plan:
     )
 
 
-def pick_backend(request: Request, seen: Seen, device: str, tensorflow: str, jax: str) -> str:
+def pick_backend(request: Request, seen: Machine, device: str, tensorflow: str, jax: str) -> str:
     """The backend asked for, or the first that can be used; each problem is "" or what to say. Raises `UserError`."""
     problems = {"tensorflow": tensorflow, "jax": jax}
     for backend in problems if request.backend == "auto" else [request.backend]:
@@ -228,12 +228,12 @@ def prefix(request: Request) -> str:
     return "" if request.strategy == "auto" else f"--strategy={request.strategy}: "
 
 
-def has_xla(backend: str, seen: Seen) -> bool:
+def has_xla(backend: str, seen: Machine) -> bool:
     """Whether the backend has its compiler: tensorflow-tpu has none for a CPU (tensorflow#88960)."""
     return backend == "jax" or "tensorflow-tpu" not in seen.installed
 
 
-def environment(backend: str, device: str, seen: Seen) -> dict[str, str]:
+def environment(backend: str, device: str, seen: Machine) -> dict[str, str]:
     """What must stand in the environment before the framework is imported."""
     found = {"KERAS_BACKEND": backend}
     if backend == "jax":
@@ -256,7 +256,7 @@ def environment(backend: str, device: str, seen: Seen) -> dict[str, str]:
     return found
 
 
-def visible_gpus(seen: Seen) -> list[str]:
+def visible_gpus(seen: Machine) -> list[str]:
     """The names of the GPUs that CUDA will show, in its order: it stops at the first name that is not one."""
     if seen.cuda_visible_devices is None:
         return [str(index) for index in range(seen.gpus)]

@@ -19,7 +19,7 @@ from mnist_mlp import __version__
 from mnist_mlp.cli import flags as command
 from mnist_mlp.config import STRATEGIES, Config
 from mnist_mlp.devices import Plan, machine
-from mnist_mlp.devices.machine import Seen
+from mnist_mlp.devices.machine import Machine
 from mnist_mlp.devices.strategy import Request, choose
 from mnist_mlp.doctor import framework_probes, known_failures
 from mnist_mlp.doctor.text import printable, problem_lines, report
@@ -98,7 +98,7 @@ def standard_input() -> str:
     return text.decode("utf-8", "replace")
 
 
-def diagnose(request: Request, seen: Seen, others: Mapping[str, str], *, ask: Ask | None) -> dict[str, Any]:
+def diagnose(request: Request, seen: Machine, others: Mapping[str, str], *, ask: Ask | None) -> dict[str, Any]:
     """All that this program knows, as JSON values. `others`: versions of what is installed besides `seen.installed`;
     `ask` puts questions to the frameworks, None asks nothing."""
     installed = {**seen.installed, **others}
@@ -132,7 +132,7 @@ def diagnose(request: Request, seen: Seen, others: Mapping[str, str], *, ask: As
     }
 
 
-def plan_of(request: Request, strategy: str, seen: Seen) -> Plan | UserError:
+def plan_of(request: Request, strategy: str, seen: Machine) -> Plan | UserError:
     """What `train` would do: as asked, or with another strategy and those of the flags that go with it."""
     if strategy != request.strategy:
         tpu = request.tpu if strategy in ("auto", "tpu") else ""
@@ -146,7 +146,7 @@ def plan_of(request: Request, strategy: str, seen: Seen) -> Plan | UserError:
         return error
 
 
-def machine_section(seen: Seen) -> dict[str, Any]:
+def machine_section(seen: Machine) -> dict[str, Any]:
     """What is attached, and the variables of the environment that change a run."""
     fields = ("gpus", "cuda_libraries", "tpu_chips", "tpu_kind", "tpu_holder", "host")
     names = [name for name in sorted(os.environ) if name in VARIABLES or name.startswith("TPU_")]
@@ -157,7 +157,7 @@ def machine_section(seen: Seen) -> dict[str, Any]:
     }
 
 
-def strategy_section(plan: Plan | UserError, seen: Seen) -> dict[str, Any]:
+def strategy_section(plan: Plan | UserError, seen: Machine) -> dict[str, Any]:
     """A plan, or why there is none, as JSON values."""
     if isinstance(plan, UserError):
         return {"accepted": False, "refusal": str(plan)}

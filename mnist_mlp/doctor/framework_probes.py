@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from mnist_mlp.cli.child_process import end, last_words, tail
 from mnist_mlp.devices import Plan
-from mnist_mlp.devices.machine import Seen
+from mnist_mlp.devices.machine import Machine
 from mnist_mlp.errors import UserError
 
 SECONDS = 15  # after which a framework is taken to hang
@@ -112,7 +112,7 @@ class Child:
     err: IO[bytes]
 
 
-def questions(plans: Mapping[str, Plan | UserError], asked: str, seen: Seen) -> dict[str, Question]:
+def questions(plans: Mapping[str, Plan | UserError], asked: str, seen: Machine) -> dict[str, Question]:
     """One for each backend that a plan takes, for the plan of the strategy `asked` for or else for the first one.
 
     A TPU elsewhere is not asked.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from mnist_mlp.devices.frameworks import TPU_ENVIRONMENT, jax_problem, overwritten, tpu_tensorflow_problem
-from mnist_mlp.devices.machine import Seen
+from mnist_mlp.devices.machine import Machine
 
 TRAIN = "python -m mnist_mlp.train"
 TRY_TPU = f"type {TRAIN} --strategy=tpu"
@@ -234,7 +234,7 @@ def explain(text: str) -> list[Symptom]:
     return [row for row in SYMPTOMS if COMPILED[row.name].search(text)]
 
 
-def installed_problems(seen: Seen, installed: Mapping[str, str]) -> list[Symptom]:
+def installed_problems(seen: Machine, installed: Mapping[str, str]) -> list[Symptom]:
     """What is known to go wrong with a set of distributions (name → version); `seen` has the frameworks among them."""
     rows, wheels = [], seen.tensorflows
     if len(wheels) > 1:

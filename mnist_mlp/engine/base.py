@@ -48,7 +48,7 @@ class Counts:
 
 
 @dataclasses.dataclass(frozen=True)
-class Attached:
+class DeviceSet:
     """The devices that a framework really has for a plan. A batch is shared out over `replicas` of them."""
 
     device: str  # what computes: "GPU: NVIDIA L4"; its first three letters are CPU, GPU or TPU
@@ -81,7 +81,7 @@ class Engine(Protocol):
 
     model: keras.Model
     optimizer: keras.Optimizer | None
-    attached: Attached
+    attached: DeviceSet
     backend: str
     xla: bool
     weights_on: list[str]  # the devices that hold the weights, read back from the framework: ["GPU:0"]
@@ -127,7 +127,7 @@ LOST = (
 
 
 @contextlib.contextmanager
-def with_others(attached: Attached) -> Iterator[None]:
+def with_others(attached: DeviceSet) -> Iterator[None]:
     """Turns what a framework raises where another worker is gone into `UserError`."""
     try:
         yield

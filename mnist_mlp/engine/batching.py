@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mnist_mlp.data.batches import sequential_order
+from mnist_mlp.data.batches import sequential_indices
 
 SECONDS_PER_CALL = 1.0  # so that Ctrl-C is heard: Python hears it between two calls
 STEPS_OF_FIRST_CALL = 8  # before it is known how long a step takes
@@ -50,6 +50,6 @@ def pad_steps(order: np.ndarray, steps: int) -> np.ndarray:
 def predict_in_batches(images: np.ndarray, batch_size: int, call: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """float32 [n, 10]: what `call` gives for batches of float32 [batch_size, 28, 28], the last one filled up."""
     found = []
-    for row in sequential_order(len(images), batch_size):
+    for row in sequential_indices(len(images), batch_size):
         found.append(call(images[np.maximum(row, 0)].astype(np.float32))[row >= 0])
     return np.concatenate(found)

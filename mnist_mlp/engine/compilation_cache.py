@@ -33,7 +33,7 @@ READ_BY_XLA = ("TF_", "XLA_", "JAX_", "DNNL_", "ONEDNN_", "OMP_")  # how the nam
 
 
 @contextlib.contextmanager
-def kept_programs(plan: Plan, *, wanted: bool) -> Iterator[None]:
+def compilation_cache(plan: Plan, *, wanted: bool) -> Iterator[None]:
     """Lets the framework that is imported within it find what earlier runs have compiled for one CPU.
 
     Never a reason to fail: where nothing can be kept, all is compiled as ever.

@@ -11,7 +11,7 @@ import numpy as np
 
 from mnist_mlp.data import Split
 from mnist_mlp.engine.augmentation import distort
-from mnist_mlp.engine.base import PLAIN, Attached, Counts, Recipe, Sums, read_state, write_state
+from mnist_mlp.engine.base import PLAIN, Counts, DeviceSet, Recipe, Sums, read_state, write_state
 from mnist_mlp.engine.batching import SECONDS_PER_CALL
 from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import to_logits, with_hidden
@@ -34,7 +34,7 @@ class FitEngine:
         optimizer: keras.Optimizer | None,
         splits: Mapping[str, Split],
         batch_size: int,
-        attached: Attached,
+        attached: DeviceSet,
         recipe: Recipe = PLAIN,
     ):
         self.model, self.optimizer, self.splits = model, optimizer, splits
@@ -76,7 +76,7 @@ class FitEngine:
             epochs=1,
             shuffle=False,
             verbose=0,
-            callbacks=[Told(self.hear)] if self.hear else [],
+            callbacks=[ProgressCallback(self.hear)] if self.hear else [],
         ).history
         seen = len(used)
         return Sums(np.array([history["cross_entropy"][0] * seen]), round(history["accuracy"][0] * seen), seen)
@@ -128,7 +128,7 @@ class FitEngine:
         return list(values)
 
 
-class Told(keras.callbacks.Callback):
+class ProgressCallback(keras.callbacks.Callback):
     """Tells about once a second how far an epoch of fit is."""
 
     def __init__(self, hear: Heard):

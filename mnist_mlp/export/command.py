@@ -22,7 +22,7 @@ import numpy as np
 from mnist_mlp import data, devices
 from mnist_mlp.cli import child_process, flags
 from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.export import agreement, formats, output_dir, table
@@ -92,7 +92,7 @@ def export(
     dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
 
     os.environ.update(plan.environment)
-    with undisturbed(), importing():
+    with defer_signals(), importing():
         from mnist_mlp.runs.saved_model import start_finished
 
     engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.errors import UserError
 from mnist_mlp.export.formats import FORMATS
 from mnist_mlp.files.atomic import DAMAGED, TEMPORARY, cannot_write, digest, read_json, sync
@@ -53,7 +53,7 @@ def replaced(output: Path) -> Iterator[tuple[Path, Path]]:
 
     Raises `UserError` where it cannot be written, or `output` was written by another process meanwhile.
     """
-    sweep(output)
+    remove_stale(output)
     before = fingerprint(output)
     new, work = temporary(output, "new"), temporary(output, "work")
     try:
@@ -65,12 +65,12 @@ def replaced(output: Path) -> Iterator[tuple[Path, Path]]:
                 sync(path)
             if fingerprint(output) != before:
                 raise UserError(f"--output={output}: another process wrote it meanwhile; type the command once more")
-            with undisturbed():
+            with defer_signals():
                 swap(output, new)
         except OSError as error:
             raise cannot_write(output, error) from None
     finally:
-        with undisturbed():
+        with defer_signals():
             for path in (new, work):
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -95,7 +95,7 @@ def temporary(output: Path, age: str) -> Path:
     return output.with_name(f"{TEMPORARY}{os.getpid()}-{age}-{output.name}")
 
 
-def sweep(output: Path) -> None:
+def remove_stale(output: Path) -> None:
     """Removes what processes that were killed had half written for that place."""
     host = ourselves().partition(" on ")[2]
     for path in output.parent.glob(f"{TEMPORARY}*-{output.name}"):

@@ -45,10 +45,10 @@ def reading(path: Path, wanted: str) -> Iterator[None]:
 
 def reason_of(error: Exception) -> str:
     """What an exception says, as a part of our own line: parsers put thousands of bytes of a file into theirs."""
-    return shown(" ".join(str(error).split()), 150) or type(error).__name__
+    return truncated(" ".join(str(error).split()), 150) or type(error).__name__
 
 
-def shown(text: str, length: int) -> str:
+def truncated(text: str, length: int) -> str:
     """Words out of a file, for the reader: on one line, no longer than that, and nothing that steers a terminal."""
     text = text if len(text) <= length else text[:length] + "…"
     return text if text.isprintable() else ascii(text)
@@ -61,7 +61,7 @@ def times(shape: Sequence[int | None]) -> str:
 
 def names_in(names: Sequence[str]) -> str:
     """The first of the names in a file, for the reader."""
-    return shown(", ".join(names[:10]) + ", …" * (len(names) > 10), 150) or "none"
+    return truncated(", ".join(names[:10]) + ", …" * (len(names) > 10), 150) or "none"
 
 
 def open_archive(file: IO[bytes]) -> zipfile.ZipFile:

@@ -88,7 +88,7 @@ def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
-def sweep(directory: Path) -> None:
+def remove_stale(directory: Path) -> None:
     """Removes what a process that was killed had half written. Only for who is alone in the directory."""
     for path in directory.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.files.archives import MAX_BYTES, STORED, names_in, open_archive, read_up_to, reason_of, shown
+from mnist_mlp.files.archives import MAX_BYTES, STORED, names_in, open_archive, read_up_to, reason_of, truncated
 
 MEMBERS = {"metadata.json": 2**20, "config.json": 2**20, "model.weights.h5": MAX_BYTES}  # at most so many bytes
 CLASSES: dict[str | None, set[str]] = {  # what Keras 3.10 to 3.15 write of all our networks, by module
@@ -116,7 +116,7 @@ def _check_class(value: dict[str, Any], path: Path, wrote: str, installed: str) 
         raise ValueError("config.json has an object without a class")
     if name in CLASSES.get(module, ()) and registered in (None, name):
         return
-    named = shown(name, 60)
+    named = truncated(name, 60)
     if name in CODE or str(module or "keras").split(".")[0] != "keras" or registered not in (None, name):
         kind = "function" if name == "function" else f"{named} layer" if name in CODE else f"{named} object"
         raise UserError(

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.signals import undisturbed
-from mnist_mlp.cli.stopwatch import Laps
+from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import Screen
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
@@ -116,7 +116,7 @@ def certify(
 
     `dataset` replaces what the options name with images of your own. Raises `UserError`.
     """
-    laps = Laps()
+    stopwatch = Stopwatch()
     file = path_of("certificate", options.certificate)
     check_place("certificate", file)
     if options.write:
@@ -129,19 +129,19 @@ def certify(
     dataset = dataset or data.load(Config(dataset=options.dataset, data_dir=options.data_dir))
     if options.against == "cpu":
         recorded = written_on_cpu(plan.backend, {name: getattr(options, name) for name in (*OPTIONS, "data_dir")})
-    laps.end("load")
+    stopwatch.end("load")
 
     os.environ.update(plan.environment)
-    with undisturbed():
+    with defer_signals():
         engine = started(plan, options, dataset)
-    laps.end("import")
+    stopwatch.end("import")
     say(report.opening(options, engine, dataset, recorded.name if recorded else Oracle().name))
     problem = problem_of(engine, options, dataset)
     recorder = Recorder(problem, engine.model.count_params()) if options.write else None
     certificate = tried(engine, options, problem, recorded, recorder, say)
-    laps.end("compare")
+    stopwatch.end("compare")
     certificate |= {"device": device_block(plan, engine), "backend": engine.backend}
-    certificate = finite({**certificate, "versions": versions(engine.backend), **laps.measured()})
+    certificate = finite({**certificate, "versions": versions(engine.backend), **stopwatch.measured()})
     say(report.closing(certificate, str(file)))
     atomic.write_json(file, certificate)
     if recorder:

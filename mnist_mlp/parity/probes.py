@@ -14,7 +14,7 @@ from mnist_mlp.parity import matrix_products, questions
 from mnist_mlp.parity.questions import Finding, Question
 
 if TYPE_CHECKING:
-    from mnist_mlp.engine.base import Attached
+    from mnist_mlp.engine.base import DeviceSet
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Probe:
     figures: dict[str, float]  # what was measured there; nan where nan was found
 
 
-def probe(attached: Attached, backend: str, promised: str = "float32", xla: bool = True) -> list[Probe]:
+def probe(attached: DeviceSet, backend: str, promised: str = "float32", xla: bool = True) -> list[Probe]:
     """Puts all questions to each replica of the devices that are attached.
 
     `promised` is what float32 matrix products are computed with: "float32", or factors rounded to "tf32" or
@@ -53,7 +53,7 @@ def probe(attached: Attached, backend: str, promised: str = "float32", xla: bool
     return probes
 
 
-def place(attached: Attached, devices: Sequence[str]) -> Probe:
+def place(attached: DeviceSet, devices: Sequence[str]) -> Probe:
     """Where the answers come from, as the framework tells."""
     count = attached.replicas if attached.workers == 1 else len(devices)
     right = len(set(devices)) == count and all(device.startswith(attached.kind) for device in devices)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.engine.jax.devices import kind, mesh_of
 from mnist_mlp.engine.jax.programs import cross_entropy
 from mnist_mlp.parity.questions import DROPPED
@@ -23,7 +23,7 @@ except ImportError:  # JAX 0.6.0
 Arrays = dict[str, Any]  # by name, perhaps in groups
 
 
-def answer(attached: Attached, asked: Arrays) -> dict[int, tuple[str, Arrays]]:
+def answer(attached: DeviceSet, asked: Arrays) -> dict[int, tuple[str, Arrays]]:
     """By replica, those of this process: its device, "CPU:3", and what it computed."""
 
     def on_each(asked: Arrays) -> Arrays:

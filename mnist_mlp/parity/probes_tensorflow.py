@@ -7,14 +7,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.engine.tensorflow.engine import short
 from mnist_mlp.parity.questions import DROPPED
 
 Arrays = dict[str, Any]  # by name, perhaps in groups
 
 
-def answer(attached: Attached, asked: Arrays, xla: bool) -> dict[int, tuple[str, Arrays]]:
+def answer(attached: DeviceSet, asked: Arrays, xla: bool) -> dict[int, tuple[str, Arrays]]:
     """By replica, those of this process: its device, "CPU:3", and what it computed."""
     strategy = attached.where or tf.distribute.get_strategy()
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp import data
-from mnist_mlp.data.batches import batch_order
+from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.parity import oracle, rounding
 from mnist_mlp.parity.oracle import Pass
@@ -77,7 +77,7 @@ class Problem:
 def order_of(seed: int, examples: int, batch_size: int, steps: int) -> np.ndarray:
     """The order of so many steps, epoch after epoch: int32 [steps, batch]."""
     epochs = range(-(-steps // -(-examples // batch_size)))
-    return np.concatenate([batch_order(seed, epoch, examples, batch_size) for epoch in epochs])[:steps]
+    return np.concatenate([batch_indices(seed, epoch, examples, batch_size) for epoch in epochs])[:steps]
 
 
 def apply(state: State, gradients: list[np.ndarray], step: int, rate: float = LEARNING_RATE) -> State:

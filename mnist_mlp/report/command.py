@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import Plan
@@ -69,7 +69,7 @@ def report(options: Options, *, say: Callable[[str], None] = print) -> Path:
         raise UserError(f"expected different runs, received {twice[0]} more than once; name each once")
     output = place_of(options, paths)
     os.environ.update(plan.environment)
-    with undisturbed(), importing():
+    with defer_signals(), importing():
         from mnist_mlp.runs import saved_model as _  # noqa: F401  # Keras, and the framework below it
     from mnist_mlp.report import compare_runs, comparison_page, comparison_text, run_page
 
@@ -78,13 +78,13 @@ def report(options: Options, *, say: Callable[[str], None] = print) -> Path:
         material_of(run, name, plan, options, seen) for run, name in zip(found, names_of(options.runs), strict=True)
     ]
     if len(read) == 1:
-        atomic.write_text(output, run_page.drawn(read[0][0]))
+        atomic.write_text(output, run_page.render(read[0][0]))
         missing = [f"  !      {read[0][0].why_not}"] if read[0][0].why_not else []
         say("\n".join([*missing, f"report   {output}"]))
         return output
     comparison = compare_runs.compare([run for run, _ in read], [test for _, test in read])
     say(comparison_text.table(comparison))
-    atomic.write_text(output, comparison_page.drawn(comparison))
+    atomic.write_text(output, comparison_page.render(comparison))
     say(f"\nreport   {output}")
     return output
 
@@ -119,7 +119,7 @@ def material_of(
 
     Without its images a run still has a page, with a sentence where they would be. `known`: data read already.
     """
-    from mnist_mlp.report.content import Material, look, weights_of
+    from mnist_mlp.report.content import Material, predict_test, weights_of
     from mnist_mlp.runs.saved_model import start_finished
 
     path, config, trained = run
@@ -139,7 +139,7 @@ def material_of(
         dataset, its_hash = None, ""
         why_not = "Not shown: the test images found now are not those that the run was scored on."
     engine = start_finished(plan, path, trained, {}, trained.batch_size, start_timeout=options.start_timeout)
-    seen = look(engine, dataset.test) if dataset else None
+    seen = predict_test(engine, dataset.test) if dataset else None
     return Material(name, config, trained.to_dict(), weights_of(engine), seen, why_not), its_hash
 
 

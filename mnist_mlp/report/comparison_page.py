@@ -14,13 +14,13 @@ from mnist_mlp.report.content import Material
 from mnist_mlp.report.formatting import NONE, interval, number, p_value, percent, probability, seconds, several
 from mnist_mlp.report.html import Html, paragraph, scrolling, section, table, tag
 from mnist_mlp.report.run_page import footer, style
-from mnist_mlp.report.setup_sections import OF_THE_PLACE, command_of, shown
+from mnist_mlp.report.setup_sections import OF_THE_PLACE, command_of, formatted
 from mnist_mlp.report.svg_charts import Line, interval_chart, legend, line_chart
 
 SHOWN = 24  # images on which the runs differ
 
 
-def drawn(comparison: Comparison) -> str:
+def render(comparison: Comparison) -> str:
     """The page as text."""
     runs = comparison.runs
     sections = (tests, side_by_side, curves, differing_images, commands)
@@ -120,7 +120,7 @@ def side_by_side(comparison: Comparison) -> Html:
     ]
     options = []
     for run in runs:
-        options.append({f"--{name}": shown(getattr(run.config, name)) for name in differing_options(runs)})
+        options.append({f"--{name}": formatted(getattr(run.config, name)) for name in differing_options(runs)})
     return section(
         "table",
         "Side by side",
@@ -138,7 +138,7 @@ def took(run: Material, stage: str) -> str:
 def differing_options(runs: list[Material]) -> list[str]:
     """The names of the options that are not the same in all of them."""
     names = [field.name for field in dataclasses.fields(Config) if field.name not in OF_THE_PLACE]
-    return [name for name in names if len({shown(getattr(run.config, name)) for run in runs}) > 1]
+    return [name for name in names if len({formatted(getattr(run.config, name)) for run in runs}) > 1]
 
 
 def columns(caption: str, runs: list[Material], facts: list[dict[str, str]], *, shade: bool = False) -> Html:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnist_mlp.files.archives import shown
+from mnist_mlp.files.archives import truncated
 from mnist_mlp.report.compare_runs import Comparison, remarks
 from mnist_mlp.report.formatting import interval, number, p_value, percent
 from mnist_mlp.text import aligned
@@ -17,7 +17,7 @@ def table(comparison: Comparison) -> str:
         result, test = run.result, run.result["test"]
         rows.append(
             (
-                *(shown(run.name, WIDEST), percent(test["accuracy"], 2), interval(test["interval"])),
+                *(truncated(run.name, WIDEST), percent(test["accuracy"], 2), interval(test["interval"])),
                 *(f"{test['total'] - test['correct']:,}", number(test["loss"]), f"{result['parameters']:,}"),
                 *(str(len(result["epochs"])), f"{result['seconds'].get('train', 0.0):.2f} s"),
                 *(f"{result['seconds']['total']:.2f} s", f"{result['device']['actual'][:3]}, {result['backend']}"),
@@ -31,7 +31,7 @@ def table(comparison: Comparison) -> str:
             low, high = (100 * end for end in pair.interval)
             pairs.append(
                 (
-                    *(f"{shown(pair.one, WIDEST)} – {shown(pair.other, WIDEST)}", f"{pair.only_one:,}"),
+                    *(f"{truncated(pair.one, WIDEST)} – {truncated(pair.other, WIDEST)}", f"{pair.only_one:,}"),
                     *(f"{pair.only_other:,}", f"{100 * pair.difference:+.2f}", f"{low:+.2f} to {high:+.2f}"),
                     *(p_value(pair.p), p_value(pair.p_holm)),
                 )
@@ -40,9 +40,9 @@ def table(comparison: Comparison) -> str:
         lines += [
             "",
             *(
-                f"{shown(pair.one, WIDEST)} – {shown(pair.other, WIDEST)}: {pair.in_words()}"
+                f"{truncated(pair.one, WIDEST)} – {truncated(pair.other, WIDEST)}: {pair.in_words()}"
                 for pair in comparison.pairs
             ),
         ]
-    lines += [f"  !      {shown(words, 1000)}" for words in remarks(comparison)]
+    lines += [f"  !      {truncated(words, 1000)}" for words in remarks(comparison)]
     return "\n".join(lines)

@@ -23,7 +23,7 @@ AT_ONCE = 1000  # test images per call: the program for them is compiled for thi
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class Predictions:
     """The test images, and the network's logits of them, float64 [n, 10], as its device computed them."""
 
     test: Split
@@ -66,7 +66,7 @@ class Material:
     config: Config
     result: dict[str, Any]
     layers: list[Layer]
-    seen: Seen | None
+    seen: Predictions | None
     why_not: str = ""  # there is no `seen`
 
     @functools.cached_property
@@ -79,9 +79,9 @@ class Material:
         return self.seen is None or self.seen.confusion.tolist() == self.result["test"]["confusion"]
 
 
-def look(engine: Engine, test: Split) -> Seen:
+def predict_test(engine: Engine, test: Split) -> Predictions:
     """What the engine's network says of the test images. Nothing is chosen by it: the result stands already."""
-    return Seen(test, engine.logits(test.images, AT_ONCE).astype(np.float64))
+    return Predictions(test, engine.logits(test.images, AT_ONCE).astype(np.float64))
 
 
 def weights_of(engine: Engine) -> list[Layer]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mnist_mlp.data import Split
 from mnist_mlp.models.portable import Array, Layer
 from mnist_mlp.report import png_images
-from mnist_mlp.report.content import Material, Seen, activations
+from mnist_mlp.report.content import Material, Predictions, activations
 from mnist_mlp.report.formatting import probability
 from mnist_mlp.report.html import Html, paragraph, scrolling, section, table, tag
 from mnist_mlp.report.svg_charts import ten_bars
@@ -37,7 +37,7 @@ def mistakes(material: Material) -> Html:
     return section("mistakes", title, paragraph(words, class_="note"), cards)
 
 
-def card(material: Material, seen: Seen, index: int) -> Html:
+def card(material: Material, seen: Predictions, index: int) -> Html:
     """One mistake: the image, the truth, what was said, and the ten probabilities."""
     truth, said, names = int(seen.test.labels[index]), int(seen.predicted[index]), material.classes
     p = seen.probabilities(index)
@@ -131,7 +131,7 @@ def hidden(material: Material) -> Html:
     )
 
 
-def first_of_each(seen: Seen) -> NDArray[np.intp]:
+def first_of_each(seen: Predictions) -> NDArray[np.intp]:
     """The first right image of each class that there is, or the first at all."""
     chosen = []
     for label in np.unique(seen.test.labels):

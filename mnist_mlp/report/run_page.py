@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_mlp import __version__
-from mnist_mlp.cli.stopwatch import Laps
+from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
@@ -46,7 +46,7 @@ def style() -> str:
     return STYLE.read_text(encoding="utf-8")
 
 
-def drawn(material: Material) -> str:
+def render(material: Material) -> str:
     """The page as text."""
     test = material.result["test"]
     sections = (
@@ -71,7 +71,9 @@ def footer() -> Html:
     return tag("footer", paragraph(words))
 
 
-def report(engine: Engine, run: Run, result: Result, test: Split, laps: Laps, tell: Callable[[str], None]) -> Result:
+def report(
+    engine: Engine, run: Run, result: Result, test: Split, stopwatch: Stopwatch, tell: Callable[[str], None]
+) -> Result:
     """Writes report.html into the directory of a run whose result and model are there already; the result with the
     seconds that it took.
 
@@ -79,18 +81,18 @@ def report(engine: Engine, run: Run, result: Result, test: Split, laps: Laps, te
     writes. Where the page cannot be written, a line says why and how to try again: a run of hours does not fail by it.
     """
     try:
-        seen = content.look(engine, test)
+        seen = content.predict_test(engine, test)
         if run.chief:
             layers = content.weights_of(engine)
             made = content.Material(run.path.name, run.config, result.to_dict(), layers, seen)
             run.check_place()
-            atomic.write_text(run.path / NAME, drawn(made))
+            atomic.write_text(run.path / NAME, render(made))
     except Exception as error:  # a full disk, or a bug: the run is whole without its page
         why = " ".join(str(error).split()) or type(error).__name__
         again = f"python -m mnist_mlp.report {shlex.quote(str(run.path))}"
         tell(f"  !      {NAME} was not written: {why}; to try again type {again}")
-    laps.end("report")
-    result = dataclasses.replace(result, **laps.measured())
+    stopwatch.end("report")
+    result = dataclasses.replace(result, **stopwatch.measured())
     with contextlib.suppress(UserError):  # the file is there already: only these seconds are new
         run.check_place()
         atomic.write_json(run.path / "result.json", result.to_dict())

@@ -112,8 +112,8 @@ def settings(material: Material) -> Html:
     changed: list[list[object]] = []
     for field in dataclasses.fields(Config):
         value, usual = getattr(config, field.name), getattr(preset, field.name)
-        mark = "" if value == usual else f"preset: {shown(usual)}"
-        row: list[object] = [f"--{field.name}", shown(value), mark]
+        mark = "" if value == usual else f"preset: {formatted(usual)}"
+        row: list[object] = [f"--{field.name}", formatted(value), mark]
         rows.append(row)
         if mark and field.name not in OF_THE_PLACE:
             changed.append(row)
@@ -135,7 +135,7 @@ def settings(material: Material) -> Html:
     )
 
 
-def shown(value: object) -> str:
+def formatted(value: object) -> str:
     return "not given" if value is None or value == "" else str(value)
 
 

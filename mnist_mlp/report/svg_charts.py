@@ -49,7 +49,7 @@ def line_chart(name: str, title: str, about: str, lines: Sequence[Line], *, perc
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(tag("text", "epoch", class_="tick", x=middle, y=HEIGHT - 3, text_anchor="middle"))
     for line in lines:
-        parts.append(drawn(line, x_at, y_at, percent))
+        parts.append(draw_line(line, x_at, y_at, percent))
     return tag(
         "svg",
         *parts,
@@ -60,7 +60,7 @@ def line_chart(name: str, title: str, about: str, lines: Sequence[Line], *, perc
     )
 
 
-def drawn(line: Line, x_at: Callable[[float], float], y_at: Callable[[float], float], percent: bool) -> Html:
+def draw_line(line: Line, x_at: Callable[[float], float], y_at: Callable[[float], float], percent: bool) -> Html:
     """One line: its path, and a dot with its number for each point."""
     found, pen = [], ""
     path: list[str] = []

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import Config, differing
 from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.files import lock
-from mnist_mlp.files.atomic import TEMPORARY, cannot_write, sweep, write_file, write_json
+from mnist_mlp.files.atomic import TEMPORARY, cannot_write, remove_stale, write_file, write_json
 from mnist_mlp.files.outputs import directories, unusable
 from mnist_mlp.options import path_of
 from mnist_mlp.runs import checkpoint as checkpoints
@@ -103,23 +103,23 @@ def opened(path: Path, config: Config) -> Iterator[Run]:
     """
     resume, config = config.resume, as_stored(config)
     with contextlib.ExitStack() as stack:
-        with undisturbed():  # a signal waits until it is known what is to be taken away again
+        with defer_signals():  # a signal waits until it is known what is to be taken away again
             stack.enter_context(directories(path))
-            look(path, resume)
-            check_place = stack.enter_context(locked_and_swept(path))
-            if look(path, resume):  # once more: another process may just have written here
-                stack.enter_context(taken_away(path, check_place))
+            inspect(path, resume)
+            check_place = stack.enter_context(locked(path))
+            if inspect(path, resume):  # once more: another process may just have written here
+                stack.enter_context(removed_on_failure(path, check_place))
                 run = Run(path, config)
                 run.write_config()
             else:
                 run = find(path, config)
             run.check_place = check_place
-        with telling_how_to_go_on(run):
+        with with_resume_hint(run):
             yield run
 
 
 @contextlib.contextmanager
-def taken_away(path: Path, check_place: Callable[[], None]) -> Iterator[None]:
+def removed_on_failure(path: Path, check_place: Callable[[], None]) -> Iterator[None]:
     """Removes what the run wrote if the block fails before there is a checkpoint."""
     try:
         yield
@@ -134,13 +134,13 @@ def taken_away(path: Path, check_place: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def thrown_away(config: Config) -> Iterator[Run]:
+def scratch_run(config: Config) -> Iterator[Run]:
     """A run of a worker that is not the chief: it does what the chief does, and nothing of it is kept."""
     with tempfile.TemporaryDirectory() as path:
         yield Run(Path(path), as_stored(config), chief=False)
 
 
-def look(path: Path, resume: bool) -> bool:
+def inspect(path: Path, resume: bool) -> bool:
     """Whether the directory is new to runs. Raises `UserError` where it holds what a run must not touch."""
     flag = f"--run_dir={path}"
     try:
@@ -161,7 +161,7 @@ def look(path: Path, resume: bool) -> bool:
 
 
 @contextlib.contextmanager
-def locked_and_swept(path: Path) -> Iterator[Callable[[], None]]:
+def locked(path: Path) -> Iterator[Callable[[], None]]:
     """Holds the lock, as `lock.held`; what a killed process had half written is removed."""
     with contextlib.ExitStack() as stack:
         try:
@@ -169,13 +169,13 @@ def locked_and_swept(path: Path) -> Iterator[Callable[[], None]]:
         except OSError as error:
             raise unusable(path, error) from None
         for directory in (path, path / checkpoints.DIRECTORY):
-            sweep(directory)
+            remove_stale(directory)
         yield check_place
 
 
 def find(path: Path, config: Config) -> Run:
     """The run that is to be resumed with that config. Raises `UserError` for options that would change it."""
-    begun = begun_with(path)
+    begun = config_of_run(path)
     if begun is None:  # killed before it had a config
         return Run(path, config)
     if changed := differing(config, begun):
@@ -197,7 +197,7 @@ def as_flag(name: str, value: object) -> str:
     return f"--{name}={value}" if value is not None else f"no --{name}"
 
 
-def begun_with(path: Path) -> Config | None:
+def config_of_run(path: Path) -> Config | None:
     """The config of the run in a directory, from config.json or else from its newest whole checkpoint; None if there is
     no run. Raises `UserError` where both are damaged."""
     if not (path / "config.json").exists() and not checkpoints.files(path):
@@ -220,7 +220,7 @@ def as_stored(config: Config) -> Config:
 
 
 @contextlib.contextmanager
-def telling_how_to_go_on(run: Run) -> Iterator[None]:
+def with_resume_hint(run: Run) -> Iterator[None]:
     """Adds to what ends the block where the run stands and how to go on with it."""
     before = run.last
     try:
@@ -254,7 +254,7 @@ def how_to_go_on(run: Run) -> str:
 
 def discard(path: Path) -> None:
     """Removes what a run writes; what else is in the directory stays."""
-    with undisturbed():  # a second Ctrl-C must not leave half of it
+    with defer_signals():  # a second Ctrl-C must not leave half of it
         for entry in (path / name for name in (*FILES, *FOLDERS)):
             with contextlib.suppress(OSError):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp.files.archives import shown
+from mnist_mlp.files.archives import truncated
 from mnist_mlp.runs.result import Result
 from mnist_mlp.text import division, remarks
 
@@ -93,7 +93,7 @@ def continuations(result: Result) -> list[str]:
         changed = [key for key, value in once["now"].items() if once["before"].get(key, value) != value]
         if changed:
             what = ", ".join(
-                f"{key} {once['now'][key]} (before: {shown(str(once['before'][key]), 80)})" for key in changed
+                f"{key} {once['now'][key]} (before: {truncated(str(once['before'][key]), 80)})" for key in changed
             )
             lines += remarks([f"now on {what}: equal up to rounding (with dropout: other random bits), not to the bit"])
     return lines

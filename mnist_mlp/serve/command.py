@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from mnist_mlp import __version__, data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.dataset import class_names, title_of
 from mnist_mlp.errors import UserError
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
     listener = server.bind(options.host, options.port)
     service = make_service(options, plan, *run)
 
-    with undisturbed():
+    with defer_signals():
         from mnist_mlp.serve.app import make_app
 
     def ready() -> None:
@@ -103,7 +103,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
 
     limits = Limits(options.max_body, options.max_instances, options.timeout)
     examples = find_examples(config, trained, options.data_dir)
-    with undisturbed(), importing():
+    with defer_signals(), importing():
         from mnist_mlp.runs.saved_model import start_finished
         from mnist_mlp.serve.app import Service
         from mnist_mlp.serve.model import About, Network

@@ -44,7 +44,7 @@ def read(body: bytes, limits: Limits) -> Question:
         raise Refused(400, f"expected a JSON object with instances or inputs, received {kind_of(document)}")
     signature = document.get("signature_name", "")
     if signature not in ("", SIGNATURE):
-        raise Refused(400, f"signature_name: expected {SIGNATURE}, received {shown(signature)}")
+        raise Refused(400, f"signature_name: expected {SIGNATURE}, received {truncated(signature)}")
     given = [key for key in ("instances", "inputs") if key in document]
     if len(given) != 1:
         raise Refused(400, f"expected one of instances and inputs, received {'both' if given else 'neither'}")
@@ -98,7 +98,7 @@ def images_of(entries: list[Any], key: str, until: float) -> np.ndarray:
 def only(named: dict[str, Any], place: str) -> Any:
     """What stands in an object under the input's name, which is its one key."""
     if list(named) != [NAME]:
-        keys = ", ".join(map(shown, itertools.islice(named, 5)))
+        keys = ", ".join(map(truncated, itertools.islice(named, 5)))
         raise Refused(400, f"{place}: expected the one input {NAME!r}, or {{'b64': …}}, received {keys or 'no input'}")
     return named[NAME]
 
@@ -190,12 +190,12 @@ def kind_of(value: Any) -> str:
     if type(value) is list:
         return f"a list of {len(value):,}" if value else "an empty list"
     if type(value) is str:
-        return f"the text {shown(value)}"
+        return f"the text {truncated(value)}"
     words = {dict: "an object", bool: "true or false", type(None): "null", int: "a number", float: "a number"}
     return words[type(value)]
 
 
-def shown(value: Any) -> str:
+def truncated(value: Any) -> str:
     """A value as it stands in a message, no longer than a few words."""
     text = repr(value) if type(value) is str and len(value) < 200 else str(type(value).__name__)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -106,7 +106,7 @@ def installed_versions() -> dict[str, str]:
     for name, what in (("libtpu", "libtpu, the compiler of TPUs"), ("jax", "JAX")):
         if name not in installed:
             raise UserError(f"expected {what}, it is not installed; {REMEDY}")
-    if problem := frameworks.jax_problem(machine.Seen(installed=installed), "tpu"):
+    if problem := frameworks.jax_problem(machine.Machine(installed=installed), "tpu"):
         raise UserError(problem)
     packages = {name: installed[name] for name in PACKAGES if name in installed}
     return {"mnist_mlp": __version__, "python": platform.python_version(), **packages}

@@ -21,7 +21,7 @@ from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mnist_mlp.config import Config
-from mnist_mlp.data.batches import sequential_order
+from mnist_mlp.data.batches import sequential_indices
 from mnist_mlp.engine.base import PLAIN, Recipe
 from mnist_mlp.engine.batching import pad_batches
 from mnist_mlp.engine.jax.devices import first_line, mesh_of
@@ -121,13 +121,13 @@ def programs(
 
     def arguments(split: str) -> tuple:
         n = examples[split]
-        order = pad_batches(sequential_order(n, batch_size), len(devices))
+        order = pad_batches(sequential_indices(n, batch_size), len(devices))
         # The engine passes the order as a NumPy array: the compiler is free to share it out.
         order = jax.ShapeDtypeStruct(order.shape, order.dtype)
         return values, whole((n, 28, 28), np.uint8), whole((n,), np.uint8), order, 0, 0
 
     evaluate = evaluate_program(network, mesh)
-    width = sequential_order(examples["test"], batch_size).shape[1]
+    width = sequential_indices(examples["test"], batch_size).shape[1]
     found: dict[str, Program] = {
         "train": (train_program(network, optimizer, mesh, recipe), (*arguments("train"), np.uint32(0))),
         "evaluate": (evaluate, arguments("test")),

@@ -26,7 +26,7 @@ class Distortion(keras.layers.Layer):
         return distort(images, self.kind, self.seed, step, index)
 
 
-def drawn(split: Split, kind: str, seed: int) -> bytes:
+def render(split: Split, kind: str, seed: int) -> bytes:
     """The picture as a PNG. `split` is the training data, whose first example of each class is taken."""
     first = np.array([np.argmax(split.labels == label) for label in np.unique(split.labels)], np.int32)
     index = np.repeat(first, STEPS)

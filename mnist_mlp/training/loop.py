@@ -16,7 +16,7 @@ import numpy as np
 
 from mnist_mlp.cli.signals import Request, requests
 from mnist_mlp.config import Config
-from mnist_mlp.data.batches import batch_order
+from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.engine.base import Engine, Sums
 from mnist_mlp.engine.batching import Pace
 from mnist_mlp.engine.keras_fit import FitEngine
@@ -24,7 +24,7 @@ from mnist_mlp.errors import Diverged, Stopped
 from mnist_mlp.runs.checkpoint import Progress
 from mnist_mlp.training.callbacks import Callbacks
 from mnist_mlp.training.optimizers import averaged, peak_rate
-from mnist_mlp.training.progress import Standing
+from mnist_mlp.training.progress import TrainingProgress
 
 
 class Training:
@@ -39,7 +39,7 @@ class Training:
         callbacks: Callbacks,
         save: Callable[[Progress, int], None],
         tell: Callable[[list[dict[str, Any]]], None],
-        show: Callable[[Standing], None],
+        show: Callable[[TrainingProgress], None],
     ):
         """`save(progress, steps)` writes a checkpoint, so many steps since the start of the run; `tell(history)` is
         called when a row was added, and `show` about once a second."""
@@ -75,7 +75,7 @@ class Training:
 
     def train_epoch(self, request: Request) -> None:
         """What is left of the epoch under way."""
-        order = batch_order(self.config.seed, self.progress.epoch, self.examples, self.config.batch_size)
+        order = batch_indices(self.config.seed, self.progress.epoch, self.examples, self.config.batch_size)
         self.callbacks.epoch_begins(self.progress.epoch, under_way=self.progress.step > 0)
         while self.progress.step < len(order):
             self.call(order)
@@ -120,11 +120,13 @@ class Training:
         """Of a call that lasts a whole epoch, after so many steps of it, of so many seconds each."""
         self.show(self.standing(steps, loss, accuracy, self.config.batch_size / per_step, per_step))
 
-    def standing(self, steps: int, loss: float, accuracy: float, rate: float, per_step: float) -> Standing:
+    def standing(self, steps: int, loss: float, accuracy: float, rate: float, per_step: float) -> TrainingProgress:
         """Where the run stands, with so many steps of a call that is under way; `per_step`: seconds."""
         now, epochs = self.progress, self.config.epochs
         left = (epochs * self.steps_per_epoch - self.done - steps) * per_step
-        return Standing(now.epoch + 1, epochs, now.step + steps, self.steps_per_epoch, loss, accuracy, rate, left)
+        return TrainingProgress(
+            now.epoch + 1, epochs, now.step + steps, self.steps_per_epoch, loss, accuracy, rate, left
+        )
 
     def check(self, sums: Sums, steps: int) -> None:
         """Raises `Diverged` if a loss of the last call, of so many steps, or a weight after it is not finite."""

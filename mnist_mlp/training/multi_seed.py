@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from mnist_mlp import data
-from mnist_mlp.data.batches import batch_order, sequential_order
+from mnist_mlp.data.batches import batch_indices, sequential_indices
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine.base import PLAIN, Counts, Recipe
 from mnist_mlp.engine.create import start
@@ -28,7 +28,7 @@ class Curve:
     seconds: float
 
 
-class Learner:
+class MultiSeedTrainer:
     """A compiled network with its optimizer and data on the planned device.
 
     `plan.environment` must have been set before Keras was imported.
@@ -92,7 +92,7 @@ class Learner:
     def order_of(self, chosen: np.ndarray, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
         """int32 [steps, batch size]: those examples in the order of an epoch; -1 fills up the last row."""
         n, width = len(chosen), self.batch_size
-        order = batch_order(seed, epoch, n, width) if shuffle else sequential_order(n, width)
+        order = batch_indices(seed, epoch, n, width) if shuffle else sequential_indices(n, width)
         order = np.where(order >= 0, chosen[np.maximum(order, 0)], -1).astype(np.int32)
         # As wide for few examples as for many, so that it is the same program.
         return np.pad(order, ((0, 0), (0, min(width, len(self.dataset.train)) - order.shape[1])), constant_values=-1)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
+class TrainingProgress:
     """How far the training of a run has come: what it saw in the epoch under way, or else in the last one."""
 
     epoch: int  # the one under way, from 1 on
@@ -28,7 +28,7 @@ class Standing:
         return ((self.epoch - 1) * self.steps_per_epoch + self.step) / (self.epochs * self.steps_per_epoch)
 
 
-def bar(now: Standing, width: int, *, plain: bool = False) -> str:
+def bar(now: TrainingProgress, width: int, *, plain: bool = False) -> str:
     """Where training stands, as a line of at most `width` columns; `plain`: in ASCII. Where there is too little room,
     first the words are shorter, then the strip goes, then the last figures."""
     epoch, left = f"epoch {now.epoch:>{len(str(now.epochs))}}/{now.epochs}", f"{clock(now.seconds_left)} left"

@@ -22,7 +22,7 @@ import numpy as np
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.signals import requests
-from mnist_mlp.cli.stopwatch import Laps
+from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices.strategy import Request
@@ -113,7 +113,7 @@ def tune(
     `path` must be new or empty, or hold the study to go on with. `dataset` replaces what the options name with images
     of your own. `say` gets the report, piece by piece. Raises `UserError`; `Stopped` where Ctrl-C or SIGTERM ended it.
     """
-    laps = Laps()
+    stopwatch = Stopwatch()
     study = place.begun(path)
     place.check_options(vars(options), study, path)
     file = path_of("space_file", options.space_file) if options.space_file else None
@@ -132,12 +132,12 @@ def tune(
         work = Work(dataset.train, fold_of, Request.of(options), options.seed)
         hashes = {"name": dataset.name, "training images": in_order_hash(dataset.train)}
         place.check_data(hashes, study, path)
-        laps.end("load")
+        stopwatch.end("load")
         with requests() as request:
             check_optimizers(work, spaces, request)
         place.write(path, stored_options(options), spaces, hashes, study, backend)  # before there are trials
         searches = opened_searches(options, path, spaces)
-        with requests() as request, telling_how_to_go_on(path):
+        with requests() as request, with_resume_hint(path):
             done = {search.method: finished(search.rows()) for search in searches}
             say(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
             for change in place.changed_versions(study):
@@ -146,9 +146,9 @@ def tune(
                 say(f"  !      {remark}")
             with listed(path, searches):
                 Run(searches, options.trials, request, say).run(work, min(options.jobs, left(searches, options)))
-            laps.end("search")
+            stopwatch.end("search")
             found = Found(options, path, dataset, work, rows_of(searches), spaces)
-            return finish(found, request, laps, say)
+            return finish(found, request, stopwatch, say)
 
 
 def check_needs(options: Options) -> str:
@@ -219,7 +219,7 @@ def listed(path: Path, searches: Sequence[Search]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def telling_how_to_go_on(path: Path) -> Iterator[None]:
+def with_resume_hint(path: Path) -> Iterator[None]:
     """Adds to what stops a search how to go on with it."""
     try:
         yield

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.cli.signals import Request
-from mnist_mlp.cli.stopwatch import Laps
+from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset
 from mnist_mlp.data.dataset import in_order_hash
@@ -36,7 +36,7 @@ class Found:
     spaces: dict[str, Space]
 
 
-def finish(found: Found, request: Request, laps: Laps, say: Callable[[str], None]) -> dict[str, Any]:
+def finish(found: Found, request: Request, stopwatch: Stopwatch, say: Callable[[str], None]) -> dict[str, Any]:
     """Chooses, writes the choice, and only then looks at the test images; the content of result.json."""
     options, path, rows = found.options, found.path, found.rows
     say("\n" + table.tables(rows, options.folds) + "\n")
@@ -47,9 +47,9 @@ def finish(found: Found, request: Request, laps: Laps, say: Callable[[str], None
         atomic.write_json(path / "best.json", selection.config_values(network, options.seed, found.dataset.name))
     if options.figure:
         draw(found)
-    laps.end("choose")
+    stopwatch.end("choose")
     test, looks = look(found, chosen, request)
-    laps.end("test")
+    stopwatch.end("test")
     result = {
         "dataset": dataset_block(found.dataset, len(found.dataset.train), 0),
         **{name: getattr(options, name) for name in (*study_dir.FIXED, "trials", "jobs")},
@@ -61,7 +61,7 @@ def finish(found: Found, request: Request, laps: Laps, say: Callable[[str], None
         "test": test,
         "looks": looks,
         "versions": study_dir.versions(),
-        **laps.measured(),
+        **stopwatch.measured(),
     }
     atomic.write_json(path / "result.json", finite(result))
     say("\n".join(closing(result, path, options)))

@@ -1,6 +1,6 @@
 """Fits a method on some training images and gives its probabilities for others.
 
-Networks are `learner`'s: one is compiled for each (model, pixels, precision, optimizer, batch size), whatever the
+Networks are `trainer`'s: one is compiled for each (model, pixels, precision, optimizer, batch size), whatever the
 fold, the epochs and the learning rate, which is a variable of the program. scikit-learn's methods see the pixels as 784
 numbers from 0 to 1.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp import data, devices
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import Config
 from mnist_mlp.devices.strategy import Request, choose, detect
 from mnist_mlp.errors import UserError
@@ -26,7 +26,7 @@ from mnist_mlp.stats.metrics import confusion_matrix
 from mnist_mlp.tune.methods import METHODS
 
 if TYPE_CHECKING:
-    from mnist_mlp.training.multi_seed import Curve, Learner
+    from mnist_mlp.training.multi_seed import Curve, MultiSeedTrainer
 
 KEPT = 8  # compiled networks at a time; each has the training images once more
 SMALLEST = 2.0**-23  # a probability counts as this at least: a tree's may be 0, whose logarithm is not finite
@@ -64,7 +64,7 @@ class Fitter:
 
     def __init__(self, train: data.Split, request: Request, seed: int):
         self.train, self.seed, self.request = train, seed, request
-        self.learners: OrderedDict[tuple[Any, ...], Learner] = OrderedDict()
+        self.trainers: OrderedDict[tuple[Any, ...], MultiSeedTrainer] = OrderedDict()
 
     def held_out(self, method: str, values: Mapping[str, Any], fold_of: np.ndarray, fold: int) -> Score:
         """The score on the examples of a fold, after fitting on those of all others."""
@@ -73,11 +73,11 @@ class Fitter:
         diverged = False
         if METHODS[method].network:
             config = self.config_of(method, values)
-            learner = self.learner(config)
+            trainer = self.trainer(config)
             began = time.perf_counter()
-            curve = learner.fit(self.seed, config.epochs, examples=rows, learning_rate=config.learning_rate)
-            diverged = not finite(learner, curve)
-            probabilities = learner.engine.predict(images)
+            curve = trainer.fit(self.seed, config.epochs, examples=rows, learning_rate=config.learning_rate)
+            diverged = not finite(trainer, curve)
+            probabilities = trainer.engine.predict(images)
         else:
             began = time.perf_counter()
             estimator = fitted(method, values, data.Split(self.train.images[rows], self.train.labels[rows]), self.seed)
@@ -89,10 +89,10 @@ class Fitter:
         as that of a fold, `seconds`, where it ran and whether it `diverged`."""
         if METHODS[method].network:
             config = self.config_of(method, values)
-            learner = self.learner(config)
-            curve = learner.fit(self.seed, config.epochs, learning_rate=config.learning_rate)
-            probabilities, ran_on = learner.engine.predict(test.images), learner.engine.attached.device
-            found = score(probabilities, test.labels, curve.seconds, diverged=not finite(learner, curve))
+            trainer = self.trainer(config)
+            curve = trainer.fit(self.seed, config.epochs, learning_rate=config.learning_rate)
+            probabilities, ran_on = trainer.engine.predict(test.images), trainer.engine.attached.device
+            found = score(probabilities, test.labels, curve.seconds, diverged=not finite(trainer, curve))
         else:
             began = time.perf_counter()
             probabilities = probabilities_of(fitted(method, values, self.train, self.seed), test.images)
@@ -117,18 +117,18 @@ class Fitter:
     def config_of(self, method: str, values: Mapping[str, Any]) -> Config:
         return Config(model=method, seed=self.seed, **values)
 
-    def learner(self, config: Config) -> Learner:
+    def trainer(self, config: Config) -> MultiSeedTrainer:
         """The compiled network for that config; those that were not used for longest are given up."""
         key = (config.model, config.pixels, config.precision, config.optimizer, config.batch_size)
-        if key in self.learners:
-            self.learners.move_to_end(key)
-            return self.learners[key]
-        while len(self.learners) >= KEPT:
-            self.learners.popitem(last=False)
+        if key in self.trainers:
+            self.trainers.move_to_end(key)
+            return self.trainers[key]
+        while len(self.trainers) >= KEPT:
+            self.trainers.popitem(last=False)
         # There are no test images here: a training image stands for them, and is never scored.
         models, optimizers, make, plan = self.libraries()
         test = data.Split(self.train.images[:1], self.train.labels[:1])
-        found: Learner = make(
+        found: MultiSeedTrainer = make(
             plan,
             lambda: models.build(config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
             lambda: optimizers.make_optimizer(config.optimizer, None),
@@ -136,24 +136,24 @@ class Fitter:
             config.batch_size,
         )
         found.engine.predict(self.train.images[:1])  # compiles that, too
-        self.learners[key] = found
+        self.trainers[key] = found
         return found
 
     def libraries(self) -> tuple[Any, Any, Any, devices.Plan]:
-        """`models`, `optimizers` and `Learner`, with the environment of the device, set before Keras is imported."""
+        """`networks`, `optimizers`, `MultiSeedTrainer`, and and the plan, whose environment is set first."""
         plan = choose(self.request, detect())
         os.environ.update(plan.environment)
-        with undisturbed():
+        with defer_signals():
             from mnist_mlp.models import networks
             from mnist_mlp.training import optimizers
-            from mnist_mlp.training.multi_seed import Learner
+            from mnist_mlp.training.multi_seed import MultiSeedTrainer
 
-        return networks, optimizers, Learner, plan
+        return networks, optimizers, MultiSeedTrainer, plan
 
 
-def finite(learner: Learner, curve: Curve) -> bool:
+def finite(trainer: MultiSeedTrainer, curve: Curve) -> bool:
     """Whether each loss and each weight is a number. ReLU makes 0 of what is none: the probabilities do not tell."""
-    weights = (value for name, value in learner.engine.state().items() if name.startswith("model/"))
+    weights = (value for name, value in trainer.engine.state().items() if name.startswith("model/"))
     return bool(np.isfinite(curve.step_losses).all()) and all(bool(np.isfinite(value).all()) for value in weights)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.errors import UserError
 from mnist_mlp.tune.space import Choice, Parameter, Space, grid, size
 
@@ -24,7 +24,7 @@ DRAWS = 20  # of which the first is taken that no trial had yet
 def imported() -> Any:
     """Optuna, without its chatter. Raises `UserError` where it is not installed."""
     try:
-        with undisturbed(), warnings.catch_warnings():
+        with defer_signals(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import optuna
     except ImportError as error:

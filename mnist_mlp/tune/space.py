@@ -18,7 +18,7 @@ from typing import Any
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import LARGEST
 from mnist_mlp.options import expected
-from mnist_mlp.text import nearest, shown
+from mnist_mlp.text import nearest, quoted
 from mnist_mlp.tune.methods import METHODS, Method
 
 PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # <(…) of a shell: somebody writes at the other end
@@ -91,7 +91,7 @@ def spaces_of(
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key or not value:
-            raise UserError(f"--space: expected NAME=VALUES, such as {EXAMPLE}; received {shown(word)}")
+            raise UserError(f"--space: expected NAME=VALUES, such as {EXAMPLE}; received {quoted(word)}")
         for name, parameter in meant(key, methods):
             if (name, parameter) in given:
                 raise UserError(f"--space: expected {parameter} of {name} once, received it twice; leave one out")
@@ -123,7 +123,7 @@ def meant(key: str, methods: Sequence[str]) -> list[tuple[str, str]]:
         if method not in methods:
             raise UserError(
                 f"--space {key}: expected one of the methods {', '.join(methods)} before the dot; "
-                f"received {shown(method)}{nearest(method, methods)}"
+                f"received {quoted(method)}{nearest(method, methods)}"
             )
         check_name(METHODS[method], parameter, f"--space {key}")
         return [(method, parameter)]
@@ -141,7 +141,7 @@ def check_name(method: Method, parameter: str, where: str) -> None:
     if parameter not in known:
         raise UserError(
             f"{where}: expected a parameter of {method.name}: {', '.join(known)}; "
-            f"received {shown(parameter)}{nearest(parameter, known)}"
+            f"received {quoted(parameter)}{nearest(parameter, known)}"
         )
 
 
@@ -170,7 +170,7 @@ def parse(method: Method, name: str, value: Any, where: str) -> Parameter:
 def one_value(field: dataclasses.Field[Any], text: Any, where: str) -> Any:
     """A value of the field's type."""
     kind = field.metadata["kind"]
-    wrong = UserError(f"{where}: expected {expected(field)}, received {shown(text)}")
+    wrong = UserError(f"{where}: expected {expected(field)}, received {quoted(text)}")
     if isinstance(text, bool) or not isinstance(text, str if kind is str else (str, int, float)):
         raise wrong
     if kind is str:
@@ -188,17 +188,17 @@ def parse_range(field: dataclasses.Field[Any], text: str, where: str) -> Range:
     """low..high, with :log and :COUNT behind it."""
     read = re.fullmatch(r"(.*?[^.])\.\.([^:]+?)(:log)?(?::(\d{1,6}))?", text.strip())
     if read is None:
-        raise UserError(f"{where}: expected a range such as 3..10, 1e-4..1e-2:log or 1..9:3; received {shown(text)}")
+        raise UserError(f"{where}: expected a range such as 3..10, 1e-4..1e-2:log or 1..9:3; received {quoted(text)}")
     if field.metadata["kind"] is str:
-        raise UserError(f"{where}: expected names with commas between them, received the range {shown(text)}")
+        raise UserError(f"{where}: expected names with commas between them, received the range {quoted(text)}")
     low, high = (one_value(field, end, where) for end in (read[1], read[2]))
     if not low < high:  # also where one of them is nan
         hint = f"; type {high}..{low}" if low > high else f"; type {low} alone" if low == high else ""
-        raise UserError(f"{where}: expected the smaller end first, received {shown(text)}{hint}")
+        raise UserError(f"{where}: expected the smaller end first, received {quoted(text)}{hint}")
     if math.inf in (abs(low), abs(high)):
-        raise UserError(f"{where}: expected finite numbers, received {shown(text)}")
+        raise UserError(f"{where}: expected finite numbers, received {quoted(text)}")
     if read[3] and low <= 0:
-        raise UserError(f"{where}: expected both ends above 0 on a logarithmic scale, received {shown(text)}")
+        raise UserError(f"{where}: expected both ends above 0 on a logarithmic scale, received {quoted(text)}")
     count = int(read[4]) if read[4] else None
     if count is not None and count < 2:
         raise UserError(f"{where}: expected 2 points or more behind the colon, received {count}; type {low}..{high}:2")
@@ -244,10 +244,10 @@ def read(file: Path, methods: Sequence[str]) -> dict[str, Space]:
         if name not in METHODS:
             raise UserError(
                 f"{flag}: expected a table named after a method ({', '.join(METHODS)}); "
-                f"received {shown(name)}{nearest(name, list(METHODS))}"
+                f"received {quoted(name)}{nearest(name, list(METHODS))}"
             )
         if not isinstance(table, dict):
-            raise UserError(f"{flag}: expected [{name}] as a table, received {name} = {shown(table)}")
+            raise UserError(f"{flag}: expected [{name}] as a table, received {name} = {quoted(table)}")
         found[name] = {key: parse(METHODS[name], key, value, f"{flag}: [{name}] {key}") for key, value in table.items()}
     if not set(found) & set(methods):
         received = ", ".join(f"[{name}]" for name in found) or "no table"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.tune import study_dir
@@ -80,7 +80,7 @@ def open_storage(file: Path) -> optuna.storages.RDBStorage:
     if reason := damaged(file):
         raise refused(file, reason)
     try:
-        with undisturbed():
+        with defer_signals():
             if not file.exists():  # its tables are not made in one transaction
                 atomic.write_file(file, lambda part: storage_in(part).engine.dispose())
             return storage_in(file)

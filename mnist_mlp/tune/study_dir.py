@@ -21,7 +21,7 @@ from typing import Any
 from mnist_mlp import __version__
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import lock
-from mnist_mlp.files.atomic import DAMAGED, TEMPORARY, cannot_write, read_json, sweep, write_json
+from mnist_mlp.files.atomic import DAMAGED, TEMPORARY, cannot_write, read_json, remove_stale, write_json
 from mnist_mlp.files.outputs import directories
 from mnist_mlp.tune.space import Space, from_words, spaces_of, to_words
 
@@ -65,13 +65,13 @@ def opened(path: Path) -> Iterator[None]:
     holds something else.
     """
     with directories(path, "study"):
-        look(path)
+        inspect(path)
         with held(path):
-            sweep(path)
+            remove_stale(path)
             yield
 
 
-def look(path: Path) -> None:
+def inspect(path: Path) -> None:
     """Raises `UserError` where a directory holds what no study wrote."""
     try:
         there = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(TEMPORARY))

@@ -80,7 +80,7 @@ def loss_text(loss: float) -> str:
     return f"{loss:.4f}" if loss < 10 else f"{loss:.4g}"
 
 
-def shown(value: Any) -> str:
+def formatted(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -91,7 +91,7 @@ def row_line(row: Row, name: str, more: str) -> str:
     mean = f"{100 * row.accuracy:5.2f} ± {100 * row.sd:<4.2f}"
     figures = f"{mean}  {interval:>12}  {loss_text(row.loss):>6}  {row.seconds:7.1f}"
     indent = f"{name}  {more}  {figures}  "
-    words = ", ".join(f"{key} {shown(value)}" for key, value in sorted(row.values.items()))
+    words = ", ".join(f"{key} {formatted(value)}" for key, value in sorted(row.values.items()))
     return textwrap.fill(words, 120, initial_indent=indent, subsequent_indent=" " * len(indent), break_on_hyphens=False)
 
 

@@ -8,7 +8,7 @@ SHADES = " ░▒▓█"
 BAR = 20  # characters of a probability of 1
 
 
-def shown(image: np.ndarray, probabilities: np.ndarray, *, plain: bool = False) -> str:
+def render(image: np.ndarray, probabilities: np.ndarray, *, plain: bool = False) -> str:
     """An image, uint8 [28, 28], and its ten probabilities, as 28 lines of text; `plain`: in ASCII alone."""
     shades = " .+%#" if plain else SHADES
     levels = np.ceil(image / 255 * (len(shades) - 1)).astype(int)

@@ -14,14 +14,14 @@ from jax.sharding import Mesh
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import processor_name
 from mnist_mlp.devices.timeout import within
-from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.errors import UserError
 
 DISABLED = jax.config.jax_disable_jit  # by the user, who may set JAX_DISABLE_JIT
 HEARTBEAT_TIMEOUT = 30  # seconds; a worker that is silent for longer is taken for dead, and JAX ends the others
 
 
-def attach(plan: Plan, start_timeout: float) -> Attached:
+def attach(plan: Plan, start_timeout: float) -> DeviceSet:
     """The devices that JAX really has for the plan.
 
     Where a GPU or TPU does not come up, "auto" takes the CPU with a note; one that was asked for raises `UserError`.
@@ -46,10 +46,10 @@ def attach(plan: Plan, start_timeout: float) -> Attached:
     if count > len(devices):
         raise UserError(f"--replicas={count}: JAX has {len(devices)} devices; type --replicas={len(devices)}")
     several = f"{count} × " if count > 1 else ""
-    return Attached(f"{kind(devices[0])}: {several}{devices[0].device_kind}", (), count, devices[:count])
+    return DeviceSet(f"{kind(devices[0])}: {several}{devices[0].device_kind}", (), count, devices[:count])
 
 
-def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
+def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> DeviceSet:
     """One CPU, or its logical parts."""
     count = plan.replicas or 1
     if count > 1:
@@ -58,10 +58,10 @@ def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
     devices = jax.devices("cpu")
     if len(devices) < count:
         raise UserError(f"--replicas={count}: JAX has already divided the CPU otherwise; start a new process")
-    return Attached(f"CPU: {processor_name()}", notes, count, devices[:count])
+    return DeviceSet(f"CPU: {processor_name()}", notes, count, devices[:count])
 
 
-def on_workers(plan: Plan, start_timeout: float) -> Attached:
+def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
     """The devices of all workers; returns when all of them are there."""
     remedy = "start the same command on each with its own --worker_index, or give --start_timeout=SECONDS"
     what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
@@ -83,7 +83,7 @@ def on_workers(plan: Plan, start_timeout: float) -> Attached:
     device = f"{kind(here)}: {len(plan.workers)} workers, here {name}"
 
     lost = (jax.errors.JaxRuntimeError, ValueError)  # the latter where a call was only about to be made
-    return Attached(device, (), len(devices), devices, workers=len(plan.workers), lost=lost)
+    return DeviceSet(device, (), len(devices), devices, workers=len(plan.workers), lost=lost)
 
 
 def first_line(error: Exception) -> str:

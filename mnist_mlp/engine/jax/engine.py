@@ -16,11 +16,11 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mnist_mlp.data import Split
-from mnist_mlp.data.batches import sequential_order
+from mnist_mlp.data.batches import sequential_indices
 from mnist_mlp.engine.base import (
     PLAIN,
-    Attached,
     Counts,
+    DeviceSet,
     Recipe,
     Sums,
     check_places,
@@ -49,7 +49,7 @@ class JaxEngine:
         optimizer: keras.Optimizer | None,
         splits: Mapping[str, Split],
         batch_size: int,
-        attached: Attached,
+        attached: DeviceSet,
         recipe: Recipe = PLAIN,
     ):
         self.model, self.optimizer, self.batch_size, self.attached = model, optimizer, batch_size, attached
@@ -61,7 +61,7 @@ class JaxEngine:
             optimizer.build(model.trainable_variables)
         self.network = to_logits(model)
         self.data = {name: (self.put(s.images), self.put(s.labels)) for name, s in splits.items()}
-        orders = {name: sequential_order(len(s), batch_size) for name, s in splits.items()}
+        orders = {name: sequential_indices(len(s), batch_size) for name, s in splits.items()}
         self.orders = {name: pad_batches(order, attached.replicas) for name, order in orders.items()}
         self.values = self.read_variables()
         # XLA runs a convolution on a CPU six times slower within a loop.

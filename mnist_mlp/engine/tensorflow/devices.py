@@ -11,7 +11,7 @@ import tensorflow as tf
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import processor_name
 from mnist_mlp.devices.timeout import within
-from mnist_mlp.engine.base import Attached
+from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.errors import UserError
 
 LOST = (  # what a collective raises when a worker is gone, among other things
@@ -22,14 +22,14 @@ FLOAT32_ON_TPU = "TensorFlow rounds the factors of float32 matrix products on a 
 CUDA_REMEDY = "type pip install 'tensorflow[and-cuda]'"
 
 
-def attach(plan: Plan, start_timeout: float) -> Attached:
+def attach(plan: Plan, start_timeout: float) -> DeviceSet:
     """The devices that TensorFlow really has for the plan.
 
     Where the machine has a GPU that TensorFlow cannot use, "auto" takes the CPU with a note; a GPU that was asked
     for raises `UserError`. In silence it happens never. `start_timeout` is in seconds, for a TPU and for other workers.
     """
     tf.config.experimental.enable_tensor_float_32_execution(False)  # on GPUs, too, float32 means float32
-    attachers: dict[str, Callable[[], Attached]] = {
+    attachers: dict[str, Callable[[], DeviceSet]] = {
         "cpu": lambda: on_cpu(plan),
         "gpu": lambda: on_gpus(plan),
         "tpu": lambda: on_tpu(plan, start_timeout),
@@ -39,11 +39,11 @@ def attach(plan: Plan, start_timeout: float) -> Attached:
     return attached if plan.xla else dataclasses.replace(attached, xla=False)
 
 
-def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
+def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> DeviceSet:
     """One CPU, or its logical parts."""
     device = f"CPU: {processor_name()}"
     if plan.replicas == 1:
-        return Attached(device, notes)
+        return DeviceSet(device, notes)
     parts = [tf.config.LogicalDeviceConfiguration()] * (plan.replicas or 1)
     (cpu,) = tf.config.list_physical_devices("CPU")
     try:
@@ -54,7 +54,7 @@ def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
                 f"--replicas={plan.replicas}: TensorFlow has already divided the CPU otherwise; start a new process"
             ) from None
     names = [f"CPU:{index}" for index in range(len(parts))]
-    return Attached(
+    return DeviceSet(
         device,
         notes,
         len(parts),
@@ -63,7 +63,7 @@ def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> Attached:
     )
 
 
-def on_gpus(plan: Plan) -> Attached:
+def on_gpus(plan: Plan) -> DeviceSet:
     """One GPU without a scope, which would cost it XLA; several in a MirroredStrategy."""
     gpus = tf.config.list_physical_devices("GPU")
     count = plan.replicas or 1
@@ -78,9 +78,9 @@ def on_gpus(plan: Plan) -> Attached:
         return on_cpu(plan, (f"{problem}: this run is on the CPU; {remedy}",))
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "unnamed")
     if count == 1:
-        return Attached(f"GPU: {name}")
+        return DeviceSet(f"GPU: {name}")
     names = [f"GPU:{index}" for index in range(count)]
-    return Attached(f"GPU: {count} × {name}", (), count, tf.distribute.MirroredStrategy(names), xla=False)
+    return DeviceSet(f"GPU: {count} × {name}", (), count, tf.distribute.MirroredStrategy(names), xla=False)
 
 
 def without_gpu(usable: str) -> str:
@@ -102,7 +102,7 @@ def tpu_strategy(tpu: str, replicas: int | None) -> tf.distribute.Strategy:
     return tf.distribute.TPUStrategy(resolver, experimental_device_assignment=assignment)
 
 
-def on_tpu(plan: Plan, start_timeout: float) -> Attached:
+def on_tpu(plan: Plan, start_timeout: float) -> DeviceSet:
     """All cores of a TPU, or `--replicas` of them."""
     remedy = "type python -m mnist_mlp.doctor --strategy=tpu"
     try:
@@ -111,10 +111,10 @@ def on_tpu(plan: Plan, start_timeout: float) -> Attached:
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise UserError(f"--strategy=tpu: the TPU {plan.tpu!r} did not come up: {first}; {remedy}") from None
     replicas = strategy.num_replicas_in_sync
-    return Attached(f"TPU: {replicas} cores", (FLOAT32_ON_TPU,), replicas, strategy, xla=True)
+    return DeviceSet(f"TPU: {replicas} cores", (FLOAT32_ON_TPU,), replicas, strategy, xla=True)
 
 
-def on_workers(plan: Plan, start_timeout: float) -> Attached:
+def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
     """The devices of all workers; returns when all of them are there."""
     remedy = "start the same command on each with its own --worker_index, or give --start_timeout=SECONDS"
     what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
@@ -130,4 +130,4 @@ def on_workers(plan: Plan, start_timeout: float) -> Attached:
     replicas = strategy.num_replicas_in_sync
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "") if gpus else processor_name()
     device = f"{'GPU' if gpus else 'CPU'}: {len(plan.workers)} workers, here {name}"
-    return Attached(device, (), replicas, strategy, xla=False, workers=len(plan.workers), lost=LOST)
+    return DeviceSet(device, (), replicas, strategy, xla=False, workers=len(plan.workers), lost=LOST)

@@ -15,11 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_mlp.data import Split
-from mnist_mlp.data.batches import sequential_order
+from mnist_mlp.data.batches import sequential_indices
 from mnist_mlp.engine.base import (
     PLAIN,
-    Attached,
     Counts,
+    DeviceSet,
     Recipe,
     Sums,
     check_places,
@@ -48,7 +48,7 @@ class TensorFlowEngine:
         optimizer: keras.Optimizer | None,
         splits: Mapping[str, Split],
         batch_size: int,
-        attached: Attached,
+        attached: DeviceSet,
         recipe: Recipe = PLAIN,
     ):
         self.model, self.optimizer, self.batch_size, self.attached = model, optimizer, batch_size, attached
@@ -60,7 +60,7 @@ class TensorFlowEngine:
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
         self.data = {name: (self.put(s.images), self.put(s.labels)) for name, s in splits.items()}
-        orders = {name: sequential_order(len(s), batch_size) for name, s in splits.items()}
+        orders = {name: sequential_indices(len(s), batch_size) for name, s in splits.items()}
         self.orders = {name: pad_batches(order, attached.replicas) for name, order in orders.items()}
         compiled = self.xla and self.strategy is None  # a TPU strategy calls XLA itself
         train_step = training_step(self.network, optimizer, attached.replicas, recipe)

@@ -22,7 +22,7 @@ def loss_at_the_start(lesson: Lesson) -> list[Claim]:
     raw = networks.build("mlp", pixels="raw")
     losses, raw_losses, apart = [], [], 0.0
     for seed in lesson.seeds:
-        lesson.learner.begin(seed)
+        lesson.trainer.begin(seed)
         initialization.initialise(raw, seed)
         logits, raw_logits = logits_of(lesson.model, train.images), logits_of(raw, train.images)
         losses.append(cross_entropy(logits, train.labels).mean())
@@ -131,14 +131,14 @@ def compare_train_and_test(lesson: Lesson) -> list[Claim]:
 
 
 def leave_out_the_hidden_layers(lesson: Lesson) -> list[Claim]:
-    learner = lesson.compiled("softmax")
-    alone, held = lesson.fit(learner), learner.model.count_params()
+    trainer = lesson.compiled("softmax")
+    alone, held = lesson.fit(trainer), trainer.model.count_params()
     measured, holds = compare(lesson.trained, alone)
     return [
         Claim(
             "one layer is left, softmax regression: 7,850 parameters",
             "(784 + 1) · 10 = 7,850",
-            f"{held:,} parameters in {len(learner.model.trainable_variables)} arrays",
+            f"{held:,} parameters in {len(trainer.model.trainable_variables)} arrays",
             held == 7850,
         ),
         Claim("hidden layers help", "accuracy with them − without, seed by seed", measured, holds),

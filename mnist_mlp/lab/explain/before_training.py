@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from mnist_mlp.data.batches import batch_order, sequential_order
+from mnist_mlp.data.batches import batch_indices, sequential_indices
 from mnist_mlp.lab.explain.lesson import Claim, Lesson, weights
 from mnist_mlp.text import division
 
@@ -123,7 +123,7 @@ def count_steps(lesson: Lesson) -> list[Claim]:
 def mnist_steps(shown: bool) -> list[Claim]:
     """1875 and 313, from the orders that this program gives to MNIST whether it is here or not."""
     n, m, batch = MNIST
-    train, test = batch_order(0, 0, n, batch), sequential_order(m, batch)
+    train, test = batch_indices(0, 0, n, batch), sequential_indices(m, batch)
     rounded = 6 * len(test) * batch - n
     numbers = Claim(
         "on MNIST: 1875 steps of training, 313 of evaluation",
@@ -142,7 +142,7 @@ def mnist_steps(shown: bool) -> list[Claim]:
 
 
 def take_steps(lesson: Lesson) -> list[Claim]:
-    epoch, begin = lesson.still, functools.partial(lesson.learner.begin, lesson.seeds[0])
+    epoch, begin = lesson.still, functools.partial(lesson.trainer.begin, lesson.seeds[0])
     row = epoch.order[0]
     begin()
     rate, start = float(keras.ops.convert_to_numpy(lesson.engine.optimizer.learning_rate)), weights(lesson.model)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted
 from mnist_mlp.options import check, option, option_of
@@ -76,7 +76,7 @@ def explain(
     places = {name: getattr(options, name) for name in ("dataset", "data_dir", "data_source")}
     dataset = dataset or data.load(Config(**places))
     os.environ.update(plan.environment)
-    with undisturbed():
+    with defer_signals():
         from mnist_mlp.lab.explain.after_training import AFTER_TRAINING
         from mnist_mlp.lab.explain.before_training import BEFORE_TRAINING
         from mnist_mlp.lab.explain.lesson import Lesson

@@ -11,12 +11,12 @@ import keras
 import numpy as np
 
 from mnist_mlp import data
-from mnist_mlp.data.batches import batch_order
+from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine.base import Sums
 from mnist_mlp.models import networks
 from mnist_mlp.training import optimizers
-from mnist_mlp.training.multi_seed import Curve, Learner
+from mnist_mlp.training.multi_seed import Curve, MultiSeedTrainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,16 +59,16 @@ class Lesson:
 
     def __init__(self, plan: Plan, dataset: data.Dataset, batch_size: int, epochs: int, seeds: list[int]):
         self.plan, self.dataset, self.batch_size, self.epochs, self.seeds = plan, dataset, batch_size, epochs, seeds
-        self.learner = self.compiled("mlp")
-        self.model, self.engine = self.learner.model, self.learner.engine
+        self.trainer = self.compiled("mlp")
+        self.model, self.engine = self.trainer.model, self.trainer.engine
         self.dense = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dense)]
-        self.learner.begin(seeds[0])
+        self.trainer.begin(seeds[0])
 
-    def compiled(self, name: str, pixels: str = "unit") -> Learner:
+    def compiled(self, name: str, pixels: str = "unit") -> MultiSeedTrainer:
         """A network with Adam on the data."""
         make_model = functools.partial(networks.build, name, pixels=pixels)
         make_optimizer = functools.partial(optimizers.make_optimizer, "adam", None)
-        return Learner(self.plan, make_model, make_optimizer, self.dataset, self.batch_size)
+        return MultiSeedTrainer(self.plan, make_model, make_optimizer, self.dataset, self.batch_size)
 
     @property
     def updates(self) -> int:
@@ -79,27 +79,27 @@ class Lesson:
     def still(self) -> StillEpoch:
         """Leaves the network at its start."""
         train, seed = self.dataset.train, self.seeds[0]
-        self.learner.begin(seed, learning_rate=0.0)
+        self.trainer.begin(seed, learning_rate=0.0)
         losses = cross_entropy(logits_of(self.model, train.images), train.labels)
-        order = batch_order(seed, 0, len(train), self.batch_size)
+        order = batch_indices(seed, 0, len(train), self.batch_size)
         began = time.perf_counter()
         sums = self.engine.train(order)
         seconds = time.perf_counter() - began
         updates = self.updates
-        self.learner.begin(seed)
+        self.trainer.begin(seed)
         return StillEpoch(order, sums, updates, losses, seconds)
 
-    def fit(self, learner: Learner) -> Trained:
+    def fit(self, trainer: MultiSeedTrainer) -> Trained:
         """Trains once for each seed; the network of the first one is the one that stays."""
         curves, right = [], []
         for seed in reversed(self.seeds):
-            curves.append(learner.fit(seed, self.epochs))
-            right.append(learner.right())
+            curves.append(trainer.fit(seed, self.epochs))
+            right.append(trainer.right())
         return Trained(curves[::-1], np.array(right[::-1]))
 
     @functools.cached_property
     def trained(self) -> Trained:
-        return self.fit(self.learner)
+        return self.fit(self.trainer)
 
 
 def logits_of(model: keras.Model, images: np.ndarray) -> np.ndarray:

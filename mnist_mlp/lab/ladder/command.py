@@ -30,7 +30,7 @@ from mnist_mlp.lab.ladder.trials import Trials
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.runs.result import dataset_block, finite, versions
 from mnist_mlp.stats import metrics
-from mnist_mlp.text import nearest, shown
+from mnist_mlp.text import nearest, quoted
 
 Rows = list[dict[str, Any]]
 
@@ -67,7 +67,7 @@ class Options:
             if part not in rungs.PARTS:
                 raise UserError(
                     f"--only: expected some of {', '.join(rungs.PARTS)}; "
-                    f"received {shown(part)}{nearest(part, rungs.PARTS)}"
+                    f"received {quoted(part)}{nearest(part, rungs.PARTS)}"
                 )
 
 

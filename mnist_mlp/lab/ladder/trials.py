@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp import data
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.devices import Plan
 from mnist_mlp.lab.ladder import networks
 from mnist_mlp.lab.ladder.networks import Network
@@ -22,7 +22,7 @@ from mnist_mlp.stats import metrics
 
 if TYPE_CHECKING:
     from mnist_mlp.engine.base import Engine
-    from mnist_mlp.training.multi_seed import Learner
+    from mnist_mlp.training.multi_seed import MultiSeedTrainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Trials:
     ):
         self.plan, self.dataset, self.seeds, self.epochs, self.tell = plan, dataset, tuple(seeds), epochs, tell
         self.scores: dict[tuple[Network, int | None], Score] = {}
-        self.learners: dict[Network, Learner] = {}
+        self.trainers: dict[Network, MultiSeedTrainer] = {}
         self.engine: Engine | None = None  # the last one
 
     def score(self, network: Network, name: str, per_class: int | None = None) -> Score:
@@ -77,49 +77,49 @@ class Trials:
         """
         if (network, per_class) not in self.scores:
             self.tell(f"{name}: compiling")
-            learner = self.learner(network)
+            trainer = self.trainer(network)
             right, seconds = [], []
             for n, seed in enumerate(self.seeds, start=1):
                 self.tell(f"{name}: seed {n} of {len(self.seeds)}")
                 examples = balanced_sample(self.dataset.train.labels, per_class, seed) if per_class else None
-                seconds.append(fit(learner, network.rate, seed, self.epochs, examples))
-                right.append(learner.right())
-            parameters = learner.model.count_params()
-            score = Score(np.array(right), parameters, tuple(seconds), learner.compile_seconds)
+                seconds.append(fit(trainer, network.rate, seed, self.epochs, examples))
+                right.append(trainer.right())
+            parameters = trainer.model.count_params()
+            score = Score(np.array(right), parameters, tuple(seconds), trainer.compile_seconds)
             self.scores[network, per_class] = score
         return self.scores[network, per_class]
 
-    def learner(self, network: Network) -> Learner:
+    def trainer(self, network: Network) -> MultiSeedTrainer:
         """The network compiled, as the lecture's is for all that differs from it in its start or step size alone."""
-        with undisturbed():
-            from mnist_mlp.training.multi_seed import Learner
+        with defer_signals():
+            from mnist_mlp.training.multi_seed import MultiSeedTrainer
         program = dataclasses.replace(network, rate=Network.rate, start=Network.start)
-        if program not in self.learners:
-            self.learners = {kept: made for kept, made in self.learners.items() if kept == Network()}
+        if program not in self.trainers:
+            self.trainers = {kept: made for kept, made in self.trainers.items() if kept == Network()}
             gc.collect()  # the others' copies of the data
             make_model = functools.partial(networks.make_model, program)
             make_optimizer = functools.partial(networks.make_optimizer, program)
-            self.learners[program] = Learner(self.plan, make_model, make_optimizer, self.dataset)
-        learner = self.learners[program]
-        networks.set_start(learner.model, network)
-        self.engine = learner.engine
-        return learner
+            self.trainers[program] = MultiSeedTrainer(self.plan, make_model, make_optimizer, self.dataset)
+        trainer = self.trainers[program]
+        networks.set_start(trainer.model, network)
+        self.engine = trainer.engine
+        return trainer
 
 
-def fit(learner: Learner, rate: float, seed: int, epochs: int, examples: np.ndarray | None) -> float:
+def fit(trainer: MultiSeedTrainer, rate: float, seed: int, epochs: int, examples: np.ndarray | None) -> float:
     """Trains from the beginning; the seconds. On some `examples`: as many updates as `epochs` over all images make."""
     if examples is None:
-        return learner.fit(seed, epochs, learning_rate=rate).seconds
-    steps = math.ceil(len(learner.dataset.train) / learner.batch_size)
+        return trainer.fit(seed, epochs, learning_rate=rate).seconds
+    steps = math.ceil(len(trainer.dataset.train) / trainer.batch_size)
     rows: list[np.ndarray] = []
     for passed in itertools.count():
         if len(rows) >= epochs * steps:
             break
-        rows.extend(learner.order_of(examples, seed, passed, True))
-    learner.begin(seed, learning_rate=rate)
+        rows.extend(trainer.order_of(examples, seed, passed, True))
+    trainer.begin(seed, learning_rate=rate)
     began = time.perf_counter()
     for epoch in range(epochs):  # calls of one shape: one program, and few of them
-        learner.engine.train(np.array(rows[epoch * steps : (epoch + 1) * steps]))
+        trainer.engine.train(np.array(rows[epoch * steps : (epoch + 1) * steps]))
     return time.perf_counter() - began
 
 

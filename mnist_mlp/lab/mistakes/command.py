@@ -21,7 +21,7 @@ import numpy as np
 from mnist_mlp import data, devices
 from mnist_mlp.checks import diagnosis, evidence
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.signals import undisturbed
+from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import figures
@@ -29,10 +29,10 @@ from mnist_mlp.lab.mistakes import figure as mistakes_figure
 from mnist_mlp.lab.mistakes.programs import BATCH_SIZE, MISTAKES, PROGRAMS, RIGHT, Outcome, Program
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.runs.result import dataset_block, finite, versions
-from mnist_mlp.text import nearest, remarks, shown
+from mnist_mlp.text import nearest, quoted, remarks
 
 if TYPE_CHECKING:
-    from mnist_mlp.training.multi_seed import Learner
+    from mnist_mlp.training.multi_seed import MultiSeedTrainer
 
 
 def word(name: str) -> str:
@@ -64,7 +64,8 @@ class Options:
         for typed in self.only:
             if typed not in WORDS:
                 raise UserError(
-                    f"--only: expected some of {', '.join(WORDS)}; received {shown(typed)}{nearest(typed, list(WORDS))}"
+                    f"--only: expected some of {', '.join(WORDS)}; "
+                    f"received {quoted(typed)}{nearest(typed, list(WORDS))}"
                 )
 
 
@@ -94,7 +95,7 @@ def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, A
     plan = devices.plan(options)
     dataset = data.load(options)  # type: ignore[arg-type]  # it has the flags that are read
     os.environ.update(plan.environment)
-    with undisturbed():
+    with defer_signals():
         import mnist_mlp.training.multi_seed  # noqa: F401  # the frameworks, after the environment
 
     found: dict[str, Any] = {"dataset": dataset_block(dataset, len(dataset.train), 0), "epochs": options.epochs}
@@ -102,16 +103,18 @@ def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, A
     say(opening(found))
     outcomes: dict[str, list[Outcome]] = {}
     rows: list[dict[str, Any]] = []
-    common: Learner | None = None  # of the right program and of all that differ from it in more than the network
+    common: MultiSeedTrainer | None = (
+        None  # of the right program and of all that differ from it in more than the network
+    )
     for name in (RIGHT, *(WORDS[typed] for typed in dict.fromkeys(options.only or WORDS))):
         program = PROGRAMS[name]
         shared = program.compiled_as == PROGRAMS[RIGHT].compiled_as
-        learner = common if shared and common else learner_of(program, plan, dataset)
-        common = common or learner
-        outcomes[name] = run(program, learner, found["seeds"], options.epochs)
+        trainer = common if shared and common else trainer_of(program, plan, dataset)
+        common = common or trainer
+        outcomes[name] = run(program, trainer, found["seeds"], options.epochs)
         rows.append(row_of(name, outcomes[name]))
         say(block(rows[-1], rows[0], len(rows) - 1))
-        device, backend = learner.engine.attached.device, learner.engine.backend
+        device, backend = trainer.engine.attached.device, trainer.engine.backend
     found |= {"right": rows[0], "mistakes": rows[1:], "untold": untold(rows), "device": device}
     found |= {"versions": versions(backend), "seconds": time.perf_counter() - began}
     say(closing(found))
@@ -121,35 +124,35 @@ def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, A
     return found
 
 
-def learner_of(program: Program, plan: devices.Plan, dataset: data.Dataset) -> Learner:
+def trainer_of(program: Program, plan: devices.Plan, dataset: data.Dataset) -> MultiSeedTrainer:
     """The program's network, compiled, with the data as the program has them."""
     from mnist_mlp.training import optimizers
-    from mnist_mlp.training.multi_seed import Learner
+    from mnist_mlp.training.multi_seed import MultiSeedTrainer
 
     def make_optimizer() -> Any:
         return optimizers.make_optimizer("adam", None)
 
-    return Learner(plan, program.make_model, make_optimizer, program.change(dataset), BATCH_SIZE)
+    return MultiSeedTrainer(plan, program.make_model, make_optimizer, program.change(dataset), BATCH_SIZE)
 
 
-def run(program: Program, learner: Learner, seeds: Sequence[int], epochs: int) -> list[Outcome]:
+def run(program: Program, trainer: MultiSeedTrainer, seeds: Sequence[int], epochs: int) -> list[Outcome]:
     """Trains the program with each seed, has it score the test images, and looks for mistakes."""
     from mnist_mlp.models.initialization import initialise
 
-    train, test, model = learner.dataset.train, learner.dataset.test, program.make_model()
+    train, test, model = trainer.dataset.train, trainer.dataset.test, program.make_model()
     chosen = program.order(train.labels)
     shuffle = chosen is None
     outcomes = []
     for seed in seeds:
-        curve = learner.fit(seed, epochs, examples=chosen, learning_rate=program.learning_rate, shuffle=shuffle)
-        order = learner.order_of(np.arange(len(train)) if chosen is None else chosen, seed, 0, shuffle)
+        curve = trainer.fit(seed, epochs, examples=chosen, learning_rate=program.learning_rate, shuffle=shuffle)
+        order = trainer.order_of(np.arange(len(train)) if chosen is None else chosen, seed, 0, shuffle)
         initialise(model, seed)
         gathered = evidence.gather(
             model,
-            learner.engine.state(),
+            trainer.engine.state(),
             evidence.probe(train, test, order),
             losses=curve.losses,
-            confusion=program.score(learner),
+            confusion=program.score(trainer),
             step_losses=curve.step_losses,
         )
         outcomes.append(Outcome(curve, gathered, diagnosis.diagnose(gathered)))

@@ -17,7 +17,7 @@ from mnist_mlp.stats.metrics import confusion_matrix
 if TYPE_CHECKING:
     import keras
 
-    from mnist_mlp.training.multi_seed import Curve, Learner
+    from mnist_mlp.training.multi_seed import Curve, MultiSeedTrainer
 
 RIGHT = "right program"
 BATCH_SIZE = 32
@@ -74,15 +74,15 @@ class Program:
         """The training images by index where they are not drawn."""
         return np.argsort(labels, kind="stable") if self.by_class else None
 
-    def score(self, learner: Learner) -> np.ndarray:
+    def score(self, trainer: MultiSeedTrainer) -> np.ndarray:
         """The confusion matrix of the test images that the program scores."""
         if not self.whole_batches:
-            return learner.test().confusion
+            return trainer.test().confusion
         # As in `for _ in range(n // batch)`, or a data loader that drops the remainder: tensorflow/models' MNIST
         # (9,216 of 10,000 images), flax's and optax's (9,984).
-        test = learner.dataset.test
+        test = trainer.dataset.test
         scored = len(test) // BATCH_SIZE * BATCH_SIZE
-        predicted = learner.engine.predict(test.images[:scored]).argmax(1)
+        predicted = trainer.engine.predict(test.images[:scored]).argmax(1)
         return confusion_matrix(test.labels[:scored], predicted)
 
 

@@ -26,7 +26,7 @@ from mnist_mlp.lab.playground.network import (
 from mnist_mlp.lab.playground.points import Point, split_points, with_signs
 from mnist_mlp.lab.playground.random_stream import Stream
 from mnist_mlp.lab.playground.url_state import State, parameter_count
-from mnist_mlp.text import shown
+from mnist_mlp.text import quoted
 
 EPOCHS = 1_000_000
 RECORDS = 2_000_000  # losses of all seeds together
@@ -211,14 +211,14 @@ def state_of(state: Any) -> State:
     if isinstance(state, str):
         return State.from_url(state)
     raise UserError(
-        f"state: expected a Playground URL or a State, received {shown(state)}; type State() for the page's"
+        f"state: expected a Playground URL or a State, received {quoted(state)}; type State() for the page's"
     )
 
 
 def listed(seeds: Any) -> list[str]:
     """Seeds as a list; one text is no list of its letters."""
     if isinstance(seeds, str | bytes) or not hasattr(seeds, "__iter__"):
-        raise UserError(f'seeds: expected a list of texts, received {shown(seeds)}; type ["1", "2"]')
+        raise UserError(f'seeds: expected a list of texts, received {quoted(seeds)}; type ["1", "2"]')
     return list(seeds)
 
 

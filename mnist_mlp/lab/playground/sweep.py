@@ -16,7 +16,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.lab.playground.history import History, check_amount, check_memory, json_ready, run_seeds
 from mnist_mlp.lab.playground.random_stream import as_browser
 from mnist_mlp.lab.playground.url_state import CHOICES, FIELDS, RANGES, State, as_text, number
-from mnist_mlp.text import nearest, shown
+from mnist_mlp.text import nearest, quoted
 
 LARGEST, RUNS = 500, 50_000  # combinations, and runs of all of them together
 EXAMPLE = "--sweep activation=relu,tanh networkShape=4,8x2"
@@ -61,7 +61,7 @@ def combinations(state: State, words: Sequence[str], *, own: bool = False) -> li
             raise UserError(f"--sweep: expected values behind {key}=, received none; type {EXAMPLE}")
         if not equals or key not in FIELDS:
             raise UserError(
-                f"--sweep: expected key=value,value with a key of the page, received {shown(word)}"
+                f"--sweep: expected key=value,value with a key of the page, received {quoted(word)}"
                 f"{nearest(key, list(FIELDS))}; type {EXAMPLE}"
             )
         if own and key in OF_DATA:

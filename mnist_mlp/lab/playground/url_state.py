@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab.playground.random_stream import as_browser
-from mnist_mlp.text import nearest, shown
+from mnist_mlp.text import nearest, quoted
 
 PAGE = "https://playground.tensorflow.org/"
 FEATURES = ("x", "y", "xSquared", "ySquared", "xTimesY", "sinX", "sinY")  # in the order of the network's inputs
@@ -159,13 +159,14 @@ def pairs(text: str) -> tuple[dict[str, str | None], list[str]]:
     address = "://" in before or before.startswith("playground.tensorflow.org")
     if address and not fragment and re.search("=|%23", before):
         keys = re.split(r"[?]|%23|.*/", before)[-1]
-        raise UserError(f"expected the keys behind a #, received {shown(text)}; type '{PAGE}#{keys}'")
+        raise UserError(f"expected the keys behind a #, received {quoted(text)}; type '{PAGE}#{keys}'")
     if hash_sign and before and not address:
-        raise UserError(f"expected a URL or nothing before the #, received {shown(before)}; type '{PAGE}#{before}'")
+        raise UserError(f"expected a URL or nothing before the #, received {quoted(before)}; type '{PAGE}#{before}'")
     if not hash_sign:
         if not address and text and "=" not in text:
             raise UserError(
-                f"expected a Playground URL or its keys, received {shown(text)}; type '{PAGE}#activation=relu&noise=15'"
+                f"expected a Playground URL or its keys, received {quoted(text)}; "
+                f"type '{PAGE}#activation=relu&noise=15'"
             )
         if address:
             notes.append("no # in this URL, so it says nothing: all choices are the page's own")
@@ -295,4 +296,4 @@ def nearest_choice(state: State, name: str) -> str:
 
 
 def wrong(name: str, expected: str, received: Any, hint: str = "") -> UserError:
-    return UserError(f"{name}: expected {expected}, received {shown(received)}{hint}")
+    return UserError(f"{name}: expected {expected}, received {quoted(received)}{hint}")

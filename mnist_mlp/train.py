@@ -29,7 +29,7 @@ from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.cli.stopwatch import Stopwatch
-from mnist_mlp.cli.terminal import Screen
+from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.engine.compilation_cache import compilation_cache
 from mnist_mlp.errors import Diverged, UserError
@@ -40,7 +40,6 @@ from mnist_mlp.runs import directory, summary
 from mnist_mlp.runs.checkpoint import Checkpoint, Progress
 from mnist_mlp.runs.result import Result, dataset_block, device_block, finite, layer_rows, ran_on, scores, versions
 from mnist_mlp.training import run_data
-from mnist_mlp.training.progress import bar
 
 if TYPE_CHECKING:
     import keras
@@ -52,12 +51,12 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> None:
     config = config_of(flags.given_flags(Config, argv, program="train", about=__doc__ or ""))
     run_dir = path_of("run_dir", config.run_dir) if config.run_dir else directory.default_path(config)
-    with Screen(sys.stderr if config.json else sys.stdout, quiet=config.quiet) as screen:
+    with Terminal(sys.stderr if config.json else sys.stdout, quiet=config.quiet) as screen:
 
         def show(now: TrainingProgress) -> None:
-            screen.show(bar(now, screen.width, plain=screen.plain))
+            screen.progress(now)
 
-        result = train_and_evaluate(config, run_dir, say=screen.say, show=show, keep_programs=True)
+        result = train_and_evaluate(config, run_dir, say=screen.line, show=show, keep_programs=True)
     if config.json and result.device["worker_index"] == 0:
         print(json.dumps(result.to_dict(), allow_nan=False))
     gate.refuse(result, str(run_dir))

@@ -739,7 +739,7 @@ def test_words_about_weights_that_do_not_change_and_large_numbers(capsys):
 
 
 def test_progress_leaves_no_line_behind_also_when_interrupted(capsys):
-    with pytest.raises(KeyboardInterrupt), program.Screen() as screen:
+    with pytest.raises(KeyboardInterrupt), program.Terminal() as screen:
         show = program.Progress(screen, 10)
         screen.on, show.last = True, -9.0
         show(3)

@@ -12,7 +12,7 @@ import sys
 import pytest
 from helpers.fork_server import run, run_code, start
 
-from mnist_mlp.cli.terminal import Screen
+from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.config import Config
 from mnist_mlp.train import train_and_evaluate
 from mnist_mlp.training import progress
@@ -26,7 +26,7 @@ WHOLE = re.compile(
 )
 
 
-class Terminal(io.StringIO):
+class FakeTerminal(io.StringIO):
     encoding = "utf-8"
 
     def isatty(self):
@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 
 def a_terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(sys, "stderr", FakeTerminal())
     monkeypatch.setenv("TERM", "xterm")
     return sys.stderr
 
@@ -43,13 +43,13 @@ def a_terminal(monkeypatch):
 
 
 def test_the_bar_tells_where_training_stands():
-    line = progress.bar(HALF_WAY, 120)
+    line = HALF_WAY.render(120)
     assert line.split("   ") == [
         "epoch 2/3",
         f"{'━' * 15}{'─' * 15}  50%",
         *("loss 0.2500", "accuracy 0.5000", "12,346 images/s", "1:15 left"),
     ]
-    assert progress.bar(HALF_WAY, 120, plain=True).isascii()
+    assert HALF_WAY.render(120, ascii_only=True).isascii()
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_the_bar_tells_where_training_stands():
 )
 def test_the_bar_fits_its_terminal(now):
     for width in range(1, 200):
-        line = progress.bar(now, width)
+        line = now.render(width)
         assert len(line) <= width
         assert width < 20 or WHOLE.fullmatch(line), line  # what does not fit is left out whole
-    assert "━" in progress.bar(HALF_WAY, 79) and progress.bar(HALF_WAY, 79).endswith("1:15 left")
+    assert "━" in HALF_WAY.render(79) and HALF_WAY.render(79).endswith("1:15 left")
 
 
 @pytest.mark.parametrize("seconds, told", [(0.2, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")])
@@ -78,11 +78,11 @@ def test_clock(seconds, told):
 def test_what_is_shown_is_written_over_and_leaves_no_trace(monkeypatch):
     terminal = a_terminal(monkeypatch)
     stream = io.StringIO()
-    with Screen(stream) as screen:
-        screen.show("one")
-        screen.show("two" * 100)
-        screen.say("a line")
-        screen.show("three")
+    with Terminal(stream) as screen:
+        screen.progress("one")
+        screen.progress("two" * 100)
+        screen.line("a line")
+        screen.progress("three")
     assert stream.getvalue() == "a line\n"
     assert terminal.getvalue() == f"\rone\x1b[K\r{'two' * 26}t\x1b[K\r\x1b[K\rthree\x1b[K\r\x1b[K"
 
@@ -95,9 +95,9 @@ def test_where_nothing_is_shown(case, monkeypatch):
     if case == "a dumb terminal":
         monkeypatch.setenv("TERM", "dumb")
     stream = io.StringIO()
-    with Screen(stream, quiet=case == "quiet") as screen:
-        screen.show("one")
-        screen.say("a line")
+    with Terminal(stream, quiet=case == "quiet") as screen:
+        screen.progress("one")
+        screen.line("a line")
     assert terminal.getvalue() == ""
     assert stream.getvalue() == ("" if case == "quiet" else "a line\n")
 

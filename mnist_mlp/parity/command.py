@@ -21,7 +21,7 @@ from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.cli.stopwatch import Stopwatch
-from mnist_mlp.cli.terminal import Screen
+from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.files import atomic
@@ -209,10 +209,10 @@ def tried(
     say(report.probed(probes))
     initial = recorded.initial(problem, subject.state()) if recorded else subject.state()
     reference: Reference = recorded or Oracle()
-    with Screen() as screen:
+    with Terminal() as screen:
 
         def tell(step: int) -> None:
-            screen.show(f"step {step:,} of {options.steps:,}")
+            screen.progress(f"step {step:,} of {options.steps:,}")
 
         comparisons = [*try_steps(subject, problem, reference, initial, recorder, tell)]
         comparisons.append(try_test_images(subject, problem))

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,24 +23,23 @@ class TrainingProgress:
         """Of the steps of the whole run, 0 to 1."""
         return ((self.epoch - 1) * self.steps_per_epoch + self.step) / (self.epochs * self.steps_per_epoch)
 
-
-def bar(now: TrainingProgress, width: int, *, plain: bool = False) -> str:
-    """Where training stands, as a line of at most `width` columns; `plain`: in ASCII. Where there is too little room,
-    first the words are shorter, then the strip goes, then the last figures."""
-    epoch, left = f"epoch {now.epoch:>{len(str(now.epochs))}}/{now.epochs}", f"{clock(now.seconds_left)} left"
-    loss, rate = f"loss {now.loss:.4f}", f"{now.rate:,.0f}"
-    figures = [loss, f"accuracy {now.accuracy:.4f}", f"{rate} images/s", left]
-    gap, shorter = "   ", [loss, f"acc {now.accuracy:.4f}", f"{rate}/s", left]
-    if width < len(gap.join([epoch, "100%", *figures])) + 13:
-        gap, figures = "  ", shorter
-    columns = min(30, width - 1 - len(gap.join([epoch, "100%", *figures])))
-    filled = round(now.share * columns)
-    done, rest = "#-" if plain else "━─"
-    strip = f"{done * filled}{rest * (columns - filled)} " if columns > 4 else ""
-    parts = [epoch, f"{strip}{now.share:4.0%}", *figures]
-    while len(parts) > 1 and len(gap.join(parts)) > width:
-        parts.pop()
-    return gap.join(parts)[:width]
+    def render(self, width: int, *, ascii_only: bool = False) -> str:
+        """One line of at most `width` columns; in a narrow one the words get shorter, then the bar goes, then the
+        last figures."""
+        epoch, left = f"epoch {self.epoch:>{len(str(self.epochs))}}/{self.epochs}", f"{clock(self.seconds_left)} left"
+        loss, rate = f"loss {self.loss:.4f}", f"{self.rate:,.0f}"
+        figures = [loss, f"accuracy {self.accuracy:.4f}", f"{rate} images/s", left]
+        gap, shorter = "   ", [loss, f"acc {self.accuracy:.4f}", f"{rate}/s", left]
+        if width < len(gap.join([epoch, "100%", *figures])) + 13:
+            gap, figures = "  ", shorter
+        columns = min(30, width - 1 - len(gap.join([epoch, "100%", *figures])))
+        filled = round(self.share * columns)
+        done, rest = "#-" if ascii_only else "━─"
+        strip = f"{done * filled}{rest * (columns - filled)} " if columns > 4 else ""
+        parts = [epoch, f"{strip}{self.share:4.0%}", *figures]
+        while len(parts) > 1 and len(gap.join(parts)) > width:
+            parts.pop()
+        return gap.join(parts)[:width]
 
 
 def clock(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mnist_mlp import data
 from mnist_mlp.cli.signals import Request
-from mnist_mlp.cli.terminal import Screen
+from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.errors import Stopped
 from mnist_mlp.tune.messages import Fold, Optimizers, Test, Work
 from mnist_mlp.tune.methods import METHODS
@@ -26,7 +26,7 @@ class Run:
         """`say` hears of each method when its trials are done. `Stopped` is raised soon after `request`."""
         self.searches, self.trials, self.request, self.say = searches, trials, request, say
         self.waiting = list(searches)
-        self.screen = Screen()
+        self.screen = Terminal()
         self.began: dict[str, float] = {}
 
     def first(self) -> Trial | None:
@@ -76,7 +76,7 @@ class Run:
             trial.add(worker.answer())
             if trial.running:
                 self.give(worker, trial)
-            self.screen.show(
+            self.screen.progress(
                 f"{trial.method}: trial {trial.number + 1} of {trial.search.proposals.limit(self.trials)}, "
                 f"fold {len(trial.scores)} of {trial.search.folds}"
             )

@@ -19,7 +19,7 @@ import numpy as np
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.terminal import Screen
+from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, figures
@@ -74,12 +74,12 @@ class Options:
 def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="lab.ladder", about=__doc__ or "")
     began = time.perf_counter()
-    with Screen(sys.stderr if options.json else sys.stdout) as screen:
+    with Terminal(sys.stderr if options.json else sys.stdout) as screen:
 
         def tell(text: str) -> None:
-            screen.show(f"{time.perf_counter() - began:5.0f} s  {text}")
+            screen.progress(f"{time.perf_counter() - began:5.0f} s  {text}")
 
-        found = climb(options, say=screen.say, tell=tell)
+        found = climb(options, say=screen.line, tell=tell)
     if options.json:
         print(json.dumps(finite(found), allow_nan=False))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.terminal import Screen
+from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.lab.playground import history, points, report, sweep
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
         return run_sweep(options, state, own, table)
 
     epochs = epochs_of(options)
-    with Screen() as screen:
+    with Terminal() as screen:
         show = Progress(screen, epochs)
         histories = history.run_seeds(state, epochs, seeds_of(options, state), points=own, progress=show)
     for note in report.warnings(histories):
@@ -124,7 +124,7 @@ def run_sweep(options: Options, state: State, own: Sequence[points.Point] | None
     """Without a seed in the state all combinations share the one that was drawn."""
     chosen = sweep.combinations(state, options.sweep, own=own is not None)
     epochs = epochs_of(options)
-    with Screen() as screen:
+    with Terminal() as screen:
         show = Progress(screen, epochs)
         rows = list(sweep.run(chosen, epochs, lambda each: seeds_of(options, each), own, show.at))
     for row in rows:
@@ -207,7 +207,7 @@ def tell(note: str) -> None:
 class Progress:
     """The epoch that training is at, on a terminal, now and then."""
 
-    def __init__(self, screen: Screen, epochs: int) -> None:
+    def __init__(self, screen: Terminal, epochs: int) -> None:
         self.screen, self.epochs, self.last = screen, epochs, time.monotonic()
 
     def __call__(self, epoch: int) -> None:
@@ -217,4 +217,4 @@ class Progress:
         now = time.monotonic()
         if now - self.last > 0.5:
             self.last = now
-            self.screen.show(f"{place}epoch {epoch:,} of {self.epochs:,}")
+            self.screen.progress(f"{place}epoch {epoch:,} of {self.epochs:,}")

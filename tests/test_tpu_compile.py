@@ -230,9 +230,9 @@ def test_the_report_and_the_exit_code(child, capsys):
 @pytest.mark.parametrize(
     "code, exit_code, words",
     [
-        ("1 / 0", 1, "the compiler failed: ZeroDivisionError: division by zero"),
-        ("import os; os.kill(os.getpid(), 11)", 2, "the compiler was ended by SIGSEGV"),
-        ("", 2, "the compiler gave no answer (exit code 0)"),
+        ("1 / 0", 1, "the compiler exited with code 1: ZeroDivisionError: division by zero"),
+        ("import os; os.kill(os.getpid(), 11)", 2, "the compiler was killed by signal 11 (SIGSEGV)"),
+        ("", 2, "the compiler exited with code 0 without an answer"),
     ],
 )
 def test_a_compiler_that_fails(child, capsys, code, exit_code, words):

@@ -184,7 +184,7 @@ def write(
     others = [name for name in names if name not in ("keras", "weights")]
     if others:
         files = (weights, work / "calibration.npz", directory)
-        child_process.run("write_worker", *files, *others, doing=f"writes {', '.join(others)}")
+        child_process.run("export.write_worker", *files, *others, doing=f"writes {', '.join(others)}")
 
 
 def save(file: Path, images: portable.Array) -> None:
@@ -196,7 +196,7 @@ def checked(name: str, original: Original, directory: Path, work: Path) -> dict[
     """The row of a format: what its own runtime predicts, in a new process, beside the trained model."""
     kind, answers = FORMATS[name], work / f"{name}.npz"
     file = directory / kind.file
-    child_process.run("verify_worker", name, file, work / "images.npz", answers, doing=f"reads {kind.file}")
+    child_process.run("export.verify_worker", name, file, work / "images.npz", answers, doing=f"reads {kind.file}")
     size, sha256 = output_dir.measure(file)
     with np.load(answers) as found:
         tolerance = None if kind.int8 else original.tolerance

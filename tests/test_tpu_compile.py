@@ -139,10 +139,10 @@ def test_the_numbers_of_images_are_those_of_the_data(digits):
 @pytest.mark.parametrize(
     "installed, words",
     [
-        ({}, "expected libtpu, the compiler of TPUs, it is not installed; type pip install -e '.[tpu]'"),
-        ({"libtpu": "0.0.52", "keras": "3.15.1"}, "expected JAX, it is not installed; type pip install -e '.[tpu]'"),
-        (COMPILER | {"jax": "0.5.3"}, "expected JAX 0.6 or newer, found 0.5.3; type pip install"),
-        (COMPILER | {"tensorflow-tpu": "2.19.1", "libtpu": "0.0.10"}, "libtpu 0.0.10 is that of tensorflow-tpu"),
+        ({}, "expected libtpu, the compiler of TPUs, it is not installed; run pip install -e '.[tpu]'"),
+        ({"libtpu": "0.0.52", "keras": "3.15.1"}, "expected JAX, it is not installed; run pip install -e '.[tpu]'"),
+        (COMPILER | {"jax": "0.5.3"}, "expected JAX 0.6 or newer, found 0.5.3; run pip install"),
+        (COMPILER | {"tensorflow-tpu": "2.19.1", "libtpu": "0.0.10"}, "libtpu 0.0.10 belongs to tensorflow-tpu"),
     ],
 )
 def test_without_a_compiler_no_process_is_started(monkeypatch, installed, words):
@@ -405,7 +405,7 @@ def test_what_the_compiler_refuses_is_said_in_one_line():
 
 REFUSALS = [
     "INVALID_ARGUMENT: Invalid TPU external name: TPU v9x",
-    "--replicas=2: v5e:1x1 has 1 cores; type --replicas=1",
+    "--replicas=2: v5e:1x1 has 1 cores; use --replicas=1",
 ]
 QUESTIONS = """
 import json, os, sys

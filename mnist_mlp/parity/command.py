@@ -25,8 +25,7 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.files import atomic
 from mnist_mlp.options import check, option, option_of, path_of
-from mnist_mlp.parity import probes as operations
-from mnist_mlp.parity import report
+from mnist_mlp.parity import operations, report
 from mnist_mlp.parity.comparison import Comparison, as_json
 from mnist_mlp.parity.device_under_test import Subject
 from mnist_mlp.parity.problem import LEARNING_RATE, MODELS, OPTIONS, Problem, describe, order_of
@@ -152,7 +151,7 @@ def check_place(flag: str, file: Path) -> None:
     if not file.parent.is_dir():
         raise UserError(
             f"--{flag}={file}: expected a file in a directory, there is no {file.parent}; "
-            f"type mkdir -p {shlex.quote(str(file.parent))}"
+            f"run mkdir -p {shlex.quote(str(file.parent))}"
         )
     if file.exists() and not file.is_file():
         raise UserError(f"--{flag}={file}: expected a file or a new name, received something else; name another place")
@@ -177,7 +176,7 @@ def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engi
         now = "without XLA" if options.xla == "on" else "with XLA alone"
         raise UserError(
             f"--xla={options.xla}: {engine.attached.replicas} replicas on {engine.attached.device} run {now} on "
-            f"{engine.backend}; type --xla=auto"
+            f"{engine.backend}; use --xla=auto"
         )
     engine.compile()
     return engine

@@ -38,7 +38,7 @@ from mnist_mlp.tpu_compile.collectives import check, collectives, collectives_te
 
 NOTE = "nothing was run on a TPU: these programs were compiled for one, on a machine that need not have any"
 PACKAGES = ("jax", "jaxlib", "libtpu", "keras", "numpy")
-REMEDY = "type pip install -e '.[tpu]'"
+REMEDY = "run pip install -e '.[tpu]'"
 MNIST_EXAMPLES = {"train": 60_000, "test": 10_000}  # so many have all data sets but these:
 EXAMPLES = {"digits": {"train": 1_437, "test": 360}}
 CHILD = """

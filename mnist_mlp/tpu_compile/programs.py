@@ -82,7 +82,7 @@ def devices_of(topology: str, count: int | None) -> Sequence[jax.Device]:
     except RuntimeError as error:
         raise UserError(first_line(error)) from None
     if count and count > len(devices):
-        raise UserError(f"--replicas={count}: {topology} has {len(devices)} cores; type --replicas={len(devices)}")
+        raise UserError(f"--replicas={count}: {topology} has {len(devices)} cores; use --replicas={len(devices)}")
     return devices[:count]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_mlp.data import Split
+from mnist_mlp.stats.metrics import cross_entropy
 
 if TYPE_CHECKING:
     import keras
@@ -179,9 +180,9 @@ def gather(
             losses=tuple(map(float, losses)),
             steps=probe.steps * len(losses),
             repeats=None if step_losses is None else repetition(step_losses, len(losses)),
-            start_loss=cross_entropy(start[last][1], probe.labels),
-            end_loss=cross_entropy(end[last][1], probe.labels),
-            further_loss=cross_entropy(further[last][1], probe.labels),
+            start_loss=float(cross_entropy(start[last][1], probe.labels).mean()),
+            end_loss=float(cross_entropy(end[last][1], probe.labels).mean()),
+            further_loss=float(cross_entropy(further[last][1], probe.labels).mean()),
             brightest=brightest,
             layers=tuple(layer_evidence(name, *kernels[name], start[name], end[name]) for name in hidden),
             logits=logits_evidence(*kernels[last], end[last][1]),
@@ -250,11 +251,3 @@ def moved(before: np.ndarray, after: np.ndarray) -> float:
     """‖w − w₀‖ / ‖w₀‖: inf if only w₀ is 0, 0 if nothing moved."""
     way, size = float(np.linalg.norm(after - before)), float(np.linalg.norm(before))
     return way / size if size else (float("inf") if way else 0.0)
-
-
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The mean of −log softmax(logits)[label], in nats."""
-    values = logits.astype(np.float64)
-    highest = values.max(1)
-    log_sums = highest + np.log(np.exp(values - highest[:, None]).sum(1))
-    return float((log_sums - values[np.arange(len(labels)), labels]).mean())

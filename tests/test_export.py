@@ -20,6 +20,7 @@ from helpers.programs import program as answer_of
 from helpers.programs import quiet, refused
 
 from mnist_mlp.cli import child_process
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.export import agreement, formats, keras_file, onnx_file, output_dir, verify_worker
@@ -521,7 +522,7 @@ def test_interrupted_it_leaves_nothing(trained, tmp_path):
 @pytest.mark.slow
 def test_on_mnist_float32_agrees_on_all_10_000_and_int8_loses_at_most_a_fifth_of_a_point(mnist_dir, tmp_path):
     config = Config(dataset="mnist", data_dir=str(mnist_dir), epochs=1)
-    train_and_evaluate(config, tmp_path / "run", say=quiet)
+    train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
     formats = ("onnx", "saved_model", "litert")
     report = program.export(program.Options(run_dir=str(tmp_path / "run"), format=formats, int8=True), say=quiet)
     rows = {row["format"]: row for row in report["formats"]}

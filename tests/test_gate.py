@@ -12,12 +12,12 @@ import pytest
 import scipy
 from helpers.fork_server import run, run_code
 from helpers.once import once
-from helpers.programs import quiet
 
 from mnist_mlp import evaluate, train
 from mnist_mlp.checks import gate, references
 from mnist_mlp.checks.gate import FEW, HIGH, LOW, MANY, OTHER_DATA, OTHER_EPOCHS, Gate
 from mnist_mlp.checks.references import find
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import FREE, MODELS, PRESETS, Config
 from mnist_mlp.data import Split
 from mnist_mlp.errors import Refuted, UserError
@@ -366,7 +366,7 @@ def test_a_run_on_other_data_fails_and_is_kept(digits, tmp_path):
     many = Split(*(np.concatenate([getattr(digits.test, part)] * 10) for part in PARTS))
     config = dataclasses.replace(PRESETS["smoke"], gate=True, strategy="cpu", diagnose=True)
     dataset = dataclasses.replace(digits, train=many)
-    result = train.train_and_evaluate(config, tmp_path / "run", dataset=dataset, say=quiet)
+    result = train.train_and_evaluate(config, tmp_path / "run", dataset=dataset, reporter=SILENT)
     assert list(result.gate["found"]) == [OTHER_DATA, MANY, LOW] and result.diagnosis
     assert read_json(tmp_path / "run" / "result.json")["gate"] == result.gate
 
@@ -378,7 +378,7 @@ def test_test_images_among_the_training_images_are_too_good_on_mnist(mnist, tmp_
     mixed = (np.concatenate([getattr(mnist.test, part), getattr(mnist.train, part)[10_000:]]) for part in PARTS)
     leaking = dataclasses.replace(mnist, train=Split(*mixed))
     config = Config(dataset="mnist", gate=True, strategy="cpu")
-    result = train.train_and_evaluate(config, tmp_path / "run", dataset=leaking, say=quiet)
+    result = train.train_and_evaluate(config, tmp_path / "run", dataset=leaking, reporter=SILENT)
     assert list(result.gate["found"]) == [MANY]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from helpers import fork_server
 from helpers.once import once
-from helpers.programs import program, quiet, refused
+from helpers.programs import Collector, program, quiet, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image
 
@@ -33,7 +33,7 @@ from mnist_mlp.report import command as report
 from mnist_mlp.report import compare_runs, content, network_sections, png_images, run_page, setup_sections, svg_charts
 from mnist_mlp.report.formatting import probability
 from mnist_mlp.report.html import tag, text
-from mnist_mlp.report.run_page import report as write_page
+from mnist_mlp.report.run_page import write as write_page
 from mnist_mlp.runs import directory
 from mnist_mlp.runs.saved import read_run
 from mnist_mlp.stats import metrics
@@ -497,14 +497,15 @@ chatter.silence()
 lean_keras.install()  # as the program does: Keras leaves Pillow out
 import mnist_mlp.train as train
 from mnist_mlp.config import Config
+from mnist_mlp.cli.terminal import Reporter
 from pathlib import Path
 
-def say(words):
-    late = ("mnist_mlp.pages", "mnist_mlp.report", "PIL")
-    print(words.split()[0], any(name.startswith(late) for name in sys.modules))
+class Modules(Reporter):
+    def line(self, text):
+        print(text.split()[0], any(name.startswith(("mnist_mlp.report", "PIL")) for name in sys.modules))
 
 config = Config(dataset="digits", model="softmax", epochs=1, strategy="cpu")
-train.train_and_evaluate(config, Path({str(tmp_path / "run")!r}), say=say)
+train.train_and_evaluate(config, Path({str(tmp_path / "run")!r}), reporter=Modules())
 """
     done = fork_server.run_code(code, backend="tensorflow")
     lines = done.stdout.splitlines()
@@ -520,12 +521,14 @@ def test_whatever_goes_wrong_with_a_page_is_said_in_a_line(error, words, tmp_pat
         raise error
 
     monkeypatch.setattr(content, "predict_test", look)
-    told, run = [], types.SimpleNamespace(chief=True, path=tmp_path, check_place=lambda: None)
-    stopwatch = types.SimpleNamespace(end=told.append, measured=lambda: {"seconds": {"report": 1.0}})
-    result = Timed({})
-    assert write_page(None, run, result, None, stopwatch, told.append) == Timed({"report": 1.0})
-    line, lap = told
-    assert f"{words}; to try again type" in line and "\n" not in line and lap == "report"
+    reporter, run = Collector(), directory.Run(tmp_path, Config())
+    session = types.SimpleNamespace(run=run, engine=None, test=None, result=Timed({}), reporter=reporter)
+    session.stopwatch = types.SimpleNamespace(end=reporter.line, measured=lambda: {"seconds": {"report": 1.0}})
+    session.update = lambda **fields: setattr(session, "result", Timed(**fields))
+    write_page(session)
+    assert session.result == Timed({"report": 1.0})
+    line, stage = reporter.lines
+    assert f"{words}; to try again run" in line and "\n" not in line and stage == "report"
     assert atomic.read_json(tmp_path / "result.json")["seconds"] == {"report": 1.0}
 
 

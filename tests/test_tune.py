@@ -23,8 +23,9 @@ import pytest
 from helpers.fork_server import run, start
 from helpers.programs import quiet
 
-from mnist_mlp import data, run_config, train
+from mnist_mlp import data, train
 from mnist_mlp.cli import flags as command
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
@@ -379,7 +380,7 @@ def test_a_trial_as_a_config_of_train():
 
 
 def config_of(*argv):
-    config = run_config.config_of(command.given_flags(Config, argv, program="train", about=""))
+    config = train.config_of(command.given_flags(Config, argv, program="train", about=""))
     return dataclasses.replace(config, config="")
 
 
@@ -780,7 +781,7 @@ def test_what_tune_chose_train_trains_to_the_same_numbers(tmp_path, here):
     assert {row["method"] for row in result["methods"]} == {"softmax", "tree"}
     assert result["chosen"]["method"] == "softmax" and result["chosen"] == result["best_network"]
     config = dataclasses.replace(config_of(f"--config={path / 'best.json'}"), strategy="cpu")
-    trained = train.train_and_evaluate(config, tmp_path / "run", say=quiet)
+    trained = train.train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
     assert trained.test["confusion"] == result["test"]["confusion"]
     assert trained.test["loss"] == pytest.approx(result["test"]["loss"], rel=1e-6)
     assert trained.learning_rate == pytest.approx(result["chosen"]["values"]["learning_rate"], rel=1e-6)

@@ -158,7 +158,7 @@ def test_test_images_are_found_among_the_training_images():
     images = np.arange(12 * 784, dtype=np.uint32).reshape(12, 28, 28).astype(np.uint8)
     images[:, 0, 0] = np.arange(12)
     split = [Split(images[part], np.zeros(len(images[part]), np.uint8)) for part in (slice(0, 9), slice(7, 12))]
-    found = evidence.probe(*split, sequential_indices(9, 4))
+    found = evidence.sample(*split, sequential_indices(9, 4))
     assert (found.leaked, found.test_examples, found.steps, len(found.images)) == (2, 5, 3, 9)
 
 
@@ -290,7 +290,7 @@ def test_a_run_that_diverges_is_told_why(tmp_path):
     said = []
     with pytest.raises(Diverged):
         trained(tmp_path / "run", said, optimizer="sgd", learning_rate=1e30)
-    assert "diagnosis  learning rate too large: the loss or a weight is no longer a finite number" in "\n".join(said)
+    assert "diagnosis  learning rate too large: the loss or a weight is no longer finite" in "\n".join(said)
 
 
 @pytest.mark.slow

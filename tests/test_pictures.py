@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from helpers.fork_server import run as run_program
+from helpers.fork_server import run_code
 from helpers.programs import program
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image, ImageDraw
@@ -223,6 +224,12 @@ def test_a_thin_pen_in_a_large_picture_is_still_seen():
     ImageDraw.Draw(picture).line([(200, 100), (600, 100), (350, 700)], fill=0, width=4)
     found = normalize.framed(np.asarray(picture, np.float32))
     assert found.max() == 255 and 0.05 < (found > 128).mean() < 0.25
+
+
+def test_scipy_is_not_imported_before_there_is_a_picture():
+    """Its import takes 0.2 s, which a start, a refusal and `--help` must not pay."""
+    code = "import sys; from mnist_mlp import evaluate, predict, train; print('scipy' in sys.modules)"
+    assert run_code(code, backend=None).stdout == "False\n"
 
 
 def test_the_frame():

@@ -104,7 +104,7 @@ def test_values_are_described_by_the_quantiles_that_were_agreed():
     assert described["spread"]["scale"] == "root"
 
 
-def test_a_summary_counts_the_wrong_images_and_a_half():
+def test_a_summary_counts_the_errors_and_a_half():
     rows = [
         {"seed": seed, "right": right, "losses": [loss, loss / 2], "options": {"model": "mlp"}, "learning_rate": 0.1,
          "train_examples": 500, "total": 100}
@@ -113,11 +113,11 @@ def test_a_summary_counts_the_wrong_images_and_a_half():
     found = references.summary(rows, {"date": "today"})
     assert (found.first_seed, found.seeds, found.train_examples, found.test_examples) == (7, 3, 500, 100)
     assert found.right["mean"] == 90 and found.right["sd"] == 6
-    assert found.wrong.centre == pytest.approx(math.sqrt(10.5), abs=1e-5) and found.wrong.scale == "root"
+    assert found.errors.centre == pytest.approx(math.sqrt(10.5), abs=1e-5) and found.errors.scale == "root"
     assert [epoch.centre for epoch in found.epochs] == pytest.approx([math.log(0.2), math.log(0.1)], abs=1e-5)
     assert [epoch.scale for epoch in found.epochs] == ["log", "log"]
     assert [epoch["quantiles"]["1"] for epoch in found.losses] == [0.4, 0.2]
-    sides = [found.wrong.low, found.wrong.high]
+    sides = [found.errors.low, found.errors.high]
     assert [side.sd for side in sides] == pytest.approx([10.5**0.5 - 4.5**0.5, 16.5**0.5 - 10.5**0.5], abs=1e-5)
 
 

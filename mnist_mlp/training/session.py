@@ -86,10 +86,7 @@ class TrainingSession:
         self.engine = make_engine(config, self.plan, make_model, self.splits)
         run.ran_on, run.resumptions = ran_on(self.engine), resumptions(run, self.engine, self.total_steps)
         self.result = self.result_before_training()
-        report = self.reporter.line
-        self.diagnose = diagnosis.watch(
-            config, self.engine, make_model, self.splits, lambda found: report(summary.diagnosed(found))
-        )
+        self.diagnose = diagnosis.watch(config, self.engine, make_model, self.splits, self.reporter)
         self.reporter.line(summary.opening(self.result))
         self.engine.compile()
         self.stopwatch.end("compile")

@@ -150,7 +150,7 @@ def run(program: Program, trainer: MultiSeedTrainer, seeds: Sequence[int], epoch
         gathered = evidence.gather(
             model,
             trainer.engine.state(),
-            evidence.probe(train, test, order),
+            evidence.sample(train, test, order),
             losses=curve.losses,
             confusion=program.score(trainer),
             step_losses=curve.step_losses,

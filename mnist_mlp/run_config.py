@@ -6,24 +6,21 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_mlp.cli import flags
-from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.config import DEVICE, PRESETS, Config, with_file, with_preset
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
 from mnist_mlp.runs import directory
-
-PLACE = ("backend", "replicas", "tpu", "workers", "worker_index", "start_timeout")  # options that go with --strategy
 
 
 def config_of(given: Mapping[str, Any]) -> Config:
     """The config that the flags on the command line make. What they leave out comes from the preset, or from the run
     that is to be resumed; one that goes on elsewhere (`--strategy`) takes nothing of its old place along."""
-    given = flags.with_file(given)
+    given = with_file(given)
     if given.get("resume") and not given.get("run_dir"):
         raise UserError("--resume: expected the run to go on with, received none; type --run_dir=DIR --resume")
     begun = directory.config_of_run(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
     if begun is None:
-        return flags.with_preset(PRESETS, given)
+        return with_preset(PRESETS, given)
     if "strategy" in given:
-        begun = dataclasses.replace(begun, **{name: getattr(Config, name) for name in PLACE})
+        begun = dataclasses.replace(begun, **{name: getattr(Config, name) for name in DEVICE})
     return dataclasses.replace(begun, **given)

@@ -30,9 +30,9 @@ from mnist_mlp.checks import gate, references
 from mnist_mlp.checks.gate import Gate
 from mnist_mlp.checks.references import DECIDING, FEWEST, Reference, flags
 from mnist_mlp.cli import program
-from mnist_mlp.cli.flags import given_flags, with_preset
+from mnist_mlp.cli.flags import given_flags
 from mnist_mlp.cli.signals import defer_signals
-from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.config import PRESETS, Config, with_preset
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 

@@ -16,12 +16,12 @@ import numpy as np
 from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import DAMAGED, read_json
+from mnist_mlp.options import tagged
 from mnist_mlp.stats.tails import Spread, rounded
 
 FILE = Path(__file__).with_name("references.json")
-DECIDING = (  # options that decide how the results are spread; a device or a backend only rounds otherwise
-    *("model", "pixels", "optimizer", "learning_rate", "batch_size", "epochs", "precision", "validation_fraction"),
-    *RECIPE,
+DECIDING = tuple(  # a reference names its data set beside them; `find` refuses early stopping
+    name for name in tagged(Config, affects="result") if name not in ("dataset", "early_stopping")
 )
 QUANTILES = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
 FEWEST = 100  # seeds of a reference

@@ -13,6 +13,7 @@ from mnist_mlp.data.batches import split_validation
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import machine, rendezvous
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import tagged
 from mnist_mlp.runs import checkpoint, directory
 
 
@@ -33,8 +34,7 @@ def meet_other_workers(plan: devices.Plan, run: directory.Run, hashes: Mapping[s
     checkpoint from which the chief goes on."""
     if not plan.workers:
         return
-    own = ("data_dir", "data_source", "workers", "worker_index", "start_timeout", "run_dir", "json")
-    own += ("keep", "csv", "tensorboard", "quiet")
+    own = tagged(Config, may_differ="workers")
     flags = {f"--{name}": str(value) for name, value in run.config.to_dict().items() if name not in own}
     decided = {"backend": plan.backend, "device": plan.device, "versions": str(machine.installed_software())}
     packed = io.BytesIO()

@@ -1,6 +1,6 @@
 """The shipped references: how the results of right runs are spread over the seeds, and how they were made.
 
-references.json holds them, summed up by scripts/make_reference.py from a hundred seeds or more for each.
+references.json holds them, summed up by make_references.py from a hundred seeds or more for each.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Reference:
 
 
 def summary(rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> Reference:
-    """The reference of raw results, one row for each seed, such as make_reference.py writes them."""
+    """The reference of raw results, one row for each seed, as make_references.py writes them."""
     first, seeds = rows[0], sorted(row["seed"] for row in rows)
     right = np.array([row["right"] for row in rows])
     losses = np.array([row["losses"] for row in rows])
@@ -127,7 +127,8 @@ def find(config: Config, dataset: str, file: Path = FILE) -> Reference:
     others = [name for name in DECIDING if getattr(config, name) != getattr(Config, name)]
     if config.preset in ("speedrun", "best"):  # whose options nobody has typed
         has, remedy = f"--preset={config.preset}", "leave --gate out"
-    command = f"python scripts/make_reference.py --dataset={dataset} {flags(config.to_dict(), others)}".rstrip()
+    options = f"--dataset={dataset} {flags(config.to_dict(), others)}".rstrip()
+    command = f"python -m mnist_mlp.checks.make_references {options}"
     raise UserError(f"--gate: on {dataset} expected {wanted}, received {has}; {remedy}, or make a reference: {command}")
 
 

@@ -52,7 +52,7 @@ class Options:
         "other images instead: pictures (PNG, JPEG, WebP, BMP, GIF, TIFF), folders, patterns as 'digits/*.png', - "
         "for a picture on standard input; or .npy, .npz, IDX (.gz or not) of [n, 28, 28], pixels 0-255 or floats 0-1",
         kind=tuple,
-        word=True,
+        positional=True,
     )
     segment: bool = option(False, "find several digits in each picture, in the order of reading")
     no_reframe: bool = option(False, "take pictures as they are: 28×28 pixels, light on dark, as MNIST has them")

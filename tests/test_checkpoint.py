@@ -301,7 +301,7 @@ def test_how_often_in_other_words(text):
 
 
 def test_fit_trains_whole_epochs():
-    with pytest.raises(UserError, match="--engine=fit trains whole epochs"):
+    with pytest.raises(UserError, match="--engine=fit saves checkpoints after whole epochs"):
         Config(engine="fit", checkpoint_every="7steps")
 
 

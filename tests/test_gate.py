@@ -255,7 +255,7 @@ def test_every_option_decides_or_is_free():
     [
         (
             {"epochs": 3},
-            "expected --epochs=5, received --epochs=3; try --epochs=5, or make a reference: python scripts",
+            "expected --epochs=5, received --epochs=3; try --epochs=5, or make a reference: python -m",
         ),
         ({"batch_size": 64}, "--batch_size=32, received --batch_size=64"),
         ({"learning_rate": 0.01}, "received --learning_rate=0.01"),
@@ -283,7 +283,9 @@ def test_a_reference_at_another_learning_rate_is_not_that_of_the_optimizers_own(
 
 
 def test_a_refusal_shows_the_command_that_makes_the_reference():
-    with pytest.raises(UserError, match=r"scripts/make_reference.py --dataset=digits --model=softmax --epochs=2$"):
+    with pytest.raises(
+        UserError, match=r"mnist_mlp.checks.make_references --dataset=digits --model=softmax --epochs=2$"
+    ):
         find(Config(model="softmax", epochs=2), "digits")
     with pytest.raises(UserError, match="one of the data sets digits.*, received fashion_mnist"):
         find(Config(), "fashion_mnist")
@@ -412,8 +414,6 @@ def test_other_test_images_than_the_references_are_refused(digits):
 
 def test_a_rate_without_a_gate_is_refused():
     for options in (Config, evaluate.Options):
-        with pytest.raises(
-            UserError, match="--false_alarms=0.01: expected --gate beside it, received none; type --gate"
-        ):
+        with pytest.raises(UserError, match="--false_alarms=0.01 has no effect without --gate; add --gate"):
             options(false_alarms=0.01)
         assert options(false_alarms=0.01, gate=True).gate

@@ -405,7 +405,7 @@ def test_a_name_that_begins_as_a_home_directory(seven, tmp_path, monkeypatch):
     (tmp_path / "~nouser.png").write_bytes(saved(drawing(seven)).getvalue())
     np.save(tmp_path / "~nouser.npy", seven[None])
     assert len(inputs.read("~nouser.png", complain=print)) == len(inputs.read("~nouser.npy", complain=print)) == 1
-    with pytest.raises(UserError, match="whose user is not known here"):
+    with pytest.raises(UserError, match="which names an unknown user"):
         inputs.read("~nouser.jpg", complain=print)
     with pytest.raises(UserError, match="received: File name too long"):
         inputs.read(300 * "x" + ".png", complain=print)

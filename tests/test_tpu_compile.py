@@ -14,7 +14,8 @@ import pytest
 from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code, start_code
 
-from mnist_mlp.cli.flags import parse
+from mnist_mlp.cli.flags import given_flags
+from mnist_mlp.config import with_preset
 from mnist_mlp.data import array_files
 from mnist_mlp.devices import machine
 from mnist_mlp.errors import UserError
@@ -54,7 +55,7 @@ MNIST_IMAGES = (
 
 def options(*argv):
     presets = {name: Options(**preset.to_dict()) for name, preset in tpu_compile.PRESETS.items()}
-    return parse(Options, argv, program="tpu_compile", about="", presets=presets)
+    return with_preset(presets, given_flags(Options, argv, program="tpu_compile", about=""))
 
 
 def test_the_collectives_of_a_compiled_text():

@@ -189,7 +189,7 @@ def test_a_file_that_is_not_there():
         (["--search=tpee"], "did you mean 'tpe'?"),
         (["--trails=3"], "did you mean '--trials'?"),
         (["--jobs=0"], "--jobs: expected"),
-        (["--space"], "--space: expected words behind it"),
+        (["--space"], "--space: expected one or more values"),
     ],
 )
 def test_mistakes_in_flags_are_answered(argv, said):

@@ -62,7 +62,10 @@ def install() -> None:
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
     """For what is imported within it, without Python's collector of garbage: it would go through all modules again and
-    again, 0.3 to 0.5 s in all. In a program it never looks at them afterwards: they stay to the end of the process."""
+    again, 0.3 to 0.5 s in all. In a program it never looks at them afterwards: they stay to the end of the process.
+
+    TensorFlow logs no INFO messages, unless TF_CPP_MIN_LOG_LEVEL says otherwise."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -16,7 +16,7 @@ from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.cli.signals import defer_signals
-from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.config import DATA, ONE_PROCESS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import Plan
 from mnist_mlp.errors import UserError
@@ -36,7 +36,7 @@ class Options:
     """The flags of this program."""
 
     runs: tuple[str, ...] = option(
-        (), "directories of finished runs: of one the page, of several a comparison", word=True
+        (), "directories of finished runs: of one the page, of several a comparison", positional=True
     )
     output: str = option(
         "",
@@ -126,9 +126,7 @@ def material_of(
     dataset, why_not = None, ""
     try:
         wanted = saved.data_of_run(config, trained, options.data_dir)
-        wanted = dataclasses.replace(
-            Config(), **{key: getattr(wanted, key) for key in ("dataset", "data_dir", "data_source")}
-        )
+        wanted = dataclasses.replace(Config(), **{key: getattr(wanted, key) for key in DATA})
         dataset = known[wanted] = known.get(wanted) or data.load(wanted)
     except UserError as error:
         if options.data_dir:  # what was asked for is met or refused

@@ -16,7 +16,6 @@ import csv
 import dataclasses
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,8 +24,7 @@ import numpy as np
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.pictures import inputs
 from mnist_mlp.data.pictures.preview import render
@@ -167,9 +165,8 @@ def predict(options: Options, complain: Callable[[str], None]) -> tuple[list[str
         images = getattr(data.load(saved.data_of_run(config, trained, options.data_dir)), split).images
         names = [f"{split}:{index}" for index in range(len(images))]
 
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs.saved_model import start_finished
+    load(plan)
+    from mnist_mlp.runs.saved_model import start_finished
 
     engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)
     probabilities = engine.predict(images)

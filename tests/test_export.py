@@ -46,17 +46,17 @@ def random_images(n):
 
 
 def forked(command, **options):
-    """As `subprocess.run` does it for an export's processes, but forked from one that has imported what they need."""
+    """A `Popen` of an export's process, but forked from one that has imported what it needs."""
     (_, m, module), arguments, environment = command[:3], command[3:], options.pop("env")
-    assert m == "-m" and options.pop("capture_output")
+    assert m == "-m" and not options.pop("pass_fds")
     tensorflow = arguments[0] in ("saved_model", "keras") or {"saved_model", "litert", "litert_int8"} & {*arguments[3:]}
     del environment["PYTHONPATH"]  # which here says nothing new
     backend = "tensorflow" if tensorflow else None
-    return fork_server.run(module.removeprefix("mnist_mlp."), *arguments, backend=backend, env=environment, **options)
+    return fork_server.start(module.removeprefix("mnist_mlp."), *arguments, backend=backend, env=environment, **options)
 
 
 def fork_children(patch):
-    patch.setattr(child_process, "subprocess", SimpleNamespace(run=forked, DEVNULL=subprocess.DEVNULL))
+    patch.setattr(child_process, "subprocess", SimpleNamespace(Popen=forked, DEVNULL=subprocess.DEVNULL))
 
 
 @pytest.fixture
@@ -392,24 +392,23 @@ def test_two_at_once_do_not_overwrite_each_other(tmp_path):
 
 def test_a_process_that_is_killed_or_refuses_is_told_in_a_line(monkeypatch):
     def ends(code):
-        monkeypatch.setattr(child_process.sys, "executable", "/bin/sh")
-        monkeypatch.setattr(
-            child_process.subprocess, "run", lambda command, **more: RUN(["/bin/sh", "-c", code], **more)
-        )
+        def popen(command, **options):
+            return subprocess.Popen(["/bin/sh", "-c", code], **options)
 
-    RUN = subprocess.run
+        monkeypatch.setattr(child_process, "subprocess", SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL))
+
     ends("kill -9 $$")
-    with pytest.raises(UserError, match="the process that waits to live, it was killed by signal 9"):
-        child_process.run("reading", doing="waits")
+    with pytest.raises(UserError, match="the process that waits was killed by signal 9 "):
+        child_process.run("export", doing="waits")
     ends("echo 'error: expected X' >&2; exit 2")
     with pytest.raises(UserError, match="^expected X$"):
-        child_process.run("reading", doing="waits")
+        child_process.run("export", doing="waits")
     ends("echo 'ImportError: libfoo.so' >&2; exit 1")
-    with pytest.raises(UserError, match="a package cannot be imported .*libfoo.so"):
-        child_process.run("reading", doing="waits")
+    with pytest.raises(UserError, match="exited with code 1: ImportError: libfoo.so; reinstall"):
+        child_process.run("export", doing="waits")
     ends("echo 'Traceback: ZeroDivisionError' >&2; exit 1")
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        child_process.run("reading", doing="waits")
+        child_process.run("export", doing="waits")
 
 
 def test_calls_of_several_sizes_cover_every_image_once():

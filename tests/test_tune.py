@@ -526,10 +526,10 @@ def here(monkeypatch):
 
 
 def test_a_worker_that_ends_is_told_with_what_it_was_doing(monkeypatch):
-    monkeypatch.setattr(worker_pool.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     one = worker_pool.Worker(None)
     assert one.process.wait() == 1
-    told = r"every worker process to live, one ended with exit code 1 while it fitted tree with {'max_depth': 3}; what"
+    told = r"every worker process to live, one exited with code 1 while it fitted tree with {'max_depth': 3}; what"
     with pytest.raises(UserError, match=told):
         one.ask(Fold("tree", {"max_depth": 3}, 0), None)
     with pytest.raises(UserError, match=told):
@@ -863,7 +863,7 @@ def workers_of(pid):
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid and "tuning.worker" in stat.with_name("cmdline").read_text():
+            if int(fields[1]) == pid and "tune.worker" in stat.with_name("cmdline").read_text():
                 found.append(int(stat.parent.name))
         except OSError:
             pass

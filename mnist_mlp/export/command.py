@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -21,8 +20,7 @@ import numpy as np
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import child_process, flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.export import agreement, formats, output_dir, table
@@ -91,9 +89,8 @@ def export(
     before = output_dir.earlier(output)
     dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
 
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs.saved_model import start_finished
+    load(plan)
+    from mnist_mlp.runs.saved_model import start_finished
 
     engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)
     original = original_of(engine, dataset, trained)
@@ -184,7 +181,7 @@ def write(
     others = [name for name in names if name not in ("keras", "weights")]
     if others:
         files = (weights, work / "calibration.npz", directory)
-        child_process.run("write_worker", *files, *others, doing=f"writes {', '.join(others)}")
+        child_process.run("export.write_worker", *files, *others, doing=f"writes {', '.join(others)}")
 
 
 def save(file: Path, images: portable.Array) -> None:
@@ -196,7 +193,7 @@ def checked(name: str, original: Original, directory: Path, work: Path) -> dict[
     """The row of a format: what its own runtime predicts, in a new process, beside the trained model."""
     kind, answers = FORMATS[name], work / f"{name}.npz"
     file = directory / kind.file
-    child_process.run("verify_worker", name, file, work / "images.npz", answers, doing=f"reads {kind.file}")
+    child_process.run("export.verify_worker", name, file, work / "images.npz", answers, doing=f"reads {kind.file}")
     size, sha256 = output_dir.measure(file)
     with np.load(answers) as found:
         tolerance = None if kind.int8 else original.tolerance

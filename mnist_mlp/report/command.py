@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.config import DATA, ONE_PROCESS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import Plan
@@ -68,9 +67,7 @@ def report(options: Options, *, say: Callable[[str], None] = print) -> Path:
     if twice:
         raise UserError(f"expected different runs, received {twice[0]} more than once; name each once")
     output = place_of(options, paths)
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs import saved_model as _  # noqa: F401  # Keras, and the framework below it
+    load(plan)
     from mnist_mlp.report import compare_runs, comparison_page, comparison_text, run_page
 
     seen: dict[Config, data.Dataset] = {}

@@ -31,7 +31,7 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.pictures import inputs
 from mnist_mlp.data.pictures.preview import render
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import atomic
+from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.runs import directory, saved
 from mnist_mlp.text import spelled_out
@@ -127,19 +127,17 @@ def is_open_file(path: Path) -> bool:
 
 
 def output_file(options: Options) -> Path:
-    """Where to write, links followed. Raises `UserError` for a place that cannot be, that is the run's own, or that is
-    read."""
-    path, flag = path_of("output", options.output), f"--output={options.output}"
-    try:
-        path = path if is_open_file(path) else path.resolve()
-        if path.is_dir() or not path.parent.is_dir():
-            raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
-        if path.is_file() and any(path.samefile(source) for source in sources_of(options) if source.exists()):
-            raise UserError(f"{flag}: expected another file than --input, received the same; name another one")
-        if options.run_dir and directory.owns(path_of("run_dir", options.run_dir), path):
-            raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
-    except OSError as error:
-        raise UserError(f"{flag}: expected a file that can be written, received: {error.strerror}") from None
+    """Return where to write, links followed. Raise `UserError` for an input, a file of the run, or a path where no file
+    can be written."""
+    path = path_of("output", options.output)
+    if is_open_file(path):
+        return path
+    path = outputs.file_to_write("output", options.output, special=True)
+    path = path.resolve()
+    for source in sources_of(options) if path.is_file() else ():
+        outputs.check_distinct({"input": source, "output": path})
+    if options.run_dir and directory.owns(path_of("run_dir", options.run_dir), path):
+        raise outputs.belongs_to_run("output", options.output)
     return path
 
 

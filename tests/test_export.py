@@ -330,15 +330,15 @@ def test_the_directory_must_be_new_empty_or_an_export(tmp_path):
     row = entry(tmp_path / "export")
     assert output_dir.earlier(tmp_path / "export") == {"formats": [row]}
     (tmp_path / "export" / "thesis.tex").touch()
-    with pytest.raises(UserError, match="it holds 'thesis.tex'"):
+    with pytest.raises(UserError, match="received one that holds 'thesis.tex'"):
         output_dir.earlier(tmp_path / "export")
-    with pytest.raises(UserError, match="expected a directory, it is none"):
+    with pytest.raises(UserError, match="expected a directory, received a file"):
         output_dir.earlier(tmp_path / "export" / "thesis.tex")
-    with pytest.raises(UserError, match="expected a place in a directory that exists"):
+    with pytest.raises(UserError, match="expected a directory inside one that exists, there is no .*; try mkdir -p "):
         output_dir.earlier(tmp_path / "a" / "b")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "model.onnx").touch()
-    with pytest.raises(UserError, match="expected an earlier export, found no export.json"):
+    with pytest.raises(UserError, match="expected an earlier export, received one without export.json"):
         output_dir.earlier(tmp_path / "own")
     (tmp_path / "own" / output_dir.REPORT).write_text("{}")
     with pytest.raises(UserError, match="export.json is damaged"):

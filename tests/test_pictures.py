@@ -351,7 +351,7 @@ def test_output_never_replaces_an_input(seven, tmp_path):
     (tmp_path / "link.csv").symlink_to(folder / "b.png")
     for place in (folder, f"{folder}/*.png", folder / "b.png"):
         for output in (folder / "b.png", tmp_path / "link.csv"):
-            with pytest.raises(UserError, match="expected another file than --input"):
+            with pytest.raises(UserError, match="--input and --output: expected two files"):
                 predict.output_file(predict.Options(input=("-", str(place)), output=str(output)))
         predict.output_file(predict.Options(input=(str(place),), output=str(folder / "notes.txt")))
 
@@ -442,7 +442,7 @@ def test_what_cannot_be_written_gets_advice_that_helps(tmp_path):
     for number, advice in (
         (errno.EACCES, "that you may write to"),
         (errno.ENOSPC, "free space"),
-        (errno.EIO, "name an"),
+        (errno.EIO, "try another"),
     ):
         assert advice in str(atomic.cannot_write(tmp_path, OSError(number, os.strerror(number))))
 

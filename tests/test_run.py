@@ -286,7 +286,7 @@ def test_directories_that_cannot_be_a_run(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
-    for path, words in {"file": "it is none", "file/run": "it is none", "full": "it holds 'thesis.tex'"}.items():
+    for path, words in {"file": "received a file", "file/run": "received a file", "full": "'thesis.tex'"}.items():
         refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path / path}"], words)
 
 
@@ -436,9 +436,9 @@ def test_predict_refuses_what_it_cannot_read(small, tmp_path):
     refuses(predict.main, [run_dir, tmp_path / "text.npy"], "text.npy: expected images as .npy")
     refuses(predict.main, [run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"], "received both")
     refuses(predict.main, [run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"], "a directory that exists")
-    refuses(predict.main, [run_dir, f"--output={tmp_path}"], "a directory that exists")
+    refuses(predict.main, [run_dir, f"--output={tmp_path}"], "expected a file, received a directory")
     same = tmp_path / "text.npy"
-    refuses(predict.main, [run_dir, f"--input={same}", f"--output={same}"], "another file than --input")
+    refuses(predict.main, [run_dir, f"--input={same}", f"--output={same}"], "--input and --output: expected two files")
     assert same.read_text() == "hello"
     refuses(predict.main, [run_dir, f"--output={small / 'model.keras'}"], "one of the run")
 

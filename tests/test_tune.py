@@ -466,7 +466,7 @@ def test_where_the_figure_may_go(tmp_path):
     path = tmp_path / "study"
     inside = options(f"--figure={path / 'search.png'}")
     tune.check_figure(inside, path, None)  # the directory will be there
-    with pytest.raises(UserError, match="a directory that exists; name another one$"):
+    with pytest.raises(UserError, match="a directory that exists, there is no .*; try mkdir -p "):
         tune.check_figure(inside, tmp_path / "other", None)
     with pytest.raises(UserError, match="expected a name that ends in .png"):
         tune.check_figure(options(f"--figure={path / 'search.txt'}"), path, None)

@@ -15,6 +15,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.export.formats import FORMATS
 from mnist_mlp.files.atomic import DAMAGED, TEMPORARY, cannot_write, digest, read_json, sync
 from mnist_mlp.files.lock import lives, ourselves
+from mnist_mlp.files.outputs import ANOTHER, directory_to_write
 
 REPORT = "export.json"
 OURS = {REPORT, *(kind.file for kind in FORMATS.values())}
@@ -27,23 +28,22 @@ def earlier(output: Path) -> dict[str, Any]:
     """
     flag = f"--output={output}"
     try:
+        directory_to_write("output", output)
         there = {entry.name for entry in output.iterdir()} if output.exists() else set()
-        if not output.parent.is_dir():
-            raise UserError(f"{flag}: expected a place in a directory that exists; name another one")
         if strangers := sorted(there - OURS):
             raise UserError(
-                f"{flag}: expected a new or empty directory, or an earlier export; it holds {strangers[0]!r}; "
-                "name another one"
+                f"{flag}: expected a new or empty directory, or an earlier export; received one that holds "
+                f"{strangers[0]!r}; {ANOTHER}"
             )
         return read_json(output / REPORT) if there else {}
-    except NotADirectoryError:
-        raise UserError(f"{flag}: expected a directory, it is none; name another one") from None
     except FileNotFoundError:
-        raise UserError(f"{flag}: expected an earlier export, found no {REPORT} in it; name another one") from None
+        raise UserError(f"{flag}: expected an earlier export, received one without {REPORT}; {ANOTHER}") from None
     except OSError as error:
-        raise UserError(f"{flag}: expected a directory that can be read, received: {error.strerror}") from None
+        raise UserError(
+            f"{flag}: expected a directory that can be read, received: {error.strerror}; {ANOTHER}"
+        ) from None
     except DAMAGED:
-        raise UserError(f"{flag}: its {REPORT} is damaged; remove the directory, or name another one") from None
+        raise UserError(f"{flag}: {REPORT} is damaged; remove the directory, or {ANOTHER}") from None
 
 
 @contextlib.contextmanager

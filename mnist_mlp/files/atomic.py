@@ -23,7 +23,8 @@ LARGEST = 2**26  # bytes of a JSON file; far more than any run writes
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` with a temporary path beside `path`, syncs what it wrote, and gives it its name."""
     if path.exists() and not path.is_file():  # also a device or a pipe, which must not be replaced by a file
-        raise UserError(f"{path}: expected a file or a new name, received something else; name another place")
+        received = "a directory" if path.is_dir() else "a device or a pipe"
+        raise UserError(f"{path}: expected a file, received {received}; try another path")
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")  # keeps the suffix: Keras looks at it
     try:
         write(temporary)
@@ -48,10 +49,13 @@ def sync(path: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
+    """The error for a file that the system did not let us write."""
     reason = error.strerror or error
-    advice = "free space, or name another place" if error.errno in NO_SPACE else "name another place"
+    advice = "try another directory"
+    if error.errno in NO_SPACE:
+        advice = "free space or try another directory"
     if error.errno in NOT_ALLOWED:
-        advice = "name a place that you may write to"
+        advice = "try a directory that you may write to"
     return UserError(f"{path} could not be written: {reason}; {advice}")
 
 

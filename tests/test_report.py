@@ -185,7 +185,7 @@ def copy(path, to):
 
 def predicted(path):
     """The test images of a run on the digits, with what `predict` says of them."""
-    _, shown, probabilities = predict.predict(predict.Options(run_dir=str(path), strategy="cpu"), quiet)
+    _, shown, probabilities = predict.predict(predict.Options(run_dir=str(path), strategy="cpu"))
     return shown, probabilities
 
 

@@ -17,11 +17,13 @@ import pytest
 from helpers.fork_server import run_code, start
 from helpers.once import once
 from helpers.programs import FRAMEWORKS, program, quiet, refused
+from helpers.reporting import Lines
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 
 from mnist_mlp import data, evaluate, predict, train
 from mnist_mlp.checks import references
 from mnist_mlp.checks.gate import Gate
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
@@ -147,7 +149,8 @@ def test_the_report_says_what_the_lecture_asks_and_nothing_else(finished):
 def test_evaluate_gives_the_same_counts_again(finished, batch_size):
     path, done = finished
     trained = json.loads(done.stdout)
-    again = evaluate.evaluate(evaluate.Options(run_dir=str(path), batch_size=batch_size, strategy="cpu"), say=quiet)
+    options = evaluate.Options(run_dir=str(path), batch_size=batch_size, strategy="cpu")
+    again = evaluate.evaluate(options, reporter=SILENT)
     assert again.test["confusion"] == trained["test"]["confusion"]
     assert again.to_dict().keys() == trained.keys() and again.test.keys() == trained["test"].keys()
     assert again.evaluation_steps == -(-360 // (batch_size or 32))
@@ -159,9 +162,9 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
     result = atomic.read_json(tmp_path / "result.json")
     result["test"]["confusion"][0][0] += 1
     atomic.write_json(tmp_path / "result.json", result)
-    said = []
-    evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=said.append)
-    assert "not the counts of the training run" in said[-1]
+    reporter = Lines()
+    evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), reporter=reporter)
+    assert "the counts differ from those of the training run" in reporter.lines[-1]
 
 
 def test_the_model_of_another_run_is_refused(small, tmp_path):
@@ -180,7 +183,7 @@ def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, m
 
     monkeypatch.setattr(keras_file, "load", load_another)
     with pytest.raises(UserError, match="was replaced meanwhile"):
-        evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=quiet)
+        evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), reporter=SILENT)
 
 
 @pytest.mark.full
@@ -254,8 +257,8 @@ def test_a_network_that_diverged_never_predicts(small, tmp_path):
     keras_file.save(model, tmp_path / "model.keras")
     result = atomic.read_json(tmp_path / "result.json")
     atomic.write_json(tmp_path / "result.json", result | {"model_sha256": atomic.digest(tmp_path / "model.keras")})
-    with pytest.raises(UserError, match="received nan"):
-        predict.predict(predict.Options(run_dir=str(tmp_path), strategy="cpu"), print)
+    with pytest.raises(UserError, match="model.keras predicts nan"):
+        predict.predict(predict.Options(run_dir=str(tmp_path), strategy="cpu"))
 
 
 @pytest.mark.slow
@@ -267,9 +270,9 @@ def test_images_of_your_own(tmp_path):
     result = train_and_evaluate(config, tmp_path / "run", dataset=mine, say=quiet)
     assert (result.dataset["name"], result.test["total"], result.steps_per_epoch) == ("mine", 50, 2)
     options = evaluate.Options(run_dir=str(tmp_path / "run"), strategy="cpu")
-    assert evaluate.evaluate(options, dataset=mine, say=quiet).test["confusion"] == result.test["confusion"]
+    assert evaluate.evaluate(options, dataset=mine, reporter=SILENT).test["confusion"] == result.test["confusion"]
     with pytest.raises(UserError, match="images of its own"):
-        evaluate.evaluate(options, say=quiet)
+        evaluate.evaluate(options, reporter=SILENT)
 
 
 # ---- mistakes ----

@@ -71,9 +71,9 @@ class Options:
         check(self)
         if self.input and (self.split or self.data_dir):
             other = f"--split={self.split}" if self.split else f"--data_dir={self.data_dir}"
-            raise UserError(f"expected --input or {other}, received both; try one of them")
+            raise UserError(f"expected --input or {other}, received both; use one of them")
         if self.segment and self.no_reframe:
-            raise UserError("expected --segment or --no_reframe, received both; try one of them")
+            raise UserError("expected --segment or --no_reframe, received both; use one of them")
         if (self.segment or self.no_reframe) and not self.input:
             flag = "--segment" if self.segment else "--no_reframe"
             raise UserError(f"{flag}: expected pictures of your own, received none; try --input=FILE")

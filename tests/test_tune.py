@@ -477,7 +477,7 @@ def test_where_the_figure_may_go(tmp_path):
 
 def test_two_at_once_in_one_study_are_refused(tmp_path):
     path = tmp_path / "a" / "b"
-    refused = pytest.raises(UserError, match=r"--study_dir=.*expected a study that no process is writing")
+    refused = pytest.raises(UserError, match=r"--study_dir=.*this study is locked by process")
     with study_dir.opened(path), refused, study_dir.opened(path):
         pass
     with study_dir.opened(path):  # it is free again

@@ -332,7 +332,7 @@ def test_where_the_file_system_has_no_locks_the_number_of_the_process_counts(tmp
     for living in (f"{os.getppid()} on {host}", f"{os.getpid()} on another-{host}"):
         (tmp_path / lock.NAME).write_text(living + "\n")
         with (
-            pytest.raises(UserError, match=f"locked by process {living}; .* if it no longer exists: rm"),
+            pytest.raises(UserError, match=f"locked by process {living}; .*if it no longer exists: rm"),
             lock.held(tmp_path),
         ):
             pytest.fail("two owners")

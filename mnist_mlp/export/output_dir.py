@@ -1,4 +1,4 @@
-"""The directory of an export: written under a temporary name, then renamed, so that it is there whole or not at all."""
+"""The export directory, written under a temporary name and then renamed, so it is whole or absent."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ OURS = {REPORT, *(kind.file for kind in FORMATS.values())}
 
 
 def earlier(output: Path) -> dict[str, Any]:
-    """What export.json in the directory says of an earlier export; {} where the directory is new or empty.
+    """Return export.json of an earlier export; {} if the directory is new or empty.
 
-    Raises `UserError` where it cannot be the directory of an export.
+    Raise `UserError` if the directory cannot be used for an export.
     """
     flag = f"--output={output}"
     try:
@@ -48,10 +48,9 @@ def earlier(output: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def replaced(output: Path) -> Iterator[tuple[Path, Path]]:
-    """A new directory to write into, which takes the place of `output` at the end of the block, and one for what is
-    only needed within it; if the block fails, nothing has changed.
+    """Yield a new directory, which replaces `output` when the block succeeds, and a scratch directory.
 
-    Raises `UserError` where it cannot be written, or `output` was written by another process meanwhile.
+    Raise `UserError` if `output` cannot be written, or if another process has written to it since the block began.
     """
     remove_stale(output)
     before = fingerprint(output)
@@ -64,7 +63,7 @@ def replaced(output: Path) -> Iterator[tuple[Path, Path]]:
             for path in (new, *new.rglob("*")):
                 sync(path)
             if fingerprint(output) != before:
-                raise UserError(f"--output={output}: another process wrote it meanwhile; type the command once more")
+                raise UserError(f"--output={output}: another process has just written it; run the command again")
             with defer_signals():
                 swap(output, new)
         except OSError as error:
@@ -76,7 +75,7 @@ def replaced(output: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def swap(output: Path, new: Path) -> None:
-    """Gives `new` the name `output`; what had that name is put back if this fails, and removed if not."""
+    """Rename `new` to `output` and remove the previous directory, which is restored if the renaming fails."""
     old = temporary(output, "old")
     had = output.exists()
     if had:
@@ -92,11 +91,12 @@ def swap(output: Path, new: Path) -> None:
 
 
 def temporary(output: Path, age: str) -> Path:
+    """Return the temporary name of a directory beside `output`; `age` is new, old or work."""
     return output.with_name(f"{TEMPORARY}{os.getpid()}-{age}-{output.name}")
 
 
 def remove_stale(output: Path) -> None:
-    """Removes what processes that were killed had half written for that place."""
+    """Remove the temporary directories of killed processes beside `output`."""
     host = ourselves().partition(" on ")[2]
     for path in output.parent.glob(f"{TEMPORARY}*-{output.name}"):
         number, _, age = path.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name}").partition("-")
@@ -105,14 +105,14 @@ def remove_stale(output: Path) -> None:
 
 
 def fingerprint(output: Path) -> str:
-    """What tells one export in that place from the next; "" where there is none."""
+    """Return a hash that identifies the export in `output`; "" if there is none."""
     with contextlib.suppress(OSError):
         return digest(output / REPORT)
     return ""
 
 
 def keep(row: dict[str, Any], output: Path, new: Path) -> bool:
-    """Copies the file of an earlier export into the new one, and says whether it is still what its row says."""
+    """Copy the file of an earlier export into the new one and return True, if size and checksum match its row."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
         name = row["file"]
         source = output / name
@@ -125,9 +125,9 @@ def keep(row: dict[str, Any], output: Path, new: Path) -> bool:
 
 
 def measure(path: Path) -> tuple[int, str]:
-    """Bytes and SHA-256 (hex) of a file; of a directory those of its files, the latter over their names and digests."""
+    """Return bytes and SHA-256 (hex) of a file; for a directory, the hash is over the names and hashes of its files."""
     if path.is_file():
         return path.stat().st_size, digest(path)
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    lines = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files)  # as sha256sum prints
+    lines = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files)  # as sha256sum
     return sum(file.stat().st_size for file in files), hashlib.sha256(lines.encode()).hexdigest()

@@ -12,6 +12,7 @@ import pytest
 import scipy
 from helpers.fork_server import run, run_code
 from helpers.once import once
+from helpers.reporting import Lines
 
 from mnist_mlp import evaluate, train
 from mnist_mlp.checks import gate, references
@@ -351,11 +352,11 @@ def test_without_the_flag_nothing_is_judged():
 def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
     test = Split(digits.test.images, ((digits.test.labels + 1) % 10).astype(np.uint8))
     shifted = dataclasses.replace(digits, test=test)
-    said = []
+    reporter = Lines()
     options = evaluate.Options(run_dir=str(trained), strategy="cpu", gate=True)
-    result = evaluate.evaluate(options, dataset=shifted, say=said.append)
+    result = evaluate.evaluate(options, dataset=shifted, reporter=reporter)
     assert list(result.gate["found"]) == [FEW] and result.gate["p"] < 1e-9
-    assert "FAILED" in "\n".join(said)
+    assert "FAILED" in "\n".join(reporter.lines)
     with pytest.raises(Refuted, match=f"the gate failed: {FEW}; the run is kept in there") as refuted:
         gate.refuse(result, "there")
     assert refuted.value.exit_code == 4
@@ -398,7 +399,7 @@ def test_a_program_prints_its_result_and_then_ends_by_the_verdict(program, corre
     verdict = judged(correct=correct)
     result = SimpleNamespace(gate=verdict, device={"worker_index": 0}, to_dict=lambda: {"gate": verdict})
     monkeypatch.setattr(train, "train_and_evaluate", lambda config, run_dir, **more: result)
-    monkeypatch.setattr(evaluate, "evaluate", lambda options, say: result)
+    monkeypatch.setattr(evaluate, "evaluate", lambda options, reporter: result)
     with pytest.raises(Refuted, match="there") if correct == 300 else contextlib.nullcontext():
         program.main(["--run_dir=there", "--json", "--gate"])
     assert json.loads(capsys.readouterr().out)["gate"]["passed"] == (correct == 350)

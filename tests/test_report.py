@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from helpers import fork_server
 from helpers.once import once
-from helpers.programs import Collector, program, quiet, refused
+from helpers.programs import Collector, program, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image
 
@@ -186,7 +186,7 @@ def copy(path, to):
 
 def predicted(path):
     """The test images of a run on the digits, with what `predict` says of them."""
-    _, shown, probabilities = predict.predict(predict.Options(run_dir=str(path), strategy="cpu"), quiet)
+    _, shown, probabilities = predict.predict(predict.Options(run_dir=str(path), strategy="cpu"))
     return shown, probabilities
 
 

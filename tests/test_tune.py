@@ -467,7 +467,7 @@ def test_where_the_figure_may_go(tmp_path):
     path = tmp_path / "study"
     inside = options(f"--figure={path / 'search.png'}")
     tune.check_figure(inside, path, None)  # the directory will be there
-    with pytest.raises(UserError, match="a directory that exists; name another one$"):
+    with pytest.raises(UserError, match="a directory that exists, there is no .*; try mkdir -p "):
         tune.check_figure(inside, tmp_path / "other", None)
     with pytest.raises(UserError, match="expected a name that ends in .png"):
         tune.check_figure(options(f"--figure={path / 'search.txt'}"), path, None)
@@ -478,7 +478,7 @@ def test_where_the_figure_may_go(tmp_path):
 
 def test_two_at_once_in_one_study_are_refused(tmp_path):
     path = tmp_path / "a" / "b"
-    refused = pytest.raises(UserError, match=r"--study_dir=.*expected a study that no process is writing")
+    refused = pytest.raises(UserError, match=r"--study_dir=.*this study is locked by process")
     with study_dir.opened(path), refused, study_dir.opened(path):
         pass
     with study_dir.opened(path):  # it is free again

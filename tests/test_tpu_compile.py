@@ -414,8 +414,9 @@ jax.config.update("jax_num_cpu_devices", 2)
 from mnist_mlp import data; from mnist_mlp.training import optimizers; from mnist_mlp.models import networks
 from mnist_mlp.data import batches
 from mnist_mlp.config import Config
-from mnist_mlp.engine.base import DeviceSet, topology
+from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.engine.jax.engine import JaxEngine
+from mnist_mlp.tpu_compile import programs as tpu_programs
 assert "tensorflow" not in sys.modules
 counts, requests, lowered = json.loads(sys.argv[1])
 dataset = data.load(Config(dataset="digits"))
@@ -435,7 +436,7 @@ def same(devices):
     engine.train(batches.batch_indices(0, 0, len(rest), 33))
     engine.evaluate("test"), engine.evaluate("validation"), engine.predict(dataset.test.images)
     compiled = {}
-    for name, (program, arguments) in topology.programs(*new(), devices, sizes, 33).items():
+    for name, (program, arguments) in tpu_programs.programs(*new(), devices, sizes, 33).items():
         compiled[name] = program.lower(*arguments).as_text()
     assert {text for texts in run.values() for text in texts} == set(compiled.values()), "they differ"
     assert compiled["train"] in run["train"] and compiled["validate"] in run["evaluate"]
@@ -447,12 +448,12 @@ for count in counts:
 jax.config.update("jax_enable_compilation_cache", False)
 os._exit = lambda code: None
 for request in requests:
-    topology.main(json.dumps(request), "answer")
+    tpu_programs.main(json.dumps(request), "answer")
     print(open("answer").read())
-topology.compile_program = lambda name, function, arguments: (
+tpu_programs.compile_program = lambda name, function, arguments: (
     function.trace(*arguments).lower(lowering_platforms=("tpu",)).as_text().count("stablehlo.convolution")
 )
-topology.main(json.dumps(lowered), "answer")
+tpu_programs.main(json.dumps(lowered), "answer")
 print(open("answer").read())
 """
 

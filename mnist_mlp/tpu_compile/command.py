@@ -44,8 +44,8 @@ EXAMPLES = {"digits": {"train": 1_437, "test": 360}}
 CHILD = """
 import signal, sys
 signal.alarm(int(sys.argv[1]))  # the end, should the parent have ended without a word
-from mnist_mlp.engine.base import topology
-topology.main(*sys.argv[2:])
+from mnist_mlp.tpu_compile import programs
+programs.main(*sys.argv[2:])
 """
 
 

@@ -417,6 +417,7 @@ from mnist_mlp.data import batches
 from mnist_mlp.config import Config
 from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.engine.jax.engine import JaxEngine
+from mnist_mlp.tpu_compile import programs as tpu_programs
 assert "tensorflow" not in sys.modules
 counts, requests, lowered = json.loads(sys.argv[1])
 dataset = data.load(Config(dataset="digits"))

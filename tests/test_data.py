@@ -397,7 +397,7 @@ def test_missing_data_are_answered_without_a_framework():
         "try: data.load(SimpleNamespace(dataset='mnist', data_dir='absent', data_source='auto'))\n"
         "except UserError: pass\n"
         "print(data.load(SimpleNamespace(dataset='auto', data_dir='', data_source='auto')).name, "
-        "{'tensorflow', 'keras', 'jax', 'torch', 'tensorflow_datasets', 'PIL'} & set(sys.modules))"
+        "{'tensorflow', 'keras', 'jax', 'torch', 'tensorflow_datasets', 'PIL', 'scipy'} & set(sys.modules))"
     )
     environment = {
         **os.environ,

@@ -14,7 +14,8 @@ import pytest
 from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code, start_code
 
-from mnist_mlp.cli.flags import parse
+from mnist_mlp.cli.flags import given_flags
+from mnist_mlp.config import with_preset
 from mnist_mlp.data import array_files
 from mnist_mlp.devices import machine
 from mnist_mlp.errors import UserError
@@ -54,7 +55,7 @@ MNIST_IMAGES = (
 
 def options(*argv):
     presets = {name: Options(**preset.to_dict()) for name, preset in tpu_compile.PRESETS.items()}
-    return parse(Options, argv, program="tpu_compile", about="", presets=presets)
+    return with_preset(presets, given_flags(Options, argv, program="tpu_compile", about=""))
 
 
 def test_the_collectives_of_a_compiled_text():
@@ -416,6 +417,7 @@ from mnist_mlp.data import batches
 from mnist_mlp.config import Config
 from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.engine.jax.engine import JaxEngine
+from mnist_mlp.tpu_compile import programs as tpu_programs
 assert "tensorflow" not in sys.modules
 counts, requests, lowered = json.loads(sys.argv[1])
 dataset = data.load(Config(dataset="digits"))

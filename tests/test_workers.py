@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import re
-import runpy
 import signal
 import socket
 import subprocess
@@ -14,16 +13,15 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from helpers import fork_server
 from helpers.once import once
 
-from mnist_mlp.devices import timeout
+from mnist_mlp.devices import launch_workers, timeout
 from mnist_mlp.devices.rendezvous import meet
 from mnist_mlp.errors import UserError
 from mnist_mlp.runs import checkpoint
 
-LAUNCH = [sys.executable, str(ROOT / "scripts/launch_workers.py")]
+LAUNCH = [sys.executable, "-m", "mnist_mlp.devices.launch_workers"]
 
 
 def addresses(count):
@@ -205,10 +203,10 @@ timeout.within(0.3, "a TPU", "reboot", lambda: ctypes.PyDLL(None).sleep(30))
 
 
 def test_the_launcher_explains_itself(capsys):
-    main = runpy.run_path(LAUNCH[1])["main"]
-    assert main(["--help"]) == 0 and "usage: python scripts/launch_workers.py N --" in capsys.readouterr().out
+    main = launch_workers.main
+    assert main(["--help"]) == 0 and "usage: python -m mnist_mlp.devices.launch_workers N --" in capsys.readouterr().out
     for wrong in ([], ["two"], ["0"], ["2", "--epochs", "1"]):
-        assert main(wrong) == 2 and "type launch_workers.py 2 -- FLAGS" in capsys.readouterr().err
+        assert main(wrong) == 2 and "expected N -- FLAGS, received" in capsys.readouterr().err
 
 
 EPOCHS = 16  # enough not to be over before the kill
@@ -261,7 +259,7 @@ def test_workers_stop_together_when_one_is_asked_to(backend, asked, tmp_path):
     step = checkpoint.newest(tmp_path / "run")[0].total_steps
     for index, words in enumerate(said):
         assert f"{'terminated' if index == asked else 'stopped'} after step {step:,} of 600,000" in words
-    assert said[0].endswith("go on with: the same command and --resume on each worker\n")
+    assert said[0].endswith("resume with: the same command and --resume on each worker\n")
 
 
 @pytest.fixture(scope="session")
@@ -322,7 +320,7 @@ def test_a_worker_that_dies_ends_the_other_and_both_go_on_to_the_same_bits(backe
         assert "error: --strategy=multiworker: another worker ended or cannot be reached" in words
     assert "Traceback" not in words
     if victim == 1:
-        assert words.endswith("go on with: the same command and --resume on each worker\n")
+        assert words.endswith("resume with: the same command and --resume on each worker\n")
     processes = start_two(backend, tmp_path / "run")
     ends = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ends

@@ -83,7 +83,9 @@ def importing() -> Iterator[None]:
     """Import without garbage collection, which would traverse all modules again and again, for 0.3 to 0.5 s.
 
     In a program the imported objects are also exempt from later collections: they live until the process ends.
+    TensorFlow logs no INFO messages, unless TF_CPP_MIN_LOG_LEVEL says otherwise.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     was_on = gc.isenabled()
     gc.disable()
     try:

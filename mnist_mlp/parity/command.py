@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import data, devices
@@ -23,7 +21,7 @@ from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
-from mnist_mlp.files import atomic
+from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.parity import operations, report
 from mnist_mlp.parity.comparison import Comparison, as_json
@@ -115,13 +113,12 @@ def certify(
     `dataset` replaces what the options name with images of your own. Raises `UserError`.
     """
     stopwatch = Stopwatch()
-    file = path_of("certificate", options.certificate)
-    check_place("certificate", file)
+    file = outputs.file_to_write("certificate", options.certificate)
     if options.write:
-        check_place("write", path_of("write", options.write))
+        outputs.file_to_write("write", options.write)
     for flag in ("write", "against"):
-        if getattr(options, flag) and path_of(flag, getattr(options, flag)).resolve() == file.resolve():
-            raise UserError(f"--certificate={file}: expected another file than that of --{flag}; name another one")
+        if getattr(options, flag):
+            outputs.check_distinct({flag: path_of(flag, getattr(options, flag)), "certificate": file})
     plan = devices.plan(options)
     plan = dataclasses.replace(plan, xla=plan.xla and options.xla != "off")
     dataset = dataset or data.load(Config(dataset=options.dataset, data_dir=options.data_dir))
@@ -144,17 +141,6 @@ def certify(
     if recorder:
         say(write_reference(recorder, options, certificate))
     return certificate
-
-
-def check_place(flag: str, file: Path) -> None:
-    """Raises `UserError` where no file can be written: before the work, not after it."""
-    if not file.parent.is_dir():
-        raise UserError(
-            f"--{flag}={file}: expected a file in a directory, there is no {file.parent}; "
-            f"run mkdir -p {shlex.quote(str(file.parent))}"
-        )
-    if file.exists() and not file.is_file():
-        raise UserError(f"--{flag}={file}: expected a file or a new name, received something else; name another place")
 
 
 def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engine:

@@ -29,11 +29,11 @@ import numpy as np
 
 from mnist_mlp import __version__, data
 from mnist_mlp.cli import child_process, flags
-from mnist_mlp.config import PRESETS, RECIPE, Config
+from mnist_mlp.config import PRESETS, Config, with_preset
 from mnist_mlp.data.batches import split_validation
 from mnist_mlp.devices import frameworks, machine
 from mnist_mlp.errors import UserError
-from mnist_mlp.options import option
+from mnist_mlp.options import option, tagged
 from mnist_mlp.tpu_compile.collectives import check, collectives, collectives_text
 
 NOTE = "nothing was run on a TPU: these programs were compiled for one, on a machine that need not have any"
@@ -69,7 +69,7 @@ class Options(Config):
 
 def main(argv: Sequence[str]) -> None:
     presets = {name: Options(**preset.to_dict()) for name, preset in PRESETS.items()}
-    options = flags.parse(Options, argv, program="tpu_compile", about=__doc__, presets=presets)
+    options = with_preset(presets, flags.given_flags(Options, argv, program="tpu_compile", about=__doc__ or ""))
     stream = sys.stderr if options.json else sys.stdout
     found = compile_all(options, say=lambda text: print(text, file=stream, flush=True))
     if options.json:
@@ -114,8 +114,8 @@ def installed_versions() -> dict[str, str]:
 
 def request_of(options: Options) -> dict[str, Any]:
     """What decides the programs of a run, beside the topology. Raises `UserError` as `train` would."""
-    names = ("model", "pixels", "precision", "optimizer", "learning_rate", "seed", "batch_size", "replicas", "epochs")
-    names += RECIPE
+    others = ("dataset", "validation_fraction", "early_stopping")  # sizes are in "examples"; the host stops training
+    names = [name for name in tagged(Config, affects="result") if name not in others] + ["seed", "replicas"]
     examples = dict(EXAMPLES.get(options.dataset, MNIST_EXAMPLES))
     nothing = data.Split(np.empty((examples["train"], 0), np.uint8), np.empty(examples["train"], np.uint8))
     train, validation = split_validation(nothing, options.validation_fraction, options.seed)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import load
-from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.config import DATA, ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs.result import dataset_block, versions
@@ -72,7 +72,7 @@ def explain(
     """
     began = time.perf_counter()
     plan = devices.plan(options)
-    places = {name: getattr(options, name) for name in ("dataset", "data_dir", "data_source")}
+    places = {name: getattr(options, name) for name in DATA}
     dataset = dataset or data.load(Config(**places))
     load(plan)
     from mnist_mlp.lab.explain.after_training import AFTER_TRAINING

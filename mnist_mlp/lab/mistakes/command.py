@@ -26,7 +26,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.files import figures
 from mnist_mlp.lab.mistakes import figure as mistakes_figure
 from mnist_mlp.lab.mistakes.programs import BATCH_SIZE, MISTAKES, PROGRAMS, RIGHT, Outcome, Program
-from mnist_mlp.options import check, option, option_of, path_of
+from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs.result import dataset_block, finite, versions
 from mnist_mlp.text import nearest, quoted, remarks
 
@@ -88,9 +88,7 @@ def main(argv: Sequence[str]) -> None:
 def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Makes the mistakes: what `--json` prints. `say` gets the report, piece by piece. Raises `UserError`."""
     began = time.perf_counter()
-    figure = path_of("figure", options.figure) if options.figure else None
-    if figure:
-        figures.check("--figure", figure)
+    figure = figures.file_to_write("figure", options.figure) if options.figure else None
     plan = devices.plan(options)
     dataset = data.load(options)  # type: ignore[arg-type]  # it has the flags that are read
     load(plan)
@@ -147,7 +145,7 @@ def run(program: Program, trainer: MultiSeedTrainer, seeds: Sequence[int], epoch
         gathered = evidence.gather(
             model,
             trainer.engine.state(),
-            evidence.probe(train, test, order),
+            evidence.sample(train, test, order),
             losses=curve.losses,
             confusion=program.score(trainer),
             step_losses=curve.step_losses,

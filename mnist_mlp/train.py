@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import data, devices
@@ -165,13 +166,13 @@ def engine_of(
 ) -> Engine:
     """The engine of a run, with its data, on the planned device."""
     from mnist_mlp.engine.base import Recipe
-    from mnist_mlp.engine.create import start
+    from mnist_mlp.engine.create import EngineSpec, create_engine
     from mnist_mlp.training import optimizers
 
     make_optimizer = partial(optimizers.of_config, config, math.ceil(len(splits["train"]) / config.batch_size))
     recipe = Recipe(config.augment, config.label_smoothing, config.seed)
-    what = (config.engine, make_model, make_optimizer, splits, config.batch_size, recipe)
-    return start(plan, *what, start_timeout=config.start_timeout)
+    spec = EngineSpec(make_model, splits, config.batch_size, make_optimizer, recipe, config.engine)
+    return create_engine(plan, spec, start_timeout=config.start_timeout)
 
 
 def draw_distortions(run: directory.Run, training: data.Split, stopwatch: Stopwatch) -> None:
@@ -289,7 +290,7 @@ def train(
     run.write_config()  # now that it is known that the run can go on with it
     driven = Callbacks(config, engine, run.path, progress.history, callbacks, resumed=run.found is not None)
     if config.profile:
-        engine = Profiled(engine, run.path / "profile", tell)
+        engine = Profiled(engine, run.path / "profile", SimpleNamespace(line=tell))
     training = Training(engine, config, progress, result.dataset["train_examples"], driven, save, add_row, show)
     run.unsaved = True
     training.run()

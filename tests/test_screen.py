@@ -136,9 +136,10 @@ def test_a_bar_on_a_terminal_also_within_an_epoch(tmp_path):
 
 
 @pytest.mark.slow
-def test_fit_tells_within_an_epoch_how_far_it_is(monkeypatch, tmp_path):
+@pytest.mark.parametrize("profile", [False, True])  # with it, an epoch is two calls of `fit`
+def test_fit_tells_within_an_epoch_how_far_it_is(profile, monkeypatch, tmp_path):
     monkeypatch.setattr("mnist_mlp.engine.keras_fit.SECONDS_PER_CALL", 0.0)
-    config = Config(dataset="digits", epochs=2, batch_size=64, engine="fit", strategy="cpu")
+    config = Config(dataset="digits", epochs=2, batch_size=64, engine="fit", strategy="cpu", profile=profile)
     seen = []
     result = train_and_evaluate(config, tmp_path / "run", say=lambda text: None, show=seen.append)
     assert {(now.epoch, now.step) for now in seen} <= {(epoch, step) for epoch in (1, 2) for step in range(24)}

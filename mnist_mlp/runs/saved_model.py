@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine.base import Engine
-from mnist_mlp.engine.create import start
+from mnist_mlp.engine.create import EngineSpec, create_engine
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import digest
 from mnist_mlp.models import keras_file
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def start_finished(
     plan: Plan, path: Path, trained: Result, splits: Mapping[str, Split], batch_size: int, *, start_timeout: float
 ) -> Engine:
-    """An engine as in the run in that directory, with the run's model and no optimizer; the rest as of `start`.
+    """An engine as in the run in that directory, with the run's model and no optimizer; the rest as of `create_engine`.
 
     Raises `UserError` also where model.keras is not that of the result, since the run was resumed after it was read.
     """
@@ -33,4 +33,4 @@ def start_finished(
             raise UserError(f"--run_dir={path}: model.keras was replaced meanwhile; type the command once more")
         return model
 
-    return start(plan, trained.engine, load, lambda: None, splits, batch_size, start_timeout=start_timeout)
+    return create_engine(plan, EngineSpec(load, splits, batch_size, kind=trained.engine), start_timeout=start_timeout)

@@ -106,8 +106,7 @@ def of_flags(config: Config, run_dir: Path) -> list[keras.callbacks.Callback]:
 
 def as_callbacks_expect(engine: Engine) -> keras.Model:
     """A model of the same variables that has the optimizer, as after `compile`: callbacks look for it there."""
-    strategy = engine.attached.where
-    with strategy.scope() if hasattr(strategy, "scope") else contextlib.nullcontext():
+    with engine.attached.scope():
         model = keras.Model(engine.model.input, engine.model.output, name=engine.model.name)
         model.compile(engine.optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model

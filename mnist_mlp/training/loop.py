@@ -19,7 +19,6 @@ from mnist_mlp.config import Config
 from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.engine.base import Engine, Sums
 from mnist_mlp.engine.batching import Pace
-from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.errors import Diverged, Stopped
 from mnist_mlp.runs.checkpoint import Progress
 from mnist_mlp.training.callbacks import Callbacks
@@ -51,8 +50,7 @@ class Training:
         self.stop_early = callbacks.stop
         self.saved: int | None = None  # at which step
         self.timed: tuple[float, int] | None = None  # when, and at which step, a first call was over, which is slower
-        if isinstance(engine, FitEngine):
-            engine.hear = self.hear
+        engine.on_progress = self.hear
 
     @property
     def done(self) -> int:

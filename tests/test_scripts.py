@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from test_packaging import copy_tree
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.slow  # all start processes
@@ -382,7 +383,7 @@ def test_trains_on_a_fresh_machine():
         if subprocess.run([*pip, "--dest", scratch, "iniconfig"], capture_output=True).returncode:
             pytest.skip("no package registry in reach")
         copy = Path(scratch) / "copy"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", "*_cache", "runs"))
+        copy_tree(copy)
         done = subprocess.run(
             [copy / "scripts/train", "--preset=smoke"],
             cwd=scratch,

@@ -9,6 +9,7 @@ import pytest
 from mnist_mlp import devices
 from mnist_mlp.checks import make_references
 from mnist_mlp.checks import references as reference
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.train import train_and_evaluate
@@ -49,7 +50,7 @@ def test_a_row_is_what_train_comes_to(model, digits, tmp_path):
     config = Config(dataset="digits", model=model, epochs=2, strategy="cpu", backend="tensorflow")
     train = make_references.trainer(config, devices.plan(config), digits)
     other, row = train(3), train(4)  # on one compiled network, one after the other
-    result = train_and_evaluate(dataclasses.replace(config, seed=4), tmp_path / "run", say=lambda text: None)
+    result = train_and_evaluate(dataclasses.replace(config, seed=4), tmp_path / "run", reporter=SILENT)
     assert row["losses"] == [epoch["loss"] for epoch in result.epochs] != other["losses"]
     assert row["accuracies"] == [epoch["accuracy"] for epoch in result.epochs]
     assert (row["right"], row["total"]) == (result.test["correct"], result.test["total"])

@@ -259,11 +259,11 @@ def test_workers_stop_together_when_one_is_asked_to(backend, asked, tmp_path):
     step = checkpoint.newest(tmp_path / "run")[0].total_steps
     for index, words in enumerate(said):
         assert f"{'terminated' if index == asked else 'stopped'} after step {step:,} of 600,000" in words
-    assert said[0].endswith("go on with: the same command and --resume on each worker\n")
+    assert said[0].endswith("resume with: the same command and --resume on each worker\n")
 
 
 @pytest.fixture(scope="session")
-def defer_signals(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     """A function that gives the run to which two workers on a backend come if nothing disturbs them."""
 
     def train(backend, place):
@@ -285,9 +285,9 @@ def defer_signals(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_workers_train_and_the_chief_reports(defer_signals, trained, tmp_path):
+def test_two_workers_train_and_the_chief_reports(uninterrupted, trained, tmp_path):
     """That their steps are those of one device test_replicas shows; here, what is told of them is so too."""
-    run_dir = defer_signals("jax")
+    run_dir = uninterrupted("jax")
     result = json.loads((run_dir.parent / "stdout").read_text())  # one worker alone has printed
     assert (result["device"]["replicas"], result["device"]["workers"]) == (2, 2)
     flags = [*TRAIN, "--epochs=2", "--backend=jax", "--strategy=cpu", f"--run_dir={tmp_path / 'alone'}", "--json"]
@@ -309,7 +309,7 @@ def test_two_workers_train_and_the_chief_reports(defer_signals, trained, tmp_pat
         pytest.param("jax", 1, marks=pytest.mark.full),
     ],
 )
-def test_a_worker_that_dies_ends_the_other_and_both_go_on_to_the_same_bits(backend, victim, tmp_path, defer_signals):
+def test_a_worker_that_dies_ends_the_other_and_both_go_on_to_the_same_bits(backend, victim, tmp_path, uninterrupted):
     processes = until_epoch(start_two(backend, tmp_path / "run"), 3)
     processes[victim].kill()
     _, words = processes[1 - victim].communicate(timeout=300)
@@ -320,13 +320,13 @@ def test_a_worker_that_dies_ends_the_other_and_both_go_on_to_the_same_bits(backe
         assert "error: --strategy=multiworker: another worker ended or cannot be reached" in words
     assert "Traceback" not in words
     if victim == 1:
-        assert words.endswith("go on with: the same command and --resume on each worker\n")
+        assert words.endswith("resume with: the same command and --resume on each worker\n")
     processes = start_two(backend, tmp_path / "run")
     ends = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ends
     assert "resumed  at " in ends[0][0], ends
     *found, resumed = left_by(tmp_path / "run")
-    *expected, never = left_by(defer_signals(backend))
+    *expected, never = left_by(uninterrupted(backend))
     assert found == expected and (resumed, never) == (1, 0)
 
 

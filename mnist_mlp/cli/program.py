@@ -68,7 +68,9 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
             kept = f"; {error}" if isinstance(error, KeyboardInterrupt) and str(error) else ""
             end(128 + received, f"{'interrupted' if received == signal.SIGINT else 'terminated'}{kept}")
         if isinstance(error, SystemExit):
-            end(error.code if isinstance(error.code, int) else 1 if error.code else 0, str(error.code or ""))
+            if error.code is None or isinstance(error.code, int):
+                end(error.code or 0)
+            end(1, str(error.code))
         if isinstance(error, UserError):
             end(error.exit_code, f"{error.prefix}{error}")
         if isinstance(error, BrokenPipeError):  # as in `… | head`

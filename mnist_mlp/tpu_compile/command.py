@@ -44,8 +44,8 @@ EXAMPLES = {"digits": {"train": 1_437, "test": 360}}
 CHILD = """
 import signal, sys
 signal.alarm(int(sys.argv[1]))  # the end, should the parent have ended without a word
-from mnist_mlp.engine.base import topology
-topology.main(*sys.argv[2:])
+from mnist_mlp.tpu_compile import programs
+programs.main(*sys.argv[2:])
 """
 
 
@@ -152,32 +152,23 @@ def ask(request: Mapping[str, Any], limit: float) -> dict[str, Any]:
     """The answer of a process that compiles for one topology, or {"error", "bug", "printed"}; takes at most `limit`
     seconds. Whatever happens (Ctrl-C too), neither the process nor its files remain."""
     with tempfile.TemporaryDirectory(prefix="mnist_mlp.tpu_compile.") as folder:
-        # A file, not a pipe: a full pipe would stop a talkative library.
-        with open(Path(folder, "printed"), "w+b") as printed:
-            process = subprocess.Popen(
-                [sys.executable, "-c", CHILD, str(math.ceil(limit) + 2), json.dumps(request), f"{folder}/answer"],
-                stdin=subprocess.DEVNULL,
-                stdout=printed,
-                stderr=subprocess.STDOUT,
-                env=environment(folder),
-                start_new_session=True,  # a process group that can be ended as a whole
-            )
+        arguments = ["-c", CHILD, str(math.ceil(limit) + 2), json.dumps(request), f"{folder}/answer"]
+        with child_process.Child(arguments, environment(folder)) as child:
             in_time = True
             try:
-                process.wait(limit)
+                child.wait(limit)
             except subprocess.TimeoutExpired:
                 in_time = False
-            finally:
-                child_process.end(process)
-            text = child_process.tail(printed)
+                child.kill()
+            printed, outcome = child.stdout + child.stderr, child.outcome
         answer = Path(folder, "answer")
-        if process.returncode == 0 and answer.exists():
+        if child.returncode == 0 and answer.exists():
             return {"bug": False, "printed": "", **json.loads(answer.read_text())}
-    error = f"the compiler {child_process.last_words(process.returncode, text)}"
+    error = f"the compiler {outcome}{'' if child.returncode else ' without an answer'}"
     if not in_time:
         error = f"did not compile within {limit:g} seconds; give it more with --limit"
-    bug = in_time and process.returncode == 1  # Python's own: what the compiler refuses is an answer
-    return {"error": error, "bug": bug, "printed": text[-4000:]}
+    bug = in_time and child.returncode == 1  # Python's own: what the compiler refuses is an answer
+    return {"error": error, "bug": bug, "printed": printed[-4000:]}
 
 
 def environment(folder: str) -> dict[str, str]:

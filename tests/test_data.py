@@ -1,4 +1,4 @@
-"""Every source gives the same verified data; what is not MNIST never passes for it; orders are exact."""
+"""Every source gives the same verified data; what is not MNIST never passes for it; batch indices are exact."""
 
 import gzip
 import hashlib
@@ -258,7 +258,7 @@ def test_tfds_directories(few, prepared, forked, tmp_path, capfd, file_format):
     assert "mnist/3.0.1: expected a prepared TFDS directory" in refusal(data_dir=home)
 
     forked.absent = (needed,)
-    assert f"expected {needed} to be installed" in refusal(data_dir=home)
+    assert f"needs {needed}, which is not installed; run: pip install" in refusal(data_dir=home)
 
 
 @pytest.mark.full
@@ -319,8 +319,8 @@ def test_a_source_that_the_named_directory_lacks(tmp_path, source):
         ({"dataset": "digits", "data_source": "keras"}, "received --data_source=keras"),
         ({"data_source": "idx"}, "add --data_dir=DIR"),
         ({"data_source": "npz", "dataset": "auto"}, "add --data_dir=DIR"),
-        ({"data_source": "keras", "data_dir": "x"}, "leave one of them out"),
-        ({"data_source": "download", "data_dir": "x"}, "leave one of them out"),
+        ({"data_source": "keras", "data_dir": "x"}, "use only one of the two"),
+        ({"data_source": "download", "data_dir": "x"}, "use only one of the two"),
     ],
 )
 def test_contradictory_flags(options, reason):
@@ -348,7 +348,7 @@ def test_damaged_files_in_a_named_directory(copy):
         labels.write_bytes(content)
         message = refusal(data_dir=copy, dataset="auto")
         assert message.startswith(f"{labels}: expected an IDX file of 100 bytes") and reason in message
-        assert message.endswith("name another directory with --data_dir=DIR")
+        assert message.endswith("; repair it or try another directory with --data_dir=DIR")
     labels.write_bytes(gzip.compress(gzip.decompress(whole)[:-1] + b"\x0a"))
     assert "expected labels 0–9, received 10" in refusal(data_dir=copy)
     labels.unlink()
@@ -362,7 +362,7 @@ def test_a_damaged_cache_is_noted_and_passed_over(tmp_path):
     path.write_bytes(b"PK\x03\x04 no zip")
     loaded = load(dataset="auto")
     assert loaded.name == "digits" and loaded.source == "embedded" and loaded.verified
-    assert str(path) in loaded.notes[0] and "passed over" in loaded.notes[0]
+    assert str(path) in loaded.notes[0] and loaded.notes[0].startswith("skipped Keras cache: ")
     assert "its accuracy is not MNIST accuracy" in loaded.notes[1]
     assert str(path) in refusal(data_source="keras", dataset="auto")
 
@@ -386,8 +386,8 @@ def test_damaged_digits_are_named(monkeypatch):
     arrays["x_test"][0, 14, 14] ^= 1
     monkeypatch.setattr(embedded_digits, "load", lambda: arrays)
     said = refusal(dataset="digits")
-    assert said.startswith(f"{embedded_digits.FILE}: expected the embedded digits, received a damaged file (")
-    assert said.endswith("; install the package again")
+    assert said.startswith(f"{embedded_digits.FILE}: the embedded digits are damaged (embedded: expected the published")
+    assert said.endswith("; reinstall mnist_mlp")
 
 
 def test_missing_data_are_answered_without_a_framework():

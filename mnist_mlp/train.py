@@ -24,7 +24,7 @@ from mnist_mlp import data, devices
 from mnist_mlp.checks import gate
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
-from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.config import DEVICE, PRESETS, Config, with_file, with_preset
 from mnist_mlp.engine.compilation_cache import compilation_cache
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
@@ -34,8 +34,6 @@ from mnist_mlp.training.session import TrainingSession
 
 if TYPE_CHECKING:
     import keras
-
-DEVICE_OPTIONS = ("backend", "replicas", "tpu", "workers", "worker_index", "start_timeout")  # that go with --strategy
 
 
 def main(argv: Sequence[str]) -> None:
@@ -89,14 +87,14 @@ def config_of(given: Mapping[str, Any]) -> Config:
     Flags that are not given take the values of `--config`, of the preset, or of the run to resume. A run that is
     resumed on another `--strategy` keeps none of its old device options.
     """
-    given = flags.with_file(given)
+    given = with_file(given)
     if given.get("resume") and not given.get("run_dir"):
         raise UserError("--resume: expected the run to resume, received none; use --run_dir=DIR --resume")
     started_with = directory.config_of_run(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
     if started_with is None:
-        return flags.with_preset(PRESETS, given)
+        return with_preset(PRESETS, given)
     if "strategy" in given:
-        started_with = dataclasses.replace(started_with, **{name: getattr(Config, name) for name in DEVICE_OPTIONS})
+        started_with = dataclasses.replace(started_with, **{name: getattr(Config, name) for name in DEVICE})
     return dataclasses.replace(started_with, **given)
 
 

@@ -301,7 +301,7 @@ def test_how_often_in_other_words(text):
 
 
 def test_fit_trains_whole_epochs():
-    with pytest.raises(UserError, match="--engine=fit trains whole epochs"):
+    with pytest.raises(UserError, match="--engine=fit saves checkpoints after whole epochs"):
         Config(engine="fit", checkpoint_every="7steps")
 
 
@@ -315,7 +315,7 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path):
     )
     process = start_code(code, tmp_path, backend=None, stdout=subprocess.PIPE)
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match=f"process {process.pid} on .* is; wait for its end"), lock.held(tmp_path):
+    with pytest.raises(UserError, match=f"locked by process {process.pid} on .*; wait for it"), lock.held(tmp_path):
         pytest.fail("two owners")
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -333,7 +333,10 @@ def test_where_the_file_system_has_no_locks_the_number_of_the_process_counts(tmp
     host = os.uname().nodename
     for living in (f"{os.getppid()} on {host}", f"{os.getpid()} on another-{host}"):
         (tmp_path / lock.NAME).write_text(living + "\n")
-        with pytest.raises(UserError, match=f"process {living} is; .* if it is gone, type rm"), lock.held(tmp_path):
+        with (
+            pytest.raises(UserError, match=f"locked by process {living}; .*if it no longer exists: rm"),
+            lock.held(tmp_path),
+        ):
             pytest.fail("two owners")
     dead = start_code("", backend=None)
     dead.wait()
@@ -347,14 +350,14 @@ def test_a_directory_that_is_moved_under_a_run_is_not_written_any_more(saved, tm
     """Nor is that of the run which stands in its place now."""
     path, moved = tmp_path / "run", tmp_path / "moved"
     with (
-        pytest.raises(UserError, match="it was moved or replaced"),
+        pytest.raises(UserError, match="was moved or replaced"),
         directory.opened(path, Config(dataset="digits")) as run,
     ):
         if saved:
             run.write_checkpoint(example(50))
         path.rename(moved)
         with directory.opened(path, Config(dataset="digits", seed=1)) as other:
-            with pytest.raises(UserError, match="it was moved or replaced"):
+            with pytest.raises(UserError, match="was moved or replaced"):
                 run.write_checkpoint(example(60))
             other.write_checkpoint(example(70, seed=1))
         run.write_checkpoint(example(60))

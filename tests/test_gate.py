@@ -12,6 +12,7 @@ import pytest
 import scipy
 from helpers.fork_server import run, run_code
 from helpers.once import once
+from helpers.reporting import Lines
 
 from mnist_mlp import evaluate, train
 from mnist_mlp.checks import gate, references
@@ -255,7 +256,7 @@ def test_every_option_decides_or_is_free():
     [
         (
             {"epochs": 3},
-            "expected --epochs=5, received --epochs=3; try --epochs=5, or make a reference: python scripts",
+            "expected --epochs=5, received --epochs=3; try --epochs=5, or make a reference: python -m",
         ),
         ({"batch_size": 64}, "--batch_size=32, received --batch_size=64"),
         ({"learning_rate": 0.01}, "received --learning_rate=0.01"),
@@ -283,7 +284,9 @@ def test_a_reference_at_another_learning_rate_is_not_that_of_the_optimizers_own(
 
 
 def test_a_refusal_shows_the_command_that_makes_the_reference():
-    with pytest.raises(UserError, match=r"scripts/make_reference.py --dataset=digits --model=softmax --epochs=2$"):
+    with pytest.raises(
+        UserError, match=r"mnist_mlp.checks.make_references --dataset=digits --model=softmax --epochs=2$"
+    ):
         find(Config(model="softmax", epochs=2), "digits")
     with pytest.raises(UserError, match="one of the data sets digits.*, received fashion_mnist"):
         find(Config(), "fashion_mnist")
@@ -349,11 +352,11 @@ def test_without_the_flag_nothing_is_judged():
 def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
     test = Split(digits.test.images, ((digits.test.labels + 1) % 10).astype(np.uint8))
     shifted = dataclasses.replace(digits, test=test)
-    said = []
+    reporter = Lines()
     options = evaluate.Options(run_dir=str(trained), strategy="cpu", gate=True)
-    result = evaluate.evaluate(options, dataset=shifted, say=said.append)
+    result = evaluate.evaluate(options, dataset=shifted, reporter=reporter)
     assert list(result.gate["found"]) == [FEW] and result.gate["p"] < 1e-9
-    assert "FAILED" in "\n".join(said)
+    assert "FAILED" in "\n".join(reporter.lines)
     with pytest.raises(Refuted, match=f"the gate failed: {FEW}; the run is kept in there") as refuted:
         gate.refuse(result, "there")
     assert refuted.value.exit_code == 4
@@ -396,7 +399,7 @@ def test_a_program_prints_its_result_and_then_ends_by_the_verdict(program, corre
     verdict = judged(correct=correct)
     result = SimpleNamespace(gate=verdict, device={"worker_index": 0}, to_dict=lambda: {"gate": verdict})
     monkeypatch.setattr(train, "train_and_evaluate", lambda config, run_dir, **more: result)
-    monkeypatch.setattr(evaluate, "evaluate", lambda options, say: result)
+    monkeypatch.setattr(evaluate, "evaluate", lambda options, reporter: result)
     with pytest.raises(Refuted, match="there") if correct == 300 else contextlib.nullcontext():
         program.main(["--run_dir=there", "--json", "--gate"])
     assert json.loads(capsys.readouterr().out)["gate"]["passed"] == (correct == 350)
@@ -412,8 +415,6 @@ def test_other_test_images_than_the_references_are_refused(digits):
 
 def test_a_rate_without_a_gate_is_refused():
     for options in (Config, evaluate.Options):
-        with pytest.raises(
-            UserError, match="--false_alarms=0.01: expected --gate beside it, received none; type --gate"
-        ):
+        with pytest.raises(UserError, match="--false_alarms=0.01 has no effect without --gate; add --gate"):
             options(false_alarms=0.01)
         assert options(false_alarms=0.01, gate=True).gate

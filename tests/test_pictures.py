@@ -16,10 +16,12 @@ from conftest import ROOT
 from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code
 from helpers.programs import program
+from helpers.reporting import Lines
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image, ImageDraw
 
 from mnist_mlp import predict
+from mnist_mlp.cli.terminal import PRINT
 from mnist_mlp.data.pictures import decode, inputs, normalize, segmentation
 from mnist_mlp.data.pictures.ink import ink_of
 from mnist_mlp.data.pictures.preview import render
@@ -361,7 +363,7 @@ def test_output_never_replaces_an_input(seven, tmp_path):
     (tmp_path / "link.csv").symlink_to(folder / "b.png")
     for place in (folder, f"{folder}/*.png", folder / "b.png"):
         for output in (folder / "b.png", tmp_path / "link.csv"):
-            with pytest.raises(UserError, match="expected another file than --input"):
+            with pytest.raises(UserError, match="--input and --output: expected two files"):
                 predict.output_file(predict.Options(input=("-", str(place)), output=str(output)))
         predict.output_file(predict.Options(input=(str(place),), output=str(folder / "notes.txt")))
 
@@ -399,7 +401,7 @@ def test_strange_names_have_a_line_each_and_steer_no_terminal(seven):
     lines = predict.as_json_lines(STRANGE, rows(STRANGE)).splitlines()
     assert [json.loads(line)["input"] for line in lines] == STRANGE and all(map(str.isascii, lines))
     for name in STRANGE:
-        shown_so = predict.for_the_eye([name], seven[None], rows([name]))
+        shown_so = predict.as_preview([name], seven[None], rows([name]))
         assert shown_so.split("\n")[0] == spelled_out(name) and len(shown_so.split("\n")) == 31
 
 
@@ -408,7 +410,7 @@ def test_a_name_that_begins_as_a_home_directory(seven, tmp_path, monkeypatch):
     (tmp_path / "~nouser.png").write_bytes(saved(drawing(seven)).getvalue())
     np.save(tmp_path / "~nouser.npy", seven[None])
     assert len(inputs.read("~nouser.png", complain=print)) == len(inputs.read("~nouser.npy", complain=print)) == 1
-    with pytest.raises(UserError, match="whose user is not known here"):
+    with pytest.raises(UserError, match="which names an unknown user"):
         inputs.read("~nouser.jpg", complain=print)
     with pytest.raises(UserError, match="received: File name too long"):
         inputs.read(300 * "x" + ".png", complain=print)
@@ -419,13 +421,13 @@ def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
     good.write_bytes(saved(drawing(seven)).getvalue())
     empty.mkdir()
     bad = [str(empty), f"{tmp_path}/*.gif", f"{tmp_path}/absent.npy", f"{tmp_path}/absent.png", "~nouser.png"]
-    lines = []
-    found = predict.digits_of(predict.Options(input=(*bad[:2], str(good), *bad[2:])), lines.append)
-    assert [name for name, _ in found] == [str(good)] and len(lines) == len(bad)
-    for word, line in zip(bad, lines, strict=True):
+    reporter = Lines()
+    found = predict.read_digits(predict.Options(input=(*bad[:2], str(good), *bad[2:])), reporter)
+    assert [name for name, _ in found] == [str(good)] and len(reporter.lines) == len(bad)
+    for word, line in zip(bad, reporter.lines, strict=True):
         assert word in line and ("expected" in line or "cannot read" in line)
     with pytest.raises(UserError, match="expected a directory with pictures"):
-        predict.digits_of(predict.Options(input=(str(empty),)), lines.append)
+        predict.read_digits(predict.Options(input=(str(empty),)), reporter)
 
 
 def test_arrays_among_other_inputs(seven, tmp_path):
@@ -434,12 +436,12 @@ def test_arrays_among_other_inputs(seven, tmp_path):
         (tmp_path / folder).mkdir()
         np.save(tmp_path / folder / "x.npy", np.stack([seven, seven]))
         words.append(f"{tmp_path}/{folder}/x.npy")
-    found = predict.digits_of(predict.Options(input=tuple(words)), print)
+    found = predict.read_digits(predict.Options(input=tuple(words)), PRINT)
     assert [name for name, _ in found] == [f"{word}:{index}" for word in words for index in (0, 1)]
-    assert predict.digits_of(predict.Options(input=tuple(words[:1])), print)[0][0] == "x.npy:0"
+    assert predict.read_digits(predict.Options(input=tuple(words[:1])), PRINT)[0][0] == "x.npy:0"
     for flag in ("segment", "no_reframe"):
         with pytest.raises(UserError, match=f"--{flag}: expected pictures, received arrays"):
-            predict.digits_of(predict.Options(input=(words[0],), **{flag: True}), print)
+            predict.read_digits(predict.Options(input=(words[0],), **{flag: True}), PRINT)
 
 
 def test_a_pipe_is_told_to_come_by_standard_input(tmp_path):
@@ -452,7 +454,7 @@ def test_what_cannot_be_written_gets_advice_that_helps(tmp_path):
     for number, advice in (
         (errno.EACCES, "that you may write to"),
         (errno.ENOSPC, "free space"),
-        (errno.EIO, "name an"),
+        (errno.EIO, "try another"),
     ):
         assert advice in str(atomic.cannot_write(tmp_path, OSError(number, os.strerror(number))))
 
@@ -517,7 +519,7 @@ def test_standard_input_that_is_closed(trained, seven, tmp_path):
 @pytest.mark.parametrize(
     "name, flags, words",
     [
-        ("text.png", [], "expected a picture that can be used, there is none"),
+        ("text.png", [], "expected a picture that can be used, received none"),
         ("good.png", ["--no_reframe"], "expected a picture of 28×28 pixels, received 280×280"),
     ],
 )

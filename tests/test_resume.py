@@ -28,6 +28,7 @@ from mnist_mlp.runs import checkpoint, directory
 from mnist_mlp.runs.saved import read_run
 from mnist_mlp.train import train_and_evaluate
 from mnist_mlp.training import loop
+from mnist_mlp.training.session import TrainingSession
 
 pytestmark = pytest.mark.xla(False)
 
@@ -168,7 +169,7 @@ def test_on_the_other_backend_it_goes_on_to_the_same_numbers(tmp_path):
 def test_other_images_are_refused(first_epoch, digits):
     before = {file: file.read_bytes() for file in first_epoch.rglob("*") if file.is_file()}
     turned = dataclasses.replace(digits, train=dataclasses.replace(digits.train, labels=digits.train.labels[::-1]))
-    with pytest.raises(UserError, match="received digits whose training images differ; name their place"):
+    with pytest.raises(UserError, match="received digits whose training images differ; say where they are"):
         run(again(SMALLEST, csv=True), first_epoch, dataset=turned)
     assert before == {file: file.read_bytes() for file in first_epoch.rglob("*") if file.is_file()}
 
@@ -302,13 +303,11 @@ def test_callbacks_are_told_of_the_epoch_that_is_gone_on_with_and_change_nothing
 
 @pytest.mark.slow
 def test_a_signal_while_the_test_images_are_scored_loses_nothing_either(tmp_path, monkeypatch):
-    from mnist_mlp import train
-
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "finish", interrupted)
+        patch.setattr(TrainingSession, "evaluate_and_save", interrupted)
         with pytest.raises(Stopped, match="^stopped; resume with: "):
             run(SMALLEST, tmp_path / "run")
     assert run(again(SMALLEST), tmp_path / "run").resumed[0]["step"] == 46
@@ -424,6 +423,7 @@ def test_callbacks_of_your_own_reach_the_device(backend, tmp_path):
 from mnist_mlp.cli import stderr_filter as chatter; chatter.silence()
 import json, pathlib, sys
 from mnist_mlp.config import Config
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.train import train_and_evaluate
 import os; os.environ["KERAS_BACKEND"] = {backend!r}
 import keras

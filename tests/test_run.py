@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from helpers.fork_server import run_code, start
 from helpers.once import once
-from helpers.programs import FRAMEWORKS, program, quiet, refused
+from helpers.programs import FRAMEWORKS, program, refused
+from helpers.reporting import Lines
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 
 from mnist_mlp import data, evaluate, predict, train
@@ -148,7 +149,8 @@ def test_the_report_says_what_the_lecture_asks_and_nothing_else(finished):
 def test_evaluate_gives_the_same_counts_again(finished, batch_size):
     path, done = finished
     trained = json.loads(done.stdout)
-    again = evaluate.evaluate(evaluate.Options(run_dir=str(path), batch_size=batch_size, strategy="cpu"), say=quiet)
+    options = evaluate.Options(run_dir=str(path), batch_size=batch_size, strategy="cpu")
+    again = evaluate.evaluate(options, reporter=SILENT)
     assert again.test["confusion"] == trained["test"]["confusion"]
     assert again.to_dict().keys() == trained.keys() and again.test.keys() == trained["test"].keys()
     assert again.evaluation_steps == -(-360 // (batch_size or 32))
@@ -160,9 +162,9 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
     result = atomic.read_json(tmp_path / "result.json")
     result["test"]["confusion"][0][0] += 1
     atomic.write_json(tmp_path / "result.json", result)
-    said = []
-    evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=said.append)
-    assert "not the counts of the training run" in said[-1]
+    reporter = Lines()
+    evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), reporter=reporter)
+    assert "the counts differ from those of the training run" in reporter.lines[-1]
 
 
 def test_the_model_of_another_run_is_refused(small, tmp_path):
@@ -181,7 +183,7 @@ def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, m
 
     monkeypatch.setattr(keras_file, "load", load_another)
     with pytest.raises(UserError, match="was replaced meanwhile"):
-        evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=quiet)
+        evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), reporter=SILENT)
 
 
 @pytest.mark.full
@@ -255,8 +257,8 @@ def test_a_network_that_diverged_never_predicts(small, tmp_path):
     keras_file.save(model, tmp_path / "model.keras")
     result = atomic.read_json(tmp_path / "result.json")
     atomic.write_json(tmp_path / "result.json", result | {"model_sha256": atomic.digest(tmp_path / "model.keras")})
-    with pytest.raises(UserError, match="received nan"):
-        predict.predict(predict.Options(run_dir=str(tmp_path), strategy="cpu"), print)
+    with pytest.raises(UserError, match="model.keras predicts nan"):
+        predict.predict(predict.Options(run_dir=str(tmp_path), strategy="cpu"))
 
 
 @pytest.mark.slow
@@ -268,9 +270,9 @@ def test_images_of_your_own(tmp_path):
     result = train_and_evaluate(config, tmp_path / "run", dataset=mine, reporter=SILENT)
     assert (result.dataset["name"], result.test["total"], result.steps_per_epoch) == ("mine", 50, 2)
     options = evaluate.Options(run_dir=str(tmp_path / "run"), strategy="cpu")
-    assert evaluate.evaluate(options, dataset=mine, say=quiet).test["confusion"] == result.test["confusion"]
+    assert evaluate.evaluate(options, dataset=mine, reporter=SILENT).test["confusion"] == result.test["confusion"]
     with pytest.raises(UserError, match="images of its own"):
-        evaluate.evaluate(options, say=quiet)
+        evaluate.evaluate(options, reporter=SILENT)
 
 
 # ---- mistakes ----
@@ -287,7 +289,7 @@ def test_directories_that_cannot_be_a_run(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
-    for path, words in {"file": "it is none", "file/run": "it is none", "full": "it holds 'thesis.tex'"}.items():
+    for path, words in {"file": "received a file", "file/run": "received a file", "full": "'thesis.tex'"}.items():
         refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path / path}"], words)
 
 
@@ -437,9 +439,9 @@ def test_predict_refuses_what_it_cannot_read(small, tmp_path):
     refuses(predict.main, [run_dir, tmp_path / "text.npy"], "text.npy: expected images as .npy")
     refuses(predict.main, [run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"], "received both")
     refuses(predict.main, [run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"], "a directory that exists")
-    refuses(predict.main, [run_dir, f"--output={tmp_path}"], "a directory that exists")
+    refuses(predict.main, [run_dir, f"--output={tmp_path}"], "expected a file, received a directory")
     same = tmp_path / "text.npy"
-    refuses(predict.main, [run_dir, f"--input={same}", f"--output={same}"], "another file than --input")
+    refuses(predict.main, [run_dir, f"--input={same}", f"--output={same}"], "--input and --output: expected two files")
     assert same.read_text() == "hello"
     refuses(predict.main, [run_dir, f"--output={small / 'model.keras'}"], "one of the run")
 

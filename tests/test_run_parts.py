@@ -309,62 +309,57 @@ def test_an_answer_is_held_against_the_question(changes, error):
         assert found.devices == ("CPU:0", "GPU:0 NVIDIA L4", "GPU:1") and found.versions == {"keras": "3"}
 
 
-class Process:
+class Process(child_process.Child):
     """A process that does not end in time, or with a code."""
 
-    def __init__(self, code):
-        self.code, self.returncode, self.waited = code, code, []
+    def __init__(self, code, out=b"", err=b""):
+        self.files, self.waited = [io.BytesIO(out), io.BytesIO(err)], []
+        self.process = SimpleNamespace(returncode=code, poll=lambda: 0)
 
     def wait(self, seconds=None):
         self.waited.append(seconds)
-        if self.code is None:
+        if self.returncode is None:
             raise subprocess.TimeoutExpired("program", seconds)
-
-    def poll(self):
-        return 0
-
-
-def child(code, out=b"", err=b""):
-    return SimpleNamespace(process=Process(code), out=io.BytesIO(out), err=io.BytesIO(err))
+        return self.returncode
 
 
 @pytest.mark.parametrize(("deadline", "waited"), [(103.0, 3.0), (100.0, 0.0), (90.0, 0.0)])
 def test_an_answer_is_awaited_until_the_deadline(monkeypatch, deadline, waited):
     monkeypatch.setattr(framework_probes, "time", SimpleNamespace(monotonic=lambda: 100.0))
-    late = child(None)
+    late = Process(None)
     found = framework_probes.answer(QUESTION, late, deadline, 15)
-    assert late.process.waited == [waited] and found.error == "tensorflow did not answer within 15 s"
-    tpu = framework_probes.answer(dataclasses.replace(QUESTION, device="tpu"), child(None), deadline, 15)
+    assert late.waited == [waited] and found.error == "tensorflow did not answer within 15 s"
+    tpu = framework_probes.answer(dataclasses.replace(QUESTION, device="tpu"), Process(None), deadline, 15)
     assert tpu.error.endswith("which a TPU may need at its first start: train waits --start_timeout seconds")
 
 
 def test_the_answer_is_found_among_what_is_printed():
     line = framework_probes.MARK.encode() + json.dumps(TOLD).encode()
-    found = framework_probes.answer(QUESTION, child(0, b"chatter\n" + line + b"\nmore\n", b"warning"), 0.0, 15)
+    found = framework_probes.answer(QUESTION, Process(0, b"chatter\n" + line + b"\nmore\n", b"warning"), 0.0, 15)
     assert (found.error, found.printed) == ("", "warning")
-    assert framework_probes.answer(QUESTION, child(-6), 0.0, 15).error == "tensorflow was ended by SIGABRT"
-    assert framework_probes.answer(QUESTION, child(0), 0.0, 15).error == "tensorflow gave no answer (exit code 0)"
+    for code, outcome in ((-6, "was killed by signal 6 (SIGABRT)"), (0, "exited with code 0 without an answer")):
+        assert framework_probes.answer(QUESTION, Process(code), 0.0, 15).error == f"tensorflow {outcome}"
 
 
 @pytest.mark.parametrize(
     ("code", "printed", "words"),
     [
-        (-9, "", "was ended by SIGKILL"),
-        (-250, "", "was ended by signal 250"),
-        (1, "Traceback\nValueError: bad\nmore", "failed: ValueError: bad"),
-        (1, "a.b.SomeException: 1\nKeyError: 2\n\n", "failed: KeyError: 2"),
-        (1, "one\ntwo\n", "failed: two"),
-        (1, "", "gave no answer (exit code 1)"),
-        (0, "two", "gave no answer (exit code 0)"),
-        (1, "ValueError: " + "x" * 400, "failed: ValueError: " + "x" * 288),
+        (-9, "", "was killed by signal 9 (SIGKILL)"),
+        (-250, "", "was killed by signal 250"),
+        (1, "Traceback\nValueError: bad\nmore", "exited with code 1: ValueError: bad"),
+        (1, "a.b.SomeException: 1\nKeyError: 2\n\n", "exited with code 1: KeyError: 2"),
+        (1, "one\ntwo\n", "exited with code 1: two"),
+        (1, "", "exited with code 1"),
+        (0, "two", "exited with code 0"),
+        (1, "ValueError: " + "x" * 400, "exited with code 1: ValueError: " + "x" * 288),
     ],
 )
-def test_last_words(code, printed, words):
-    assert child_process.last_words(code, printed) == words
+def test_how_a_process_ended(code, printed, words):
+    assert child_process.outcome_of(code, printed) == words
 
 
 def test_of_a_long_text_the_end_is_read(monkeypatch):
-    monkeypatch.setattr(child_process, "KEPT", 5)
+    monkeypatch.setattr(child_process, "LONGEST", 5)
     assert child_process.tail(io.BytesIO(b"1234567")) == "34567" and child_process.tail(io.BytesIO(b"123")) == "123"
 
 

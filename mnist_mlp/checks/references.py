@@ -1,6 +1,6 @@
 """The shipped references: the distribution of correct runs' results over the seeds, and how it was made.
 
-scripts/make_reference.py writes them to references.json, each from a hundred seeds or more.
+make_references.py writes them to references.json, each from a hundred seeds or more.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import DAMAGED, read_json
+from mnist_mlp.options import tagged
 from mnist_mlp.stats.tails import Spread, rounded
 
 FILE = Path(__file__).with_name("references.json")
-DECIDING = (  # options that affect the distribution of results; a device or a backend only rounds differently
-    *("model", "pixels", "optimizer", "learning_rate", "batch_size", "epochs", "precision", "validation_fraction"),
-    *RECIPE,
+DECIDING = tuple(  # a reference names its data set beside them; `find` refuses early stopping
+    name for name in tagged(Config, affects="result") if name not in ("dataset", "early_stopping")
 )
 QUANTILES = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
 FEWEST = 100  # seeds of a reference
@@ -64,7 +64,7 @@ class Reference:
 
 
 def summary(rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> Reference:
-    """Return the reference of raw results, one row per seed as make_reference.py writes them."""
+    """Return the reference of raw results, one row per seed as make_references.py writes them."""
     first, seeds = rows[0], sorted(row["seed"] for row in rows)
     correct = np.array([row["right"] for row in rows])
     losses = np.array([row["losses"] for row in rows])
@@ -127,9 +127,10 @@ def find(config: Config, dataset: str, file: Path = FILE) -> Reference:
         wanted, has = flags(nearest.options, differing), flags(config.to_dict(), differing)
         remedy = f"try {wanted}" if "no --" not in wanted else f"remove {has}"
     others = [name for name in DECIDING if getattr(config, name) != getattr(Config, name)]
-    if config.preset in ("speedrun", "best"):  # nobody typed the options of a preset
+    if config.preset in ("speedrun", "best"):  # whose options nobody has typed
         has, remedy = f"--preset={config.preset}", "run without --gate"
-    command = f"python scripts/make_reference.py --dataset={dataset} {flags(config.to_dict(), others)}".rstrip()
+    options = f"--dataset={dataset} {flags(config.to_dict(), others)}".rstrip()
+    command = f"python -m mnist_mlp.checks.make_references {options}"
     raise UserError(f"--gate: on {dataset} expected {wanted}, received {has}; {remedy}, or make a reference: {command}")
 
 

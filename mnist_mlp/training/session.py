@@ -24,6 +24,7 @@ from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import machine, rendezvous
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.files.atomic import digest
+from mnist_mlp.options import tagged
 from mnist_mlp.runs import checkpoint, summary
 from mnist_mlp.runs.directory import MODEL, Run
 from mnist_mlp.runs.result import Result, dataset_block, device_block, layer_rows, ran_on, scores, versions
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
     import keras
 
     from mnist_mlp.engine.base import Engine
-
-OWN_FLAGS = (  # which workers need not have in common
-    *("data_dir", "data_source", "workers", "worker_index", "start_timeout", "run_dir", "json"),
-    *("keep", "csv", "tensorboard", "quiet"),
-)
 
 
 class TrainingSession:
@@ -222,7 +218,8 @@ def meet_other_workers(plan: devices.Plan, run: Run) -> None:
     """
     if not plan.workers:
         return
-    flags = {f"--{name}": str(value) for name, value in run.config.to_dict().items() if name not in OWN_FLAGS}
+    own = tagged(Config, may_differ="workers")
+    flags = {f"--{name}": str(value) for name, value in run.config.to_dict().items() if name not in own}
     chosen = {"backend": plan.backend, "device": plan.device, "versions": str(machine.installed_software())}
     packed = io.BytesIO()
     if run.resumed_from:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.archives import (
     MAX_BYTES,
-    _read_member,
     as_array,
     names_in,
     open_archive,
+    read_member,
     read_npy,
     read_up_to,
     reading,
@@ -118,7 +118,7 @@ def read_npz(path: Path) -> Arrays:
         path.open("rb") as file,
         open_archive(file) as archive,
     ):
-        arrays = {key: _read_member(archive, key, path, shape) for key, shape in SHAPES.items()}
+        arrays = {key: read_member(archive, key, path, shape) for key, shape in SHAPES.items()}
     for key in ("y_train", "y_test"):
         check_labels(arrays[key], path)
     return arrays
@@ -157,7 +157,7 @@ def _read_array(path: Path) -> NDArray[Any]:
             return read_npy(file, path.stat().st_size, str(path))
         if start == b"PK\x03\x04":
             with open_archive(file) as archive:
-                return _read_member(archive, _image_key(archive, path), path)
+                return read_member(archive, _image_key(archive, path), path)
         if start[:2] in (b"\0\0", b"\x1f\x8b"):
             return read_idx(path, (None, 28, 28))
         raise UserError(f"{path}: expected {wanted}, received a file that begins with {start!r}")

@@ -118,7 +118,7 @@ class ChildFailed(Exception):
 
 
 def _run(work: Callable[..., None], *arguments: object, watched: Path | None = None, **environment: str) -> None:
-    """Call one of the functions at this module's end in a silent child process, without accelerators."""
+    """Call one of the functions at this module's end in a silent child process that sees no accelerator."""
     environment = {
         **os.environ,
         **{"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -132,7 +132,7 @@ def _run(work: Callable[..., None], *arguments: object, watched: Path | None = N
 
 
 def _wait(child: Child, watched: Path | None) -> None:
-    """Waits for the child; ChildFailed if nothing in the watched directory grows for STALL_SECONDS."""
+    """Wait for the child. Raise `ChildFailed` if nothing in the watched directory grows for STALL_SECONDS."""
     size, since = -1, time.monotonic()
     while True:
         try:
@@ -143,7 +143,7 @@ def _wait(child: Child, watched: Path | None) -> None:
         if now != size:
             size, since = now, time.monotonic()
         elif time.monotonic() - since > STALL_SECONDS:
-            raise ChildFailed(f"nothing arrived for {STALL_SECONDS:.0f} s")
+            raise ChildFailed(f"no data arrived for {STALL_SECONDS:.0f} s")
 
 
 def _size(directory: Path) -> int:
@@ -179,9 +179,9 @@ def _probe(url: str) -> str:
             with urllib.request.urlopen(url, timeout=PROBE_SECONDS) as response:
                 response.read(1)
             answer.append("")
-        except Exception as error:  # no network has many faces; each is a reason to tell
+        except Exception as error:  # a missing network shows in many ways; each is a reason
             reason = error.reason if type(error) is urllib.error.URLError else error
-            if not isinstance(reason, TimeoutError):  # no answer, whoever notices it first
+            if not isinstance(reason, TimeoutError):  # reported below
                 answer.append(" ".join(str(reason).split()) or type(reason).__name__)
 
     # In a thread, since the timeout of a socket does not cover name resolution.

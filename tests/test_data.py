@@ -182,7 +182,7 @@ sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sy
 def forked(monkeypatch, full, tensorflow_imported):
     """Fork the child processes of `downloads` from a process that has already imported TensorFlow, or has not.
 
-    `forked.absent`: packages that count as not installed, here and in the child. `forked.site`: what a child runs first.
+    `forked.absent`: packages that count as not installed, for us and the child. `forked.site`: code that it runs first.
     """
     own, real = SimpleNamespace(absent=(), site=""), subprocess.Popen
     installed = downloads._installed

@@ -188,7 +188,7 @@ def read_digits(options: Options, reporter: Reporter) -> inputs.Digits:
                 text,
                 reframe=not options.no_reframe,
                 segment=options.segment,
-                complain=reporter.line,
+                reporter=reporter,
                 name=text if several else "",
             )
         except UserError as error:

@@ -192,7 +192,7 @@ def test_the_power_is_what_is_stated(preset, dataset, alarms):
 def test_what_the_report_says():
     lines = summary.gated(judged(correct=351))
     assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 correct runs fails"
-    assert lines[1].startswith("         right: 351, expected 350 ± 3, p = ")
+    assert lines[1].startswith("         correct: 351, expected 350 ± 3, p = ")
     assert lines[1].endswith("({} to {} pass)".format(*judged()["right"]["accepted"]))
     assert "losses of all 10 epochs: p = 1" in lines[3]
     powers = r"would notice \S+ points of accuracy less with probability 0.5, \S+ with 0.9, \S+ with 0.99$"

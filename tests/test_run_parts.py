@@ -237,21 +237,21 @@ def test_one_worker_alone_meets_nobody(monkeypatch, tmp_path):
 
 
 def test_a_model_that_was_replaced_is_not_taken_for_the_results(tmp_path, monkeypatch):
-    started = []
+    created = []
 
-    def start(*arguments, **more):
-        started.append((arguments, more))
-        return arguments[2]()
+    def create_engine(plan, spec, **more):
+        created.append((plan, spec, more))
+        return spec.make_model()
 
-    monkeypatch.setattr(saved_model, "start", start)
+    monkeypatch.setattr(saved_model, "create_engine", create_engine)
     monkeypatch.setattr(saved_model.keras_file, "load", lambda file: f"model of {file.name}")
     monkeypatch.setattr(saved_model, "digest", lambda file: f"digest of {file.name}")
     trained = SimpleNamespace(engine="custom", model_sha256="digest of model.keras")
     found = saved_model.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)
     assert found == "model of model.keras"
-    (arguments, more) = started[0]
-    assert (*arguments[:2], *arguments[4:], more) == ("plan", "custom", {"test": 1}, 50, {"start_timeout": 9})
-    assert arguments[3]() is None  # no optimizer
+    plan, spec, more = created[0]
+    assert (plan, spec.kind, spec.splits, spec.batch_size) == ("plan", "custom", {"test": 1}, 50)
+    assert more == {"start_timeout": 9} and spec.make_optimizer() is None
     trained.model_sha256 = "another"
     with pytest.raises(UserError, match=f"--run_dir={tmp_path}: model.keras was replaced meanwhile"):
         saved_model.start_finished("plan", tmp_path, trained, {}, 50, start_timeout=9)

@@ -23,7 +23,7 @@ def loss_at_the_start(lesson: Lesson) -> list[Claim]:
     losses, raw_losses, apart = [], [], 0.0
     for seed in lesson.seeds:
         lesson.trainer.begin(seed)
-        initialization.initialise(raw, seed)
+        initialization.initialize(raw, seed)
         logits, raw_logits = logits_of(lesson.model, train.images), logits_of(raw, train.images)
         losses.append(cross_entropy(logits, train.labels).mean())
         raw_losses.append(cross_entropy(raw_logits, train.labels).mean())

@@ -132,7 +132,7 @@ def trainer_of(program: Program, plan: devices.Plan, dataset: data.Dataset) -> M
 
 def run(program: Program, trainer: MultiSeedTrainer, seeds: Sequence[int], epochs: int) -> list[Outcome]:
     """Trains the program with each seed, has it score the test images, and looks for mistakes."""
-    from mnist_mlp.models.initialization import initialise
+    from mnist_mlp.models.initialization import initialize
 
     train, test, model = trainer.dataset.train, trainer.dataset.test, program.make_model()
     chosen = program.order(train.labels)
@@ -141,7 +141,7 @@ def run(program: Program, trainer: MultiSeedTrainer, seeds: Sequence[int], epoch
     for seed in seeds:
         curve = trainer.fit(seed, epochs, examples=chosen, learning_rate=program.learning_rate, shuffle=shuffle)
         order = trainer.order_of(np.arange(len(train)) if chosen is None else chosen, seed, 0, shuffle)
-        initialise(model, seed)
+        initialize(model, seed)
         gathered = evidence.gather(
             model,
             trainer.engine.state(),

@@ -15,7 +15,9 @@ TRAINING, VALIDATION = "#0877bd", "#f59322"
 
 def render(result: Any) -> str:
     """Return a `Result` as HTML."""
-    return f'<div style="font-family:sans-serif">{headline(result)}{curves(result.epochs)}{confusion(result.test)}</div>'
+    return (
+        f'<div style="font-family:sans-serif">{headline(result)}{curves(result.epochs)}{confusion(result.test)}</div>'
+    )
 
 
 def headline(result: Any) -> str:

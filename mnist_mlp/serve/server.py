@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 from starlette.types import ASGIApp
 
 from mnist_mlp.cli.program import end
-from mnist_mlp.cli.signals import SIGNALS, Request, handle, put_back, requests
+from mnist_mlp.cli.signals import SIGNALS, Request, handle, requests, restore
 from mnist_mlp.errors import UserError
 from mnist_mlp.serve.connections import of_limits
 from mnist_mlp.serve.limits import CONNECTIONS
@@ -128,5 +128,5 @@ def run(
             connections.set_function(lambda: len(server.server_state.connections))
             server.run([listener])
     finally:
-        put_back(before)
+        restore(before)
     return server.server_state.total_requests, asked.word

@@ -10,15 +10,13 @@ if __name__ == "__main__":  # before the imports below: Ctrl-C ends them without
 import dataclasses
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 
 from mnist_mlp import data, devices
 from mnist_mlp.checks import gate
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
@@ -69,9 +67,8 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, reporter:
     judge = gate.watch(dataclasses.replace(config, gate=options.gate, false_alarms=options.false_alarms), dataset)
     stopwatch.end("load")
 
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs.saved_model import start_finished
+    load(plan)
+    from mnist_mlp.runs.saved_model import start_finished
 
     stopwatch.end("import")
 

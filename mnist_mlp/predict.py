@@ -16,7 +16,6 @@ import csv
 import dataclasses
 import io
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,8 +24,7 @@ import numpy as np
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.pictures import inputs
@@ -53,7 +51,7 @@ class Options:
         "other images instead: pictures (PNG, JPEG, WebP, BMP, GIF, TIFF), folders, patterns as 'digits/*.png', - "
         "for a picture on standard input; or .npy, .npz, IDX (.gz or not) of [n, 28, 28], pixels 0-255 or floats 0-1",
         kind=tuple,
-        word=True,
+        positional=True,
     )
     segment: bool = option(False, "find several digits in each picture, in reading order")
     no_reframe: bool = option(False, "use pictures as they are: 28×28 pixels, light on dark, as in MNIST")
@@ -170,9 +168,8 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[str], np
         images = getattr(data.load(saved.data_of_run(config, trained, options.data_dir)), split).images
         names = [f"{split}:{index}" for index in range(len(images))]
 
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs.saved_model import start_finished
+    load(plan)
+    from mnist_mlp.runs.saved_model import start_finished
 
     engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)
     probabilities = engine.predict(images)

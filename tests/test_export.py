@@ -17,7 +17,7 @@ import pytest
 from helpers import fork_server
 from helpers.once import once
 from helpers.programs import program as answer_of
-from helpers.programs import quiet, refused
+from helpers.programs import refused
 from helpers.reporting import Lines
 
 from mnist_mlp.cli import child_process
@@ -47,17 +47,17 @@ def random_images(n):
 
 
 def forked(command, **options):
-    """As `subprocess.run` does it for an export's processes, but forked from one that has imported what they need."""
+    """A `Popen` of an export's process, but forked from one that has imported what it needs."""
     (_, m, module), arguments, environment = command[:3], command[3:], options.pop("env")
-    assert m == "-m" and options.pop("capture_output")
+    assert m == "-m" and not options.pop("pass_fds")
     tensorflow = arguments[0] in ("saved_model", "keras") or {"saved_model", "litert", "litert_int8"} & {*arguments[3:]}
     del environment["PYTHONPATH"]  # which here says nothing new
     backend = "tensorflow" if tensorflow else None
-    return fork_server.run(module.removeprefix("mnist_mlp."), *arguments, backend=backend, env=environment, **options)
+    return fork_server.start(module.removeprefix("mnist_mlp."), *arguments, backend=backend, env=environment, **options)
 
 
 def fork_children(patch):
-    patch.setattr(child_process, "subprocess", SimpleNamespace(run=forked, DEVNULL=subprocess.DEVNULL))
+    patch.setattr(child_process, "subprocess", SimpleNamespace(Popen=forked, DEVNULL=subprocess.DEVNULL))
 
 
 @pytest.fixture
@@ -398,24 +398,23 @@ def test_two_at_once_do_not_overwrite_each_other(tmp_path):
 
 def test_a_process_that_is_killed_or_refuses_is_told_in_a_line(monkeypatch):
     def ends(code):
-        monkeypatch.setattr(child_process.sys, "executable", "/bin/sh")
-        monkeypatch.setattr(
-            child_process.subprocess, "run", lambda command, **more: RUN(["/bin/sh", "-c", code], **more)
-        )
+        def popen(command, **options):
+            return subprocess.Popen(["/bin/sh", "-c", code], **options)
 
-    RUN = subprocess.run
+        monkeypatch.setattr(child_process, "subprocess", SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL))
+
     ends("kill -9 $$")
-    with pytest.raises(UserError, match="the process that waits to live, it was killed by signal 9"):
-        child_process.run("reading", doing="waits")
+    with pytest.raises(UserError, match="the process that waits was killed by signal 9 "):
+        child_process.run("export", doing="waits")
     ends("echo 'error: expected X' >&2; exit 2")
     with pytest.raises(UserError, match="^expected X$"):
-        child_process.run("reading", doing="waits")
+        child_process.run("export", doing="waits")
     ends("echo 'ImportError: libfoo.so' >&2; exit 1")
-    with pytest.raises(UserError, match="a package cannot be imported .*libfoo.so"):
-        child_process.run("reading", doing="waits")
+    with pytest.raises(UserError, match="exited with code 1: ImportError: libfoo.so; reinstall"):
+        child_process.run("export", doing="waits")
     ends("echo 'Traceback: ZeroDivisionError' >&2; exit 1")
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        child_process.run("reading", doing="waits")
+        child_process.run("export", doing="waits")
 
 
 def test_calls_of_several_sizes_cover_every_image_once():
@@ -528,7 +527,7 @@ def test_interrupted_it_leaves_nothing(trained, tmp_path):
 @pytest.mark.slow
 def test_on_mnist_float32_agrees_on_all_10_000_and_int8_loses_at_most_a_fifth_of_a_point(mnist_dir, tmp_path):
     config = Config(dataset="mnist", data_dir=str(mnist_dir), epochs=1)
-    train_and_evaluate(config, tmp_path / "run", say=quiet)
+    train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
     formats = ("onnx", "saved_model", "litert")
     report = program.export(program.Options(run_dir=str(tmp_path / "run"), format=formats, int8=True), reporter=SILENT)
     rows = {row["format"]: row for row in report["formats"]}

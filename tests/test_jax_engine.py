@@ -19,15 +19,17 @@ import sys
 import numpy as np
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from helpers import steps
-from mnist_mlp.models import networks as models; from mnist_mlp.training import optimizers
 from mnist_mlp.config import Config
-from mnist_mlp.data.dataset import Split, batch_indices, load
+from mnist_mlp.data import Split, load
+from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.devices.strategy import Plan
 from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.engine.jax.engine import JaxEngine
 from mnist_mlp.engine.jax.devices import attach
 from mnist_mlp.errors import UserError
+from mnist_mlp.models import networks
+from mnist_mlp.training import optimizers
 import jax
 """
 
@@ -63,10 +65,10 @@ print(json.dumps([*found, attached.device, *attached.notes]))
 def test_compiler_options_that_this_jax_does_not_know_are_left_out():
     code = """
 from unittest import mock
-from mnist_mlp.engine.base import jax_programs
+from mnist_mlp.engine.jax import programs
 options = {"xla_cpu_use_thunk_runtime_of_tomorrow": "1", "xla_cpu_experimental_xnn_fusion_type": ""}
-with mock.patch.object(jax_programs, "FOR_A_CPU", options):
-    print(json.dumps(jax_programs.known_options()))
+with mock.patch.object(programs, "FOR_A_CPU", options):
+    print(json.dumps(programs.known_options()))
 """
     assert run(code) == {"xla_cpu_experimental_xnn_fusion_type": ""}
 
@@ -77,9 +79,9 @@ def test_what_ran_elsewhere_or_cannot_be_divided_is_refused():
 digits = load(Config(dataset="digits"))
 found = []
 for attempt in (
-    lambda: JaxEngine(models.build("softmax"), None, {"test": digits.test}, 32,
+    lambda: JaxEngine(networks.build("softmax"), None, {"test": digits.test}, 32,
                       DeviceSet("GPU: made up", where=jax.devices())).compile(),
-    lambda: JaxEngine(models.build("softmax"), None, {}, 32,
+    lambda: JaxEngine(networks.build("softmax"), None, {}, 32,
                       DeviceSet("GPU: made up", where=jax.devices())).predict(digits.test.images),
     lambda: attach(Plan("jax", "cpu", "cpu", {}, replicas=3), 60),
 ):
@@ -111,7 +113,7 @@ for engine_class in (JaxEngine, FitEngine):
     engines.append(engine_class(steps.smooth("{name}"), optimizers.make_optimizer("adam", None), *more))
     engines[-1].compile()
     if "{name}" == "cnn":  # which `parity` does not try
-        logits.append(engine_class(models.build("cnn", seed=1), None, *more).logits(split.images[:9]))
+        logits.append(engine_class(networks.build("cnn", seed=1), None, *more).logits(split.images[:9]))
 worst = steps.furthest(engines, rows)
 for engine in engines:
     assert int(engine.optimizer.iterations) == len(rows) == 6 and len(engine.weights_on) == 1
@@ -131,7 +133,7 @@ ends, losses = [], []
 for engine_class in (JaxEngine, FitEngine):
     attached = DeviceSet("CPU", where=jax.devices())
     optimizer = optimizers.make_optimizer("sgd", 0.1)
-    engine = engine_class(models.build("softmax", seed=1), optimizer, {"train": split}, 32, attached)
+    engine = engine_class(networks.build("softmax", seed=1), optimizer, {"train": split}, 32, attached)
     losses.append([engine.train(batch_indices(1, epoch, len(split), 32)).loss_sum for epoch in range(3)])
     ends.append(engine.state()["model/logits/kernel"])
 assert losses[0][2] < 0.5 * losses[0][0]
@@ -156,7 +158,8 @@ for name in OPTIMIZERS:
         optimizer = optimizers.make_optimizer(name, None)
     except UserError:
         continue
-    engine = JaxEngine(models.build("softmax"), optimizer, {"train": split}, 32, DeviceSet("CPU", where=jax.devices()))
+    devices = DeviceSet("CPU", where=jax.devices())
+    engine = JaxEngine(networks.build("softmax"), optimizer, {"train": split}, 32, devices)
     before = engine.state()["model/logits/kernel"]
     engine.train(batch_indices(0, 0, len(split), 32)[:3])
     after = engine.state()["model/logits/kernel"]
@@ -187,7 +190,7 @@ def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
 split = load(Config(dataset="digits")).train
 optimizer = optimizers.make_optimizer("adam", None)
 attached = DeviceSet("CPU", where=jax.devices())
-engine = JaxEngine(models.build("softmax", seed=9), optimizer, {{"train": split}}, 32, attached)
+engine = JaxEngine(networks.build("softmax", seed=9), optimizer, {{"train": split}}, 32, attached)
 engine.restore(dict(np.load({str(tmp_path / "state.npz")!r})))
 sums = engine.train(batch_indices(0, 0, len(split), 32)[20:])
 print(json.dumps([sums.loss_sum, sums.correct, int(optimizer.iterations)]))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from helpers.fork_server import run as run_program
+from helpers.fork_server import run_code
 from helpers.programs import program
 from helpers.reporting import Lines
 from on_mnist import mnist_run  # noqa: F401  # a fixture
@@ -227,6 +228,12 @@ def test_a_thin_pen_in_a_large_picture_is_still_seen():
     assert found.max() == 255 and 0.05 < (found > 128).mean() < 0.25
 
 
+def test_scipy_is_not_imported_before_there_is_a_picture():
+    """Its import takes 0.2 s, which a start, a refusal and `--help` must not pay."""
+    code = "import sys; from mnist_mlp import evaluate, predict, train; print('scipy' in sys.modules)"
+    assert run_code(code, backend=None).stdout == "False\n"
+
+
 def test_the_frame():
     """A box of 20×20 with the proportions kept, the centre of mass at pixel (14, 14)."""
     picture = np.zeros((300, 400), np.float32)
@@ -400,7 +407,7 @@ def test_a_name_that_begins_as_a_home_directory(seven, tmp_path, monkeypatch):
     (tmp_path / "~nouser.png").write_bytes(saved(drawing(seven)).getvalue())
     np.save(tmp_path / "~nouser.npy", seven[None])
     assert len(inputs.read("~nouser.png", complain=print)) == len(inputs.read("~nouser.npy", complain=print)) == 1
-    with pytest.raises(UserError, match="whose user is not known here"):
+    with pytest.raises(UserError, match="which names an unknown user"):
         inputs.read("~nouser.jpg", complain=print)
     with pytest.raises(UserError, match="received: File name too long"):
         inputs.read(300 * "x" + ".png", complain=print)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from helpers.fork_server import run_code, start
 from helpers.once import once
-from helpers.programs import FRAMEWORKS, program, quiet, refused
+from helpers.programs import FRAMEWORKS, program, refused
 from helpers.reporting import Lines
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 
@@ -84,7 +84,7 @@ def small(tmp_path_factory):
 
     def make(place):
         config = Config(dataset="digits", model="softmax", epochs=0, strategy="cpu")
-        train_and_evaluate(config, place / "run", say=quiet)
+        train_and_evaluate(config, place / "run", reporter=SILENT)
 
     return once(tmp_path_factory, "small", make) / "run"
 
@@ -198,7 +198,7 @@ def test_what_keras_json_says_changes_no_number(finished, tmp_path):
 
 def test_a_run_that_was_killed_is_named_so(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path}"], "it holds a run that did not finish")
+    refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path}"], "it holds an unfinished run")
 
 
 @pytest.mark.slow
@@ -227,7 +227,7 @@ def test_predict_agrees_with_the_counts_in_both_formats(finished, tmp_path, digi
 @pytest.mark.slow
 def test_one_seed_one_result(tmp_path):
     config = Config(preset="smoke", dataset="digits", model="mlp_dropout", epochs=2, batch_size=64, strategy="cpu")
-    results = [train_and_evaluate(config, tmp_path / name, say=quiet) for name in ("a", "b")]
+    results = [train_and_evaluate(config, tmp_path / name, reporter=SILENT) for name in ("a", "b")]
     a, b = (keras_file.load(tmp_path / name / "model.keras").get_weights() for name in ("a", "b"))
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
     assert results[0].test == results[1].test
@@ -238,14 +238,14 @@ def test_one_seed_one_result(tmp_path):
 @pytest.mark.slow
 def test_validation_images_are_kept_from_training(tmp_path):
     config = Config(dataset="digits", validation_fraction=0.2, epochs=1, strategy="cpu", engine="fit")
-    result = train_and_evaluate(config, tmp_path / "run", say=quiet)
+    result = train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
     assert (result.dataset["train_examples"], result.dataset["validation_examples"]) == (1150, 287)
     assert result.steps_per_epoch == 36 and 0 < result.epochs[0]["validation_accuracy"] < 1
 
 
 def test_no_epochs_means_the_initial_network(tmp_path):
     config = Config(dataset="digits", model="mlp_zeros", epochs=0, strategy="cpu", engine="fit")
-    result = train_and_evaluate(config, tmp_path / "run", say=quiet)
+    result = train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
     assert result.epochs == [] and result.test["loss"] == pytest.approx(np.log(10), rel=1e-6)
 
 
@@ -267,7 +267,7 @@ def test_images_of_your_own(tmp_path):
     split = data.Split(rng.integers(0, 256, (50, 28, 28), np.uint8), rng.integers(0, 10, 50, np.uint8))
     mine = data.Dataset("mine", "made here", split, split, (), False)
     config = Config(model="softmax", epochs=1, strategy="cpu")
-    result = train_and_evaluate(config, tmp_path / "run", dataset=mine, say=quiet)
+    result = train_and_evaluate(config, tmp_path / "run", dataset=mine, reporter=SILENT)
     assert (result.dataset["name"], result.test["total"], result.steps_per_epoch) == ("mine", 50, 2)
     options = evaluate.Options(run_dir=str(tmp_path / "run"), strategy="cpu")
     assert evaluate.evaluate(options, dataset=mine, reporter=SILENT).test["confusion"] == result.test["confusion"]
@@ -281,7 +281,7 @@ def test_images_of_your_own(tmp_path):
 def test_a_directory_that_holds_a_run_is_left_alone(small, tmp_path):
     copy_run(small, tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path}"], "it holds a run; name another one")
+    refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path}"], "it holds a run; choose another one")
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
 
@@ -316,7 +316,7 @@ def test_a_failed_run_takes_away_only_what_it_made(tmp_path):
 
 def test_of_two_runs_into_one_directory_one_goes_on(tmp_path):
     with directory.opened(tmp_path / "run", Config()):
-        for resume, words in ((False, "holds a run that did not finish"), (True, f"process {os.getpid()} on .* is")):
+        for resume, words in ((False, "holds an unfinished run"), (True, f"process {os.getpid()} on .* is")):
             with pytest.raises(UserError, match=words), directory.opened(tmp_path / "run", Config(resume=resume)):
                 pytest.fail("two runs in one directory")
         assert (tmp_path / "run" / "config.json").exists()
@@ -498,19 +498,25 @@ def test_interrupt_while_the_framework_is_imported(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("function, after", [("check_packages", 0), ("engine_of", 0.1), ("draw_distortions", 0)])
+@pytest.mark.parametrize(
+    "function, after",
+    [("train.check_packages", 0), ("session.make_engine", 0.1), ("TrainingSession.write_augmentation_preview", 0)],
+)
 def test_interrupt_before_training(function, after, tmp_path):
     """Ctrl-C before the frameworks come, while the network is built or compiled, and after that."""
     code = f"""
 import os, signal, sys, threading
-from mnist_mlp.cli import program; from mnist_mlp import train
-called = train.{function}
+from mnist_mlp import train
+from mnist_mlp.cli import program
+from mnist_mlp.training import session
+from mnist_mlp.training.session import TrainingSession
+called = {function}
 def interrupted(*arguments):
     threading.Timer({after}, os.kill, (os.getpid(), signal.SIGINT)).start()
     if not {after}:
         signal.pause()
     return called(*arguments)
-train.{function} = interrupted
+{function} = interrupted
 program.run(train.main)
 """
     done = run_code(code, "--dataset=digits", "--epochs=100000", f"--run_dir={tmp_path}/run", backend="tensorflow")
@@ -615,7 +621,7 @@ def test_a_reader_that_stops_early_is_no_error(small):
 @pytest.mark.slow
 def test_bfloat16_learns(tmp_path):
     config = Config(**{**PRESETS["smoke"].to_dict(), "precision": "bfloat16", "strategy": "cpu"})
-    assert train_and_evaluate(config, tmp_path / "run", say=quiet).test["accuracy"] > 0.9
+    assert train_and_evaluate(config, tmp_path / "run", reporter=SILENT).test["accuracy"] > 0.9
 
 
 # ---- real MNIST ----
@@ -642,11 +648,11 @@ def test_the_default_run_on_mnist(mnist_run):  # noqa: F811
 @pytest.mark.parametrize("seed", range(5))
 def test_seeds_on_mnist(preset, seed, mnist, tmp_path):
     config = Config(**{**PRESETS[preset].to_dict(), "seed": seed, "strategy": "cpu"})
-    check_on_mnist(train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet), preset)
+    check_on_mnist(train_and_evaluate(config, tmp_path / "run", dataset=mnist, reporter=SILENT), preset)
 
 
 @pytest.mark.full
 @pytest.mark.xla(True)
 def test_bfloat16_learns_mnist(mnist, tmp_path):
     config = Config(precision="bfloat16", epochs=1, strategy="cpu")
-    assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet).test["accuracy"] > 0.94
+    assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, reporter=SILENT).test["accuracy"] > 0.94

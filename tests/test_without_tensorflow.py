@@ -205,11 +205,11 @@ def predicted(place, path, digits):
 def test_all_but_the_tensorflow_engine_can_be_imported(colab):
     done = colab.run("-c", IMPORT_ALL, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr
-    modules = ("engine.tensorflow", "engine.tensorflow_devices", "engine.tensorflow_programs")
-    modules += ("engine.tensorflow_trace", "parity.operations_tensorflow")
+    modules = [f"engine.tensorflow.{name}" for name in ("devices", "engine", "programs", "trace")]
+    modules.append("parity.probes_tensorflow")
     missing = {f"mnist_mlp.{name}": "tensorflow" for name in modules}
     found = json.loads(done.stdout)
-    assert {name: found[name] for name in found if not name.startswith("mnist_mlp.server.")} == missing
+    assert {name: found[name] for name in found if not name.startswith("mnist_mlp.serve.")} == missing
     assert not set(found.values()) - {"tensorflow", "fastapi", "orjson", "prometheus_client", "starlette", "uvicorn"}
 
 

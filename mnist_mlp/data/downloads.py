@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_mlp.cli.child_process import Child
 from mnist_mlp.data.array_files import SHAPES, Arrays, NotFound, check_labels, read_idx_directory, read_npz
 from mnist_mlp.errors import UserError
 
@@ -110,34 +111,24 @@ def download(library: str, name: str) -> Arrays:
 
 
 class ChildFailed(Exception):
-    """A child process failed; the message is the last line that it printed."""
+    """A child process failed; the message says how."""
 
 
 def _run(work: Callable[..., None], *arguments: object, watched: Path | None = None, **environment: str) -> None:
-    """Calls one of the functions at this module's end in a silent child process, without accelerators."""
-    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    """Call one of the functions at this module's end in a silent child process, without accelerators."""
     environment = {
         **os.environ,
         **{"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        **{"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"},
         **environment,
     }
-    code = f"import sys; from mnist_mlp.data import downloads as libraries; libraries.{work.__name__}(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    with tempfile.TemporaryFile() as said:
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment) as child:
-            try:
-                _wait(child, watched)
-            finally:
-                child.kill()  # also when we are interrupted: a child must not go on alone
-        said.seek(0)
-        lines = said.read().decode(errors="replace").split("\n")
-    if child.returncode:
-        spoken = [line.strip() for line in lines if line.strip()]
-        raise ChildFailed(spoken[-1] if spoken else f"exit code {child.returncode}")
+    code = f"import sys; from mnist_mlp.data import downloads; downloads.{work.__name__}(*sys.argv[1:])"
+    with Child(["-c", code, *map(str, arguments)], environment) as child:
+        _wait(child, watched)
+        if child.returncode:
+            raise ChildFailed(child.outcome)
 
 
-def _wait(child: subprocess.Popen[bytes], watched: Path | None) -> None:
+def _wait(child: Child, watched: Path | None) -> None:
     """Waits for the child; ChildFailed if nothing in the watched directory grows for STALL_SECONDS."""
     size, since = -1, time.monotonic()
     while True:
@@ -186,7 +177,8 @@ def _probe(url: str) -> str:
             answer.append("")
         except Exception as error:  # no network has many faces; each is a reason to tell
             reason = error.reason if type(error) is urllib.error.URLError else error
-            answer.append(" ".join(str(reason).split()) or type(reason).__name__)
+            if not isinstance(reason, TimeoutError):  # no answer, whoever notices it first
+                answer.append(" ".join(str(reason).split()) or type(reason).__name__)
 
     # A thread, since the time limit of a socket does not cover the look-up of its name.
     thread = threading.Thread(target=ask, daemon=True)

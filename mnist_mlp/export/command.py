@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,8 +20,7 @@ import numpy as np
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import child_process, flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
@@ -89,9 +87,8 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
     before = output_dir.earlier(output)
     dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
 
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs.saved_model import start_finished
+    load(plan)
+    from mnist_mlp.runs.saved_model import start_finished
 
     engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)
     reference = reference_of(engine, dataset, trained)
@@ -177,7 +174,7 @@ def write(names: Sequence[str], reference: Reference, directory: Path, work: Pat
     others = [name for name in names if name not in ("keras", "weights")]
     if others:
         files = (weights, work / "calibration.npz", directory)
-        child_process.run("write_worker", *files, *others, doing=f"writes {', '.join(others)}")
+        child_process.run("export.write_worker", *files, *others, doing=f"writes {', '.join(others)}")
 
 
 def save(file: Path, images: portable.Array) -> None:
@@ -192,7 +189,7 @@ def verify(name: str, reference: Reference, directory: Path, work: Path) -> dict
     """
     kind, answers = FORMATS[name], work / f"{name}.npz"
     file = directory / kind.file
-    child_process.run("verify_worker", name, file, work / "images.npz", answers, doing=f"reads {kind.file}")
+    child_process.run("export.verify_worker", name, file, work / "images.npz", answers, doing=f"reads {kind.file}")
     size, sha256 = output_dir.measure(file)
     with np.load(answers) as answer:
         tolerance = None if kind.int8 else reference.tolerance

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
@@ -128,9 +127,8 @@ def certify(
         recorded = written_on_cpu(plan.backend, {name: getattr(options, name) for name in (*OPTIONS, "data_dir")})
     stopwatch.end("load")
 
-    os.environ.update(plan.environment)
-    with defer_signals():
-        engine = started(plan, options, dataset)
+    load(plan)
+    engine = started(plan, options, dataset)
     stopwatch.end("import")
     say(report.opening(options, engine, dataset, recorded.name if recorded else Oracle().name))
     problem = problem_of(engine, options, dataset)

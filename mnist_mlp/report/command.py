@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
-from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.cli.load_framework import load
+from mnist_mlp.config import DATA, ONE_PROCESS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import Plan
 from mnist_mlp.errors import UserError
@@ -36,7 +35,7 @@ class Options:
     """The flags of this program."""
 
     runs: tuple[str, ...] = option(
-        (), "directories of finished runs: of one the page, of several a comparison", word=True
+        (), "directories of finished runs: of one the page, of several a comparison", positional=True
     )
     output: str = option(
         "",
@@ -68,9 +67,7 @@ def report(options: Options, *, say: Callable[[str], None] = print) -> Path:
     if twice:
         raise UserError(f"expected different runs, received {twice[0]} more than once; name each once")
     output = place_of(options, paths)
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs import saved_model as _  # noqa: F401  # Keras, and the framework below it
+    load(plan)
     from mnist_mlp.report import compare_runs, comparison_page, comparison_text, run_page
 
     seen: dict[Config, data.Dataset] = {}
@@ -124,9 +121,7 @@ def material_of(
     dataset, why_not = None, ""
     try:
         wanted = saved.data_of_run(config, trained, options.data_dir)
-        wanted = dataclasses.replace(
-            Config(), **{key: getattr(wanted, key) for key in ("dataset", "data_dir", "data_source")}
-        )
+        wanted = dataclasses.replace(Config(), **{key: getattr(wanted, key) for key in DATA})
         dataset = known[wanted] = known.get(wanted) or data.load(wanted)
     except UserError as error:
         if options.data_dir:  # what was asked for is met or refused

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from mnist_mlp.data.pictures.ruled_lines import without_lines
@@ -76,14 +75,14 @@ def commonness(levels: np.ndarray, mask: np.ndarray, other: np.ndarray) -> float
 
 
 def closed(values: np.ndarray, window: int) -> np.ndarray:
-    """The values with what is darker than its surroundings filled, where no square window fits into it; windows may
-    reach beyond the picture, as what lies on its border may."""
-    values = np.pad(values, window - 1, constant_values=-np.inf)
-    for axis in (0, 1):
-        values = sliding_window_view(values, window, axis).max(-1)
-    for axis in (0, 1):
-        values = sliding_window_view(values, window, axis).min(-1)
-    return values
+    """Return the grey closing by a square window, which may reach beyond the picture, as what lies on its border may.
+
+    It fills what is darker than its surroundings and too narrow for the window.
+    """
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    inner = slice(window - 1, 1 - window)
+    return ndimage.grey_closing(np.pad(values, window - 1, constant_values=-np.inf), window)[inner, inner]
 
 
 def ink_above(relief: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -125,11 +124,10 @@ def climb(
 
 
 def prepare(options: Options, tell: Callable[[str], None]) -> Trials:
-    """The data and the plan, with the environment set for it."""
+    """The data and the plan."""
     plan = devices.plan(options)
     config = Config(dataset=options.dataset, data_dir=options.data_dir, data_source=options.data_source)
     dataset = data.load(config)
-    os.environ.update(plan.environment)
     small = dataset.name == "digits"
     seeds = range(options.seed, options.seed + (options.seeds or (5 if small else 3)))
     return Trials(plan, dataset, seeds, options.epochs or (10 if small else 5), tell)

@@ -32,7 +32,7 @@ WITHOUT_EXERCISE = ("state", "epochs", "csv", "data", "sweep")
 class Options:
     """The flags of this program."""
 
-    state: str = option("", "a Playground URL, or what stands behind its #, in quotes", word=True)
+    state: str = option("", "a Playground URL, or what stands behind its #, in quotes", positional=True)
     epochs: int | None = option(None, "passes over the training data; not given: 100", kind=int, low=0, high=EPOCHS)
     seeds: int | None = option(
         None, "runs: the first with the state's seed, the others with seed-2, seed-3, …", kind=int, low=1, high=1000

@@ -15,8 +15,7 @@ import pytest
 from conftest import ROOT
 from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code
-from helpers.programs import program
-from helpers.reporting import Lines
+from helpers.programs import Collector, program
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image, ImageDraw
 
@@ -418,7 +417,7 @@ def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
     good.write_bytes(saved(drawing(seven)).getvalue())
     empty.mkdir()
     bad = [str(empty), f"{tmp_path}/*.gif", f"{tmp_path}/absent.npy", f"{tmp_path}/absent.png", "~nouser.png"]
-    reporter = Lines()
+    reporter = Collector()
     found = predict.read_digits(predict.Options(input=(*bad[:2], str(good), *bad[2:])), reporter)
     assert [name for name, _ in found] == [str(good)] and len(reporter.lines) == len(bad)
     for word, line in zip(bad, reporter.lines, strict=True):

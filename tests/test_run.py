@@ -315,7 +315,7 @@ def test_a_failed_run_takes_away_only_what_it_made(tmp_path):
 
 def test_of_two_runs_into_one_directory_one_goes_on(tmp_path):
     with directory.opened(tmp_path / "run", Config()):
-        for resume, words in ((False, "holds an unfinished run"), (True, f"process {os.getpid()} on .* is")):
+        for resume, words in ((False, "holds an unfinished run"), (True, f"locked by process {os.getpid()} on")):
             with pytest.raises(UserError, match=words), directory.opened(tmp_path / "run", Config(resume=resume)):
                 pytest.fail("two runs in one directory")
         assert (tmp_path / "run" / "config.json").exists()

@@ -182,7 +182,7 @@ def test_bad_images_are_refused_in_one_line(write, case):
     tracemalloc.stop()
     message = str(raised.value)
     assert message.startswith(str(path)) and "expected" in message and "\n" not in message
-    assert message.endswith("; name another file with --input=FILE")
+    assert message.endswith("; try another file with --input=FILE")
     assert reason in message
     assert len(message) < 300 + len(str(path))
     assert peak < 5_000_000

@@ -117,7 +117,7 @@ def content_of(
     Without its images the page has a sentence in their place. `datasets` holds those that were already read.
     """
     from mnist_mlp.report.content import RunContent, predict_test, weights_of
-    from mnist_mlp.runs.saved_model import start_finished
+    from mnist_mlp.runs.saved import start_finished
 
     path, config, trained = run
     dataset, why_not = None, ""

@@ -71,8 +71,13 @@ class Result:
         return result
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values; a loss that is not a finite number becomes null."""
+        """Return the fields as JSON values; a loss that is not finite becomes null."""
         return finite(dataclasses.asdict(self))
+
+    def _repr_html_(self) -> str:
+        from mnist_mlp.runs import notebook
+
+        return notebook.render(self)
 
 
 def finite(value: Any) -> Any:

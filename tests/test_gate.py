@@ -12,7 +12,7 @@ import pytest
 import scipy
 from helpers.fork_server import run, run_code
 from helpers.once import once
-from helpers.reporting import Lines
+from helpers.programs import Collector
 
 from mnist_mlp import evaluate, train
 from mnist_mlp.checks import gate, references
@@ -378,7 +378,7 @@ def test_without_the_flag_nothing_is_judged():
 def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
     test = Split(digits.test.images, ((digits.test.labels + 1) % 10).astype(np.uint8))
     shifted = dataclasses.replace(digits, test=test)
-    reporter = Lines()
+    reporter = Collector()
     options = evaluate.Options(run_dir=str(trained), strategy="cpu", gate=True)
     result = evaluate.evaluate(options, dataset=shifted, reporter=reporter)
     assert list(result.gate["found"]) == [FEW] and result.gate["p"] < 1e-9

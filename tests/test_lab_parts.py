@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.programs import Collector
 
 from mnist_mlp.lab.ladder import figure as ladder_figure
 from mnist_mlp.lab.ladder import networks, trials
@@ -91,26 +92,26 @@ def test_few_examples_are_trained_in_as_many_updates():
 
 @pytest.fixture
 def lab(monkeypatch):
-    """Trials whose networks are not real, and what they tell."""
+    """Trials whose networks are not real, and their progress."""
     monkeypatch.setitem(
         sys.modules, "mnist_mlp.training.multi_seed", SimpleNamespace(MultiSeedTrainer=MultiSeedTrainer)
     )  # which imports frameworks
     monkeypatch.setattr(trials, "gc", SimpleNamespace(collect=lambda: None))
     monkeypatch.setattr(networks, "set_start", lambda model, network: setattr(model, "start", network.start))
-    said = []
+    report = Collector()
     dataset = SimpleNamespace(train=SimpleNamespace(labels=np.tile(np.arange(10), 5)))
-    return Trials("plan", dataset, (3, 4), 2, said.append), said
+    return Trials("plan", dataset, (3, 4), 2, report), report.progress_seen
 
 
 def test_a_network_is_trained_once_for_each_seed(lab):
-    made, said = lab
+    made, steps = lab
     first = made.score(Network(rate=0.5), "a")
-    assert made.score(Network(rate=0.5), "again") is first and said == [
+    assert made.score(Network(rate=0.5), "again") is first and steps == [
         "a: compiling",
         "a: seed 1 of 2",
         "a: seed 2 of 2",
     ]
-    assert first.right.shape == (2, 2) and first.train_seconds == (3.0, 4.0) and first.parameters == 11
+    assert first.correct.shape == (2, 2) and first.train_seconds == (3.0, 4.0) and first.parameters == 11
     assert made.trainers[Network()].fitted == [(3, 2, 0.5), (4, 2, 0.5)]
     assert made.score(Network(rate=0.5), "few", per_class=1) is not first
     assert [seed for seed, _ in made.trainers[Network()].begun] == [3, 4]
@@ -146,7 +147,7 @@ def outcome(losses, accuracy, *diagnoses):
     return SimpleNamespace(curve=SimpleNamespace(step_losses=np.array(losses)), accuracy=accuracy, diagnoses=told)
 
 
-def test_each_mistake_has_a_panel_beside_the_right_program():
+def test_each_mistake_has_a_panel_beside_the_correct_program():
     pytest.importorskip("matplotlib")
     outcomes = {RIGHT: outcome([2.0, 1.0], 0.97)}
     for n in range(5):
@@ -159,8 +160,8 @@ def test_each_mistake_has_a_panel_beside_the_right_program():
     assert [panel.get_title(loc="left") for panel in panels[:5]] == ["m0", "m1", "m2", "m3", "m4"]
     assert [panel.axison for panel in panels] == [True] * 5 + [False] * 3
     assert [line.get_ydata().tolist() for line in panels[1].lines] == [[2, 1], [3, 4]]
-    assert panels[1].texts[0].get_text() == "10.0% (right: 97.0%), told by the curve"
-    assert panels[4].texts[0].get_text() == "40.0% (right: 97.0%), not told"
+    assert panels[1].texts[0].get_text() == "10.0% (correct: 97.0%), evidence: curve"
+    assert panels[4].texts[0].get_text() == "40.0% (correct: 97.0%), not recognized"
     assert [bool(panel.get_ylabel()) for panel in panels[:5]] == [True, False, False, False, True]
     assert [bool(panel.get_xlabel()) for panel in panels[:5]] == [False, True, True, True, True]
     assert figure._supxlabel.get_text().startswith("digits, 1,437 training images, 3 epochs, seed 7. ")

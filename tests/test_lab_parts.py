@@ -96,6 +96,7 @@ def lab(monkeypatch):
     monkeypatch.setitem(
         sys.modules, "mnist_mlp.training.multi_seed", SimpleNamespace(MultiSeedTrainer=MultiSeedTrainer)
     )  # which imports frameworks
+    monkeypatch.setattr(trials, "load", lambda plan: None)
     monkeypatch.setattr(trials, "gc", SimpleNamespace(collect=lambda: None))
     monkeypatch.setattr(networks, "set_start", lambda model, network: setattr(model, "start", network.start))
     report = Collector()
@@ -314,7 +315,7 @@ def test_the_network_adds_up(history):
     plain = State(networkShape=(), y=False, sinX=True)
     assert report.arithmetic(plain) == "x, sin x → 1 output; 3·1 = 3 weights and biases"
     deep = report.arithmetic(State(networkShape=(1,) * 8))
-    assert deep.endswith("1 output; in all = 19 weights and biases")
+    assert deep.endswith("1 output; in total = 19 weights and biases")
     assert "+" in report.arithmetic(State(networkShape=(1,) * 7))
 
 
@@ -331,8 +332,8 @@ def test_points_and_their_outputs_as_csv(history):
 
 def test_points_off_the_map_are_counted(history):
     notes = report.own_notes([(6, -6, 1), (6.01, 0, 1), (0, -6.01, -1)], history.state)
-    assert notes[0].endswith("dataset and noise of the state have no effect") and len(notes) == 2
-    assert notes[1].startswith("--data: 2 of 3 points lie off the map")
+    assert notes[0].endswith("dataset and noise of the URL have no effect") and len(notes) == 2
+    assert notes[1].startswith("--data: 2 of 3 points lie outside of the map")
     assert len(report.own_notes([(6, 6, 1)], history.state)) == 1
 
 
@@ -344,14 +345,14 @@ def test_runs_without_an_update_are_explained(history):
     def said(**changes):
         return report.warnings([dataclasses.replace(still, state=dataclasses.replace(history.state, **changes))])
 
-    assert said(batchSize=n + 1) == [f"no update was made: a batch of {n + 1} is never full with {n:,} training points"]
+    assert said(batchSize=n + 1) == [f"no update was made: {n:,} training points never fill a batch of {n + 1}"]
     assert said(batchSize=n, learningRate=0) == ["no weight changed: learningRate is 0"]
-    assert said(batchSize=n)[0].startswith("no weight changed: each step, learningRate times gradient, was 0")
+    assert said(batchSize=n)[0].startswith("no weight changed: every step (learningRate times gradient) was 0")
     lost = dataclasses.replace(history, parameters=[math.nan] * 11)
     assert report.warnings([lost] * 6)[0].startswith(
-        "training left the range of numbers (nan or inf; null in JSON) with seed 0.5, 0.5, 0.5, 0.5, 0.5, …, as on"
+        "training diverged (nan or inf; null in JSON) with seed 0.5, 0.5, 0.5, 0.5, 0.5, …, as on"
     )
-    assert "points on one side" in report.warnings([dataclasses.replace(history, test_points=[])])[0]
+    assert "no training or no test points" in report.warnings([dataclasses.replace(history, test_points=[])])[0]
 
 
 def row(text, losses, state=None, dead=0.0):
@@ -388,9 +389,9 @@ def titles(shape, left_out=0):
 
 def test_what_is_not_drawn_is_told():
     assert titles((64, 3)) == ["Features", "Output", "2 hidden layers", "64", "3", ""]
-    assert titles((65,)) == ["Features", "Output", "1 hidden layer", "65", "of each layer the first 64 neurons"]
+    assert titles((65,)) == ["Features", "Output", "1 hidden layer", "65", "only the first 64 neurons of each layer"]
     assert titles((3, 1000), 1)[-1] == (
-        "between two layers the 128 heaviest links (not drawn: 1 lighter ones); of each layer the first 64 neurons"
+        "only the 128 heaviest links between two layers (1 not drawn); only the first 64 neurons of each layer"
     )
     assert titles(()) == ["Features", "Output", "No hidden layer", ""]
 

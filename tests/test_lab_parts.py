@@ -70,14 +70,14 @@ class MultiSeedTrainer:
         self.fitted.append((seed, epochs, learning_rate))
         return SimpleNamespace(seconds=float(seed))
 
-    def begin(self, seed, learning_rate):
+    def reset(self, seed, learning_rate):
         self.begun.append((seed, learning_rate))
 
-    def order_of(self, examples, seed, passed, shuffle):
+    def batches(self, examples, seed, passed, shuffle):
         assert shuffle
         return [[passed, step] for step in range(2)]
 
-    def right(self):
+    def correct(self):
         return np.array([True, False])
 
 

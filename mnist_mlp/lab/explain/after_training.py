@@ -22,7 +22,7 @@ def loss_at_the_start(lesson: Lesson) -> list[Claim]:
     raw = networks.build("mlp", pixels="raw")
     losses, raw_losses, error = [], [], 0.0
     for seed in lesson.seeds:
-        lesson.trainer.begin(seed)
+        lesson.trainer.reset(seed)
         initialization.initialize(raw, seed)
         logits, raw_logits = logits_of(lesson.model, train.images), logits_of(raw, train.images)
         losses.append(cross_entropy(logits, train.labels).mean())

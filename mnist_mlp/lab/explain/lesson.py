@@ -62,7 +62,7 @@ class Lesson:
         self.trainer = self.compiled("mlp")
         self.model, self.engine = self.trainer.model, self.trainer.engine
         self.dense = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dense)]
-        self.trainer.begin(seeds[0])
+        self.trainer.reset(seeds[0])
 
     def compiled(self, name: str, pixels: str = "unit") -> MultiSeedTrainer:
         """Compile a network with Adam for the data."""
@@ -83,14 +83,14 @@ class Lesson:
     def frozen(self) -> FrozenEpoch:
         """Run an epoch with learning rate 0, and leave the network with its initial weights."""
         train, seed = self.dataset.train, self.seeds[0]
-        self.trainer.begin(seed, learning_rate=0.0)
+        self.trainer.reset(seed, learning_rate=0.0)
         losses = cross_entropy(logits_of(self.model, train.images), train.labels)
         batches = batch_indices(seed, 0, len(train), self.batch_size)
         began = time.perf_counter()
         sums = self.engine.train(batches)
         seconds = time.perf_counter() - began
         updates = self.updates
-        self.trainer.begin(seed)
+        self.trainer.reset(seed)
         return FrozenEpoch(batches, sums, updates, losses, seconds)
 
     def fit(self, trainer: MultiSeedTrainer) -> Trained:
@@ -98,7 +98,7 @@ class Lesson:
         curves, correct = [], []
         for seed in reversed(self.seeds):
             curves.append(trainer.fit(seed, self.epochs))
-            correct.append(trainer.right())
+            correct.append(trainer.correct())
         return Trained(curves[::-1], np.array(correct[::-1]))
 
     @functools.cached_property

@@ -82,7 +82,7 @@ class Trials:
                 self.reporter.progress(f"{name}: seed {n} of {len(self.seeds)}")
                 examples = balanced_sample(self.dataset.train.labels, per_class, seed) if per_class else None
                 seconds.append(fit(trainer, network.rate, seed, self.epochs, examples))
-                correct.append(trainer.right())
+                correct.append(trainer.correct())
             parameters = trainer.model.count_params()
             score = Score(np.array(correct), parameters, tuple(seconds), trainer.compile_seconds)
             self.scores[network, per_class] = score
@@ -118,8 +118,8 @@ def fit(trainer: MultiSeedTrainer, rate: float, seed: int, epochs: int, examples
     for passed in itertools.count():
         if len(rows) >= epochs * steps:
             break
-        rows.extend(trainer.order_of(examples, seed, passed, True))
-    trainer.begin(seed, learning_rate=rate)
+        rows.extend(trainer.batches(examples, seed, passed, True))
+    trainer.reset(seed, learning_rate=rate)
     began = time.perf_counter()
     for epoch in range(epochs):  # few calls, all of one shape: one program
         trainer.engine.train(np.array(rows[epoch * steps : (epoch + 1) * steps]))

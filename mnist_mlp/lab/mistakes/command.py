@@ -140,7 +140,7 @@ def run(program: Program, trainer: MultiSeedTrainer, seeds: Sequence[int], epoch
     outcomes = []
     for seed in seeds:
         curve = trainer.fit(seed, epochs, examples=examples, learning_rate=program.learning_rate, shuffle=shuffle)
-        batches = trainer.order_of(np.arange(len(train)) if examples is None else examples, seed, 0, shuffle)
+        batches = trainer.batches(np.arange(len(train)) if examples is None else examples, seed, 0, shuffle)
         initialize(model, seed)
         gathered = evidence.gather(
             model,

@@ -307,7 +307,7 @@ def test_without_tensorflow_the_other_formats_are_named(monkeypatch):
     [
         (["--format", "onx"], "did you mean 'onnx'"),
         (["--format=onnx", "--run_dir=nowhere"], "--run_dir=nowhere: expected the directory of a finished run"),
-        ([], "type --run_dir=DIR"),
+        ([], "use --run_dir=DIR"),
     ],
 )
 def test_mistakes_are_answered_in_a_line_without_a_framework(argv, words):

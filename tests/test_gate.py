@@ -191,7 +191,7 @@ def test_the_power_is_what_is_stated(preset, dataset, alarms):
 
 def test_what_the_report_says():
     lines = summary.gated(judged(correct=351))
-    assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 right runs fails"
+    assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 correct runs fails"
     assert lines[1].startswith("         right: 351, expected 350 ± 3, p = ")
     assert lines[1].endswith("({} to {} pass)".format(*judged()["right"]["accepted"]))
     assert "losses of all 10 epochs: p = 1" in lines[3]
@@ -200,8 +200,8 @@ def test_what_the_report_says():
     assert max(map(len, lines)) < 120
     assert "p < 1e-9" in "\n".join(summary.gated(judged(correct=100)))
     assert summary.gated({}) == []
-    expected = ["1 in 10,000 right runs", "1 in 20 right runs", "3% of right runs"]
-    assert [summary.right_runs(share) for share in (1e-4, 0.05, 0.03)] == expected
+    expected = ["1 in 10,000 correct runs", "1 in 20 correct runs", "3% of correct runs"]
+    assert [summary.correct_runs(share) for share in (1e-4, 0.05, 0.03)] == expected
 
 
 def test_values_are_described_by_mean_sd_and_quantiles():

@@ -94,7 +94,7 @@ print(json.dumps(found))
 """
     compiled, predicted, divided = run(code)
     for words in (compiled, predicted):
-        assert words.startswith("expected the weights on GPU: made up (1 replicas), found CPU:0")
+        assert words.startswith("the weights are on CPU:0 instead of GPU: made up (replicas: 1); ")
     assert divided == "--replicas=3: JAX has already divided the CPU otherwise; start a new process"
 
 

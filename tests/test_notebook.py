@@ -210,7 +210,7 @@ def test_runs_from_top_to_bottom(repository, tmp_path):
     assert (result["backend"], result["versions"]["keras"], result["dataset"]["name"]) == ("jax", "3.13.2", "digits")
     assert "verdict  train --strategy=cpu would run on the CPU, jax" in printed(outputs["doctor"])
     assert "this run uses the embedded digits" in re.sub(r"\s+", " ", printed(outputs["train"]))
-    right = f"{result['test']['correct']} of 360 right = {100 * result['test']['accuracy']:.2f}%"
+    right = f"{result['test']['correct']} of 360 correct = {100 * result['test']['accuracy']:.2f}%"
     for cell in ("train", "evaluate"):
         assert right in printed(outputs[cell])
     assert "asked for cpu, ran on CPU: " in printed(outputs["device"])

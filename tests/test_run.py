@@ -170,7 +170,7 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
 def test_the_model_of_another_run_is_refused(small, tmp_path):
     copy_run(small, tmp_path)
     networks.build("softmax", seed=5).save(tmp_path / "model.keras")
-    refuses(evaluate.main, [f"--run_dir={tmp_path}"], "model.keras is damaged, or of another run")
+    refuses(evaluate.main, [f"--run_dir={tmp_path}"], "model.keras is damaged, or belongs to another run")
 
 
 def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, monkeypatch):
@@ -182,7 +182,7 @@ def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, m
         return load(file)
 
     monkeypatch.setattr(keras_file, "load", load_another)
-    with pytest.raises(UserError, match="was replaced meanwhile"):
+    with pytest.raises(UserError, match="was replaced while it was read"):
         evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), reporter=SILENT)
 
 
@@ -351,7 +351,7 @@ def test_a_full_disk_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("program", [evaluate, predict])
 def test_what_is_no_run(program, tmp_path):
-    refuses(program.main, [], "type --run_dir=DIR")
+    refuses(program.main, [], "use --run_dir=DIR")
     refuses(program.main, [f"--run_dir={tmp_path}"], "found no config.json")
     words = "there is nothing of that name (train prints it at its end)"
     refuses(program.main, [f"--run_dir={tmp_path}/nowhere"], words)

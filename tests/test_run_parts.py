@@ -18,7 +18,7 @@ from mnist_mlp.data.dataset import content_hash, in_order_hash
 from mnist_mlp.doctor import framework_probes
 from mnist_mlp.engine import compilation_cache
 from mnist_mlp.errors import UserError
-from mnist_mlp.runs import saved_model
+from mnist_mlp.runs import saved
 from mnist_mlp.training import session
 
 # Orders
@@ -138,24 +138,22 @@ def test_one_worker_alone_meets_nobody(monkeypatch, tmp_path):
 
 
 def test_a_model_that_was_replaced_is_not_taken_for_the_results(tmp_path, monkeypatch):
-    started = []
+    created = []
 
-    def start(*arguments, **more):
-        started.append((arguments, more))
-        return arguments[2]()
+    def create_engine(plan, spec, *, start_timeout):
+        created.append((plan, spec.kind, spec.splits, spec.batch_size, spec.make_optimizer(), start_timeout))
+        return spec.make_model()
 
-    monkeypatch.setattr(saved_model, "start", start)
-    monkeypatch.setattr(saved_model.keras_file, "load", lambda file: f"model of {file.name}")
-    monkeypatch.setattr(saved_model, "digest", lambda file: f"digest of {file.name}")
+    monkeypatch.setattr("mnist_mlp.engine.create.create_engine", create_engine)
+    monkeypatch.setattr("mnist_mlp.models.keras_file.load", lambda file: f"model of {file.name}")
+    monkeypatch.setattr(saved, "digest", lambda file: f"digest of {file.name}")
     trained = SimpleNamespace(engine="custom", model_sha256="digest of model.keras")
-    found = saved_model.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)
+    found = saved.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)
     assert found == "model of model.keras"
-    (arguments, more) = started[0]
-    assert (*arguments[:2], *arguments[4:], more) == ("plan", "custom", {"test": 1}, 50, {"start_timeout": 9})
-    assert arguments[3]() is None  # no optimizer
+    assert created == [("plan", "custom", {"test": 1}, 50, None, 9)]
     trained.model_sha256 = "another"
-    with pytest.raises(UserError, match=f"--run_dir={tmp_path}: model.keras was replaced meanwhile"):
-        saved_model.start_finished("plan", tmp_path, trained, {}, 50, start_timeout=9)
+    with pytest.raises(UserError, match=f"--run_dir={tmp_path}: model.keras was replaced while it was read"):
+        saved.start_finished("plan", tmp_path, trained, {}, 50, start_timeout=9)
 
 
 # Compiled programs

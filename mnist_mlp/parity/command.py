@@ -146,19 +146,17 @@ def certify(
 
 def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engine:
     """The engine on the device, compiled. Raises `UserError` where XLA is not as it was asked for."""
-    from mnist_mlp.engine.create import start
+    from mnist_mlp.engine.create import EngineSpec, create_engine
     from mnist_mlp.models import networks
     from mnist_mlp.training import optimizers
 
-    engine = start(
-        plan,
-        "compiled",
+    spec = EngineSpec(
         lambda: networks.build(options.model, pixels=options.pixels, precision=options.precision, seed=options.seed),
-        lambda: optimizers.make_optimizer("adam", LEARNING_RATE),
         {"train": dataset.train, "test": dataset.test},
         options.batch_size,
-        start_timeout=options.start_timeout,
+        lambda: optimizers.make_optimizer("adam", LEARNING_RATE),
     )
+    engine = create_engine(plan, spec, start_timeout=options.start_timeout)
     if options.xla != "auto" and engine.xla != (options.xla == "on"):
         now = "without XLA" if options.xla == "on" else "with XLA alone"
         raise UserError(

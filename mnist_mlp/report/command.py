@@ -115,7 +115,7 @@ def material_of(
     Without its images a run still has a page, with a sentence where they would be. `known`: data read already.
     """
     from mnist_mlp.report.content import Material, predict_test, weights_of
-    from mnist_mlp.runs.saved_model import start_finished
+    from mnist_mlp.runs.saved import start_finished
 
     path, config, trained = run
     dataset, why_not = None, ""

@@ -15,9 +15,8 @@ TRAINING, VALIDATION = "#0877bd", "#f59322"
 
 def render(result: Any) -> str:
     """Return a `Result` as HTML."""
-    return (
-        f'<div style="font-family:sans-serif">{headline(result)}{curves(result.epochs)}{confusion(result.test)}</div>'
-    )
+    parts = headline(result), curves(result.epochs), confusion(result.test)
+    return f'<div style="font-family:sans-serif">{"".join(parts)}</div>'
 
 
 def headline(result: Any) -> str:

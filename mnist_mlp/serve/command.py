@@ -102,7 +102,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
     limits = Limits(options.max_body, options.max_instances, options.timeout)
     examples = find_examples(config, trained, options.data_dir)
     load(plan)
-    from mnist_mlp.runs.saved_model import start_finished
+    from mnist_mlp.runs.saved import start_finished
     from mnist_mlp.serve.app import Service
     from mnist_mlp.serve.model import About, Network
 

@@ -17,7 +17,13 @@ from mnist_mlp.devices.timeout import within
 from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.errors import UserError
 
-DISABLED = jax.config.jax_disable_jit  # by the user, who may set JAX_DISABLE_JIT
+
+def jit_disabled() -> bool:
+    """Return whether JAX runs operation by operation, without XLA's compiler."""
+    return jax.config.jax_disable_jit  # type: ignore[attr-defined]  # JAX adds its options at run time
+
+
+DISABLED = jit_disabled()  # by the user, who may set JAX_DISABLE_JIT
 HEARTBEAT_TIMEOUT = 30  # seconds; a worker that is silent for longer is taken for dead, and JAX ends the others
 
 
@@ -97,7 +103,7 @@ def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
     return Mesh(np.array(devices), ("batch",))
 
 
-def names(array: jax.Array) -> list[str]:
+def device_names(array: jax.Array) -> list[str]:
     """The devices that hold an array: "TPU:0"."""
     return sorted(f"{kind(d)}:{d.id}" for d in array.devices())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -85,6 +85,16 @@ def on_gpus(plan: Plan) -> DeviceSet:
 
 def without_gpu(usable: str) -> str:
     return f"TensorFlow {tf.__version__} can use {usable} (the CUDA libraries are missing or do not fit the driver)"
+
+
+def device_names(parts: Sequence[tf.Tensor]) -> list[str]:
+    """Return the device that computed each of some tensors: "TPU:0"."""
+    return [short_name(part.backing_device) for part in parts]
+
+
+def short_name(device: str) -> str:
+    """Return "GPU:0" for "/job:localhost/replica:0/task:0/device:GPU:0"."""
+    return device.rpartition("device:")[2]
 
 
 @functools.cache  # a process may do this once: a second time would lose all variables

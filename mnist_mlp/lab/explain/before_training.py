@@ -113,8 +113,8 @@ def count_steps(lesson: Lesson) -> list[Claim]:
         Claim(
             f"{evaluation:,} {'batch is' if evaluation == 1 else 'batches are'} an evaluation: every test image once",
             division(m, batch, evaluation),
-            f"{len(lesson.engine.orders['test']):,} batches; {counts.total:,} answers in the confusion matrix",
-            len(lesson.engine.orders["test"]) == evaluation and counts.total == m,
+            f"{len(lesson.engine.batch_indices['test']):,} batches; {counts.total:,} answers in the confusion matrix",
+            len(lesson.engine.batch_indices["test"]) == evaluation and counts.total == m,
         ),
     ]
     return [*claims, *mnist_steps((n, m, batch) == MNIST)]
@@ -185,7 +185,7 @@ def take_steps(lesson: Lesson) -> list[Claim]:
 def count_flops(lesson: Lesson, seconds: float) -> Claim:
     """A matrix product [b, i]·[i, o] takes 2·b·i·o operations; a Dense layer has one forwards and two backwards."""
     kernels = [math.prod(layer.kernel.shape) for layer in lesson.dense]
-    batch = lesson.engine.orders["train"].shape[1]
+    batch = lesson.engine.batch_indices["train"].shape[1]
     products = 2 * batch * (3 * sum(kernels) - kernels[0])
     counted = lesson.engine.step_flops()
     # What is no product (the pixels' scaling, activations, the loss, Adam) takes some operations for each number.

@@ -178,7 +178,7 @@ def test_neither_the_cut_into_calls_nor_a_restart_changes_anything(digits):
 def test_a_call_lasts_about_a_second():
     pace = batching.Pace()
     made = []
-    for start_at, stop in batching.pieces(1000, pace):
+    for start_at, stop in batching.chunks(1000, pace):
         made.append(stop - start_at)
         pace.took = lambda steps, seconds: setattr(pace, "steps", 300)
     assert made == [8, 300, 300, 300, 92]
@@ -189,7 +189,7 @@ def test_a_call_lasts_about_a_second():
     assert pace.steps == 3200
     pace.took(10, 30.0)
     assert pace.steps == 1
-    assert list(batching.pieces(1000, None)) == [(0, 1000)]
+    assert list(batching.chunks(1000, None)) == [(0, 1000)]
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
     environment = {"KERAS_BACKEND": "tensorflow"}
     attached = attach(Plan("tensorflow", "gpu", "auto", environment), 1)
     assert attached.kind == "CPU"
-    assert "this run is on the CPU; type pip install 'tensorflow[and-cuda]'" in attached.notes[0]
+    assert "this run is on the CPU; run pip install 'tensorflow[and-cuda]'" in attached.notes[0]
     with pytest.raises(UserError, match="--strategy=gpu: TensorFlow .* can use none of the GPUs of this machine"):
         attach(Plan("tensorflow", "gpu", "gpu", environment), 1)
 

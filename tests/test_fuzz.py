@@ -111,8 +111,8 @@ CLAIMS = {
     "npz whose directory claims it": ("archives.read_arrays", "longer_directory()", "too many members"),
     "Keras' weights": ("check", "longer_member('model.weights.h5')", "claims 4294967294 bytes"),
     "an HDF5 array": ("check", "model(claim=(10**10,))", "claims 10000000000 bytes"),
-    "an HDF5 array in pieces": ("check", "model(claim=(10**10,), chunks=(1000,))", "in pieces"),
-    "Keras' layers": ("check", "model(units=10**7)", "more weights than there are in the file"),
+    "an HDF5 array in pieces": ("check", "model(claim=(10**10,), chunks=(1000,))", "in chunks"),
+    "Keras' layers": ("check", "model(units=10**7)", "more weights than the file contains"),
 }
 PROGRAM = """
 import contextlib, gzip, io, json, random, resource, struct, sys, zipfile

@@ -12,7 +12,7 @@ import pytest
 import scipy
 from helpers.fork_server import run, run_code
 from helpers.once import once
-from helpers.reporting import Lines
+from helpers.programs import Collector
 
 from mnist_mlp import evaluate, train
 from mnist_mlp.checks import gate, references
@@ -192,7 +192,7 @@ def test_the_power_is_what_is_stated(preset, dataset, alarms):
 def test_what_the_report_says():
     lines = summary.gated(judged(correct=351))
     assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 correct runs fails"
-    assert lines[1].startswith("         right: 351, expected 350 ± 3, p = ")
+    assert lines[1].startswith("         correct: 351, expected 350 ± 3, p = ")
     assert lines[1].endswith("({} to {} pass)".format(*judged()["right"]["accepted"]))
     assert "losses of all 10 epochs: p = 1" in lines[3]
     powers = r"would notice \S+ points of accuracy less with probability 0.5, \S+ with 0.9, \S+ with 0.99$"
@@ -378,7 +378,7 @@ def test_without_the_flag_nothing_is_judged():
 def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
     test = Split(digits.test.images, ((digits.test.labels + 1) % 10).astype(np.uint8))
     shifted = dataclasses.replace(digits, test=test)
-    reporter = Lines()
+    reporter = Collector()
     options = evaluate.Options(run_dir=str(trained), strategy="cpu", gate=True)
     result = evaluate.evaluate(options, dataset=shifted, reporter=reporter)
     assert list(result.gate["found"]) == [FEW] and result.gate["p"] < 1e-9

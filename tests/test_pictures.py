@@ -15,8 +15,7 @@ import pytest
 from conftest import ROOT
 from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code
-from helpers.programs import program
-from helpers.reporting import Lines
+from helpers.programs import Collector, program
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image, ImageDraw
 
@@ -280,7 +279,7 @@ def test_bad_pictures_get_a_line_each_and_the_rest_goes_on(bad, seven, tmp_path)
         (tmp_path / name).write_bytes(content)
     (tmp_path / "good.png").write_bytes(saved(drawing(seven)).getvalue())
     (tmp_path / "notes.txt").write_text("no picture, and not meant as one")
-    reporter = Lines()
+    reporter = Collector()
     found = inputs.read(f"{tmp_path}/*.[pje]*", reporter=reporter)
     assert [name for name, _ in found] == [f"{tmp_path}/good.png"]
     for line, name in zip(reporter.lines, sorted(bad), strict=True):
@@ -297,7 +296,7 @@ def test_what_names_nothing(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             inputs.read(place)
-    reporter = Lines()
+    reporter = Collector()
     assert inputs.read(f"{tmp_path}/absent.png", reporter=reporter) == []
     assert "absent.png: cannot read this picture: No such file" in reporter.lines[0]
 
@@ -421,7 +420,7 @@ def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
     good.write_bytes(saved(drawing(seven)).getvalue())
     empty.mkdir()
     bad = [str(empty), f"{tmp_path}/*.gif", f"{tmp_path}/absent.npy", f"{tmp_path}/absent.png", "~nouser.png"]
-    reporter = Lines()
+    reporter = Collector()
     found = predict.read_digits(predict.Options(input=(*bad[:2], str(good), *bad[2:])), reporter)
     assert [name for name, _ in found] == [str(good)] and len(reporter.lines) == len(bad)
     for word, line in zip(bad, reporter.lines, strict=True):
@@ -446,7 +445,7 @@ def test_arrays_among_other_inputs(seven, tmp_path):
 
 def test_a_pipe_is_told_to_come_by_standard_input(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    reporter = Lines()
+    reporter = Collector()
     assert (
         inputs.read(f"{tmp_path}/pipe.png", reporter=reporter) == [] and "use - for standard input" in reporter.lines[0]
     )

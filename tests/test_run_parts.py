@@ -15,7 +15,7 @@ from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.batches import batch_indices, sequential_indices, split_validation
 from mnist_mlp.data.dataset import content_hash, in_order_hash
-from mnist_mlp.doctor import framework_probes
+from mnist_mlp.doctor import framework_check
 from mnist_mlp.engine import compilation_cache
 from mnist_mlp.errors import UserError
 from mnist_mlp.runs import saved
@@ -178,7 +178,7 @@ def test_new_programs_are_stored_under_their_names(tmp_path):
 
 # A framework's answer
 
-QUESTION = framework_probes.Question("tensorflow", "gpu", {}, devices=2)
+QUESTION = framework_check.Question("tensorflow", "gpu", {}, devices=2)
 TOLD = {
     "keras_backend": "tensorflow",
     "devices": [["cpu", "CPU:0", "cpu"], ["gpu", "GPU:0", "NVIDIA L4"], ["gpu", "GPU:1", ""]],
@@ -193,15 +193,15 @@ TOLD = {
     ("changes", "error"),
     [
         ({}, ""),
-        ({"keras_backend": "jax"}, "expected Keras on tensorflow, it runs on jax"),
-        ({"devices": TOLD["devices"][:2]}, "tensorflow: expected 2 GPUs, it lists CPU:0, GPU:0"),
-        ({"devices": []}, "tensorflow: expected 2 GPUs, it lists none"),
+        ({"keras_backend": "jax"}, "Keras runs on jax instead of tensorflow"),
+        ({"devices": TOLD["devices"][:2]}, "tensorflow finds CPU:0, GPU:0 instead of 2 GPUs"),
+        ({"devices": []}, "tensorflow finds no device instead of 2 GPUs"),
         ({"on_device": False}, "tensorflow did not compute on the GPU"),
         ({"right": False}, "tensorflow computes wrong numbers on the GPU"),
     ],
 )
 def test_an_answer_is_held_against_the_question(changes, error):
-    found = framework_probes.judge(QUESTION, {**TOLD, **changes}, "printed")
+    found = framework_check.judge(QUESTION, {**TOLD, **changes}, "printed")
     assert found.error == error and found.device == "gpu" and found.printed == "printed"
     if not changes:
         assert found.devices == ("CPU:0", "GPU:0 NVIDIA L4", "GPU:1") and found.versions == {"keras": "3"}
@@ -223,20 +223,20 @@ class Process(child_process.Child):
 
 @pytest.mark.parametrize(("deadline", "waited"), [(103.0, 3.0), (100.0, 0.0), (90.0, 0.0)])
 def test_an_answer_is_awaited_until_the_deadline(monkeypatch, deadline, waited):
-    monkeypatch.setattr(framework_probes, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(framework_check, "time", SimpleNamespace(monotonic=lambda: 100.0))
     late = Process(None)
-    found = framework_probes.answer(QUESTION, late, deadline, 15)
+    found = framework_check.answer(QUESTION, late, deadline, 15)
     assert late.waited == [waited] and found.error == "tensorflow did not answer within 15 s"
-    tpu = framework_probes.answer(dataclasses.replace(QUESTION, device="tpu"), Process(None), deadline, 15)
-    assert tpu.error.endswith("which a TPU may need at its first start: train waits --start_timeout seconds")
+    tpu = framework_check.answer(dataclasses.replace(QUESTION, device="tpu"), Process(None), deadline, 15)
+    assert tpu.error.endswith("which a TPU may need for its first start: train waits for --start_timeout seconds")
 
 
 def test_the_answer_is_found_among_what_is_printed():
-    line = framework_probes.MARK.encode() + json.dumps(TOLD).encode()
-    found = framework_probes.answer(QUESTION, Process(0, b"chatter\n" + line + b"\nmore\n", b"warning"), 0.0, 15)
+    line = framework_check.MARK.encode() + json.dumps(TOLD).encode()
+    found = framework_check.answer(QUESTION, Process(0, b"chatter\n" + line + b"\nmore\n", b"warning"), 0.0, 15)
     assert (found.error, found.printed) == ("", "warning")
     for code, outcome in ((-6, "was killed by signal 6 (SIGABRT)"), (0, "exited with code 0 without an answer")):
-        assert framework_probes.answer(QUESTION, Process(code), 0.0, 15).error == f"tensorflow {outcome}"
+        assert framework_check.answer(QUESTION, Process(code), 0.0, 15).error == f"tensorflow {outcome}"
 
 
 @pytest.mark.parametrize(

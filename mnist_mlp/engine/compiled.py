@@ -29,7 +29,7 @@ from mnist_mlp.engine.base import (
     with_others,
     write_state,
 )
-from mnist_mlp.engine.batching import Pace, pad_batches, pad_steps, pieces, predict_in_batches
+from mnist_mlp.engine.batching import Pace, chunks, pad_batches, pad_steps, predict_in_batches
 from mnist_mlp.models.networks import to_logits, with_hidden
 
 
@@ -138,7 +138,7 @@ class CompiledEngine(abc.ABC):
         losses = np.zeros(len(self.batch_indices[split]))
         confusion = np.zeros((10, 10), np.int64)
         with with_others(self.attached):
-            for start, stop in pieces(len(losses), self.pace):
+            for start, stop in chunks(len(losses), self.pace):
                 part_losses, part_confusion = self.evaluate_steps(split, start, stop)
                 losses[start:stop] = part_losses[start:stop]
                 confusion += part_confusion

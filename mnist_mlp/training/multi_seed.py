@@ -55,7 +55,7 @@ class MultiSeedTrainer:
     def begin(self, seed: int, *, learning_rate: float | None = None) -> None:
         """Puts the network back to the initial weights of that seed, and the optimizer to its start."""
         self.engine.seed = seed
-        initialization.initialise(self.model, seed)
+        initialization.initialize(self.model, seed)
         state = self.engine.state()
         state |= {name: value for name, value in self.at_start.items() if name.startswith("optimizer/")}
         if learning_rate is not None and not any(name.endswith("/learning_rate") for name in state):

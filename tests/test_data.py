@@ -76,7 +76,7 @@ def alone(tmp_path, monkeypatch):
 
 
 def ask(monkeypatch, url):
-    monkeypatch.setattr(downloads, "PROBES", dict.fromkeys(downloads.PROBES, url))
+    monkeypatch.setattr(downloads, "CHECKED_URLS", dict.fromkeys(downloads.CHECKED_URLS, url))
 
 
 FEW = {"x_train": 600, "y_train": 600, "x_test": 100, "y_test": 100}
@@ -433,8 +433,8 @@ def test_fashion_mnist_is_neither_mnist_nor_unbalanced(copy, tmp_path):
 
 
 def test_a_host_that_never_answers(monkeypatch):
-    assert 2 * downloads.PROBE_SECONDS < 10  # after which a machine without network is answered
-    monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.3)
+    assert 2 * downloads.URL_CHECK_SECONDS < 10  # after which a machine without network is answered
+    monkeypatch.setattr(downloads, "URL_CHECK_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ask(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}/")
         loaded = load(dataset="auto")
@@ -443,7 +443,7 @@ def test_a_host_that_never_answers(monkeypatch):
 
 
 def test_a_name_server_that_never_answers(monkeypatch):
-    monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(downloads, "URL_CHECK_SECONDS", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(20))  # no time limit reaches it
     start = time.monotonic()
     assert "no answer within" in load(dataset="auto").notes[0]

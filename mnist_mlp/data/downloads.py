@@ -31,13 +31,13 @@ from mnist_mlp.errors import UserError
 TITLES = {"mnist": "MNIST (11 MB)", "fashion_mnist": "Fashion-MNIST (30 MB)"}
 KERAS_FILES = {"mnist": "mnist.npz", "fashion_mnist": "fashion-mnist"}  # in the cache's directory `datasets`
 KERAS_HOST = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-PROBES = {  # a URL of each download, checked before its library is started
+CHECKED_URLS = {  # a URL of each download, checked before its library is started
     ("Keras", "mnist"): KERAS_HOST + "mnist.npz",
     ("Keras", "fashion_mnist"): KERAS_HOST + "t10k-labels-idx1-ubyte.gz",
     ("TFDS", "mnist"): "https://storage.googleapis.com/cvdf-datasets/mnist/t10k-labels-idx1-ubyte.gz",
     ("TFDS", "fashion_mnist"): ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/t10k-labels-idx1-ubyte.gz"),
 }
-PROBE_SECONDS = 4.0  # per library, so that a machine without a network gets its answer within 10 s
+URL_CHECK_SECONDS = 4.0  # per library, so that a machine without a network gets its answer within 10 s
 STALL_SECONDS = 120.0  # a download that writes nothing for this long is aborted; a slow one is not
 READERS = {"tfrecord": "tensorflow", "array_record": "array_record"}  # TFDS' format: the package that reads it
 
@@ -97,7 +97,7 @@ def download(library: str, name: str) -> Arrays:
         "Keras": (keras_home(), f"datasets/{KERAS_FILES[name]}", _keras_download),
         "TFDS": (tfds_home(), name, _tfds_download),
     }[library]
-    reason = _missing_package(library) or _probe(PROBES[library, name])
+    reason = _missing_package(library) or _check_url(CHECKED_URLS[library, name])
     if reason:
         raise NotFound(f"download by {library}: {reason}")
     print(f"downloading {TITLES[name]} with {library} …", file=sys.stderr, flush=True)
@@ -167,8 +167,8 @@ def _scratch(home: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _probe(url: str) -> str:
-    """Return why the URL does not answer within PROBE_SECONDS, or "" if it does."""
+def _check_url(url: str) -> str:
+    """Return why the URL does not answer within URL_CHECK_SECONDS, or "" if it does."""
     import urllib.error  # takes 30 ms, which only a download should pay
     import urllib.request
 
@@ -176,7 +176,7 @@ def _probe(url: str) -> str:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(url, timeout=PROBE_SECONDS) as response:
+            with urllib.request.urlopen(url, timeout=URL_CHECK_SECONDS) as response:
                 response.read(1)
             answer.append("")
         except Exception as error:  # a missing network shows in many ways; each is a reason
@@ -187,8 +187,8 @@ def _probe(url: str) -> str:
     # In a thread, since the timeout of a socket does not cover name resolution.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(PROBE_SECONDS)
-    reason = answer[0] if answer else f"no answer within {PROBE_SECONDS:.0f} s"
+    thread.join(URL_CHECK_SECONDS)
+    reason = answer[0] if answer else f"no answer within {URL_CHECK_SECONDS:.0f} s"
     return reason and f"{urlsplit(url).hostname}: {reason}"
 
 

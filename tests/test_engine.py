@@ -15,8 +15,8 @@ from mnist_mlp.data import Split
 from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import batching
-from mnist_mlp.engine import create as starting
-from mnist_mlp.engine.base import DeviceSet, check_places, read_state, write_state
+from mnist_mlp.engine.base import DeviceSet, check_placement, read_state, write_state
+from mnist_mlp.engine.create import EngineSpec, create_engine
 from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.engine.tensorflow import devices
 from mnist_mlp.engine.tensorflow.devices import attach
@@ -178,7 +178,7 @@ def test_neither_the_cut_into_calls_nor_a_restart_changes_anything(digits):
 def test_a_call_lasts_about_a_second():
     pace = batching.Pace()
     made = []
-    for start_at, stop in batching.pieces(1000, pace):
+    for start_at, stop in batching.chunks(1000, pace):
         made.append(stop - start_at)
         pace.took = lambda steps, seconds: setattr(pace, "steps", 300)
     assert made == [8, 300, 300, 300, 92]
@@ -189,7 +189,7 @@ def test_a_call_lasts_about_a_second():
     assert pace.steps == 3200
     pace.took(10, 30.0)
     assert pace.steps == 1
-    assert list(batching.pieces(1000, None)) == [(0, 1000)]
+    assert list(batching.chunks(1000, None)) == [(0, 1000)]
 
 
 @pytest.fixture(scope="module")
@@ -211,9 +211,9 @@ def untrained():
 BATCH_SIZES = [7, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 333, 997, 2000))]
 
 
-def test_fit_refuses_an_order_that_it_would_cut_otherwise(digits):
+def test_fit_refuses_padding_before_the_end(digits):
     engine = start("fit", networks.build("softmax"), digits.train, 2)
-    with pytest.raises(ValueError, match="padding at the end"):
+    with pytest.raises(ValueError, match="padding only at the end"):
         engine.train(np.array([[0, -1], [1, 2]], np.int32))
 
 
@@ -232,14 +232,14 @@ def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
     environment = {"KERAS_BACKEND": "tensorflow"}
     attached = attach(Plan("tensorflow", "gpu", "auto", environment), 1)
     assert attached.kind == "CPU"
-    assert "this run is on the CPU; type pip install 'tensorflow[and-cuda]'" in attached.notes[0]
+    assert "this run is on the CPU; run pip install 'tensorflow[and-cuda]'" in attached.notes[0]
     with pytest.raises(UserError, match="--strategy=gpu: TensorFlow .* can use none of the GPUs of this machine"):
         attach(Plan("tensorflow", "gpu", "gpu", environment), 1)
 
 
 def test_a_program_that_ran_elsewhere_is_refused(digits):
     engine = TensorFlowEngine(networks.build("softmax"), None, {"test": digits.test}, 32, DeviceSet("GPU: made up"))
-    with pytest.raises(UserError, match="expected the weights on GPU: made up .*, found CPU:0; type python -m"):
+    with pytest.raises(UserError, match="the weights are on CPU:0 instead of GPU: made up .*; run python -m"):
         engine.compile()
 
 
@@ -247,17 +247,17 @@ def test_a_program_that_ran_elsewhere_is_refused(digits):
     "weights_on, step_on, words",
     [
         (["GPU:0", "GPU:1"], ["GPU:0", "GPU:1"], ""),
-        (["GPU:0", "GPU:1"], ["GPU:0", "CPU:0"], "expected the compiled step on GPU: 2 × X .*, found GPU:0, CPU:0"),
-        (["CPU:0", "GPU:1"], ["GPU:0", "GPU:1"], "expected the weights on GPU: 2 × X .*, found CPU:0, GPU:1"),
-        (["GPU:0"], ["GPU:0", "GPU:1"], "expected the weights on GPU: 2 × X .2 replicas., found GPU:0"),
-        (["GPU:0", "GPU:1"], [], "expected the compiled step on GPU: 2 × X .2 replicas., found"),
+        (["GPU:0", "GPU:1"], ["GPU:0", "CPU:0"], "the compiled step ran on GPU:0, CPU:0 instead of GPU: 2 × X"),
+        (["CPU:0", "GPU:1"], ["GPU:0", "GPU:1"], "the weights are on CPU:0, GPU:1 instead of GPU: 2 × X"),
+        (["GPU:0"], ["GPU:0", "GPU:1"], "the weights are on GPU:0 instead of GPU: 2 × X .replicas: 2"),
+        (["GPU:0", "GPU:1"], [], "the compiled step ran on no known device instead of GPU: 2 × X .replicas: 2"),
     ],
 )
 def test_what_ended_elsewhere_is_an_error(weights_on, step_on, words):
     attached = DeviceSet("GPU: 2 × X", replicas=2)
     engine = SimpleNamespace(attached=attached, weights_on=weights_on, step_on=step_on)
     with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
-        check_places(engine)
+        check_placement(engine)
 
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
@@ -301,8 +301,8 @@ def test_xla_is_off_where_it_is_slower(digits):
 @pytest.mark.parametrize("replicas", [2, 3])
 def test_fit_is_for_one_device(replicas, monkeypatch):
     monkeypatch.setattr(devices, "attach", lambda plan, timeout: DeviceSet("CPU: here", replicas=replicas))
-    with pytest.raises(UserError, match=f"--engine=fit: expected one device, received {replicas}; type --replicas=1"):
-        starting.start(Plan("tensorflow", "cpu", "cpu", {}), "fit", None, None, {}, 32)
+    with pytest.raises(UserError, match=f"--engine=fit: expected one device, received {replicas}; use --replicas=1"):
+        create_engine(Plan("tensorflow", "cpu", "cpu", {}), EngineSpec(lambda: None, {}, 32, kind="fit"))
 
 
 OF_EACH_KIND = ("ftrl", "muon", "nadam", "sgd")  # with other variables than a slot or two for each weight, or none

@@ -56,7 +56,7 @@ print(json.dumps([*found, attached.device, *attached.notes]))
 """
     refused, device, note = run(code)
     assert refused.startswith("--strategy=gpu: JAX ") and refused.endswith(
-        "type python -m mnist_mlp.doctor --strategy=gpu"
+        "run python -m mnist_mlp.doctor --strategy=gpu"
     )
     assert device.startswith("CPU: ") and ": this run is on the CPU; " in note and "set JAX_PLATFORMS" not in note
 
@@ -94,8 +94,8 @@ print(json.dumps(found))
 """
     compiled, predicted, divided = run(code)
     for words in (compiled, predicted):
-        assert words.startswith("expected the weights on GPU: made up (1 replicas), found CPU:0")
-    assert divided == "--replicas=3: JAX has already divided the CPU otherwise; start a new process"
+        assert words.startswith("the weights are on CPU:0 instead of GPU: made up (replicas: 1); ")
+    assert divided == "--replicas=3: JAX has already divided the CPU differently; start a new process"
 
 
 @pytest.mark.slow

@@ -23,8 +23,7 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
-from mnist_mlp.parity import probes as operations
-from mnist_mlp.parity import report
+from mnist_mlp.parity import operations, report
 from mnist_mlp.parity.comparison import Comparison, as_json
 from mnist_mlp.parity.device_under_test import Subject
 from mnist_mlp.parity.problem import LEARNING_RATE, MODELS, OPTIONS, Problem, describe, order_of
@@ -146,24 +145,22 @@ def certify(
 
 def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engine:
     """The engine on the device, compiled. Raises `UserError` where XLA is not as it was asked for."""
-    from mnist_mlp.engine.create import start
+    from mnist_mlp.engine.create import EngineSpec, create_engine
     from mnist_mlp.models import networks
     from mnist_mlp.training import optimizers
 
-    engine = start(
-        plan,
-        "compiled",
+    spec = EngineSpec(
         lambda: networks.build(options.model, pixels=options.pixels, precision=options.precision, seed=options.seed),
-        lambda: optimizers.make_optimizer("adam", LEARNING_RATE),
         {"train": dataset.train, "test": dataset.test},
         options.batch_size,
-        start_timeout=options.start_timeout,
+        lambda: optimizers.make_optimizer("adam", LEARNING_RATE),
     )
+    engine = create_engine(plan, spec, start_timeout=options.start_timeout)
     if options.xla != "auto" and engine.xla != (options.xla == "on"):
         now = "without XLA" if options.xla == "on" else "with XLA alone"
         raise UserError(
             f"--xla={options.xla}: {engine.attached.replicas} replicas on {engine.attached.device} run {now} on "
-            f"{engine.backend}; type --xla=auto"
+            f"{engine.backend}; use --xla=auto"
         )
     engine.compile()
     return engine

@@ -13,7 +13,7 @@ from mnist_mlp import data
 from mnist_mlp.data.batches import batch_indices, sequential_indices
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine.base import PLAIN, Counts, Recipe
-from mnist_mlp.engine.create import start
+from mnist_mlp.engine.create import EngineSpec, create_engine
 from mnist_mlp.models import initialization
 from mnist_mlp.training.optimizers import averaged
 
@@ -45,7 +45,7 @@ class MultiSeedTrainer:
     ):
         self.dataset, self.batch_size = dataset, batch_size
         splits = {"train": dataset.train, "test": dataset.test}
-        self.engine = start(plan, "compiled", make_model, make_optimizer, splits, batch_size, recipe)
+        self.engine = create_engine(plan, EngineSpec(make_model, splits, batch_size, make_optimizer, recipe))
         self.model = self.engine.model
         began = time.perf_counter()
         self.engine.compile()
@@ -55,7 +55,7 @@ class MultiSeedTrainer:
     def begin(self, seed: int, *, learning_rate: float | None = None) -> None:
         """Puts the network back to the initial weights of that seed, and the optimizer to its start."""
         self.engine.seed = seed
-        initialization.initialise(self.model, seed)
+        initialization.initialize(self.model, seed)
         state = self.engine.state()
         state |= {name: value for name, value in self.at_start.items() if name.startswith("optimizer/")}
         if learning_rate is not None and not any(name.endswith("/learning_rate") for name in state):

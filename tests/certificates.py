@@ -5,7 +5,7 @@ usage: python certificates.py BACKEND [quickly] FLAG,FLAG… FLAG,FLAG…      s
 With "quickly" the images are few, and the programs are compiled without XLA's costly passes, unless XLA_FLAGS says
 otherwise.
 
-A run that begins with "unprobed," leaves the probes of single operations out, which take longer than its steps.
+A run that begins with "unprobed," omits the tests of single operations, which take longer than its steps.
 """
 
 import json
@@ -32,14 +32,15 @@ faults.one_thread()
 stderr_filter.silence()
 
 from mnist_mlp.cli.flags import convert
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.parity.command import Options, certify, operations
 
 dataset = faults.few_images() if quickly else None
 fields = {field.name: field for field in Options.__dataclass_fields__.values()}
 for run in runs:
     flags = run.removeprefix("unprobed,")
-    probe = operations.probe if flags == run else lambda *_: []
+    test = operations.test if flags == run else lambda *_: []
     given = {name: convert(fields[name], value) for name, value in (flag.split("=") for flag in flags.split(","))}
-    with tempfile.TemporaryDirectory() as place, mock.patch.object(operations, "probe", probe):
+    with tempfile.TemporaryDirectory() as place, mock.patch.object(operations, "test", test):
         options = Options(strategy="cpu", backend=backend, certificate=str(Path(place) / "c.json"), **given)
-        print(json.dumps(certify(options, dataset=dataset, say=lambda text: None)), flush=True)
+        print(json.dumps(certify(options, dataset=dataset, reporter=SILENT)), flush=True)

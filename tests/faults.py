@@ -254,9 +254,10 @@ def certificates(
     backend: str, replicas: int, steps: int, batch_size: int, faults: list[str], seed: int = 0, dataset=None
 ):
     """Each fault's certificate; the CPU is divided by the first. The faults are in the engine: nothing is probed."""
+    from mnist_mlp.cli.terminal import SILENT
     from mnist_mlp.parity.command import Options, certify, operations
 
-    with tempfile.TemporaryDirectory() as place, mock.patch.object(operations, "probe", lambda *_: []):
+    with tempfile.TemporaryDirectory() as place, mock.patch.object(operations, "test", lambda *_: []):
         file = str(Path(place) / "certificate.json")
         for fault in faults:
             options = Options(
@@ -264,7 +265,7 @@ def certificates(
                 certificate=file,
             )  # fmt: skip
             with injected(fault, backend, replicas):
-                yield fault, certify(options, dataset=dataset, say=lambda text: None)
+                yield fault, certify(options, dataset=dataset, reporter=SILENT)
 
 
 if __name__ == "__main__":

@@ -250,11 +250,11 @@ def test_a_reference_is_read_as_it_was_written(recorded):
 def test_a_reference_of_something_else_is_refused(recorded, tmp_path):
     problem, about, file = recorded
     found = Recorded(file, "--against")
-    with pytest.raises(UserError, match="expected seed 0, with which it was written, received 1"):
+    with pytest.raises(UserError, match="written with seed 0, received 1"):
         found.check(about | {"seed": 1}, problem.order)
-    with pytest.raises(UserError, match="expected the order"):
+    with pytest.raises(UserError, match="written with other batches"):
         found.check(about, problem.order[::-1])
-    with pytest.raises(UserError, match="--steps=3: the reference in .* was written with --steps=2; leave it out"):
+    with pytest.raises(UserError, match="--steps=3: the reference in .* was written with --steps=2; omit the flag"):
         parity.options_of({"against": str(file), "steps": 3})
     options, _ = parity.options_of({"against": str(file), "backend": "jax"})
     assert (options.model, options.batch_size, options.backend) == ("softmax", 8, "jax")
@@ -270,7 +270,7 @@ def test_a_reference_of_something_else_is_refused(recorded, tmp_path):
 
 def test_more_steps_than_a_file_may_hold_are_refused_at_once(recorded):
     problem, _, _ = recorded
-    with pytest.raises(UserError, match="--write: expected at most 1 steps of this network; use --steps=1"):
+    with pytest.raises(UserError, match="--write: expected at most 1 steps for this network; use --steps=1"):
         Recorder(problem, 2**27)
 
 
@@ -279,8 +279,8 @@ def test_more_steps_than_a_file_may_hold_are_refused_at_once(recorded):
     [
         (["--model=cnn"], "--model: expected one of softmax, mlp, "),
         (["--steps=0"], "--steps: expected a whole number from 1 to 100,000, received 0"),
-        (["--against=nowhere.npz"], "--against=nowhere.npz: expected cpu, numpy or a file that parity --write wrote"),
-        (["--against=cpu", "--write=x.npz"], "--write writes what was held against NumPy; leave --against out"),
+        (["--against=nowhere.npz"], "--against=nowhere.npz: expected cpu, numpy or a file written by parity --write"),
+        (["--against=cpu", "--write=x.npz"], "--write needs the comparison with NumPy; omit --against"),
         (["--strategy=tpu"], "--strategy=tpu: no TPU is attached"),
         (["--write=no/x.npz"], "--write=no/x.npz: expected a file in a directory that exists, there is no no; try mk"),
         (["--certificate=."], "--certificate=.: expected a file, received a directory"),
@@ -406,7 +406,7 @@ def test_a_certificate_by_the_command_line(tmp_path, full):
 UNPROBED = """
 from mnist_mlp.cli import program
 from mnist_mlp.parity import command, operations
-probes.probe = lambda *_: []
+operations.test = lambda *_: []
 program.run(command.main)
 """
 

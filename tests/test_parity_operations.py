@@ -1,4 +1,4 @@
-"""The probes of a device's arithmetic: right ones pass them, and each fault fails its own probe and no other.
+"""The operation tests of parity: correct devices pass them, and each fault fails its own operation and no other.
 
 The faults are put into a device of NumPy, into TensorFlow's functions, with XLA and without, and, in processes of
 their own, into 4 replicas of TensorFlow and 8 of JAX.
@@ -24,8 +24,8 @@ ALONE = "first row alone and with others"
 CPU = DeviceSet("CPU: made up")
 
 
-def failed(probes):
-    return {probe.name: probe.found for probe in probes if not probe.passed}
+def failed(tests):
+    return {test.name: test.found for test in tests if not test.passed}
 
 
 def cut(array, bits=11):
@@ -115,8 +115,8 @@ def test_numpy_is_a_right_device(device):
     assert judge(judged, answers) == {}
 
 
-FAULTS = {  # what a device gives instead, the probe that must fail, and what it must say; replica 1 of 3 is at fault
-    "a count": ("counts/978 of 1000", lambda a: a - 1, "boolean mean", "counted 977 true of 1,000, of which 978 are"),
+FAULTS = {  # what a device gives instead, the operation that must fail, and what is reported; of replica 1 of 3
+    "a count": ("counts/978 of 1000", lambda a: a - 1, "boolean mean", "counted 977 true of 1,000 instead of 978"),
     "a mean": (
         "means/58674 of 60000",
         lambda a: np.float32(58_674 % 256 / 60_000),
@@ -156,7 +156,7 @@ FAULTS = {  # what a device gives instead, the probe that must fail, and what it
         "all-reduce/sum",
         lambda a: a * (np.arange(len(a)) != 100),
         "all-reduce",
-        "replica 1 is left out of the sum at 1 of 36,462 positions",
+        "replica 1 is missing from the sum at 1 of 36,462 positions",
     ),
     "a mean of two": (
         "all-reduce/mean",
@@ -170,7 +170,7 @@ FAULTS = {  # what a device gives instead, the probe that must fail, and what it
         "all-reduce",
         "in the integer sum",
     ),
-    "a bit": ("bits", lambda a: a ^ (np.arange(60_000) == 7), "random bits", "1 of 60,000 are others: number 7 is"),
+    "a bit": ("bits", lambda a: a ^ (np.arange(60_000) == 7), "random bits", "1 of 60,000 differ: number 7 is"),
     "uneven bits": ("bits", lambda a: a & np.uint32(2**31 - 1), "random bits", " (and 1 more)"),
     "a third dropped": ("mask", lambda a: a * (np.arange(60_000) % 6 > 0), "dropout mask", "33."),
     "no scaling behind dropout": ("mask", lambda a: a.clip(0, 1), "dropout mask", "1 is neither 0 nor 1.25"),
@@ -178,7 +178,7 @@ FAULTS = {  # what a device gives instead, the probe that must fail, and what it
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_of_an_answer_fails_its_probe_alone(fault, device):
+def test_each_fault_of_an_answer_fails_its_operation_alone(fault, device):
     path, spoil, name, words = FAULTS[fault]
     _, _, answers, judged = device
     value = answers
@@ -213,13 +213,13 @@ def test_products_must_be_as_good_as_they_have_promised(kept, device):
 
 
 def test_the_place_is_told_and_must_be_the_one_asked_for():
-    assert operations.place(CPU, ["CPU:0"]).passed
+    assert operations.location(CPU, ["CPU:0"]).passed
     for attached, devices in (
         (DeviceSet("GPU: made up"), ["CPU:0"]),
         (DeviceSet("CPU", replicas=2), ["CPU:0", "CPU:0"]),
     ):
-        probe = operations.place(attached, devices)
-        assert (probe.passed, probe.found) == (False, ", ".join(devices))
+        test = operations.location(attached, devices)
+        assert (test.passed, test.found) == (False, ", ".join(devices))
 
 
 def cut_in_tensorflow(x):
@@ -251,16 +251,16 @@ def as_floats(reduce_sum, x, *rest, **options):
     return reduce_sum(x, *rest, **options)
 
 
-TENSORFLOW_FAULTS = {  # the function, what stands in its place (given the real one first), and what the probes must say
+TENSORFLOW_FAULTS = {  # the function, what stands in its place (given the real one first), and what is reported
     "factors of 11 bits": (
         (tf, "matmul"),
         lambda real, a, b, **options: real(cut_in_tensorflow(a), cut_in_tensorflow(b), **options),
-        {name: "bits right of 16." for name in PRODUCTS},
+        {name: "correct bits of 16." for name in PRODUCTS},
     ),
     "factors of 11 bits where a row is alone": (
         (tf, "matmul"),
         cut_where_a_row_is_alone,
-        {PRODUCTS[0]: "bits right of 16.", ALONE: "bits in common: [1, 784]·[784, 128] and [2, 784]·[784, 128]"},
+        {PRODUCTS[0]: "correct bits of 16.", ALONE: "bits in common: [1, 784]·[784, 128] and [2, 784]·[784, 128]"},
     ),
     "means in uint8": (
         (tf, "reduce_mean"),
@@ -302,7 +302,7 @@ TENSORFLOW_FAULTS = {  # the function, what stands in its place (given the real 
     "bits of another seed": (
         (tf.random, "stateless_uniform"),
         lambda real, shape, seed, *rest, **options: real(shape, seed + 1, *rest, **options),
-        {"random bits": "60,000 of 60,000 are others: number 0 is"},
+        {"random bits": "60,000 of 60,000 differ: number 0 is"},
     ),
     "dropout of what is to be kept": (
         (keras.random, "dropout"),
@@ -312,7 +312,7 @@ TENSORFLOW_FAULTS = {  # the function, what stands in its place (given the real 
 }
 
 
-# Faults that do not meet in one function or one probe, so that one device may have them all.
+# Faults that do not meet in one function or one operation, so that one device may have them all.
 SETS = (
     ("factors of 11 bits", "softmax as it is written", "loss as it is written", "the next image", "signed bytes")
     + ("integers summed as floats", "a replica counts twice"),
@@ -327,27 +327,27 @@ def put_in(monkeypatch, fault):
     monkeypatch.setattr(owner, name, lambda *a, **o: wrong(real, *a, **o))
 
 
-def probe_tensorflow(xla):
+def tensorflow_failures(xla):
     attached = attach(Plan("tensorflow", "cpu", "cpu", {}), 60)
-    return failed(operations.probe(attached, "tensorflow", xla=xla))
+    return failed(operations.test(attached, "tensorflow", xla=xla))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("xla", [False, True])
 def test_tensorflow_is_right(xla):
-    assert probe_tensorflow(xla) == {}
+    assert tensorflow_failures(xla) == {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "faults", [*SETS, *(pytest.param((fault,), marks=pytest.mark.full) for fault in TENSORFLOW_FAULTS)]
 )
-def test_each_fault_of_tensorflow_fails_its_probe_alone(faults, monkeypatch):
+def test_each_fault_of_tensorflow_fails_its_operation_alone(faults, monkeypatch):
     expected = {}
     for fault in faults:
         put_in(monkeypatch, fault)
         expected |= TENSORFLOW_FAULTS[fault][2]
-    found = probe_tensorflow(xla=False)
+    found = tensorflow_failures(xla=False)
     assert found.keys() == expected.keys()
     assert all(expected[name] in words for name, words in found.items())
 
@@ -362,7 +362,7 @@ def test_xla_computes_the_faults_too(monkeypatch):
     faults = [fault for fault in TENSORFLOW_FAULTS if fault != "factors of 11 bits"]
     for fault in faults:
         put_in(monkeypatch, fault)
-    assert probe_tensorflow(xla=True).keys() == {name for fault in faults for name in TENSORFLOW_FAULTS[fault][2]}
+    assert tensorflow_failures(xla=True).keys() == {name for fault in faults for name in TENSORFLOW_FAULTS[fault][2]}
 
 
 def answer(code, backend):
@@ -382,25 +382,25 @@ from mnist_mlp.parity import operations
 attached = attach(Plan("tensorflow", "cpu", "cpu", {}, replicas=4), 60)
 found = {}
 
-def probe(name):
-    probes = operations.probe(attached, "tensorflow")
-    found[name] = {each.name: each.found for each in probes if not each.passed}
-    return probes
+def run_tests(name):
+    tests = operations.test(attached, "tensorflow")
+    found[name] = {each.name: each.found for each in tests if not each.passed}
+    return tests
 
 def replica():
     return tf.distribute.get_replica_context().replica_id_in_sync_group
 
-found["place"] = probe("none")[0].found
+found["devices"] = run_tests("none")[0].found
 matmul, reduce, all_reduce = tf.matmul, tf.distribute.MirroredStrategy.reduce, tf.distribute.ReplicaContext.all_reduce
 
 tf.matmul = lambda a, b, **o: matmul(a, b, **o) * tf.where(replica() == 2, 1 + 2.0**-11, 1.0)
-probe("products")
+run_tests("products")
 tf.matmul = matmul
 tf.distribute.ReplicaContext.all_reduce = lambda self, how, x: all_reduce(self, how, tf.where(replica() == 1, 0.0, x))
-probe("left out")
+run_tests("left out")
 tf.distribute.ReplicaContext.all_reduce = all_reduce
 tf.distribute.MirroredStrategy.reduce = lambda self, how, x, axis: reduce(self, "MEAN", x, axis)
-probe("averaged")
+run_tests("averaged")
 print(json.dumps(found))
 """
 
@@ -408,12 +408,12 @@ print(json.dumps(found))
 @pytest.mark.slow
 def test_four_replicas_of_tensorflow():
     found = answer(FOUR_REPLICAS, "tensorflow")
-    assert found["place"] == "CPU:0, CPU:1, CPU:2, CPU:3"
+    assert found["devices"] == "CPU:0, CPU:1, CPU:2, CPU:3"
     assert found["none"] == {}
     assert list(found["products"]) == PRODUCTS
     assert all(words.startswith("replica 2: 11.") for words in found["products"].values())
     for fault, words in {
-        "left out": "replica 1 is left out of the sum at 27,347 of 27,347 positions",
+        "left out": "replica 1 is missing from the sum at 27,347 of 27,347 positions",
         "averaged": "replica 0 counts 0.25 times in the reduced sum at 27,347 of 27,347 positions (and 7 more)",
     }.items():
         assert found[fault] == {"all-reduce": f"replicas 0, 1, 2, 3: {words}"}
@@ -431,10 +431,10 @@ from mnist_mlp.parity import operations, operations_jax
 attached = attach(Plan("jax", "cpu", "cpu", {}, replicas=8), 60)
 found = {}
 
-def probe(name):
-    probes = operations.probe(attached, "jax")
-    found[name] = {each.name: each.found for each in probes if not each.passed}
-    return probes
+def run_tests(name):
+    tests = operations.test(attached, "jax")
+    found[name] = {each.name: each.found for each in tests if not each.passed}
+    return tests
 
 def at(replica, owner, name, wrong):  # that replica alone computes what is wrong
     real = getattr(owner, name)
@@ -452,7 +452,7 @@ def cut(x):
 def unshifted(real, x, axis):
     return jnp.log(jnp.sum(jnp.exp(x), axis))
 
-probe("none")
+run_tests("none")
 restore = [
     at(0, jnp, "matmul", lambda real, a, b: real(cut(a), cut(b))),
     at(1, jnp, "mean", lambda real, x: jnp.sum(x, dtype=jnp.uint8) / jnp.float32(len(x))),
@@ -463,14 +463,14 @@ restore = [
     at(6, jax.random, "bits", lambda real, *a: real(*a) + 1),
     at(7, keras.random, "dropout", lambda real, x, rate, seed: real(x, 0.25, seed=seed) * jnp.float32(0.75 * 1.25)),
 ]
-found["place"] = probe("each its own")[0].found
+found["devices"] = run_tests("each its own")[0].found
 for undo in restore:
     undo()
 psum = jax.lax.psum
 jax.lax.psum = lambda x, axis: psum(jnp.where(jax.lax.axis_index(axis) == 3, 0, x), axis)
-probe("left out")
+run_tests("left out")
 jax.lax.psum = lambda x, axis: jnp.where(jax.lax.axis_index(axis) == 5, x, psum(x, axis))
-probe("apart")
+run_tests("apart")
 print(json.dumps(found))
 """
 
@@ -479,7 +479,7 @@ print(json.dumps(found))
 def test_eight_devices_of_jax():
     """The devices have a fault each, of which its own probe tells; then all-reduce has one."""
     found = answer(EIGHT_DEVICES, "jax")
-    assert found["place"] == ", ".join(f"CPU:{index}" for index in range(8))
+    assert found["devices"] == ", ".join(f"CPU:{index}" for index in range(8))
     assert found["none"] == {}
     expected = {
         **{name: "replica 0: " for name in PRODUCTS},
@@ -488,14 +488,15 @@ def test_eight_devices_of_jax():
         "softmax at extremes": "replica 3: the softmax is nan instead of 0.1 where all are 88.8",
         "cross-entropy at extremes": "replica 4: the loss is inf instead of 2.30259 where all are 88.8",
         "gather by index": "replica 5: image 0 is image 1 ",
-        "random bits": "replica 6: 60,000 of 60,000 are others: number 0 is",
+        "random bits": "replica 6: 60,000 of 60,000 differ: number 0 is",
         "dropout mask": "replica 7: 2",
     }
     assert found["each its own"].keys() == expected.keys()
     assert all(found["each its own"][name].startswith(words) for name, words in expected.items())
     everywhere = "replicas 0, 1, 2, 3, 4, 5, 6, 7: "
     assert found["left out"] == {
-        "all-reduce": f"{everywhere}replica 3 is left out of the integer sum at 13,673 of 13,673 positions (and 1 more)"
+        "all-reduce": f"{everywhere}replica 3 is missing from the integer sum at 13,673 of 13,673 positions "
+        "(and 1 more)"
     }
-    told = "replica 5: replica 0 is left out of the integer sum at 13,674 of 13,674 positions (and 13 more)"
+    told = "replica 5: replica 0 is missing from the integer sum at 13,674 of 13,674 positions (and 13 more)"
     assert found["apart"] == {"all-reduce": told}

@@ -13,11 +13,12 @@ import pytest
 
 import mnist_mlp
 from mnist_mlp.cli import child_process
+from mnist_mlp.cli.terminal import Silent
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.pictures import ink, ruled_lines
 from mnist_mlp.errors import UserError
 from mnist_mlp.parity import matrix_products, oracle, reference, trial
-from mnist_mlp.parity.device_under_test import Subject
+from mnist_mlp.parity.device_under_test import DeviceUnderTest
 from mnist_mlp.parity.matrix_products import Product
 from mnist_mlp.parity.problem import LEARNING_RATE, Expected, Problem, State, order_of
 from mnist_mlp.parity.reference import Oracle
@@ -105,12 +106,19 @@ def problem():
     return Problem("softmax", "unit", Precision(), dataset, order, ("logits/kernel", "logits/bias"))
 
 
+class Screen(Silent):
+    def __init__(self):
+        self.shown = []
+
+    def progress(self, now):
+        self.shown.append(now)
+
+
 def tried(problem, **off):
     engine = Engine(problem, off)
-    subject, told = Subject(engine), []
-    start = subject.state()
-    singly, at_once = trial.try_steps(subject, problem, Oracle(), start, tell=told.append)
-    assert told == [1, 2, 3, 4]
+    screen = Screen()
+    singly, at_once = trial.Trial(DeviceUnderTest(engine), problem, Oracle()).steps(screen)
+    assert screen.shown == [f"step {step} of 4" for step in (1, 2, 3, 4)]
     return singly, at_once
 
 
@@ -123,14 +131,14 @@ def test_a_right_device_agrees_in_every_quantity(problem):
     assert not wrong(singly) and not wrong(at_once) and not singly.first and not at_once.first
     kinds = ("gradient of", "first moment of", "second moment of", "updated")
     assert list(singly.worst) == [
-        *("loss", "logits", "probabilities", "predictions", "examples seen", "right answers"),
+        *("loss", "logits", "probabilities", "predictions", "examples seen", "correct predictions"),
         *(f"gradient of {name}" for name in problem.weights),
         *(f"{kind} {name}" for name in problem.weights for kind in kinds[1:]),
         "updates counted",
     ]
     assert set(at_once.worst) == {
         *(f"{name} in one call" for name in ("losses", "examples seen", "updates counted")),
-        *(f"{name}, 3 at once" for name in ("right answers", *problem.weights)),
+        *(f"{name}, 3 at once" for name in ("correct predictions", *problem.weights)),
     }
     assert at_once.worst["losses in one call"].share < 1e-2
 
@@ -151,7 +159,7 @@ def test_what_a_device_does_wrong_is_named(problem, off, expected):
 
 def test_a_subject_is_put_where_a_step_begins(problem):
     engine = Engine(problem)
-    subject = Subject(engine)
+    subject = DeviceUnderTest(engine)
     assert subject.weights == ("logits/kernel", "logits/bias")
     state = State(
         [np.full((784, 10), 0.5), np.arange(10.0)],
@@ -174,7 +182,7 @@ def test_a_subject_is_put_where_a_step_begins(problem):
 
 def test_a_run_is_cut_where_it_is_told(problem):
     engine = Engine(problem)
-    subject = Subject(engine)
+    subject = DeviceUnderTest(engine)
     state = subject.state()
     found = subject.run(problem, state, [1, 3])
     assert engine.calls == [(0, 1), (1, 3)] and int(found["updates counted"]) == 3
@@ -195,13 +203,13 @@ def test_the_test_images_are_scored_in_pieces(problem, monkeypatch):
     ):
         engine = Engine(problem, off)
         engine.train(problem.order, 0, 2)  # no ties between the classes
-        found = trial.try_test_images(Subject(engine), problem)
+        found = trial.Trial(DeviceUnderTest(engine), problem, Oracle()).test_images()
         assert wrong(found) == expected
         assert found.worst["test images scored"].expected == 7
 
 
 def test_twins_go_apart_by_what_devices_round(problem):
-    state = Subject(Engine(problem)).state()
+    state = DeviceUnderTest(Engine(problem)).state()
     twins = trial.Twins(state)
     images, labels = problem.batch(0)
     found = problem.compute(state.weights, images, labels)
@@ -216,9 +224,9 @@ def test_twins_go_apart_by_what_devices_round(problem):
 def test_counts_follow_from_the_logits():
     logits = Expected(np.eye(10)[[3, 5, 7]], np.full((3, 10), 0.1))
     logits.value[2, 8] = 0.85  # too near to tell
-    found = trial.counted(np.array([3, 4, 7]), logits)
+    found = trial.counts(np.array([3, 4, 7]), logits)
     assert found["predictions"].value.tolist() == [3, 5, 7] and found["predictions"].bound.tolist() == [0.5, 0.5, 10]
-    assert float(found["right answers"].value) == 2 and float(found["right answers"].bound) == 1.5
+    assert float(found["correct predictions"].value) == 2 and float(found["correct predictions"].bound) == 1.5
     assert float(found["examples seen"].value) == 3 and float(found["examples seen"].bound) == 0.5
     assert trial.exactly(np.zeros((2, 3))).bound.tolist() == [[0.5] * 3] * 2
 

@@ -15,6 +15,7 @@ from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code, start_code
 
 from mnist_mlp.cli.flags import given_flags
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import with_preset
 from mnist_mlp.data import array_files
 from mnist_mlp.devices import machine
@@ -129,7 +130,7 @@ def test_the_flags_are_those_of_train():
         (["--dataset=digits", "--validation_fraction=0.0001"], "--validation_fraction=0.0001: expected at least one"),
     ]:
         with pytest.raises(UserError, match=words):
-            tpu_compile.compile_all(options(*argv), say=lambda text: None)
+            tpu_compile.compile_all(options(*argv), reporter=SILENT)
 
 
 def test_the_numbers_of_images_are_those_of_the_data(digits):

@@ -1,1 +1,1 @@
-"""Whether a device computes what the formulas say: see `__main__` for the program."""
+"""`python -m mnist_mlp.parity`: whether a device computes what the formulas say."""

@@ -1,4 +1,4 @@
-"""The device under test: what its own training program does to a state that is given to it, one step after another."""
+"""The device under test: what its own training program computes from a given state."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mnist_mlp.engine.base import Counts, Engine
 
 
-class Subject:
-    """An engine that trains the network of a problem."""
+class DeviceUnderTest:
+    """An engine that trains the network of a problem on a device."""
 
     def __init__(self, engine: Engine):
         self.engine = engine
@@ -31,12 +31,12 @@ class Subject:
         return tuple(name.removeprefix("model/") for name in self.names)
 
     def state(self) -> State:
-        """As the engine has it, in float64."""
-        found = self.engine.state()
-        return State(*([found[n].astype(np.float64) for n in part] for part in (self.names, self.first, self.second)))
+        """Return the engine's state in float64."""
+        state = self.engine.state()
+        return State(*([state[n].astype(np.float64) for n in part] for part in (self.names, self.first, self.second)))
 
     def restore(self, state: State, step: int) -> None:
-        """Puts the engine where so many steps are done."""
+        """Set the engine to a state after `step` steps."""
         values = {name: np.asarray(value) for name, value in self.other.items()}
         values[self.counter] = np.asarray(step, self.engine.state()[self.counter].dtype)
         for names, part in ((self.names, state.weights), (self.first, state.first), (self.second, state.second)):
@@ -44,39 +44,41 @@ class Subject:
         self.engine.restore(values)
 
     def step(self, problem: Problem, state: State, step: int) -> dict[str, np.ndarray]:
-        """All that a step computes from a state, by name, in the order in which it comes about."""
+        """Return everything that a step computes from a state, by name, in the order of computation."""
         images, labels = problem.batch(step)
         gradients = self.gradients(problem, state, step)
         self.restore(state, step)
         logits, probabilities = self.engine.logits(images), self.engine.predict(images)
         sums = self.engine.train(problem.order, step, step + 1)
         after = self.engine.state()
-        found = {
+        received = {
             "loss": np.array(sums.losses[0] / len(labels)),
             "logits": logits,
             "probabilities": probabilities,
             "predictions": probabilities.argmax(1),
             "examples seen": np.array(sums.seen),
-            "right answers": np.array(sums.correct),
+            "correct predictions": np.array(sums.correct),
         }
-        found |= {f"gradient of {name}": g for name, g in zip(self.weights, gradients, strict=True)}
+        received |= {f"gradient of {name}": g for name, g in zip(self.weights, gradients, strict=True)}
         for index, name in enumerate(self.weights):
-            found[f"first moment of {name}"] = after[self.first[index]]
-            found[f"second moment of {name}"] = after[self.second[index]]
-            found[f"updated {name}"] = after[self.names[index]]
-        return found | {"updates counted": np.asarray(after[self.counter])}
+            received[f"first moment of {name}"] = after[self.first[index]]
+            received[f"second moment of {name}"] = after[self.second[index]]
+            received[f"updated {name}"] = after[self.names[index]]
+        return received | {"updates counted": np.asarray(after[self.counter])}
 
     def gradients(self, problem: Problem, state: State, step: int) -> list[np.ndarray]:
-        """The gradients of a step as the optimizer gets them, summed over the replicas: after Adam's first update its
-        first moment is (1 − β₁)·g, so the very program that trains tells them."""
-        nothing = [np.zeros_like(weight) for weight in state.weights]
-        self.restore(State(state.weights, nothing, nothing), 0)
+        """Return the gradients of a step as the optimizer receives them, summed over the replicas.
+
+        After Adam's first update its first moment is (1 − β₁)·g, so the training program itself reveals them.
+        """
+        zeros = [np.zeros_like(weight) for weight in state.weights]
+        self.restore(State(state.weights, zeros, zeros), 0)
         self.engine.train(problem.order, step, step + 1)
-        found = self.engine.state()
-        return [found[name].astype(np.float64) / (1 - BETA_1) for name in self.first]
+        after = self.engine.state()
+        return [after[name].astype(np.float64) / (1 - BETA_1) for name in self.first]
 
     def run(self, problem: Problem, state: State, stops: Sequence[int]) -> dict[str, np.ndarray]:
-        """The steps up to the last of `stops`, cut there into calls: mean losses, counts and, by name, the weights."""
+        """Run the steps in calls that end at `stops`; return losses, counts and, by name, weights."""
         self.restore(state, 0)
         parts = [self.engine.train(problem.order, *cut) for cut in zip((0, *stops), stops, strict=False)]
         examples, after = (problem.order[: stops[-1]] >= 0).sum(1), self.engine.state()
@@ -84,7 +86,7 @@ class Subject:
         return {
             "losses": np.concatenate([part.losses for part in parts]) / examples,
             "examples seen": counts["seen"],
-            "right answers": counts["correct"],
+            "correct predictions": counts["correct"],
             "updates counted": np.asarray(after[self.counter]),
             **{name: after[of].astype(np.float64) for name, of in zip(self.weights, self.names, strict=True)},
         }

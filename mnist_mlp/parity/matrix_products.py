@@ -1,11 +1,11 @@
-"""The matrix products of the lecture's network, forwards and backwards, held against float64.
+"""The matrix products of the lecture's network, forward and backward, compared with float64.
 
-In a sum of k products each product and each addition is rounded by at most u = 2⁻²⁴. Where these errors are independent
-and zero on average, that of the sum is within λ√k·u of the sum of magnitudes, but for a probability of 2·exp(−λ²/2) for
-each of the roundings (N. Higham and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci.
-Comput. 41, 2019). So the error of AB is compared, element by element, with |A||B|. With λ = 8, which is `DEVIATIONS`,
-all 4·10⁸ roundings here are within it, but for about ten times in a million. Factors that a device rounds, or cuts off,
-may each add twice their unit roundoff.
+In a sum of k products each product and each addition is rounded by at most u = 2⁻²⁴. If these errors are independent
+with mean 0, the error of the sum is within λ√k·u of the sum of magnitudes, except with probability 2·exp(−λ²/2) for
+each rounding (N. Higham and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput.
+41, 2019). So the error of AB is compared, element by element, with |A||B|. With λ = 8, which is `DEVIATIONS`, all 4·10⁸
+roundings here are within the bound, except in about ten of a million runs. Rounded or truncated factors may each add
+twice their unit roundoff.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import numpy as np
 from mnist_mlp.parity.questions import Arrays, Finding, Question, finding
 from mnist_mlp.parity.rounding import DEVIATIONS, FLOAT32, PRODUCTS
 
-Exact = tuple[np.ndarray, np.ndarray, int]  # of a product: itself, that of the magnitudes, and k
+Exact = tuple[np.ndarray, np.ndarray, int]  # a product, the product of the magnitudes, and k
 ROWS = (1, 2, 32, 1000)
 FORMS = ("forwards", "for_the_kernel", "for_the_input")
 
 
 @dataclass(frozen=True)
 class Product:
-    """One product, of `rows` examples."""
+    """A product with `rows` examples."""
 
     form: str
     name: str
@@ -38,17 +38,17 @@ class Product:
 
     @cached_property
     def exact(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """The product and that of the magnitudes, in float64, and the length k of its sums."""
+        """The product and that of the magnitudes in float64, and the length k of the sums."""
         a, b = self.a.astype(np.float64), self.b.astype(np.float64)
         a, b = (a.T if self.form == "for_the_kernel" else a), (b.T if self.form == "for_the_input" else b)
         return a @ b, abs(a) @ abs(b), a.shape[1]
 
 
 def products() -> Iterator[Product]:
-    """Forwards through the first layer and the last, then the gradient of a kernel and that of a layer's input.
+    """Yield products forward through the first and last layers, for the gradient of a kernel and of a layer's input.
 
-    The factors have random mantissas and magnitudes from 1 down to 2⁻⁴⁰: in each sum a few terms count, so that
-    what rounding the factors does shows in full and does not average out, as it would among equals.
+    The factors have random mantissas and magnitudes from 1 down to 2⁻⁴⁰: a few terms dominate each sum, so that the
+    effect of rounding the factors shows fully instead of averaging out.
     """
     rng = np.random.default_rng(0)
 
@@ -66,35 +66,35 @@ def products() -> Iterator[Product]:
 
 
 def asked(multiplied: Sequence[Product]) -> dict[str, Any]:
-    """The factors that are put to a device, by form."""
+    """Return the factors for a device, by form."""
     return {form: {p.name: (p.a, p.b) for p in multiplied if p.form == form} for form in FORMS}
 
 
 def questions(multiplied: Sequence[Product], promised: str) -> list[Question]:
-    """How the answers are judged; `promised` is a key of `PRODUCTS`."""
+    """Return how the products are judged; `promised` is a key of `PRODUCTS`."""
     exact = {p.name: p.exact for p in multiplied}
-    found = []
+    result = []
     for m in ROWS:
         names = [p.name for p in multiplied if p.rows == m]
         least = min(bits(bound(exact[name][2], promised)) for name in names)
         judge = partial(precision, {name: exact[name] for name in names}, promised)
-        found.append(Question(f"matrix products, M = {m}", f"at least {least:.1f} bits right", judge))
+        result.append(Question(f"matrix products, M = {m}", f"at least {least:.1f} correct bits", judge))
     alone = partial(row_alone, multiplied, exact, promised)
-    return [*found, Question("first row alone and with others", "the same within the bounds", alone)]
+    return [*result, Question("first row alone and with others", "the same within the bounds", alone)]
 
 
 def bound(k: int, promised: str) -> float:
-    """Of the error of a sum of k products, relative to the sum of their magnitudes."""
+    """Return the bound of a sum of k products, relative to the sum of their magnitudes."""
     return 4 * PRODUCTS[promised].factors + DEVIATIONS * math.sqrt(k) * FLOAT32
 
 
 def bits(error: float) -> float:
-    """How many bits are right at a relative error; float64 has 53."""
+    """Return the number of correct bits at a relative error; float64 has 53."""
     return 0.0 - math.log2(min(max(error, 2.0**-53), 1.0))  # not -0.0
 
 
 def precision(exact: Mapping[str, Exact], promised: str, answers: Arrays) -> Finding:
-    """How many bits are right in the worst element of each product."""
+    """Judge the number of correct bits in the worst element of each product."""
     complaints, right = [], {}
     for name, (product, magnitudes, k) in exact.items():
         error = np.nan_to_num(np.abs(answers["products"][name] - product) / magnitudes, nan=np.inf)
@@ -102,13 +102,13 @@ def precision(exact: Mapping[str, Exact], promised: str, answers: Arrays) -> Fin
         right[name] = bits(error[worst])
         if error[worst] > bound(k, promised):
             where = f"element {', '.join(map(str, worst))} of {name}"
-            complaints.append(f"{right[name]:.1f} bits right of {bits(bound(k, promised)):.1f} promised: {where}")
+            complaints.append(f"{right[name]:.1f} correct bits of {bits(bound(k, promised)):.1f} promised: {where}")
     least = min(right, key=right.__getitem__)
-    return finding(complaints, f"{right[least]:.1f} bits right: {least}", **right)
+    return finding(complaints, f"{right[least]:.1f} correct bits: {least}", **right)
 
 
 def row_alone(multiplied: Sequence[Product], exact: Mapping[str, Exact], promised: str, answers: Arrays) -> Finding:
-    """A row of a product does not depend on the other rows: M = 1 may run another program, a product with a vector."""
+    """Judge whether a row of a product is independent of the other rows: M = 1 may use a matrix-vector product."""
     complaints, errors = [], []
     for p in multiplied:
         if p.form != "for_the_kernel" and p.rows > 1:

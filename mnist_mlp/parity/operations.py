@@ -1,7 +1,7 @@
-"""Small questions to a device, whose answers are known: the operations that a network is made of, one by one.
+"""Tests of the operations that a network consists of, one by one, with known results.
 
-Released software has got some of them wrong, such as float32 products of cut-off factors, or the mean of booleans.
-Every replica answers all of them, in one compiled program, and every answer is judged.
+Released software has got some of them wrong, such as float32 products of truncated factors, or the mean of booleans.
+Every replica computes all of them in one compiled program, and every result is judged.
 """
 
 from __future__ import annotations
@@ -18,52 +18,52 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """A question, and what came of it."""
+class OperationTest:
+    """An operation and the verdict on its results."""
 
     name: str
     expected: str
-    found: str  # by the first replica that is wrong, else by the first one
+    found: str  # on the first replica that is wrong, else on the first one
     passed: bool
-    figures: dict[str, float]  # what was measured there; nan where nan was found
+    figures: dict[str, float]  # measurements there; nan where the result was nan
 
 
-def probe(attached: DeviceSet, backend: str, promised: str = "float32", xla: bool = True) -> list[Probe]:
-    """Puts all questions to each replica of the devices that are attached.
+def test(devices: DeviceSet, backend: str, promised: str = "float32", xla: bool = True) -> list[OperationTest]:
+    """Test all operations on each replica of the devices.
 
-    `promised` is what float32 matrix products are computed with: "float32", or factors rounded to "tf32" or
-    "bfloat16". `xla` chooses the compiler on a single device of TensorFlow.
+    `promised` is the precision of float32 matrix products: "float32", or factors rounded to "tf32" or "bfloat16".
+    `xla` selects the compiler on a single device of TensorFlow.
     """
     products = list(matrix_products.products())
-    asked = {"products": matrix_products.asked(products), **questions.asked(attached.replicas)}
+    asked = {"products": matrix_products.asked(products), **questions.asked(devices.replicas)}
     if backend == "jax":  # the other framework may not be installed
         from mnist_mlp.parity import operations_jax
 
-        answers = operations_jax.answer(attached, asked)
+        answers = operations_jax.answer(devices, asked)
     else:
         from mnist_mlp.parity import operations_tensorflow
 
-        answers = operations_tensorflow.answer(attached, asked, xla)
+        answers = operations_tensorflow.answer(devices, asked, xla)
     all_questions = matrix_products.questions(products, promised)
     all_questions += questions.questions(asked, backend)
-    probes = [place(attached, [device for device, _ in answers.values()])]
+    tests = [location(devices, [name for name, _ in answers.values()])]
     for question in all_questions:
         judged = {replica: question.judge(answer) for replica, (_, answer) in answers.items()}
-        probes.append(verdict(question, judged, attached.replicas))
-    return probes
+        tests.append(verdict(question, judged, devices.replicas))
+    return tests
 
 
-def place(attached: DeviceSet, devices: Sequence[str]) -> Probe:
-    """Where the answers come from, as the framework tells."""
-    count = attached.replicas if attached.workers == 1 else len(devices)
-    right = len(set(devices)) == count and all(device.startswith(attached.kind) for device in devices)
-    return Probe("place", f"{count} × {attached.kind}", ", ".join(devices), right, {"replicas": len(devices)})
+def location(devices: DeviceSet, names: Sequence[str]) -> OperationTest:
+    """Test whether the results come from the planned devices. `names` are those that the framework reports."""
+    count = devices.replicas if devices.workers == 1 else len(names)
+    passed = len(set(names)) == count and all(name.startswith(devices.kind) for name in names)
+    return OperationTest("devices", f"{count} × {devices.kind}", ", ".join(names), passed, {"replicas": len(names)})
 
 
-def verdict(question: Question, judged: Mapping[int, Finding], replicas: int) -> Probe:
-    """One verdict on all replicas; those that are wrong are named."""
-    wrong = [replica for replica, finding in judged.items() if not finding.passed]
-    shown = judged[wrong[0]] if wrong else next(iter(judged.values()))
+def verdict(question: Question, judged: Mapping[int, Finding], replicas: int) -> OperationTest:
+    """Return one verdict on all replicas; it names those that are wrong."""
+    wrong = [replica for replica, each in judged.items() if not each.passed]
+    finding = judged[wrong[0]] if wrong else next(iter(judged.values()))
     names = ("replica " if len(wrong) == 1 else "replicas ") + ", ".join(map(str, wrong))
-    found = f"{names}: {shown.found}" if wrong and replicas > 1 else shown.found
-    return Probe(question.name, question.expected, found, not wrong, shown.figures)
+    found = f"{names}: {finding.found}" if wrong and replicas > 1 else finding.found
+    return OperationTest(question.name, question.expected, found, not wrong, finding.figures)

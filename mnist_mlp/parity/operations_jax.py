@@ -1,4 +1,4 @@
-"""What the probes ask for, on JAX: one program, which every device of the mesh runs as a whole."""
+"""The operation tests on JAX: one program, which every device of the mesh runs as a whole."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ except ImportError:  # JAX 0.6.0
 Arrays = dict[str, Any]  # by name, perhaps in groups
 
 
-def answer(attached: DeviceSet, asked: Arrays) -> dict[int, tuple[str, Arrays]]:
-    """By replica, those of this process: its device, "CPU:3", and what it computed."""
+def answer(devices: DeviceSet, asked: Arrays) -> dict[int, tuple[str, Arrays]]:
+    """Return the device, "CPU:3", and the results of each replica of this process."""
 
     def on_each(asked: Arrays) -> Arrays:
         replica = jax.lax.axis_index("batch")
         return jax.tree.map(lambda value: value[None], compute(asked, replica))
 
     everywhere, apart = PartitionSpec(), PartitionSpec("batch")
-    program = shard_map(on_each, mesh=mesh_of(attached.where), in_specs=everywhere, out_specs=apart)
+    program = shard_map(on_each, mesh=mesh_of(devices.where), in_specs=everywhere, out_specs=apart)
     with jax.default_matmul_precision("highest"):  # as in the engine
         stacked = jax.jit(program)(asked)
     shards = jax.tree.leaves(stacked)[0].addressable_shards
@@ -42,12 +42,12 @@ def answer(attached: DeviceSet, asked: Arrays) -> dict[int, tuple[str, Arrays]]:
 
 
 def own_part(stacked: jax.Array, device: jax.Device) -> np.ndarray:
-    """What a device has of an array that holds one value of each replica."""
+    """Return a device's part of an array that holds one value per replica."""
     return next(np.asarray(shard.data)[0] for shard in stacked.addressable_shards if shard.device == device)
 
 
 def compute(asked: Arrays, replica: jax.Array) -> Arrays:
-    """All answers of one replica."""
+    """Return all results of one replica."""
     return {
         "products": products(**asked["products"]),
         "means": {name: jnp.mean(flags) for name, flags in asked["flags"].items()},
@@ -69,26 +69,26 @@ def compute(asked: Arrays, replica: jax.Array) -> Arrays:
 
 
 def products(forwards: Arrays, for_the_kernel: Arrays, for_the_input: Arrays) -> Arrays:
-    """The three forms in which a Dense layer multiplies: forwards, for its kernel's gradient, and for its input's."""
+    """Return the products of a Dense layer: forward, for its kernel's gradient, and for its input's gradient."""
     found = {name: jnp.matmul(a, b) for name, (a, b) in forwards.items()}
     found |= {name: jnp.matmul(a.T, b) for name, (a, b) in for_the_kernel.items()}
     return found | {name: jnp.matmul(a, b.T) for name, (a, b) in for_the_input.items()}
 
 
 def softmax_and_loss(logits: jax.Array, labels: jax.Array) -> Arrays:
-    """As the models and the engine take them, and the derivatives by the logits."""
+    """Return softmax and losses as models and engine compute them, and the derivatives with respect to the logits."""
     losses = cross_entropy(labels, logits)
     gradient = jax.grad(lambda logits: jnp.sum(cross_entropy(labels, logits)))(logits)
     return {"softmax": jax.nn.softmax(logits), "losses": losses, "gradient": gradient}
 
 
 def gather(values: jax.Array, rows: jax.Array) -> jax.Array:
-    """As in the engine."""
+    """Index as the engine does."""
     return values[rows]
 
 
 def all_reduce(positions: jax.Array, shares: Arrays, replica: jax.Array) -> Arrays:
-    """Over the replicas, each of which has its share at positions of its own and 0 elsewhere."""
+    """Reduce over the replicas, each with its share at its own positions and 0 elsewhere."""
     mine = positions % len(shares["floats"]) == replica
     floats, integers = (jnp.where(mine, shares[kind][replica], 0) for kind in ("floats", "integers"))
     return {
@@ -99,6 +99,6 @@ def all_reduce(positions: jax.Array, shares: Arrays, replica: jax.Array) -> Arra
 
 
 def random_bits(seed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """uint32, of the generator that Keras' seeds are for."""
-    with jax.threefry_partitionable(True):  # the draws are counted anew for no number of devices
+    """Return uint32 from the generator that Keras seeds."""
+    with jax.threefry_partitionable(True):  # the same numbers for every number of devices
         return jax.random.bits(jax.random.wrap_key_data(seed, impl="threefry2x32"), shape, jnp.uint32)

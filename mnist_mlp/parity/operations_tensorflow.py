@@ -1,4 +1,4 @@
-"""What the probes ask for, on TensorFlow: one function, compiled as the engine compiles, which each replica runs."""
+"""The operation tests on TensorFlow: one function, compiled as the engine compiles, which each replica runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mnist_mlp.parity.questions import DROPPED
 Arrays = dict[str, Any]  # by name, perhaps in groups
 
 
-def answer(attached: DeviceSet, asked: Arrays, xla: bool) -> dict[int, tuple[str, Arrays]]:
-    """By replica, those of this process: its device, "CPU:3", and what it computed."""
-    strategy = attached.where or tf.distribute.get_strategy()
+def answer(devices: DeviceSet, asked: Arrays, xla: bool) -> dict[int, tuple[str, Arrays]]:
+    """Return the device, "CPU:3", and the results of each replica of this process."""
+    strategy = devices.where or tf.distribute.get_strategy()
 
     def everywhere(asked: Arrays) -> tuple[Arrays, Arrays]:
         found = strategy.run(compute, args=(asked,))
@@ -27,7 +27,7 @@ def answer(attached: DeviceSet, asked: Arrays, xla: bool) -> dict[int, tuple[str
             "integer sum": strategy.reduce("SUM", integers, axis=None),
         }
 
-    compiled = xla and attached.where is None  # as in the engine
+    compiled = xla and devices.where is None  # as in the engine
     program = tf.function(everywhere, jit_compile=compiled, autograph=False)
     found, reduced = program(tf.nest.map_structure(tf.constant, asked))
     replicas = strategy.experimental_local_results(found["replica"])
@@ -41,7 +41,7 @@ def answer(attached: DeviceSet, asked: Arrays, xla: bool) -> dict[int, tuple[str
 
 
 def compute(asked: Arrays) -> Arrays:
-    """All answers of one replica."""
+    """Return all results of one replica."""
     replica = tf.distribute.get_replica_context()
     pixels = tf.cast(asked["pixels"], tf.float32)
     return {
@@ -66,14 +66,14 @@ def compute(asked: Arrays) -> Arrays:
 
 
 def products(forwards: Arrays, for_the_kernel: Arrays, for_the_input: Arrays) -> Arrays:
-    """The three forms in which a Dense layer multiplies: forwards, for its kernel's gradient, and for its input's."""
+    """Return the products of a Dense layer: forward, for its kernel's gradient, and for its input's gradient."""
     found = {name: tf.matmul(a, b) for name, (a, b) in forwards.items()}
     found |= {name: tf.matmul(a, b, transpose_a=True) for name, (a, b) in for_the_kernel.items()}
     return found | {name: tf.matmul(a, b, transpose_b=True) for name, (a, b) in for_the_input.items()}
 
 
 def softmax_and_loss(logits: tf.Tensor, labels: tf.Tensor) -> Arrays:
-    """As the models and the engine take them, and the derivatives by the logits."""
+    """Return softmax and losses as models and engine compute them, and the derivatives with respect to the logits."""
     with tf.GradientTape() as tape:
         tape.watch(logits)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -81,12 +81,12 @@ def softmax_and_loss(logits: tf.Tensor, labels: tf.Tensor) -> Arrays:
 
 
 def contributions(positions: tf.Tensor, shares: Arrays) -> list[tf.Tensor]:
-    """What a replica adds, as floats and as integers: its share at positions of its own, 0 elsewhere."""
+    """Return what a replica adds, as floats and integers: its share at its own positions, 0 elsewhere."""
     replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
     mine = positions % shares["floats"].shape[0] == replica
     return [tf.where(mine, shares[kind][replica], 0) for kind in ("floats", "integers")]
 
 
 def random_bits(seed: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
-    """uint32, of the generator that dropout takes on CPUs and GPUs; here on a TPU, too."""
+    """Return uint32 from the generator that dropout uses on CPUs and GPUs; here on TPUs, too."""
     return tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")

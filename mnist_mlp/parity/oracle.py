@@ -1,6 +1,6 @@
-"""The network in float64 and NumPy, written from the formulas: what an engine is held against, here and in the tests.
+"""The network in NumPy and float64, written from the formulas: what engines are compared with, here and in the tests.
 
-Weights are [kernel, bias, kernel, bias, …]; images are float64 [n, inputs], as the first Dense layer sees them.
+Weights are [kernel, bias, kernel, bias, …]; images are float64 [n, inputs], as the first Dense layer receives them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Moments = tuple[np.ndarray, np.ndarray]  # the first and the second, of Adam
+Moments = tuple[np.ndarray, np.ndarray]  # Adam's first and second
 
 ACTIVATIONS: dict[str, Callable] = {
     "relu": lambda z: np.maximum(z, 0),
-    "sigmoid": lambda z: 0.5 + 0.5 * np.tanh(z / 2),  # 1/(1 + e⁻ᶻ) without its overflow
+    "sigmoid": lambda z: 0.5 + 0.5 * np.tanh(z / 2),  # 1/(1 + e⁻ᶻ) without overflow
     "tanh": np.tanh,
 }
-SLOPES: dict[str, Callable] = {  # by z and what the activation gives for it
+SLOPES: dict[str, Callable] = {  # of z and the activation a of z
     "relu": lambda z, a: z > 0,
     "sigmoid": lambda z, a: a * (1 - a),
     "tanh": lambda z, a: 1 - a**2,
@@ -27,20 +27,20 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras' Adam
 
 @dataclass(frozen=True)
 class Pass:
-    """A batch forwards and backwards, with all that came about on the way; the lists begin at the first layer."""
+    """A forward and backward pass of a batch with all intermediate results; lists start at the first layer."""
 
     inputs: list[np.ndarray]  # of each layer, [n, inputs]
-    sums: list[np.ndarray]  # what each layer gives before its activation, [n, units]; the last are the logits
+    sums: list[np.ndarray]  # of each layer before its activation, [n, units]; the last are the logits
     probabilities: np.ndarray  # [n, 10]
     losses: np.ndarray  # [n], cross-entropy in nats
-    deltas: list[np.ndarray]  # derivatives of the mean loss by `sums`
-    gradients: list[np.ndarray]  # of the mean loss, and of the penalty l2·Σw² of the hidden kernels, by the weights
+    deltas: list[np.ndarray]  # derivatives of the mean loss with respect to `sums`
+    gradients: list[np.ndarray]  # of the mean loss plus l2·Σw² of the hidden kernels, with respect to the weights
 
 
 def batch_pass(
     weights: Sequence[np.ndarray], images: np.ndarray, labels: np.ndarray, activation: str = "relu", l2: float = 0.0
 ) -> Pass:
-    """The loss of a batch and its gradients."""
+    """Return the loss of a batch and its gradients."""
     inputs, sums = forward(weights, images, activation)
     shifted = sums[-1] - sums[-1].max(1, keepdims=True)
     log_sums = np.log(np.exp(shifted).sum(1))
@@ -61,7 +61,7 @@ def batch_pass(
 def forward(
     weights: Sequence[np.ndarray], images: np.ndarray, activation: str = "relu"
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The inputs of each layer, and what each gives before its activation."""
+    """Return the inputs of each layer, and its output before the activation."""
     inputs, sums = [images], []
     for kernel, bias in zip(weights[0::2], weights[1::2], strict=True):
         sums.append(inputs[-1] @ kernel + bias)
@@ -72,8 +72,10 @@ def forward(
 def adam(
     weight: np.ndarray, moments: Moments, gradient: np.ndarray, step: int, learning_rate: float
 ) -> tuple[np.ndarray, Moments]:
-    """The weight and its two moments after Adam's update number `step`, from 1 on (Kingma and Ba, 2015; ε stands where
-    the end of their section 2, and Keras, have it)."""
+    """Return the weight and its two moments after Adam's update number `step`, counted from 1.
+
+    Kingma and Ba, 2015; ε is placed as at the end of their section 2 and in Keras.
+    """
     first = moments[0] + (1 - BETA_1) * (gradient - moments[0])
     second = moments[1] + (1 - BETA_2) * (gradient**2 - moments[1])
     rate = learning_rate * np.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)

@@ -1,4 +1,4 @@
-"""What is computed twice, on the device and by the reference: a network, its data, and the order of the examples."""
+"""What both the device and the reference compute: a network, its data, and the batch indices."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from mnist_mlp.parity import oracle, rounding
 from mnist_mlp.parity.oracle import Pass
 from mnist_mlp.parity.rounding import Bounds, Precision
 
-OPTIONS = ("model", "pixels", "dataset", "batch_size", "seed", "steps", "precision")  # what makes a problem
-LEARNING_RATE = 0.001  # of Adam, the lecture's optimizer, whose first moment shows the gradient
-ACTIVATIONS = {"mlp_sigmoid": "sigmoid", "mlp_tanh": "tanh"}  # of the hidden layers; the others have relu
+OPTIONS = ("model", "pixels", "dataset", "batch_size", "seed", "steps", "precision")  # what defines a problem
+LEARNING_RATE = 0.001  # of Adam, the lecture's optimizer, whose first moment reveals the gradient
+ACTIVATIONS = {"mlp_sigmoid": "sigmoid", "mlp_tanh": "tanh"}  # of the hidden layers; relu in the other models
 L2 = {"mlp_l2": 1e-4}
-MODELS = ("softmax", "mlp", "wide", "deep", "mlp_sigmoid", "mlp_tanh", "mlp_l2")  # of Dense layers, without chance
+MODELS = ("softmax", "mlp", "wide", "deep", "mlp_sigmoid", "mlp_tanh", "mlp_l2")  # Dense layers only, nothing random
 
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """The variables of a network and of Adam between two steps, in the order of the network's weights."""
+    """The variables of a network and of Adam between two steps, in the order of the weights."""
 
     weights: list[np.ndarray]
     first: list[np.ndarray]  # moments
     second: list[np.ndarray]
 
     def rounded(self) -> State:
-        """As float32, which devices hold, kept as float64."""
+        """Return the state rounded to float32, as devices store it, in float64."""
         parts = (self.weights, self.first, self.second)
         return State(*([values.astype(np.float32).astype(np.float64) for values in part] for part in parts))
 
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """A number or an array of numbers, and how far a right device may be from each."""
+    """A number or an array, and how far a correct device may be from each element."""
 
     value: np.ndarray
     bound: np.ndarray
@@ -45,13 +45,13 @@ class Expected:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """`weights` are their names: "hidden_1/kernel"."""
+    """A network, its precision, its data and the batches. `weights` are names: "hidden_1/kernel"."""
 
     model: str
     pixels: str
     precision: Precision
     dataset: data.Dataset
-    order: np.ndarray  # int32 [steps, batch], -1 where there is no example
+    order: np.ndarray  # batch indices, int32 [steps, batch], -1 for padding
     weights: tuple[str, ...]
 
     @property
@@ -59,29 +59,29 @@ class Problem:
         return ACTIVATIONS.get(self.model, "relu")
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The images, uint8 [n, 28, 28], and the labels of a step, without padding."""
+        """Return the images, uint8 [n, 28, 28], and labels of a step, without padding."""
         row = self.order[step]
         used = row[row >= 0]
         return self.dataset.train.images[used], self.dataset.train.labels[used]
 
     def compute(self, weights: list[np.ndarray], images: np.ndarray, labels: np.ndarray) -> Pass:
-        """What a batch gives by the formulas."""
+        """Return the forward and backward pass of a batch, from the formulas."""
         inputs = images.reshape(len(images), 784) / (255.0 if self.pixels == "unit" else 1.0)
         return oracle.batch_pass(weights, inputs, labels, self.activation, L2.get(self.model, 0.0))
 
     def bounds(self, found: Pass, weights: list[np.ndarray]) -> Bounds:
-        """How far a device may be from that."""
+        """Return how far a device may be from `found`."""
         return rounding.bounds(found, weights, self.activation, self.precision)
 
 
 def order_of(seed: int, examples: int, batch_size: int, steps: int) -> np.ndarray:
-    """The order of so many steps, epoch after epoch: int32 [steps, batch]."""
+    """Return the batch indices of the first `steps` steps, epoch after epoch: int32 [steps, batch]."""
     epochs = range(-(-steps // -(-examples // batch_size)))
     return np.concatenate([batch_indices(seed, epoch, examples, batch_size) for epoch in epochs])[:steps]
 
 
 def apply(state: State, gradients: list[np.ndarray], step: int, rate: float = LEARNING_RATE) -> State:
-    """The state after Adam's update number `step`, from 1 on."""
+    """Return the state after Adam's update number `step`, counted from 1."""
     after = [
         oracle.adam(weight, moments, gradient, step, rate)
         for weight, moments, gradient in zip(
@@ -92,9 +92,9 @@ def apply(state: State, gradients: list[np.ndarray], step: int, rate: float = LE
 
 
 def expected_update(problem: Problem, state: State, gradients: list[Expected], step: int) -> dict[str, Expected]:
-    """What the update gives, by name."""
+    """Return the results of an update by name."""
     after = apply(state, [gradient.value for gradient in gradients], step)
-    found: dict[str, Expected] = {}
+    update: dict[str, Expected] = {}
     for index, name in enumerate(problem.weights):
         moments = (state.first[index], state.second[index])
         limits = rounding.adam_bounds(
@@ -102,12 +102,12 @@ def expected_update(problem: Problem, state: State, gradients: list[Expected], s
         )
         parts = (("first moment of", after.first), ("second moment of", after.second), ("updated", after.weights))
         for (what, values), bound in zip(parts, (limits[1], limits[2], limits[0]), strict=True):
-            found[f"{what} {name}"] = Expected(values[index], bound)
-    return found
+            update[f"{what} {name}"] = Expected(values[index], bound)
+    return update
 
 
 def expected_classes(logits: Expected) -> Expected:
-    """The predicted classes; where the two largest logits are within their bounds, any is right."""
+    """Return the predicted classes; where the largest logits differ by less than their bounds, any is accepted."""
     highest = logits.value.argmax(1)
     rows = np.arange(len(highest))
     lead = logits.value[rows, highest][:, None] - logits.value
@@ -117,7 +117,7 @@ def expected_classes(logits: Expected) -> Expected:
 
 
 def describe(problem: Problem) -> dict[str, Any]:
-    """The problem as JSON values."""
+    """Return the problem as JSON values."""
     return {
         "model": problem.model,
         "pixels": problem.pixels,

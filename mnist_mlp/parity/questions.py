@@ -1,8 +1,8 @@
-"""What a device is asked beside matrix products, and how its answers are judged; NumPy alone.
+"""The operations that are tested besides matrix products, and how their results are judged; only NumPy is needed.
 
-`asked` is what goes to every replica, `questions` judges what comes back: the frameworks' modules answer under the same
-names. Operations on integers, and those whose results float32 holds, must be exact; elsewhere a few roundings are
-allowed, whose number stands with each.
+`asked` is the input of every replica, `questions` judges the results: the modules of the frameworks return them under
+the same names. Operations on integers, and those whose results float32 represents, must be exact; elsewhere a few
+roundings are allowed, as given with each.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import numpy as np
 from mnist_mlp.parity import random_bits
 from mnist_mlp.parity.rounding import FLOAT32, TINY
 
-Arrays = Mapping[str, Any]  # by name, perhaps in groups
+Arrays = Mapping[str, Any]  # by name, possibly in groups
 N = 60_000
-CLOSE = 16 * FLOAT32  # for a few operations one after another, with a library's exponential or logarithm among them
-FLAGS = ((1, 1), (9, 10), (978, 1000), (58_674, N))  # so many true of so many
-SEED = (0x13198A2E, 0x03707344)  # digits of π, as in Random123's published vectors
-TOTAL = 2**31 - 101  # a sum of integers that int32 holds, and float32 does not
+CLOSE = 16 * FLOAT32  # for a few consecutive operations that include an exponential or logarithm of a library
+FLAGS = ((1, 1), (9, 10), (978, 1000), (58_674, N))  # number of true ones, of all
+SEED = (0x13198A2E, 0x03707344)  # digits of π, as in the test vectors of Random123
+TOTAL = 2**31 - 101  # a sum that int32 can represent, but float32 cannot
 DROPPED = 0.2
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one replica's answer is worth."""
+    """The verdict on the results of one replica."""
 
     found: str
     passed: bool
-    figures: dict[str, float]  # nan where nan was found
+    figures: dict[str, float]  # nan where the result was nan
 
 
 @dataclass(frozen=True)
@@ -42,26 +42,26 @@ class Question:
     judge: Callable[[Arrays], Finding]
 
 
-def finding(complaints: Sequence[str], else_: str, **figures: float) -> Finding:
-    """Right if there is nothing to complain of; the first complaint is told in full."""
-    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+def finding(problems: Sequence[str], success: str, **figures: float) -> Finding:
+    """Return a finding that passes if there are no problems and quotes the first one otherwise."""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     numbers = {name: float(figure) for name, figure in figures.items()}
-    return Finding(complaints[0] + more if complaints else else_, not complaints, numbers)
+    return Finding(problems[0] + more if problems else success, not problems, numbers)
 
 
 def asked(replicas: int) -> dict[str, Any]:
-    """The arrays that are put to each replica, beside the factors of matrix products.
+    """Return the inputs of each replica, besides the factors of matrix products.
 
-    To the all-reduce replica r adds its share, shares[…][r], at the positions r, r + replicas, r + 2·replicas, … alone.
+    In the all-reduce, replica r adds its share, shares[…][r], only at positions r, r + replicas, r + 2·replicas, ….
     """
     edges = [0, N - 1, 1, N - 2, 0, 255, 256, 32_767, 32_768, 2**24 // 784, 2**24 // 784 + 1, N - 1]
     logits, labels = extremes()[1:]
     powers = np.concatenate([np.linspace(-87, -0.1, 2000), np.linspace(0.1, 88, 2000)])
     return {
-        "flags": {f"{true} of {n}": np.arange(n) * 7919 % n < true for true, n in FLAGS},  # 7919 is prime: spread out
+        "flags": {f"{true} of {n}": np.arange(n) * 7919 % n < true for true, n in FLAGS},  # 7919 is prime
         "ties": ties()[1],
         "extremes": {"logits": logits, "labels": labels},
-        "images": np.arange(N * 196, dtype="<u4").view(np.uint8).reshape(N, 28, 28),  # four bytes tell their own place
+        "images": np.arange(N * 196, dtype="<u4").view(np.uint8).reshape(N, 28, 28),  # encode their index
         "labels": (np.arange(N) * 7 % 251).astype(np.uint8),
         "rows": np.array([*edges, *np.random.default_rng(1).integers(0, N, 52)], np.int32),
         "pixels": np.arange(256, dtype=np.uint8),
@@ -72,10 +72,10 @@ def asked(replicas: int) -> dict[str, Any]:
         },
         "exponents": np.linspace(-87, 88, 4001, dtype=np.float32),
         "positives": np.exp(powers).astype(np.float32),
-        "positions": np.arange(109_386, dtype=np.int32),  # as many as the network has weights
+        "positions": np.arange(109_386, dtype=np.int32),  # the number of the network's parameters
         "shares": {
             "floats": np.arange(1, replicas + 1, dtype=np.float32),
-            "integers": 2**24 + 2 * np.arange(replicas, dtype=np.int32) + 1,  # which no float32 holds
+            "integers": 2**24 + 2 * np.arange(replicas, dtype=np.int32) + 1,  # not representable in float32
         },
         "seed": np.array(SEED, np.uint32),
         "ones": np.ones(N, np.float32),
@@ -83,7 +83,7 @@ def asked(replicas: int) -> dict[str, Any]:
 
 
 def questions(put: Arrays, backend: str) -> list[Question]:
-    """How the answers to `put`, which is `asked(…)`, are judged."""
+    """Return how the results for the inputs `put`, from `asked(…)`, are judged."""
     return [
         Question("boolean mean", "counts exact, means to 2 ulp", boolean_means),
         Question("argmax with ties", "the first of the largest", argmax),
@@ -103,29 +103,29 @@ def questions(put: Arrays, backend: str) -> list[Question]:
 
 
 def ulps(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Errors in units of the last place of float32."""
+    """Return errors in units of the last place of float32."""
     return np.abs(np.float64(found) - exact) / np.spacing(np.abs(exact).astype(np.float32))
 
 
 def boolean_means(answers: Arrays) -> Finding:
-    complaints, worst = [], 0.0
+    problems, worst = [], 0.0
     for true, n in FLAGS:
         name = f"{true} of {n}"
         mean, count = answers["means"][name], answers["counts"][name]
         error = float(ulps(mean, np.array(true / n)))
         worst = max(worst, error)
         if not error <= 2:
-            complaints.append(f"the mean of {true:,} true of {n:,} is {mean:.6g} instead of {true / n:.6g}")
+            problems.append(f"the mean of {true:,} true of {n:,} is {mean:.6g} instead of {true / n:.6g}")
         if count != true:
-            complaints.append(f"counted {count:,} true of {n:,}, of which {true:,} are")
-    return finding(complaints, f"all {len(FLAGS)} of up to {N:,} flags right", ulps=worst)
+            problems.append(f"counted {count:,} true of {n:,} instead of {true:,}")
+    return finding(problems, f"all {len(FLAGS)} of up to {N:,} flags correct", ulps=worst)
 
 
 def ties() -> tuple[list[str], np.ndarray]:
-    """Rows of ten with equal ones among them: what each is, and float32 [rows, 10]. The last one has nan."""
+    """Return rows of ten with ties: descriptions, and float32 [rows, 10]. The last one contains nan."""
     values = {"equal": 0.0, "-inf": -np.inf, "inf": np.inf}
     rows: dict[str, np.ndarray] = {f"all are {name}": np.full(10, value) for name, value in values.items()}
-    rows["-0 stands before 0"] = np.array([-1, -0.0, 0.0] + [-1] * 7)
+    rows["-0 comes before 0"] = np.array([-1, -0.0, 0.0] + [-1] * 7)
     for i in range(10):
         rows[f"element {i} alone is finite"] = np.where(np.arange(10) == i, -1e38, -np.inf)
         for j in range(i + 1, 10):
@@ -135,13 +135,13 @@ def ties() -> tuple[list[str], np.ndarray]:
 
 
 def argmax(answers: Arrays) -> Finding:
-    """Of nan, NumPy and JAX give the first, TensorFlow may pass it over: that is told, not judged."""
+    """Judge ties. With nan, NumPy and JAX return its index, TensorFlow may ignore it: reported, not judged."""
     names, rows = ties()
     truth, found = rows.argmax(1), answers["argmax"]
-    complaints = [
+    problems = [
         f"{found[i]} where {names[i]}, instead of {truth[i]}" for i in range(len(rows) - 1) if found[i] != truth[i]
     ]
-    return finding(complaints, f"all {len(rows) - 1} rows right", beside_nan=found[-1])
+    return finding(problems, f"all {len(rows) - 1} rows correct", beside_nan=found[-1])
 
 
 def extremes() -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -158,14 +158,14 @@ def extremes() -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 def exact_softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits less the largest of their row, and the probabilities, both float64."""
+    """Return logits minus the largest of their row, and probabilities, both float64."""
     wide = logits.astype(np.float64)
     shifted = wide - wide.max(1, keepdims=True)
     return shifted, np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
 
 
 def softmax(put: Arrays, answers: Arrays) -> Finding:
-    """What rounds the argument of an exponential by so much, changes its result by that ratio."""
+    """Judge the softmax. An absolute error in the argument of an exponential is a relative error in its result."""
     found = answers["extremes"]["softmax"]
     shifted, exact = exact_softmax(put["logits"])
     error = (np.abs(found - exact) / (CLOSE * exact * (1 + np.abs(shifted)) + TINY)).max(1)
@@ -174,7 +174,7 @@ def softmax(put: Arrays, answers: Arrays) -> Finding:
 
 
 def losses(put: Arrays, answers: Arrays) -> Finding:
-    """A loss is a difference of two numbers, each of which is rounded."""
+    """Judge losses, which are differences of two rounded numbers, and their gradients."""
     logits, rows, labels = put["logits"].astype(np.float64), np.arange(len(put["labels"])), put["labels"]
     shifted, exact = exact_softmax(logits)
     log_sums = np.log(np.exp(shifted).sum(1))
@@ -191,47 +191,49 @@ def losses(put: Arrays, answers: Arrays) -> Finding:
 
 
 def by_row(judged: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Finding:
-    """Of each row of logits the error as a part of what is allowed, and a number that was found and the exact one."""
+    """Judge rows of logits by (error / allowed error, a result, the exact result)."""
     names = extremes()[0]
-    complaints = [
+    problems = [
         f"{what} is {found[i]:.6g} instead of {exact[i]:.6g} where {names[i]}"
         for what, (error, found, exact) in judged.items()
         for i in range(len(names))
         if not error[i] <= 1  # nan, too
     ]
     worst = max(error.max() for error, _, _ in judged.values())
-    return finding(complaints, f"all {len(names)} rows right", share_of_allowed=worst)
+    return finding(problems, f"all {len(names)} rows correct", share_of_allowed=worst)
 
 
 def gathered(put: Arrays, answers: Arrays) -> Finding:
-    complaints = []
+    problems = []
     images = np.ascontiguousarray(answers["images"]).reshape(-1, 784)
-    places = images[:, :4].copy().view("<u4")[:, 0] // 196  # what each image tells of itself
-    for row, image, place, label in zip(put["rows"], images, places, answers["labels"], strict=True):
+    indices = images[:, :4].copy().view("<u4")[:, 0] // 196  # encoded in each image
+    for row, image, index, label in zip(put["rows"], images, indices, answers["labels"], strict=True):
         if (image != put["images"][row].ravel()).any():
-            complaints.append(f"image {row:,} is " + (f"image {place:,}" if place != row else "damaged"))
+            problems.append(f"image {row:,} is " + (f"image {index:,}" if index != row else "damaged"))
         if label != put["labels"][row]:
-            complaints.append(f"label {row:,} is {label} instead of {put['labels'][row]}")
-    return finding(complaints, f"{len(images)} images and labels of {N:,} right")
+            problems.append(f"label {row:,} is {label} instead of {put['labels'][row]}")
+    return finding(problems, f"{len(images)} images and labels of {N:,} correct")
 
 
 def conversions(put: Arrays, answers: Arrays) -> Finding:
     pixels, floats = put["pixels"], put["floats"]
     error = ulps(answers["scaled"][1:], pixels[1:] / 255)
-    complaints = [f"byte {p} is {x:.6g} as a float" for p, x in zip(pixels, answers["pixels"], strict=True) if p != x]
-    complaints += [f"{x:.6g} is {b} as a byte" for x, b in zip(floats, answers["bytes"], strict=True) if int(x) != b]
+    problems = [f"byte {p} is {x:.6g} as a float" for p, x in zip(pixels, answers["pixels"], strict=True) if p != x]
+    problems += [f"{x:.6g} is {b} as a byte" for x, b in zip(floats, answers["bytes"], strict=True) if int(x) != b]
     if answers["scaled"][0] != 0 or not error.max() <= 2:
-        complaints.append(f"a byte × 1/255 is {error.max():.3g} ulp off")
-    return finding(complaints, "all 256 bytes right", ulps=error.max())
+        problems.append(f"a byte × 1/255 is {error.max():.3g} ulp off")
+    return finding(problems, "all 256 bytes correct", ulps=error.max())
 
 
 def float_sum(answers: Arrays) -> Finding:
-    """Equal terms may round alike each time, so the bound is that of the worst case (Higham, "Accuracy and Stability of
-    Numerical Algorithms", 2nd ed., section 4.2)."""
+    """Judge a sum of equal terms, which may all round alike, by the worst-case bound.
+
+    See Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 4.2.
+    """
     exact = N * float(np.float32(0.1))
     error = abs(float(answers["sums"]["floats"]) / exact - 1)
-    complaints = [] if error <= N * FLOAT32 else [f"{answers['sums']['floats']:.6g} instead of {exact:.6g}"]
-    return finding(complaints, f"relative error {error:.1e} of {N * FLOAT32:.1e} allowed", relative_error=error)
+    problems = [] if error <= N * FLOAT32 else [f"{answers['sums']['floats']:.6g} instead of {exact:.6g}"]
+    return finding(problems, f"relative error {error:.1e} of {N * FLOAT32:.1e} allowed", relative_error=error)
 
 
 def integer_sum(answers: Arrays) -> Finding:
@@ -240,54 +242,54 @@ def integer_sum(answers: Arrays) -> Finding:
 
 
 def exp_and_log(put: Arrays, answers: Arrays) -> Finding:
-    """16 ulp let libraries differ, and not their precision."""
+    """Judge exponentials and logarithms. 16 ulp allow for different libraries, but not for lower precision."""
     arguments, worst = {"exp": put["exponents"], "log": put["positives"]}, {}
-    complaints = []
+    problems = []
     for name, exact in (("exp", np.exp(np.float64(arguments["exp"]))), ("log", np.log(np.float64(arguments["log"])))):
         error = ulps(answers[name], exact)
         at = int(np.nan_to_num(error, nan=np.inf).argmax())
         worst[name] = error[at]
         if not error[at] <= 16:
-            complaints.append(
-                f"{name}({arguments[name][at]:.9g}) is {answers[name][at]:.9g} instead of {exact[at]:.9g}"
-            )
-    return finding(complaints, f"to {worst['exp']:.1f} and {worst['log']:.1f} ulp", **worst)
+            problems.append(f"{name}({arguments[name][at]:.9g}) is {answers[name][at]:.9g} instead of {exact[at]:.9g}")
+    return finding(problems, f"to {worst['exp']:.1f} and {worst['log']:.1f} ulp", **worst)
 
 
 def all_reduce(shares: Arrays, answers: Arrays) -> Finding:
-    """How often each replica's share is counted is read off where it alone adds something."""
-    complaints, replicas = [], len(shares["floats"])
+    """Judge how often each replica's share is counted, at the positions where only this replica contributes."""
+    problems, replicas = [], len(shares["floats"])
     for what, found in answers["all-reduce"].items():
         for replica, share in enumerate(shares["integers" if "integer" in what else "floats"]):
             times = np.float64(found[replica::replicas]) / share * (replicas if what == "mean" else 1)
             wrong = times[~(np.abs(times - 1) <= (2 * FLOAT32 if what == "mean" else 0))]  # nan, too
             if len(wrong):
-                so = "is left out of" if wrong[0] == 0 else f"counts {wrong[0]:.6g} times in"
-                complaints.append(f"replica {replica} {so} the {what} at {len(wrong):,} of {len(times):,} positions")
-    return finding(complaints, f"{', '.join(answers['all-reduce'])} of {replicas} right")
+                so = "is missing from" if wrong[0] == 0 else f"counts {wrong[0]:.6g} times in"
+                problems.append(f"replica {replica} {so} the {what} at {len(wrong):,} of {len(times):,} positions")
+    return finding(problems, f"{', '.join(answers['all-reduce'])} of {replicas} correct")
 
 
 def bits(backend: str, answers: Arrays) -> Finding:
-    """The same bits on every device, and as many of each byte as chance gives: χ² has 255 degrees of freedom, of which
-    it is 6 deviations of √510 off once in 10⁷ times."""
+    """Judge random bits, which are the same on every device, and the distribution of their bytes.
+
+    χ² has 255 degrees of freedom; it is more than 6 standard deviations of √510 off once in 10⁷ times.
+    """
     found, exact = answers["bits"], random_bits.BITS[backend](SEED, N)
     counts = np.bincount(found.view(np.uint8), minlength=256)
     chi_square = float(((counts - 4 * N / 256) ** 2 / (4 * N / 256)).sum())
     wrong = np.flatnonzero(found != exact)
-    complaints = []
+    problems = []
     if len(wrong):
         number = f"{found[wrong[0]]:08x} instead of {exact[wrong[0]]:08x}"
-        complaints.append(f"{len(wrong):,} of {N:,} are others: number {wrong[0]:,} is {number}")
+        problems.append(f"{len(wrong):,} of {N:,} differ: number {wrong[0]:,} is {number}")
     if abs(chi_square - 255) > 6 * 510**0.5:
-        complaints.append(f"χ² of the bytes is {chi_square:.0f}, far from 255")
-    return finding(complaints, f"{N:,} numbers right, χ² of the bytes {chi_square:.0f}", chi_square=chi_square)
+        problems.append(f"χ² of the bytes is {chi_square:.0f}, far from 255")
+    return finding(problems, f"{N:,} numbers correct, χ² of the bytes {chi_square:.0f}", chi_square=chi_square)
 
 
 def dropout_mask(answers: Arrays) -> Finding:
     mask = answers["mask"]
     share, deviation = float((mask == 0).mean()), (DROPPED * (1 - DROPPED) / N) ** 0.5
     strange = mask[(mask != 0) & (ulps(mask, np.array(1 / (1 - DROPPED))) > 1)]
-    complaints = [f"{strange[0]:.6g} is neither 0 nor {1 / (1 - DROPPED)}"] if len(strange) else []
+    problems = [f"{strange[0]:.6g} is neither 0 nor {1 / (1 - DROPPED)}"] if len(strange) else []
     if not abs(share - DROPPED) <= 5 * deviation:
-        complaints.append(f"{share:.2%} are 0 instead of {DROPPED:.0%}")
-    return finding(complaints, f"{share:.2%} of {N:,} are 0", share=share)
+        problems.append(f"{share:.2%} are 0 instead of {DROPPED:.0%}")
+    return finding(problems, f"{share:.2%} of {N:,} are 0", share=share)

@@ -1,5 +1,5 @@
-"""The random bits of JAX and of TensorFlow, in NumPy: the counter-based generators of Salmon et al., "Parallel random
-numbers: as easy as 1, 2, 3" (SC 2011), as each framework numbers its draws. They are the same on every device.
+"""The random bits of JAX and TensorFlow in NumPy: the counter-based generators of Salmon et al., "Parallel random
+numbers: as easy as 1, 2, 3" (SC 2011), with each framework's numbering. They are the same on every device.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import numpy as np
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PHILOX_FACTORS = (0xD2511F53, 0xCD9E8D57)
 PHILOX_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
-SCRAMBLE_KEY = (0x3EC8F720, 0x02461E29)  # with which TensorFlow makes a key and a counter of its two seeds
+SCRAMBLE_KEY = (0x3EC8F720, 0x02461E29)  # TensorFlow derives a key and a counter from its two seeds with it
 LOW = 0xFFFFFFFF
 
 
 def threefry(key: Sequence[int], counters: np.ndarray) -> np.ndarray:
-    """Threefry-2×32 with 20 rounds: uint32 [2, n] of counters uint32 [2, n], under a key of two uint32."""
+    """Return Threefry-2×32 with 20 rounds, uint32 [2, n], of counters uint32 [2, n] and a key of two uint32."""
     keys = [*key, key[0] ^ key[1] ^ 0x1BD11BDA]
     x, y = counters.astype(np.uint32)
     x, y = x + np.uint32(keys[0]), y + np.uint32(keys[1])
@@ -30,8 +30,8 @@ def threefry(key: Sequence[int], counters: np.ndarray) -> np.ndarray:
 
 
 def philox(key: Sequence[int], counters: np.ndarray) -> np.ndarray:
-    """Philox-4×32 with 10 rounds: uint32 [4, n] of counters uint32 [4, n], under a key of two uint32."""
-    a, b, c, d = counters.astype(np.uint64)  # of which 32 bits are used: a product of two has 64
+    """Return Philox-4×32 with 10 rounds, uint32 [4, n], of counters uint32 [4, n] and a key of two uint32."""
+    a, b, c, d = counters.astype(np.uint64)  # 32 bits each; products need 64
     low, word = np.uint64(LOW), np.uint64(32)
     for turn in range(10):
         first, second = (np.uint64((k + turn * step) & LOW) for k, step in zip(key, PHILOX_KEY_STEPS, strict=True))
@@ -41,13 +41,13 @@ def philox(key: Sequence[int], counters: np.ndarray) -> np.ndarray:
 
 
 def jax_bits(seed: Sequence[int], n: int) -> np.ndarray:
-    """uint32 [n]: `jax.random.bits` of a Threefry key, where `jax_threefry_partitionable` is set."""
+    """Return `jax.random.bits` of a Threefry key with `jax_threefry_partitionable`, uint32 [n]."""
     x, y = threefry(seed, np.stack([np.zeros(n, np.uint32), np.arange(n, dtype=np.uint32)]))
     return x ^ y
 
 
 def tensorflow_bits(seed: Sequence[int], n: int) -> np.ndarray:
-    """uint32 [n]: `tf.random.stateless_uniform` over all of uint32 with the algorithm Philox."""
+    """Return `tf.random.stateless_uniform` over all uint32 with the Philox algorithm, uint32 [n]."""
     mixed = philox(SCRAMBLE_KEY, np.array([[seed[0]], [0], [seed[1]], [0]]))[:, 0].tolist()
     blocks = -(-n // 4)
     counters = np.zeros((4, blocks), np.uint64)

@@ -1,4 +1,4 @@
-"""What parity prints."""
+"""The report that parity prints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.parity.comparison import Comparison, Difference
-from mnist_mlp.parity.operations import Probe
+from mnist_mlp.parity.operations import OperationTest
 from mnist_mlp.text import remarks
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ MARKS = {True: "✓", False: "✗"}
 
 
 def opening(options: Any, engine: Engine, dataset: Dataset, against: str) -> str:
-    """What is compared, where, and with what."""
+    """Return what is compared, where, and with what."""
     attached = engine.attached
     xla = "on" if engine.xla else "off"
     replicas = f"{attached.replicas} replica{'s' if attached.replicas > 1 else ''}"
@@ -33,14 +33,14 @@ def opening(options: Any, engine: Engine, dataset: Dataset, against: str) -> str
     )
 
 
-def probed(probes: Sequence[Probe]) -> str:
-    """A line for each probe."""
-    width = max((len(probe.name) for probe in probes), default=0)
-    return "\n".join(["", *(f"{MARKS[p.passed]} {p.name:<{width}}  {p.found}" for p in probes)])
+def operations(tests: Sequence[OperationTest]) -> str:
+    """Return a line for each operation."""
+    width = max((len(test.name) for test in tests), default=0)
+    return "\n".join(["", *(f"{MARKS[test.passed]} {test.name:<{width}}  {test.found}" for test in tests)])
 
 
-def compared(comparisons: Sequence[Comparison]) -> str:
-    """The table of quantities. The steps count from 1."""
+def quantities(comparisons: Sequence[Comparison]) -> str:
+    """Return the table of quantities. Steps are counted from 1."""
     rows = [
         f"  {'':34}{'largest relative':>17}{'share of':>10}{'':>6}",
         f"  {'quantity':34}{'difference':>17}{'its bound':>10}{'step':>6}  element",
@@ -56,7 +56,7 @@ def compared(comparisons: Sequence[Comparison]) -> str:
 
 
 def located(each: Difference) -> str:
-    """A difference that is too large, in words."""
+    """Return a sentence about a difference that is too large."""
     where = "" if each.step is None else f" at step {each.step + 1}"
     element = f"[{', '.join(map(str, each.element))}]" if each.element else ""
     return (
@@ -66,15 +66,15 @@ def located(each: Difference) -> str:
 
 
 def closing(certificate: Mapping[str, Any], file: str) -> str:
-    """The verdict."""
+    """Return the verdict."""
     steps, seconds = certificate["problem"]["steps"], certificate["seconds"]["total"]
-    probes, quantities = certificate["probes"], certificate["quantities"]
+    tests, rows = certificate["probes"], certificate["quantities"]
     if certificate["verdict"] == "agrees":
-        largest = max(row["share"] for row in quantities)
-        told = (
-            f"agrees: {len(probes)} probes, and {len(quantities)} quantities of {steps} steps, each number within its "
-            f"bound (the nearest came to {largest:.2g} of it)"
+        largest = max(row["share"] for row in rows)
+        verdict = (
+            f"agrees: {len(tests)} operations and {len(rows)} quantities of {steps} steps, each number within "
+            f"its bound (at most {largest:.2g} of it)"
         )
     else:
-        told = f"diverges: {certificate['told']}"
-    return f"\nverdict  {told}\n         {file}, {seconds:.1f} s"
+        verdict = f"diverges: {certificate['told']}"
+    return f"\nverdict  {verdict}\n         {file}, {seconds:.1f} s"

@@ -144,7 +144,7 @@ def mnist_steps(shown: bool) -> list[Claim]:
 
 
 def take_steps(lesson: Lesson) -> list[Claim]:
-    epoch, begin = lesson.frozen, functools.partial(lesson.trainer.begin, lesson.seeds[0])
+    epoch, begin = lesson.frozen, functools.partial(lesson.trainer.reset, lesson.seeds[0])
     batch = epoch.batches[0]
     begin()
     rate, start = float(keras.ops.convert_to_numpy(lesson.optimizer.learning_rate)), weights(lesson.model)

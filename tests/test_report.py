@@ -619,7 +619,7 @@ def test_without_its_images_a_run_still_has_a_page(why, run, own, tmp_path, digi
         (["--outputs=x"], "unknown flag --outputs; did you mean '--output'?"),
         (["DONE", "DONE"], "more than once"),
         (["DONE", "nowhere"], "nowhere: expected"),
-        (["STOPPED"], "found no model.keras in it; to finish the run type python -m mnist_mlp.train"),
+        (["STOPPED"], "found no model.keras in it; to finish"),
         (["DONE", "--output=DONE/model.keras"], "received one of the run"),
         (["DONE", "--output=DONE/checkpoints/x.html"], "received one of the run"),
         (["DONE", "--output=nowhere/x.html"], "expected a file in a directory that exists"),

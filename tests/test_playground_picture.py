@@ -221,4 +221,4 @@ def test_large_networks_are_reduced_and_say_so(shape):
     figure = picture.figure(history)
     assert all(len(layer.get_paths()) <= figure_network.MOST_LINKS for layer in links(figure))
     words = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert ("lighter ones" in words) == (max(shape) > 3) and ("first 64 neurons" in words) == (max(shape) > 64)
+    assert ("heaviest links" in words) == (max(shape) > 3) and ("first 64 neurons" in words) == (max(shape) > 64)

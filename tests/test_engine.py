@@ -35,8 +35,8 @@ CPU = DeviceSet("CPU")
 
 def start(kind, model, split, batch_size, optimizer="adam", rate=None, xla=None):
     optimizer = optimizers.make_optimizer(optimizer, rate)
-    attached = DeviceSet("CPU", xla=xla)
-    return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, attached)
+    devices = DeviceSet("CPU", xla=xla)
+    return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, devices)
 
 
 def weights(engine):
@@ -230,9 +230,9 @@ def test_a_step_without_examples_leaves_the_weights_whole(digits):
 def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
     """Here TensorFlow has no GPU, whatever the plan says."""
     environment = {"KERAS_BACKEND": "tensorflow"}
-    attached = attach(Plan("tensorflow", "gpu", "auto", environment), 1)
-    assert attached.kind == "CPU"
-    assert "this run is on the CPU; run pip install 'tensorflow[and-cuda]'" in attached.notes[0]
+    devices = attach(Plan("tensorflow", "gpu", "auto", environment), 1)
+    assert devices.kind == "CPU"
+    assert "this run is on the CPU; run pip install 'tensorflow[and-cuda]'" in devices.notes[0]
     with pytest.raises(UserError, match="--strategy=gpu: TensorFlow .* can use none of the GPUs of this machine"):
         attach(Plan("tensorflow", "gpu", "gpu", environment), 1)
 
@@ -254,8 +254,8 @@ def test_a_program_that_ran_elsewhere_is_refused(digits):
     ],
 )
 def test_what_ended_elsewhere_is_an_error(weights_on, step_on, words):
-    attached = DeviceSet("GPU: 2 × X", replicas=2)
-    engine = SimpleNamespace(attached=attached, weights_on=weights_on, step_on=step_on)
+    devices = DeviceSet("GPU: 2 × X", replicas=2)
+    engine = SimpleNamespace(devices=devices, weights_on=weights_on, step_on=step_on)
     with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
         check_placement(engine)
 

@@ -51,8 +51,8 @@ try:
     attach(Plan("jax", "gpu", "gpu", {}), 60)
 except UserError as error:
     found.append(str(error))
-attached = attach(Plan("jax", "gpu", "auto", {}), 60)
-print(json.dumps([*found, attached.device, *attached.notes]))
+devices = attach(Plan("jax", "gpu", "auto", {}), 60)
+print(json.dumps([*found, devices.name, *devices.notes]))
 """
     refused, device, note = run(code)
     assert refused.startswith("--strategy=gpu: JAX ") and refused.endswith(
@@ -131,9 +131,9 @@ def test_jax_trains_whole_epochs_as_fit_does():
 split = load(Config(dataset="digits")).train
 ends, losses = [], []
 for engine_class in (JaxEngine, FitEngine):
-    attached = DeviceSet("CPU", where=jax.devices())
+    devices = DeviceSet("CPU", where=jax.devices())
     optimizer = optimizers.make_optimizer("sgd", 0.1)
-    engine = engine_class(networks.build("softmax", seed=1), optimizer, {"train": split}, 32, attached)
+    engine = engine_class(networks.build("softmax", seed=1), optimizer, {"train": split}, 32, devices)
     losses.append([engine.train(batch_indices(1, epoch, len(split), 32)).loss_sum for epoch in range(3)])
     ends.append(engine.state()["model/logits/kernel"])
 assert losses[0][2] < 0.5 * losses[0][0]
@@ -189,8 +189,8 @@ def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
     code = f"""
 split = load(Config(dataset="digits")).train
 optimizer = optimizers.make_optimizer("adam", None)
-attached = DeviceSet("CPU", where=jax.devices())
-engine = JaxEngine(networks.build("softmax", seed=9), optimizer, {{"train": split}}, 32, attached)
+devices = DeviceSet("CPU", where=jax.devices())
+engine = JaxEngine(networks.build("softmax", seed=9), optimizer, {{"train": split}}, 32, devices)
 engine.restore(dict(np.load({str(tmp_path / "state.npz")!r})))
 sums = engine.train(batch_indices(0, 0, len(split), 32)[20:])
 print(json.dumps([sums.loss_sum, sums.correct, int(optimizer.iterations)]))

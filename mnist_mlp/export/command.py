@@ -97,7 +97,7 @@ def export(
 
     engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)
     original = original_of(engine, dataset, trained)
-    say(table.opening(trained, original.correct, len(original.labels), engine.attached.device, engine.backend))
+    say(table.opening(trained, original.correct, len(original.labels), engine.devices.name, engine.backend))
     with output_dir.replaced(output) as (directory, work):
         rows = [row for row in before.get("formats", ()) if stays(row, before, trained, names, output, directory)]
         if rows:
@@ -113,7 +113,7 @@ def export(
             "precision": trained.precision,
             "dataset": dataset.name,
             "test": {"correct": original.correct, "total": len(dataset.test)},
-            "device": engine.attached.device,
+            "device": engine.devices.name,
             "tolerance": original.tolerance,
             "formats": sorted(rows, key=lambda row: list(FORMATS).index(row["format"])),
             "versions": {**versions(engine.backend), **formats.versions(names)},

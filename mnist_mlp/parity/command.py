@@ -176,7 +176,7 @@ def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engi
     if options.xla != "auto" and engine.xla != (options.xla == "on"):
         now = "without XLA" if options.xla == "on" else "with XLA alone"
         raise UserError(
-            f"--xla={options.xla}: {engine.attached.replicas} replicas on {engine.attached.device} run {now} on "
+            f"--xla={options.xla}: {engine.devices.replicas} replicas on {engine.devices.name} run {now} on "
             f"{engine.backend}; type --xla=auto"
         )
     engine.compile()
@@ -203,7 +203,7 @@ def tried(
     about = describe(problem) | {"seed": options.seed}
     if recorded:
         recorded.check(about, problem.order)
-    probes = operations.probe(engine.attached, engine.backend, problem.precision.products, engine.xla)
+    probes = operations.probe(engine.devices, engine.backend, problem.precision.products, engine.xla)
     say(report.probed(probes))
     initial = recorded.initial(problem, subject.state()) if recorded else subject.state()
     reference: Reference = recorded or Oracle()
@@ -237,7 +237,7 @@ def write_reference(recorder: Recorder, options: Options, certificate: dict[str,
 def promise(engine: Engine) -> str:
     """What the device promises of float32 products: TensorFlow rounds their factors to bfloat16 on a TPU
     (engine.tensorflow_devices.FLOAT32_ON_TPU)."""
-    return "bfloat16" if engine.backend == "tensorflow" and engine.attached.kind == "TPU" else "float32"
+    return "bfloat16" if engine.backend == "tensorflow" and engine.devices.kind == "TPU" else "float32"
 
 
 def verdict(probes: Sequence[operations.Probe], comparisons: Sequence[Comparison]) -> dict[str, Any]:

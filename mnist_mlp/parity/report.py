@@ -18,7 +18,7 @@ MARKS = {True: "✓", False: "✗"}
 
 def opening(options: Any, engine: Engine, dataset: Dataset, against: str) -> str:
     """What is compared, where, and with what."""
-    attached = engine.attached
+    attached = engine.devices
     xla = "on" if engine.xla else "off"
     replicas = f"{attached.replicas} replica{'s' if attached.replicas > 1 else ''}"
     return "\n".join(
@@ -26,7 +26,7 @@ def opening(options: Any, engine: Engine, dataset: Dataset, against: str) -> str
             f"parity   {options.model} on {dataset.name}, {options.steps} steps of {options.batch_size}, Adam, seed "
             f"{options.seed}, {options.precision}",
             *remarks(list(dataset.notes)),
-            f"device   {attached.device}, {replicas}, XLA {xla}, {engine.backend}",
+            f"device   {attached.name}, {replicas}, XLA {xla}, {engine.backend}",
             *remarks(list(attached.notes)),
             f"against  {against}",
         ]

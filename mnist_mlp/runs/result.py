@@ -120,11 +120,11 @@ def dataset_block(dataset: Dataset, train: int, validation: int) -> dict[str, An
 
 def device_block(plan: Plan, engine: Engine) -> dict[str, Any]:
     """The `device` part of a result: what was asked for, and what the framework says it ran on."""
-    attached = engine.attached
+    attached = engine.devices
     return {
         "requested": plan.requested,
         "strategy": plan.strategy,
-        "actual": attached.device,
+        "actual": attached.name,
         "weights_on": engine.weights_on,
         "step_on": engine.step_on,
         "replicas": attached.replicas,
@@ -137,10 +137,10 @@ def device_block(plan: Plan, engine: Engine) -> dict[str, Any]:
 
 def ran_on(engine: Engine) -> dict[str, Any]:
     """What computes: where it is the same before and after a stop, so is every bit."""
-    attached = engine.attached
+    attached = engine.devices
     return {
         "backend": engine.backend,
-        "device": attached.device,
+        "device": attached.name,
         "replicas": attached.replicas,
         "xla": engine.xla,
         **versions(engine.backend),

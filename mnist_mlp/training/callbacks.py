@@ -106,7 +106,7 @@ def of_flags(config: Config, run_dir: Path) -> list[keras.callbacks.Callback]:
 
 def as_callbacks_expect(engine: Engine) -> keras.Model:
     """A model of the same variables that has the optimizer, as after `compile`: callbacks look for it there."""
-    with engine.attached.scope():
+    with engine.devices.scope():
         model = keras.Model(engine.model.input, engine.model.output, name=engine.model.name)
         model.compile(engine.optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model

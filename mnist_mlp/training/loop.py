@@ -67,7 +67,7 @@ class Training:
             while self.progress.epoch < self.config.epochs and not self.stop_early:
                 self.train_epoch(request)
             self.write()
-            if request and self.engine.attached.workers == 1:  # several go on to the end together
+            if request and self.engine.devices.workers == 1:  # several go on to the end together
                 raise self.stopped(request)
         self.callbacks.end()
 

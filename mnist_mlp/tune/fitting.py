@@ -91,7 +91,7 @@ class Fitter:
             config = self.config_of(method, values)
             trainer = self.trainer(config)
             curve = trainer.fit(self.seed, config.epochs, learning_rate=config.learning_rate)
-            probabilities, ran_on = trainer.engine.predict(test.images), trainer.engine.attached.device
+            probabilities, ran_on = trainer.engine.predict(test.images), trainer.engine.devices.name
             found = score(probabilities, test.labels, curve.seconds, diverged=not finite(trainer, curve))
         else:
             began = time.perf_counter()

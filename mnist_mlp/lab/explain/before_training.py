@@ -189,7 +189,7 @@ def count_flops(lesson: Lesson, seconds: float) -> Claim:
     products = 2 * batch * (3 * sum(kernels) - kernels[0])
     counted = lesson.engine.step_flops()
     # What is no product (the pixels' scaling, activations, the loss, Adam) takes some operations for each number.
-    numbers = lesson.engine.attached.replicas * lesson.model.count_params()
+    numbers = lesson.engine.devices.replicas * lesson.model.count_params()
     numbers += batch * (784 + sum(layer.units for layer in lesson.dense))
     return Claim(
         f"a step takes {products:,} operations in its products, and a few for each weight",

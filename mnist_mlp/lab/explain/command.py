@@ -83,8 +83,8 @@ def explain(
 
     seeds = list(range(options.seed, options.seed + options.seeds))
     lesson = Lesson(plan, dataset, options.batch_size, options.epochs, seeds)
-    attached = lesson.engine.attached
-    say(opening(options, dataset, f"{attached.device}, {lesson.engine.backend}", attached.notes))
+    attached = lesson.engine.devices
+    say(opening(options, dataset, f"{attached.name}, {lesson.engine.backend}", attached.notes))
     rows: list[dict[str, Any]] = []
     for question, answer in [*BEFORE_TRAINING, *AFTER_TRAINING]:
         claims = answer(lesson)
@@ -94,7 +94,7 @@ def explain(
     say(closing(rows, seconds))
     return {
         "dataset": dataset_block(dataset, len(dataset.train), 0),
-        "device": attached.device,
+        "device": attached.name,
         "backend": lesson.engine.backend,
         "batch_size": options.batch_size,
         "epochs": options.epochs,

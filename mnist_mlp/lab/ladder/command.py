@@ -110,7 +110,7 @@ def climb(
         if "images" in parts:
             found["images"] = count_images(trials, say)
         if trials.engine:
-            found["device"] = trials.engine.attached.device
+            found["device"] = trials.engine.devices.name
             found["versions"] = versions(trials.engine.backend)
     found["approximation"] = approximate(seeds, say, tell) if "approximation" in parts else []
     found["seconds"] = time.perf_counter() - began

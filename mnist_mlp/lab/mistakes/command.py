@@ -114,7 +114,7 @@ def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, A
         outcomes[name] = run(program, trainer, found["seeds"], options.epochs)
         rows.append(row_of(name, outcomes[name]))
         say(block(rows[-1], rows[0], len(rows) - 1))
-        device, backend = trainer.engine.attached.device, trainer.engine.backend
+        device, backend = trainer.engine.devices.name, trainer.engine.backend
     found |= {"right": rows[0], "mistakes": rows[1:], "untold": untold(rows), "device": device}
     found |= {"versions": versions(backend), "seconds": time.perf_counter() - began}
     say(closing(found))

@@ -1,6 +1,42 @@
 """MNIST with Keras: trained, evaluated and served with the same numbers on every device.
 
-The package imports nothing at this level, so that `import mnist_mlp` is free. Start reading at `train.py`.
+    from mnist_mlp import Config, load_data, open_run, train_and_evaluate
+
+Importing the package imports nothing else: each name is loaded when it is first used. Start reading at `train.py`.
+
+`train_and_evaluate` limits TensorFlow's log messages to warnings (unless TF_CPP_MIN_LOG_LEVEL is set). A few lines that
+TensorFlow prints in spite of its log level remain; `mnist_mlp.cli.stderr_filter.silence()`, called before Keras is
+imported, removes them, too.
 """
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnist_mlp.config import Config
+    from mnist_mlp.data import load as load_data
+    from mnist_mlp.runs.saved import open_run  # type: ignore[attr-defined]
+    from mnist_mlp.train import train_and_evaluate
+
+__version__ = "0.2.0"
+__all__ = ["Config", "__version__", "load_data", "open_run", "train_and_evaluate"]
+_HOMES = {  # of each name: its module, and what it is called there
+    "Config": ("mnist_mlp.config", "Config"),
+    "load_data": ("mnist_mlp.data", "load"),
+    "open_run": ("mnist_mlp.runs.saved", "open_run"),
+    "train_and_evaluate": ("mnist_mlp.train", "train_and_evaluate"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

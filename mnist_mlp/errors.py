@@ -1,11 +1,12 @@
-"""The exceptions that speak to the user; every other exception is a bug."""
+"""The exceptions whose message is for the user; any other exception is a bug."""
 
 
 class UserError(Exception):
-    """Something that the user can mend.
+    """Something that the user can fix.
 
-    The message is one line: what was expected, what was received, what to type next. A driver prints
-    it on standard error without a traceback and exits with `exit_code` (see `cli/program.py`).
+    The message is one line. For a value that the user typed: what was expected, what was received, what to try. For
+    an event: what happened and what to do. A program prints it on standard error without a traceback and exits with
+    `exit_code` (see `cli/program.py`).
     """
 
     exit_code = 2
@@ -13,20 +14,20 @@ class UserError(Exception):
 
 
 class Diverged(UserError):
-    """The loss or a weight is no longer a finite number: training was stopped."""
+    """The loss or a weight became infinite or NaN, and training stopped."""
 
     exit_code = 3
 
 
 class Refuted(UserError):
-    """What was to be shown does not hold here: no mistake of the user's, and no error of the program's."""
+    """A claim that the program tested does not hold. Neither the user nor the program made a mistake."""
 
     exit_code = 4
     prefix = ""
 
 
 class Stopped(UserError):
-    """The run was asked to stop, did so in good order, and can go on: the message says how."""
+    """The run stopped on request with everything saved; the message says how to resume it."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later
     prefix = ""

@@ -1,4 +1,4 @@
-"""Scores the saved model of a run once more on the test images: the same counts, the same keys."""
+"""Evaluate the saved model of a run on the test images again."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ if __name__ == "__main__":  # before the imports below: Ctrl-C ends them without
 import dataclasses
 import json
 import math
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mnist_mlp import data, devices
 from mnist_mlp.checks import gate
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.stopwatch import Stopwatch
+from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs import saved, summary
@@ -28,11 +27,11 @@ from mnist_mlp.runs.result import Result, dataset_block, device_block, scores, v
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The flags of this program; the data and the model are those of the run unless a flag says otherwise."""
+    """The flags of this program. Data and model are the run's unless a flag changes them."""
 
-    run_dir: str = option("", "the directory of a finished run (needed)")
+    run_dir: str = option("", "the directory of a finished run (required)")
     data_dir: str = option_of(Config, "data_dir")
-    batch_size: int | None = option(None, "images per step; not given: the run's", kind=int, low=1, high=2**31 - 1)
+    batch_size: int | None = option(None, "images per step (default: the run's)", kind=int, low=1, high=2**31 - 1)
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
     replicas: int | None = option_of(Config, "replicas")
@@ -49,17 +48,17 @@ class Options:
 
 def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="evaluate", about=__doc__)
-    stream = sys.stderr if options.json else sys.stdout
-    result = evaluate(options, say=lambda text: print(text, file=stream, flush=True))
+    with Terminal(sys.stderr if options.json else sys.stdout) as reporter:
+        result = evaluate(options, reporter=reporter)
     if options.json:
         print(json.dumps(result.to_dict(), allow_nan=False))
     gate.refuse(result, options.run_dir)
 
 
-def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Callable[[str], None] = print) -> Result:
-    """The run's result with `test`, `device`, `seconds`, `versions` and `peak_memory_mb` measured anew.
+def evaluate(options: Options, *, dataset: data.Dataset | None = None, reporter: Reporter = PRINT) -> Result:
+    """Return the run's result with `test`, `device`, `seconds`, `versions` and `peak_memory_mb` measured again.
 
-    `dataset` replaces the run's own with images of yours. Raises `UserError`.
+    `dataset` replaces the run's data set with your own. Raise `UserError`.
     """
     stopwatch = Stopwatch()
     plan = devices.plan(options)
@@ -68,9 +67,8 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
     judge = gate.watch(dataclasses.replace(config, gate=options.gate, false_alarms=options.false_alarms), dataset)
     stopwatch.end("load")
 
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs.saved_model import start_finished
+    load(plan)
+    from mnist_mlp.runs.saved import start_finished
 
     stopwatch.end("import")
 
@@ -93,10 +91,11 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, say: Call
         versions=versions(engine.backend),
         **stopwatch.measured(),
     )
-    result.seconds["train"] = 0.0  # nothing was trained here; the epochs keep their own seconds
+    result.seconds["train"] = 0.0  # nothing was trained here; `epochs` keep the seconds of the run
     result = dataclasses.replace(result, gate=judge(result))
-    say(summary.setting(result))
-    say(summary.closing(result, options.run_dir))
+    reporter.line(summary.setting(result))
+    reporter.line(summary.closing(result, options.run_dir))
     if test["confusion"] != trained.test["confusion"]:
-        say(f"  !      these are not the counts of the training run: {trained.test['correct']:,} right there")
+        before = trained.test["correct"]
+        reporter.line(f"  !      the counts differ from those of the training run, which had {before:,} correct")
     return result

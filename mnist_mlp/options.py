@@ -1,7 +1,8 @@
-"""How an option is declared, and how a value is held against its declaration.
+"""Declaring options, and checking values against their declaration.
 
-An options dataclass (`Config`, or the `Options` of a program) gives each field by `option(default, help, …)` and
-calls `check(self)` at construction. The command line is made from the same declarations (command.py).
+An options dataclass (`Config`, or the `Options` of a program) declares each field with `option(default, help, …)` and
+calls `check(self)` when it is constructed. `cli/flags.py` makes the command-line flags from the same declarations, and
+`tagged` makes the lists of option names from their tags.
 """
 
 from __future__ import annotations
@@ -16,6 +17,26 @@ from typing import Any
 from mnist_mlp.errors import UserError
 from mnist_mlp.text import nearest, quoted
 
+GROUPS = {  # the headings of `--help`, in its order
+    "start": "values to start from",
+    "model": "model",
+    "data": "data",
+    "training": "training",
+    "recipe": "training recipe",
+    "device": "device",
+    "output": "output",
+    "checkpoints": "checkpoints",
+    "checks": "checks",
+}
+AFFECTS: dict[str, tuple[str, ...]] = {  # what an option affects, and where its value may differ for that reason
+    "result": (),  # the distribution of results over all seeds
+    "sample": (),  # which sample of that distribution this run is
+    "machine": ("resume",),  # where it is computed and where its data lie; results differ by rounding at most
+    "output": ("resume",),  # what is written or reported beside the model
+    "process": ("resume", "workers"),  # this one process
+}
+DIFFER = ("resume", "workers")  # a resumed run may have another value; workers of one run may have different values
+
 
 def option(
     default: Any,
@@ -25,31 +46,59 @@ def option(
     choices: Sequence[str] = (),
     low: float = -math.inf,
     high: float = math.inf,
-    word: bool = False,
+    positional: bool = False,
+    group: str = "",
+    affects: str = "",
+    may_differ: Sequence[str] = (),
 ) -> Any:
-    """Declares one option; `low` ≤ value ≤ `high`.
+    """Return the dataclass field of one option; `low` ≤ value ≤ `high`.
 
-    `kind` is the type of a value where the default (None: "not given") does not tell it; an option of the kind tuple
-    takes several words, up to the next flag. `word`: it may be given without its name, of the kind tuple all its words.
+    `kind` is the type of a value, needed where the default is None. An option of kind tuple takes several values, up
+    to the next flag. `positional`: its value, or for kind tuple all of them, may be given without the flag's name.
+    `group` is a key of `GROUPS` and `affects` one of `AFFECTS`; `may_differ`, of `DIFFER`, adds to what the latter
+    allows. A program with few flags may leave the tags out.
     """
+    if unknown := {group, affects, *may_differ} - {"", *GROUPS, *AFFECTS, *DIFFER}:
+        raise ValueError(f"unknown tags: {', '.join(unknown)}")
     metadata = {
         "help": help,
         "kind": kind or type(default),
         "choices": tuple(choices),
         "range": (low, high),
-        "word": word,
+        "positional": positional,
+        "group": group,
+        "affects": affects,
+        "may_differ": (*AFFECTS.get(affects, ()), *may_differ),
     }
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def option_of(declared: type, name: str) -> Any:
-    """The same option once more, in the options of another program."""
+    """Return the field of an option that `declared` has, for the options of another program."""
     (field,) = [field for field in dataclasses.fields(declared) if field.name == name]
     return dataclasses.field(default=field.default, metadata=field.metadata)
 
 
+def tagged(declared: Any, *, group: str = "", affects: str = "", may_differ: str = "") -> tuple[str, ...]:
+    """Return the names of the options that have all of these tags, in their order.
+
+    Raises `TypeError` if an option of `declared` has no `group` or no `affects`: none can be forgotten.
+    """
+    wanted = {"group": group, "affects": affects}
+    names = []
+    for field in dataclasses.fields(declared):
+        tags = field.metadata
+        if not (tags["group"] and tags["affects"]):
+            raise TypeError(f"option {field.name!r} of {declared.__name__} needs the tags group=… and affects=…")
+        if all(tags[tag] == value for tag, value in wanted.items() if value) and (
+            not may_differ or may_differ in tags["may_differ"]
+        ):
+            names.append(field.name)
+    return tuple(names)
+
+
 def check(options: Any) -> None:
-    """Holds each field of an options dataclass against its declaration; raises `UserError` in terms of flags."""
+    """Check each field of an options dataclass against its declaration. Raises `UserError` that names the flag."""
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if value is None and field.default is None:
@@ -70,24 +119,24 @@ def check(options: Any) -> None:
 
 
 def path_of(flag: str, text: str) -> Path:
-    """The path that a user typed, with ~ for a home directory. Raises `UserError` for an unknown user's."""
+    """Return the path that a user typed, with ~ expanded. Raises `UserError` for the home of an unknown user."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        if os.path.lexists(text):  # the name of a file may begin so
+        if os.path.lexists(text):  # a file may have such a name
             return Path.cwd() / text
-        raise UserError(f"--{flag}: expected a path, received {text!r}, whose user is not known here") from None
+        raise UserError(f"--{flag}: expected a path, received {text!r}, which names an unknown user") from None
 
 
 def in_range(value: float, low: float, high: float) -> bool:
-    """Whether a number is finite and within its bounds."""
+    """Return whether a number is finite and within its bounds."""
     return low <= value <= high and abs(value) != math.inf
 
 
 def expected(field: dataclasses.Field[Any]) -> str:
-    """What a field accepts, in words: "a whole number from 1 to 100"."""
+    """Return in words what a field accepts: "a whole number from 1 to 100"."""
     kind, (low, high) = field.metadata["kind"], field.metadata["range"]
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "words"}[kind]
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "values"}[kind]
     if kind is int:
         return f"{words} from {low:,} to {high:,}"
     return f"{words} from {low:g} to {high:g}" if kind is float else words

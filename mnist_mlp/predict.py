@@ -1,7 +1,7 @@
-"""Gives the class and the ten probabilities of images, as CSV or JSON lines: of MNIST's, or of digits of your own.
+"""Predict the classes and probabilities of images, as CSV or JSON lines: of the run's data set or of your own digits.
 
-A picture may be dark on light or light on dark, of any size, a drawing or a photograph: its digit is brought into
-MNIST's frame first. One that cannot be used gets a line on standard error, and the others go on.
+A picture may be a drawing or a photograph, dark on light or light on dark, of any size: its digit is first scaled and
+centred as MNIST's digits are. A picture that cannot be used is reported on standard error and left out.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ import csv
 import dataclasses
 import io
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
+from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.pictures import inputs
 from mnist_mlp.data.pictures.preview import render
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import atomic
+from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.runs import directory, saved
 from mnist_mlp.text import spelled_out
@@ -43,21 +42,21 @@ STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 class Options:
     """The flags of this program."""
 
-    run_dir: str = option("", "the directory of a finished run (needed)")
+    run_dir: str = option("", "the directory of a finished run (required)")
     split: str | None = option(
-        None, "images of the run's own data set; not given: test", kind=str, choices=("train", "test")
+        None, "images of the run's data set (default: test)", kind=str, choices=("train", "test")
     )
     input: tuple[str, ...] = option(
         (),
         "other images instead: pictures (PNG, JPEG, WebP, BMP, GIF, TIFF), folders, patterns as 'digits/*.png', - "
         "for a picture on standard input; or .npy, .npz, IDX (.gz or not) of [n, 28, 28], pixels 0-255 or floats 0-1",
         kind=tuple,
-        word=True,
+        positional=True,
     )
-    segment: bool = option(False, "find several digits in each picture, in the order of reading")
-    no_reframe: bool = option(False, "take pictures as they are: 28×28 pixels, light on dark, as MNIST has them")
-    show: bool = option(False, "print each digit as the network sees it, and its probabilities, for the eye")
-    output: str = option("", "file to write, replaced if it is there; not given: standard output")
+    segment: bool = option(False, "find several digits in each picture, in reading order")
+    no_reframe: bool = option(False, "use pictures as they are: 28×28 pixels, light on dark, as in MNIST")
+    show: bool = option(False, "print each digit as the network sees it, with its probabilities, as text")
+    output: str = option("", "file to write; an existing one is replaced (default: standard output)")
     format: str = option("csv", "csv: input,class,p0,…,p9; jsonl: the same as JSON lines", choices=("csv", "jsonl"))
     data_dir: str = option_of(Config, "data_dir")
     batch_size: int = option(1000, "images per call", low=1, high=2**31 - 1)
@@ -70,28 +69,23 @@ class Options:
         check(self)
         if self.input and (self.split or self.data_dir):
             other = f"--split={self.split}" if self.split else f"--data_dir={self.data_dir}"
-            raise UserError(f"expected --input or {other}, received both; leave one of them out")
+            raise UserError(f"expected --input or {other}, received both; use one of them")
         if self.segment and self.no_reframe:
-            raise UserError("expected --segment or --no_reframe, received both; leave one of them out")
+            raise UserError("expected --segment or --no_reframe, received both; use one of them")
         if (self.segment or self.no_reframe) and not self.input:
             flag = "--segment" if self.segment else "--no_reframe"
-            raise UserError(f"{flag}: expected pictures of your own; type --input=FILE, or leave it out")
+            raise UserError(f"{flag}: expected pictures of your own, received none; try --input=FILE")
 
 
 def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="predict", about=__doc__)
     output = output_file(options) if options.output else None
-    complaints: list[str] = []
-
-    def complain(line: str) -> None:
-        print(spelled_out(line), file=sys.stderr, flush=True)
-        complaints.append(line)
-
-    names, images, probabilities = predict(options, complain)
+    complaints = Complaints()
+    names, images, probabilities = predict(options, complaints)
     text = (as_csv if options.format == "csv" else as_json_lines)(names, probabilities)
     if options.show:
-        sys.stdout.write(for_the_eye(names, images, probabilities))
-        sys.stdout.flush()  # before what may go to the same place
+        sys.stdout.write(as_preview(names, images, probabilities))
+        sys.stdout.flush()  # before the predictions, which may go to the same file
     if output is not None:
         write(output, text)
         number = f"{len(probabilities):,} prediction{'s' * (len(probabilities) > 1)}"
@@ -99,19 +93,29 @@ def main(argv: Sequence[str]) -> None:
     elif not options.show:
         sys.stdout.write(text)
     sys.stdout.flush()  # before the error, if there is one
-    if complaints:
-        of = len(complaints) + len({name.rpartition(":")[0] if options.segment else name for name in names})
-        above = "line above says" if len(complaints) == 1 else "lines above say"
-        raise UserError(f"{len(complaints)} of {of} pictures could not be used; the {above} why")
+    if complaints.count:
+        used = len({name.rpartition(":")[0] if options.segment else name for name in names})
+        above = "line above says" if complaints.count == 1 else "lines above say"
+        raise UserError(f"{complaints.count} of {complaints.count + used} pictures could not be used; the {above} why")
+
+
+class Complaints(Reporter):
+    """Prints lines about pictures that cannot be used to standard error, and counts them."""
+
+    count = 0
+
+    def line(self, text: str) -> None:
+        print(spelled_out(text), file=sys.stderr, flush=True)
+        self.count += 1
 
 
 def write(output: Path, text: str) -> None:
-    """Into a file as a whole, or into what is none."""
-    if str(output) in STANDARD_OUTPUT:  # whose descriptor chatter.py has led elsewhere
+    """Write the text to a file atomically, or to a device or pipe."""
+    if str(output) in STANDARD_OUTPUT:  # `stderr_filter` redirects its descriptor
         sys.stdout.write(text)
     elif is_open_file(output) or (output.exists() and not output.is_file()):
         try:
-            with output.open("a", encoding="utf-8") as file:  # a device or a pipe: not to be replaced by a file
+            with output.open("a", encoding="utf-8") as file:  # a device or a pipe must not be replaced by a file
                 file.write(text)
         except BrokenPipeError:
             raise
@@ -122,85 +126,83 @@ def write(output: Path, text: str) -> None:
 
 
 def is_open_file(path: Path) -> bool:
-    """Whether a path names what the process has open already, as /dev/stderr; it need not have a name of its own."""
+    """Return whether a path names an open file of this process, such as /dev/stderr."""
     return str(path) in ("/dev/stdout", "/dev/stderr") or path.parent in map(Path, ("/dev/fd", "/proc/self/fd"))
 
 
 def output_file(options: Options) -> Path:
-    """Where to write, links followed. Raises `UserError` for a place that cannot be, that is the run's own, or that is
-    read."""
-    path, flag = path_of("output", options.output), f"--output={options.output}"
-    try:
-        path = path if is_open_file(path) else path.resolve()
-        if path.is_dir() or not path.parent.is_dir():
-            raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
-        if path.is_file() and any(path.samefile(source) for source in sources_of(options) if source.exists()):
-            raise UserError(f"{flag}: expected another file than --input, received the same; name another one")
-        if options.run_dir and directory.owns(path_of("run_dir", options.run_dir), path):
-            raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
-    except OSError as error:
-        raise UserError(f"{flag}: expected a file that can be written, received: {error.strerror}") from None
+    """Return where to write, links followed. Raise `UserError` for an input, a file of the run, or a path where no file
+    can be written."""
+    path = path_of("output", options.output)
+    if is_open_file(path):
+        return path
+    path = outputs.file_to_write("output", options.output, special=True).resolve()
+    for source in input_files(options) if path.is_file() else ():
+        outputs.check_distinct({"input": source, "output": path})
+    if options.run_dir and directory.owns(path_of("run_dir", options.run_dir), path):
+        raise outputs.belongs_to_run("output", options.output)
     return path
 
 
-def sources_of(options: Options) -> Iterator[Path]:
-    """Every file that the inputs name."""
-    for place in options.input:
-        with contextlib.suppress(UserError):  # which is told when it is to be read
-            yield from inputs.files(place)
+def input_files(options: Options) -> Iterator[Path]:
+    """Yield every file that --input names."""
+    for text in options.input:
+        with contextlib.suppress(UserError):  # reported when the input is read
+            yield from inputs.files(text)
 
 
-def predict(options: Options, complain: Callable[[str], None]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """What the images are called, the images, uint8 [n, 28, 28], and their probabilities, float32 [n, 10].
+def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the names of the images, the images, uint8 [n, 28, 28], and their probabilities, float32 [n, 10].
 
-    `complain` is called with a line about each picture that cannot be used. Raises `UserError`, also where none can.
+    `reporter` gets a line about each picture that cannot be used. Raise `UserError`, also if no picture can be used.
     """
     plan = devices.plan(options)
     path, config, trained = saved.read_run(options.run_dir)
     if options.input:
-        found = digits_of(options, complain)
-        if not found:
-            raise UserError(f"--input={' '.join(options.input)}: expected a picture that can be used, there is none")
-        names, images = [name for name, _ in found], np.stack([image for _, image in found])
+        digits = read_digits(options, reporter)
+        if not digits:
+            raise UserError(f"--input={' '.join(options.input)}: expected a picture that can be used, received none")
+        names, images = [name for name, _ in digits], np.stack([image for _, image in digits])
     else:
         split = options.split or "test"
         images = getattr(data.load(saved.data_of_run(config, trained, options.data_dir)), split).images
         names = [f"{split}:{index}" for index in range(len(images))]
 
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs.saved_model import start_finished
+    load(plan)
+    from mnist_mlp.runs.saved import start_finished
 
     engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)
     probabilities = engine.predict(images)
     if not np.isfinite(probabilities).all():
-        raise UserError(f"{path / 'model.keras'}: expected probabilities, received nan: training diverged; train again")
+        raise UserError(f"{path / 'model.keras'} predicts nan: its training diverged; train a new run")
     return names, images, probabilities
 
 
-def digits_of(options: Options, complain: Callable[[str], None]) -> inputs.Digits:
-    """What is found in all inputs. One of several that cannot be used gets a line, and the others go on."""
+def read_digits(options: Options, reporter: Reporter) -> inputs.Digits:
+    """Return the digits in all inputs. If there are several inputs, those that cannot be used are reported."""
     several = len(options.input) > 1
-    found: inputs.Digits = []
-    for place in options.input:
+    digits: inputs.Digits = []
+    for text in options.input:
         try:
-            found += inputs.read(
-                place,
+            digits += inputs.read(
+                text,
                 reframe=not options.no_reframe,
                 segment=options.segment,
-                complain=complain,
-                name=place if several else "",
+                reporter=reporter,
+                name=text if several else "",
             )
         except UserError as error:
             if not several:
                 raise
-            complain(str(error))
-    return found
+            reporter.line(str(error))
+    return digits
 
 
 def as_csv(names: Sequence[str], probabilities: np.ndarray) -> str:
-    """Lines `input,class,p0,…,p9` below a header, with as few digits as give the float32 back, and what cannot be
-    printed in a name spelled out: one line an image."""
+    """Format predictions as CSV: a header, then `input,class,p0,…,p9` for each image.
+
+    Probabilities have the fewest digits that restore the float32; unprintable characters of a name are escaped.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["input", "class", *(f"p{digit}" for digit in range(10))])
@@ -210,15 +212,15 @@ def as_csv(names: Sequence[str], probabilities: np.ndarray) -> str:
 
 
 def as_json_lines(names: Sequence[str], probabilities: np.ndarray) -> str:
-    """One object a line: input, class, p (ten numbers, as in `as_csv`); names are exact, by JSON's own escapes."""
+    """Format predictions as JSON lines with the keys input, class and p (ten numbers). Names are exact."""
     return "".join(
         json.dumps({"input": name, "class": int(row.argmax()), "p": [float(str(p)) for p in row]}) + "\n"
         for name, row in zip(names, probabilities, strict=True)
     )
 
 
-def for_the_eye(names: Sequence[str], images: np.ndarray, probabilities: np.ndarray) -> str:
-    """Each digit as the network sees it, below its name."""
+def as_preview(names: Sequence[str], images: np.ndarray, probabilities: np.ndarray) -> str:
+    """Format each image as text below its name, as the network sees it, with its probabilities."""
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    each = zip(names, images, probabilities, strict=True)
-    return "".join(f"{spelled_out(name)}\n{render(image, row, plain=plain)}\n\n" for name, image, row in each)
+    rows = zip(names, images, probabilities, strict=True)
+    return "".join(f"{spelled_out(name)}\n{render(image, row, plain=plain)}\n\n" for name, image, row in rows)

@@ -43,7 +43,7 @@ from measures.running import Series
 from mnist_mlp.cli import program
 from mnist_mlp.devices.machine import processor_name
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import atomic, figures
+from mnist_mlp.files import atomic, figures, outputs
 from mnist_mlp.options import path_of
 from mnist_mlp.text import nearest
 
@@ -129,10 +129,10 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
         if getattr(options, name) < 1:
             raise UserError(f"--{name}={getattr(options, name)}: expected 1 or more; type --{name}=1")
     programs.check_names(options.programs)
-    if options.json and not options.json.absolute().parent.is_dir():
-        raise UserError(f"--json={options.json}: expected a file in a directory that exists; name another one")
+    if options.json:
+        outputs.file_to_write("json", str(options.json))
     if options.figure:
-        figures.check("--figure", options.figure)
+        figures.file_to_write("figure", str(options.figure))
         if "process" not in options.measures:
             raise UserError("--figure: expected the measure process, which it shows; type process beside it")
     return options

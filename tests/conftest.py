@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the same numbers on every machine
 os.environ["MNIST_MLP_CACHE"] = "off"  # and nothing of earlier runs
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # as a program sets it: what it forks has the same environment
 
 # Without byte code each of hundreds of processes would compile the package again, and each session the tests.
 sys.dont_write_bytecode = False

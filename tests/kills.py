@@ -23,6 +23,7 @@ os.environ.setdefault("TF_XLA_FLAGS", f"--tf_xla_persistent_cache_directory={dir
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 from mnist_mlp.cli import stderr_filter
+from mnist_mlp.cli.terminal import SILENT
 
 stderr_filter.silence()
 
@@ -93,7 +94,7 @@ def in_fork(run_dir, since="", moment=0):
         if since == "start":
             sys.setprofile(count)
         loop.Training.run = counted
-        train.train_and_evaluate(CONFIG, run_dir, dataset=DATA, say=lambda text: None)
+        train.train_and_evaluate(CONFIG, run_dir, dataset=DATA, reporter=SILENT)
         sys.setprofile(None)
         note.write_text(f"{calls} {in_training}")
         os._exit(0)

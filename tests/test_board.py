@@ -199,6 +199,7 @@ from mnist_mlp import data, devices, train
 from mnist_mlp.cli import program
 from mnist_mlp.cli.terminal import PRINT
 from mnist_mlp.data import batches
+from mnist_mlp.training import session
 from mnist_mlp.config import Config
 from mnist_mlp.training.profiler import Profiled
 
@@ -211,7 +212,7 @@ def main(flags):
     for kind in ("compiled", "fit"):
         config = Config(dataset="digits", strategy="cpu", backend=backend, engine=kind)
         splits = {"train": data.load(config).train}
-        engine = train.engine_of(config, devices.plan(config), partial(networks.build, config.model), splits)
+        engine = session.make_engine(config, devices.plan(config), partial(networks.build, config.model), splits)
         engine.compile()
         order, begun, ends = batches.batch_indices(0, 0, len(splits["train"]), 32), engine.state(), []
         for one in (engine, Profiled(engine, Path(kind), PRINT)):

@@ -1,13 +1,18 @@
 """What reaches the terminal: nothing of TensorFlow's chatter, all that is news."""
 
+import gc
 import itertools
 import os
 import re
+import signal
+import sys
+from types import SimpleNamespace
 
 import pytest
 from helpers.fork_server import run_code
 
-from mnist_mlp.cli import stderr_filter
+from mnist_mlp.cli import load_framework, stderr_filter
+from mnist_mlp.devices import Plan
 
 CHATTER = [
     "I0000 00:00:1795360575.911611    2586 port.cc:153] oneDNN custom operations are on.",
@@ -115,3 +120,19 @@ def test_tensorflow_does_not_import_jax_and_scipy():
     )
     done = run_code(code, backend=None)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_loading_sets_the_environment_first_and_lets_signals_wait(monkeypatch):
+    events = []
+
+    def import_module(name):
+        events.append((name, os.environ["KERAS_BACKEND"], gc.isenabled()))
+        signal.raise_signal(signal.SIGINT)
+        events.append("imported")
+
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setattr(load_framework, "importlib", SimpleNamespace(import_module=import_module))
+    with pytest.raises(KeyboardInterrupt):
+        load_framework.load(Plan("jax", "cpu", "cpu", {"KERAS_BACKEND": "jax"}))
+    assert events == [("keras", "jax", False), "imported"]

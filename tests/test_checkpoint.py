@@ -40,7 +40,7 @@ def run_dir(path, *found, config=None):
     path.mkdir(exist_ok=True)
     run.write_config()
     for one in found:
-        run.save(one)
+        run.write_checkpoint(one)
     return path
 
 
@@ -77,7 +77,7 @@ def test_the_newest_are_kept(tmp_path):
     run_dir(tmp_path, *(example(steps) for steps in (46, 47, 48, 49)), config=config)
     assert list(checkpoint.files(tmp_path)) == [49, 48]
     # Of a run that went on from 48, since 49 was damaged: what is newer is not counted among those kept.
-    directory.Run(tmp_path, dataclasses.replace(config, keep=1)).save(example(48))
+    directory.Run(tmp_path, dataclasses.replace(config, keep=1)).write_checkpoint(example(48))
     assert list(checkpoint.files(tmp_path)) == [49, 48]
 
 
@@ -120,14 +120,14 @@ def test_a_damaged_config_is_made_good_from_a_checkpoint(tmp_path, full):
         file.write_bytes(content)
         assert differing(directory.config_of_run(tmp_path), Config(dataset="digits", seed=7)) == [], how
         with directory.opened(tmp_path, Config(dataset="digits", seed=7, resume=True)) as run:
-            assert run.found.total_steps == 50
+            assert run.resumed_from.total_steps == 50
             run.write_config()
         finished.read_config(tmp_path)
     for path in (tmp_path / "checkpoints").iterdir():
         path.write_bytes(b"")
     for content in (b"", b"{}", whole[:-9], whole.replace(b'"seed": 7', b'"seed": 8')):
         file.write_bytes(content)
-        with pytest.raises(UserError, match="config.json is damaged, and there is no whole checkpoint"):
+        with pytest.raises(UserError, match="config.json is damaged, and no checkpoint is whole"):
             directory.config_of_run(tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_where_all_are_damaged_the_run_begins_anew_and_says_so(tmp_path):
     run_dir(tmp_path, example(50))
     (tmp_path / "checkpoints" / "step-000000050.npz").write_bytes(b"PK")
     with directory.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
-        assert run.found is None and "step-000000050.npz is damaged" in run.passed_over["step-000000050.npz"]
+        assert run.resumed_from is None and "step-000000050.npz is damaged" in run.skipped["step-000000050.npz"]
     assert (tmp_path / "config.json").exists()  # a run that was there before is not taken away
 
 
@@ -192,15 +192,15 @@ def test_files_that_are_none_hold_nothing_up(tmp_path):
     os.mkfifo(tmp_path / "config.json")
     os.mkfifo(tmp_path / "checkpoints" / "step-000000060.npz")
     with directory.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
-        assert run.found.total_steps == 50 and list(run.passed_over) == ["step-000000060.npz"]
-        assert run.last.name == "step-000000050.npz"
+        assert run.resumed_from.total_steps == 50 and list(run.skipped) == ["step-000000060.npz"]
+        assert run.last_checkpoint.name == "step-000000050.npz"
 
 
 def test_a_checkpoint_of_another_run_is_passed_over(tmp_path):
     run_dir(tmp_path, example(50), example(99, model="wide"))
     with directory.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
-        assert run.found.total_steps == 50
-    assert list(run.passed_over.values()) == ["step-000000099.npz is of another run (another --model)"]
+        assert run.resumed_from.total_steps == 50
+    assert list(run.skipped.values()) == ["step-000000099.npz belongs to another run (another --model)"]
 
 
 # ---- resuming with other options ----
@@ -235,7 +235,7 @@ def test_an_option_that_would_change_the_result_is_refused_by_name(name, tmp_pat
     run_dir(tmp_path, example())
     config = dataclasses.replace(Config(dataset="digits", resume=True), **{name: OTHER[name]})
     before = (tmp_path / "config.json").read_bytes()
-    with pytest.raises(UserError, match=rf"--{name}={OTHER[name]}: the run in .* was begun with (no )?--{name}"):
+    with pytest.raises(UserError, match=rf"--{name}={OTHER[name]}: the run in .* was started with (no )?--{name}"):
         directory.opened(tmp_path, config).__enter__()
     assert (tmp_path / "config.json").read_bytes() == before
 
@@ -253,7 +253,7 @@ def test_options_that_may_change(tmp_path):
     }
     config = Config(**{"dataset": "auto", "resume": True, **free})
     with directory.opened(tmp_path, config) as run:
-        assert run.found.total_steps == 52
+        assert run.resumed_from.total_steps == 52
         assert finished.read_config(tmp_path).epochs == 5  # not before it is known that the run can go on with it
         run.write_config()
     stored = finished.read_config(tmp_path).to_dict()
@@ -268,12 +268,14 @@ def test_epochs_that_are_done_cannot_be_undone(epochs, fits, tmp_path):
     if fits:
         with directory.opened(tmp_path, config):
             return
-    with pytest.raises(UserError, match="--epochs=1: the run in .* has begun 2; type --epochs=2 or more"):
+    with pytest.raises(
+        UserError, match="--epochs=1: the run in .* has already started epoch 2; use --epochs=2 or more"
+    ):
         directory.opened(tmp_path, config).__enter__()
 
 
 def test_flags_of_a_run_that_is_resumed(tmp_path):
-    from mnist_mlp.run_config import config_of
+    from mnist_mlp.train import config_of
 
     lecture = dataclasses.replace(PRESETS["lecture"], dataset="digits", strategy="cpu", replicas=4, csv=True)
     run_dir(tmp_path, config=lecture)
@@ -283,7 +285,7 @@ def test_flags_of_a_run_that_is_resumed(tmp_path):
     moved = config_of({**given, "strategy": "tpu"})
     assert (moved.strategy, moved.replicas, moved.pixels, moved.csv) == ("tpu", None, "raw", True)
     assert config_of({"run_dir": str(tmp_path / "new"), "resume": True, "preset": "smoke"}).epochs == 10
-    with pytest.raises(UserError, match="--resume: expected the run to go on with"):
+    with pytest.raises(UserError, match="--resume: expected the run to resume"):
         config_of({"resume": True})
 
 
@@ -299,7 +301,7 @@ def test_how_often_in_other_words(text):
 
 
 def test_fit_trains_whole_epochs():
-    with pytest.raises(UserError, match="--engine=fit trains whole epochs"):
+    with pytest.raises(UserError, match="--engine=fit saves checkpoints after whole epochs"):
         Config(engine="fit", checkpoint_every="7steps")
 
 
@@ -313,7 +315,7 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path):
     )
     process = start_code(code, tmp_path, backend=None, stdout=subprocess.PIPE)
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match=f"process {process.pid} on .* is; wait for its end"), lock.held(tmp_path):
+    with pytest.raises(UserError, match=f"locked by process {process.pid} on .*; wait for it"), lock.held(tmp_path):
         pytest.fail("two owners")
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -331,7 +333,10 @@ def test_where_the_file_system_has_no_locks_the_number_of_the_process_counts(tmp
     host = os.uname().nodename
     for living in (f"{os.getppid()} on {host}", f"{os.getpid()} on another-{host}"):
         (tmp_path / lock.NAME).write_text(living + "\n")
-        with pytest.raises(UserError, match=f"process {living} is; .* if it is gone, type rm"), lock.held(tmp_path):
+        with (
+            pytest.raises(UserError, match=f"locked by process {living}; .*if it no longer exists: rm"),
+            lock.held(tmp_path),
+        ):
             pytest.fail("two owners")
     dead = start_code("", backend=None)
     dead.wait()
@@ -345,17 +350,17 @@ def test_a_directory_that_is_moved_under_a_run_is_not_written_any_more(saved, tm
     """Nor is that of the run which stands in its place now."""
     path, moved = tmp_path / "run", tmp_path / "moved"
     with (
-        pytest.raises(UserError, match="it was moved or replaced"),
+        pytest.raises(UserError, match="was moved or replaced"),
         directory.opened(path, Config(dataset="digits")) as run,
     ):
         if saved:
-            run.save(example(50))
+            run.write_checkpoint(example(50))
         path.rename(moved)
         with directory.opened(path, Config(dataset="digits", seed=1)) as other:
-            with pytest.raises(UserError, match="it was moved or replaced"):
-                run.save(example(60))
-            other.save(example(70, seed=1))
-        run.save(example(60))
+            with pytest.raises(UserError, match="was moved or replaced"):
+                run.write_checkpoint(example(60))
+            other.write_checkpoint(example(70, seed=1))
+        run.write_checkpoint(example(60))
     assert list(checkpoint.files(path)) == [70] and finished.read_config(path).seed == 1
     assert list(checkpoint.files(moved)) == [50] * saved
 
@@ -364,7 +369,7 @@ def test_a_finished_run_without_a_whole_checkpoint_is_not_begun_anew(tmp_path):
     run_dir(tmp_path, example(50))
     (tmp_path / "result.json").write_text("{}")
     (tmp_path / "checkpoints" / "step-000000050.npz").write_bytes(b"")
-    with pytest.raises(UserError, match="expected a whole checkpoint of the finished run"):
+    with pytest.raises(UserError, match="the finished run has no usable checkpoint"):
         directory.opened(tmp_path, Config(dataset="digits", resume=True)).__enter__()
 
 
@@ -382,7 +387,7 @@ def test_what_a_killed_process_had_half_written_is_removed(tmp_path):
     for path in half:
         path.write_bytes(b"PK")
     with directory.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
-        assert run.found.total_steps == 52
+        assert run.resumed_from.total_steps == 52
     assert not any(path.exists() for path in half)
 
 

@@ -1,4 +1,4 @@
-"""Flags: what is accepted, what each mistake is answered."""
+"""Command-line flags: what they accept, and the answer to each mistake."""
 
 import dataclasses
 import os
@@ -10,13 +10,13 @@ from helpers.fork_server import run_code
 
 from mnist_mlp import evaluate, predict
 from mnist_mlp.cli import flags
-from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.config import PRESETS, Config, with_preset
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option
 
 
 def parse(*argv):
-    return flags.parse(Config, argv, program="train", about="About.", presets=PRESETS)
+    return with_preset(PRESETS, flags.given_flags(Config, argv, program="train", about="About."))
 
 
 def test_flags_override_the_preset_in_any_order():
@@ -37,7 +37,7 @@ def test_every_option_is_a_flag_and_survives_json():
     page = flags.help_text(list(dataclasses.fields(Config)), "train", "About.")
     for field in dataclasses.fields(Config):
         assert f"  --{field.name}" in page
-        assert field.metadata["help"][:20] in page
+        assert field.metadata["help"][:20] in " ".join(page.split())
     assert Config.from_dict(PRESETS["lecture"].to_dict()) == PRESETS["lecture"]
     assert max(map(len, page.splitlines())) <= 100
     assert "(default: 0)" in page and "schedulefreeadamw" in page
@@ -86,7 +86,7 @@ def test_mistakes_are_answered_in_one_line(flag, words):
 
 def test_a_boolean_takes_its_value_after_an_equals_sign():
     assert parse("--json=true").json and not parse("--json=false").json
-    with pytest.raises(UserError, match="as in --json=true"):
+    with pytest.raises(UserError, match="write --flag=true or --flag=false"):
         parse("--json", "true")
 
 
@@ -117,8 +117,8 @@ def test_help_is_printed_at_once(capsys):
 
 
 @dataclasses.dataclass(frozen=True)
-class Worded:
-    url: str = option("", "a page", word=True)
+class Small:
+    url: str = option("", "a page", positional=True)
     sweep: tuple = option((), "what to vary", kind=tuple)
     epochs: int = option(0, "how long", low=0)
 
@@ -129,16 +129,16 @@ class Worded:
 @pytest.mark.parametrize(
     "argv, expected",
     [
-        ("page --epochs 3", Worded("page", (), 3)),
-        ("--epochs=3 page", Worded("page", (), 3)),
-        ("--url page", Worded("page")),
-        ("page --sweep a=1,2 b=3 --epochs 2", Worded("page", ("a=1,2", "b=3"), 2)),
-        ("page --sweep=a=1 --sweep b=3", Worded("page", ("a=1", "b=3"))),
-        ("", Worded()),
+        ("page --epochs 3", Small("page", (), 3)),
+        ("--epochs=3 page", Small("page", (), 3)),
+        ("--url page", Small("page")),
+        ("page --sweep a=1,2 b=3 --epochs 2", Small("page", ("a=1,2", "b=3"), 2)),
+        ("page --sweep=a=1 --sweep b=3", Small("page", ("a=1", "b=3"))),
+        ("", Small()),
     ],
 )
-def test_words_without_a_flag_and_flags_of_several_words(argv, expected):
-    assert flags.parse(Worded, argv.split(), program="x", about="") == expected
+def test_positional_arguments_and_flags_of_several_values(argv, expected):
+    assert flags.parse(Small, argv.split(), program="x", about="") == expected
 
 
 @pytest.mark.parametrize(
@@ -146,20 +146,20 @@ def test_words_without_a_flag_and_flags_of_several_words(argv, expected):
     [
         ("page other", "expected flags such as --url=VALUE, received 'other'"),
         ("--url page other", "received 'other'"),
-        ("page --sweep --epochs 2", "--sweep: expected words behind it, received none"),
+        ("page --sweep --epochs 2", "--sweep: expected one or more values, received none; try --sweep VALUE"),
     ],
 )
-def test_words_too_many_or_too_few(argv, said):
+def test_values_too_many_or_too_few(argv, said):
     with pytest.raises(UserError, match=said):
-        flags.parse(Worded, argv.split(), program="x", about="")
+        flags.parse(Small, argv.split(), program="x", about="")
 
 
-def test_help_shows_words(capsys):
+def test_help_of_few_flags_is_one_list(capsys):
     with pytest.raises(SystemExit):
-        flags.parse(Worded, ["--help"], program="x", about="")
+        flags.parse(Small, ["--help"], program="x", about="")
     page = capsys.readouterr().out
-    assert "usage: python -m mnist_mlp.x [URL] [--flag=value …]" in page and "  --sweep WORD …\n" in page
-    assert "how long (default: 0)" in page
+    assert "usage: python -m mnist_mlp.x [URL] [--flag=value …]" in page and "\nflags:\n" in page
+    assert "\n  --sweep VALUE …         what to vary\n  --epochs=N              how long (default: 0)\n" in page
 
 
 class TestConfigFile:

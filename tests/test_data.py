@@ -1,11 +1,10 @@
-"""Every source gives the same verified data; what is not MNIST never passes for it; orders are exact."""
+"""Every source gives the same verified data; what is not MNIST never passes for it; batch indices are exact."""
 
 import gzip
 import hashlib
 import http.server
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -23,6 +22,7 @@ from helpers.fork_server import run_code, start_code
 from helpers.once import once
 
 from mnist_mlp import data
+from mnist_mlp.cli import child_process
 from mnist_mlp.data import Split, array_files, downloads, embedded_digits
 from mnist_mlp.data.batches import batch_indices, sequential_indices, split_validation
 from mnist_mlp.data.dataset import content_hash
@@ -53,19 +53,19 @@ AT_START = dict(os.environ)
 
 @pytest.fixture(scope="module", autouse=True)
 def numpy_alone():
-    """What is forked has begun before a test changes the environment."""
+    """Start the process that forks before a test changes the environment."""
     run_code("", backend=None)
 
 
 @pytest.fixture(scope="module")
 def tensorflow_imported():
-    """The same; and what TensorFlow says at its import is said."""
+    """Start the one with TensorFlow, too, so that its messages at the import are not a test's."""
     run_code("", backend="tensorflow")
 
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
-    """No test sees this machine's caches or network: downloads are asked of a closed port of our own."""
+    """Hide this machine's caches and network: downloads go to a closed port of our own."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     monkeypatch.setenv("no_proxy", "*")
@@ -84,7 +84,7 @@ FEW = {"x_train": 600, "y_train": 600, "x_test": 100, "y_test": 100}
 
 @pytest.fixture
 def few(monkeypatch):
-    """As if MNIST were these few images, of the embedded digits, and had their hashes."""
+    """Let MNIST be a few images of the embedded digits, with their hashes."""
     arrays = {key: array[: FEW[key]] for key, array in embedded_digits.load().items()}
     hashes = {
         part: content_hash(Split(arrays[f"x_{part}"], arrays[f"y_{part}"])) for part in ("train", "test")
@@ -110,7 +110,7 @@ def write_idx(directory, arrays):
 
 @pytest.fixture
 def copy(few, tmp_path):
-    """A directory with the four .gz files, three of which a test leaves alone."""
+    """A directory with the four .gz files, for a test to change."""
     return write_idx(tmp_path / "copy", few)
 
 
@@ -180,9 +180,9 @@ sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sy
 
 @pytest.fixture
 def forked(monkeypatch, full, tensorflow_imported):
-    """The child processes of `libraries` come from one that has imported TensorFlow, or from one that has not.
+    """Fork the child processes of `downloads` from a process that has already imported TensorFlow, or has not.
 
-    `forked.absent`: packages that are not installed, for us and for the child. `forked.site`: what a child does first.
+    `forked.absent`: packages that count as not installed, for us and the child. `forked.site`: code that it runs first.
     """
     own, real = SimpleNamespace(absent=(), site=""), subprocess.Popen
     installed = downloads._installed
@@ -191,16 +191,16 @@ def forked(monkeypatch, full, tensorflow_imported):
     def popen(command, *, env, **options):
         _, _, code, *arguments = command
         code = f"import os\nos.environ |= {env}\n{WITHOUT.format(absent=own.absent)}{own.site}{code}"
-        if full:  # in a process of its own all the same
+        if full:  # in a new process instead of a fork
             return real([sys.executable, "-c", code, *arguments], env=env, **options)
         backend = None if "tensorflow" in own.absent else "tensorflow"
         return start_code(code, *arguments, backend=backend, env=AT_START, **options)
 
-    monkeypatch.setattr(downloads, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": popen}))
+    monkeypatch.setattr(child_process, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": popen}))
     return own
 
 
-# TFDS' own download is shown the files in its place, which may be fewer.
+# Makes TFDS read given files, which may have fewer images, instead of downloading them.
 SHOWN = """
 from tensorflow_datasets.core.download.download_manager import DownloadManager
 from tensorflow_datasets.image_classification import mnist
@@ -211,7 +211,7 @@ TFDS_NAMES = {"x_train": "train_data", "y_train": "train_labels", "x_test": "tes
 
 
 def shown(directory):
-    """Code that shows TFDS the files of a directory, unpacked below it."""
+    """Return code that makes TFDS read the files of a directory, unpacked below it."""
     unpack(directory, directory / "plain")
     files = {TFDS_NAMES[key]: str(directory / "plain" / name) for key, name in array_files.IDX_NAMES.items()}
     return SHOWN.format(files=files, counts=(array_files.SHAPES["x_train"][0], array_files.SHAPES["x_test"][0]))
@@ -219,7 +219,7 @@ def shown(directory):
 
 @pytest.fixture
 def prepared(tmp_path_factory, few, tensorflow_imported):
-    """A directory for each format, as tfds.load("mnist") would have prepared it after its download."""
+    """A directory for each format, as tfds.load("mnist") would have prepared it after a download."""
     pytest.importorskip("tensorflow_datasets")
 
     def make(place):
@@ -258,7 +258,7 @@ def test_tfds_directories(few, prepared, forked, tmp_path, capfd, file_format):
     assert "mnist/3.0.1: expected a prepared TFDS directory" in refusal(data_dir=home)
 
     forked.absent = (needed,)
-    assert f"expected {needed} to be installed" in refusal(data_dir=home)
+    assert f"needs {needed}, which is not installed; run: pip install" in refusal(data_dir=home)
 
 
 @pytest.mark.full
@@ -319,8 +319,8 @@ def test_a_source_that_the_named_directory_lacks(tmp_path, source):
         ({"dataset": "digits", "data_source": "keras"}, "received --data_source=keras"),
         ({"data_source": "idx"}, "add --data_dir=DIR"),
         ({"data_source": "npz", "dataset": "auto"}, "add --data_dir=DIR"),
-        ({"data_source": "keras", "data_dir": "x"}, "leave one of them out"),
-        ({"data_source": "download", "data_dir": "x"}, "leave one of them out"),
+        ({"data_source": "keras", "data_dir": "x"}, "use only one of the two"),
+        ({"data_source": "download", "data_dir": "x"}, "use only one of the two"),
     ],
 )
 def test_contradictory_flags(options, reason):
@@ -348,7 +348,7 @@ def test_damaged_files_in_a_named_directory(copy):
         labels.write_bytes(content)
         message = refusal(data_dir=copy, dataset="auto")
         assert message.startswith(f"{labels}: expected an IDX file of 100 bytes") and reason in message
-        assert message.endswith("name another directory with --data_dir=DIR")
+        assert message.endswith("; repair it or try another directory with --data_dir=DIR")
     labels.write_bytes(gzip.compress(gzip.decompress(whole)[:-1] + b"\x0a"))
     assert "expected labels 0–9, received 10" in refusal(data_dir=copy)
     labels.unlink()
@@ -362,7 +362,7 @@ def test_a_damaged_cache_is_noted_and_passed_over(tmp_path):
     path.write_bytes(b"PK\x03\x04 no zip")
     loaded = load(dataset="auto")
     assert loaded.name == "digits" and loaded.source == "embedded" and loaded.verified
-    assert str(path) in loaded.notes[0] and "passed over" in loaded.notes[0]
+    assert str(path) in loaded.notes[0] and loaded.notes[0].startswith("skipped Keras cache: ")
     assert "its accuracy is not MNIST accuracy" in loaded.notes[1]
     assert str(path) in refusal(data_source="keras", dataset="auto")
 
@@ -386,8 +386,8 @@ def test_damaged_digits_are_named(monkeypatch):
     arrays["x_test"][0, 14, 14] ^= 1
     monkeypatch.setattr(embedded_digits, "load", lambda: arrays)
     said = refusal(dataset="digits")
-    assert said.startswith(f"{embedded_digits.FILE}: expected the embedded digits, received a damaged file (")
-    assert said.endswith("; install the package again")
+    assert said.startswith(f"{embedded_digits.FILE}: the embedded digits are damaged (embedded: expected the published")
+    assert said.endswith("; reinstall mnist_mlp")
 
 
 def test_missing_data_are_answered_without_a_framework():
@@ -397,7 +397,7 @@ def test_missing_data_are_answered_without_a_framework():
         "try: data.load(SimpleNamespace(dataset='mnist', data_dir='absent', data_source='auto'))\n"
         "except UserError: pass\n"
         "print(data.load(SimpleNamespace(dataset='auto', data_dir='', data_source='auto')).name, "
-        "{'tensorflow', 'keras', 'jax', 'torch', 'tensorflow_datasets', 'PIL'} & set(sys.modules))"
+        "{'tensorflow', 'keras', 'jax', 'torch', 'tensorflow_datasets', 'PIL', 'scipy'} & set(sys.modules))"
     )
     environment = {
         **os.environ,
@@ -437,7 +437,7 @@ def test_a_host_that_never_answers(monkeypatch):
         ask(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}/")
         loaded = load(dataset="auto")
     assert loaded.name == "digits"
-    assert len(re.findall("127.0.0.1: (no answer within|timed out)", loaded.notes[0])) == 2  # whichever is heard first
+    assert loaded.notes[0].count("127.0.0.1: no answer within") == 2
 
 
 def test_a_name_server_that_never_answers(monkeypatch):
@@ -450,7 +450,7 @@ def test_a_name_server_that_never_answers(monkeypatch):
 
 @pytest.mark.parametrize("pause, given_up", [(110, False), (130, True)])
 def test_a_stalled_download_is_given_up_and_a_slow_one_is_not(tmp_path, monkeypatch, pause, given_up):
-    """By a clock that goes on by a second with each look; the child writes a line after each pause, four in all."""
+    """The clock advances by a second with each poll; the child writes a line after each pause, four in all."""
     clock = SimpleNamespace(seconds=0, monotonic=lambda: clock.seconds)
 
     class Child:
@@ -463,7 +463,7 @@ def test_a_stalled_download_is_given_up_and_a_slow_one_is_not(tmp_path, monkeypa
                 raise subprocess.TimeoutExpired("child", timeout)
 
     monkeypatch.setattr(downloads, "time", clock)
-    with pytest.raises(downloads.ChildFailed, match="nothing arrived for 120 s") if given_up else nullcontext():
+    with pytest.raises(downloads.ChildFailed, match="no data arrived for 120 s") if given_up else nullcontext():
         downloads._wait(Child(), tmp_path)
     assert clock.seconds == (122 if given_up else 4 * pause)
 
@@ -475,8 +475,8 @@ def test_a_child_process_has_its_own_environment_and_tells_its_last_line(tmp_pat
         f"    json.dump(dict(os.environ), open({str(tmp_path / 'told')!r}, 'w'))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(downloads.ChildFailed, match="^AttributeError: 'str' object has no attribute 'glob'$"):
-        downloads._run(downloads.find_tfds, "mnist", tmp_path, KERAS_HOME="elsewhere")  # it gets words alone
+    with pytest.raises(downloads.ChildFailed, match="^exited with code 1: AttributeError: 'str' object .* 'glob'$"):
+        downloads._run(downloads.find_tfds, "mnist", tmp_path, KERAS_HOME="elsewhere")  # it gets strings
     told = json.loads((tmp_path / "told").read_text())
     assert (told["KERAS_HOME"], told["CUDA_VISIBLE_DEVICES"], told["JAX_PLATFORMS"]) == ("elsewhere", "-1", "cpu")
     assert told["PYTHONPATH"] == f"{Path(downloads.__file__).parents[2]}{os.pathsep}{tmp_path}"
@@ -486,7 +486,7 @@ def test_a_child_process_does_not_go_on_alone(monkeypatch):
     children = []
 
     def interrupted(child, watched):
-        children.append(child)
+        children.append(child.process)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(downloads, "_wait", interrupted)
@@ -497,7 +497,7 @@ def test_a_child_process_does_not_go_on_alone(monkeypatch):
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch, forked):
-    """A web server over a directory, from which Keras' own code downloads in the child process."""
+    """A web server for a directory, from which Keras' own code downloads in the child process."""
     directory = tmp_path / "mirror"
     handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
     server = http.server.ThreadingHTTPServer(
@@ -541,7 +541,7 @@ def test_a_wrong_download_leaves_nothing_behind(mirror, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_download_by_tfds(few, mirror, forked, tmp_path):
-    """Keras is refused, then TFDS prepares, shown the files in place of its own download."""
+    """Keras' download fails, then TFDS prepares the files that it reads instead of downloading."""
     pytest.importorskip("tensorflow_datasets")
     mirror.mkdir()
     forked.site += shown(write_idx(tmp_path / "files", few))
@@ -551,7 +551,7 @@ def test_a_download_by_tfds(few, mirror, forked, tmp_path):
     assert sorted(path.name for path in (tmp_path / "tfds").iterdir()) == ["mnist"]
 
 
-# Content hash and orders
+# Content hash and batch indices
 
 
 def some(n=300, seed=0):
@@ -580,7 +580,7 @@ def test_content_hash_of_equal_images_with_two_labels():
 
 
 @pytest.mark.parametrize("n, batch, shape", [(10, 3, (4, 3)), (9, 3, (3, 3)), (5, 32, (1, 5)), (1, 1, (1, 1))])
-def test_orders_hold_every_index_once(n, batch, shape):
+def test_batches_hold_every_index_once(n, batch, shape):
     for order in (batch_indices(7, 2, n, batch), sequential_indices(n, batch)):
         assert order.shape == shape and order.dtype == np.int32
         padding = order.size - n

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.fork_server import run_code
+from helpers.programs import Collector
 from PIL import Image
 
 from mnist_mlp.config import AUGMENT, Config
@@ -275,7 +276,7 @@ def test_another_seed_needs_no_new_program(digits):
 def test_the_picture_shows_what_the_engine_sees(digits, tmp_path):
     config = Config(dataset="digits", model="softmax", epochs=0, augment="elastic", seed=3, strategy="cpu")
     config, told = dataclasses.replace(config, backend="tensorflow", engine="fit"), []
-    train_and_evaluate(config, tmp_path / "run", say=told.append)
+    train_and_evaluate(config, tmp_path / "run", reporter=Collector(told))
     assert "recipe   elastic distortions (distortions.png)\n" in told[0]
     with Image.open(tmp_path / "run" / "distortions.png") as file:
         picture = 255 - np.asarray(file)

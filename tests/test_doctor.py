@@ -470,10 +470,10 @@ def test_a_framework_that_does_not_do_what_was_asked(stand_ins, monkeypatch, var
 @pytest.mark.parametrize(
     "code, error",
     [
-        ("raise AttributeError('no such thing')", "jax failed: AttributeError: no such thing"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "jax was ended by SIGILL"),
-        ("raise SystemExit(3)", "jax gave no answer (exit code 3)"),
-        ("print('no answer'); 1 / 0", "jax failed: ZeroDivisionError: division by zero"),
+        ("raise AttributeError('no such thing')", "jax exited with code 1: AttributeError: no such thing"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "jax was killed by signal 4 (SIGILL)"),
+        ("raise SystemExit(3)", "jax exited with code 3"),
+        ("print('no answer'); 1 / 0", "jax exited with code 1: ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_framework_that_fails(stand_ins, code, error):

@@ -17,9 +17,11 @@ import pytest
 from helpers import fork_server
 from helpers.once import once
 from helpers.programs import program as answer_of
-from helpers.programs import quiet, refused
+from helpers.programs import refused
+from helpers.reporting import Lines
 
 from mnist_mlp.cli import child_process
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.export import agreement, formats, keras_file, onnx_file, output_dir, verify_worker
@@ -45,17 +47,17 @@ def random_images(n):
 
 
 def forked(command, **options):
-    """As `subprocess.run` does it for an export's processes, but forked from one that has imported what they need."""
+    """A `Popen` of an export's process, but forked from one that has imported what it needs."""
     (_, m, module), arguments, environment = command[:3], command[3:], options.pop("env")
-    assert m == "-m" and options.pop("capture_output")
+    assert m == "-m" and not options.pop("pass_fds")
     tensorflow = arguments[0] in ("saved_model", "keras") or {"saved_model", "litert", "litert_int8"} & {*arguments[3:]}
     del environment["PYTHONPATH"]  # which here says nothing new
     backend = "tensorflow" if tensorflow else None
-    return fork_server.run(module.removeprefix("mnist_mlp."), *arguments, backend=backend, env=environment, **options)
+    return fork_server.start(module.removeprefix("mnist_mlp."), *arguments, backend=backend, env=environment, **options)
 
 
 def fork_children(patch):
-    patch.setattr(child_process, "subprocess", SimpleNamespace(run=forked, DEVNULL=subprocess.DEVNULL))
+    patch.setattr(child_process, "subprocess", SimpleNamespace(Popen=forked, DEVNULL=subprocess.DEVNULL))
 
 
 @pytest.fixture
@@ -258,9 +260,11 @@ def test_predictions_of_a_wrong_network_do_not_agree(wrong):
 def test_of_a_model_in_bfloat16_everything_is_close(digits):
     model = networks.build("mlp", precision="bfloat16", seed=3)
     engine = SimpleNamespace(model=model, predict=lambda images: keras.ops.convert_to_numpy(model(images)))
-    original = program.original_of(engine, digits, SimpleNamespace(precision="bfloat16"))
-    found = numpy_forward.probabilities(original.layers, original.images)
-    comparison = agreement.compare(original.labels, original.probabilities, found, found.argmax(1), original.tolerance)
+    reference = program.reference_of(engine, digits, SimpleNamespace(precision="bfloat16"))
+    found = numpy_forward.probabilities(reference.layers, reference.images)
+    comparison = agreement.compare(
+        reference.labels, reference.probabilities, found, found.argmax(1), reference.tolerance
+    )
     assert comparison.tolerance is None and comparison.agrees and 1e-5 < comparison.largest_difference < 0.1
 
 
@@ -283,7 +287,7 @@ def test_a_missing_package_is_named_before_anything_is_done(monkeypatch, tmp_pat
     monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None if name in gone else there(name))
     with pytest.raises(UserError) as error:
         formats.check_packages(formats.chosen((), False))
-    assert "--format=litert,onnx: expected the packages ai-edge-litert and onnxruntime" in str(error.value)
+    assert "--format=litert,onnx needs the packages ai-edge-litert and onnxruntime" in str(error.value)
     assert "-m pip install ai-edge-litert onnxruntime" in str(error.value)
     formats.check_packages(["keras", "weights"])
 
@@ -303,7 +307,7 @@ def test_without_tensorflow_the_other_formats_are_named(monkeypatch):
     [
         (["--format", "onx"], "did you mean 'onnx'"),
         (["--format=onnx", "--run_dir=nowhere"], "--run_dir=nowhere: expected the directory of a finished run"),
-        ([], "type --run_dir=DIR"),
+        ([], "use --run_dir=DIR"),
     ],
 )
 def test_mistakes_are_answered_in_a_line_without_a_framework(argv, words):
@@ -330,15 +334,15 @@ def test_the_directory_must_be_new_empty_or_an_export(tmp_path):
     row = entry(tmp_path / "export")
     assert output_dir.earlier(tmp_path / "export") == {"formats": [row]}
     (tmp_path / "export" / "thesis.tex").touch()
-    with pytest.raises(UserError, match="it holds 'thesis.tex'"):
+    with pytest.raises(UserError, match="received one that holds 'thesis.tex'"):
         output_dir.earlier(tmp_path / "export")
-    with pytest.raises(UserError, match="expected a directory, it is none"):
+    with pytest.raises(UserError, match="expected a directory, received a file"):
         output_dir.earlier(tmp_path / "export" / "thesis.tex")
-    with pytest.raises(UserError, match="expected a place in a directory that exists"):
+    with pytest.raises(UserError, match="expected a directory inside one that exists, there is no .*; try mkdir -p "):
         output_dir.earlier(tmp_path / "a" / "b")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "model.onnx").touch()
-    with pytest.raises(UserError, match="expected an earlier export, found no export.json"):
+    with pytest.raises(UserError, match="expected an earlier export, received one without export.json"):
         output_dir.earlier(tmp_path / "own")
     (tmp_path / "own" / output_dir.REPORT).write_text("{}")
     with pytest.raises(UserError, match="export.json is damaged"):
@@ -381,7 +385,10 @@ def test_an_export_is_replaced_whole_and_leftovers_are_removed(tmp_path):
 
 
 def test_two_at_once_do_not_overwrite_each_other(tmp_path):
-    with pytest.raises(UserError, match="another process wrote it meanwhile"), output_dir.replaced(tmp_path / "export"):
+    with (
+        pytest.raises(UserError, match="another process has just written it"),
+        output_dir.replaced(tmp_path / "export"),
+    ):
         entry(tmp_path / "export")
     assert (tmp_path / "export" / "model.onnx").exists() and os.listdir(tmp_path) == ["export"]
 
@@ -391,24 +398,23 @@ def test_two_at_once_do_not_overwrite_each_other(tmp_path):
 
 def test_a_process_that_is_killed_or_refuses_is_told_in_a_line(monkeypatch):
     def ends(code):
-        monkeypatch.setattr(child_process.sys, "executable", "/bin/sh")
-        monkeypatch.setattr(
-            child_process.subprocess, "run", lambda command, **more: RUN(["/bin/sh", "-c", code], **more)
-        )
+        def popen(command, **options):
+            return subprocess.Popen(["/bin/sh", "-c", code], **options)
 
-    RUN = subprocess.run
+        monkeypatch.setattr(child_process, "subprocess", SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL))
+
     ends("kill -9 $$")
-    with pytest.raises(UserError, match="the process that waits to live, it was killed by signal 9"):
-        child_process.run("reading", doing="waits")
+    with pytest.raises(UserError, match="the process that waits was killed by signal 9 "):
+        child_process.run("export", doing="waits")
     ends("echo 'error: expected X' >&2; exit 2")
     with pytest.raises(UserError, match="^expected X$"):
-        child_process.run("reading", doing="waits")
+        child_process.run("export", doing="waits")
     ends("echo 'ImportError: libfoo.so' >&2; exit 1")
-    with pytest.raises(UserError, match="a package cannot be imported .*libfoo.so"):
-        child_process.run("reading", doing="waits")
+    with pytest.raises(UserError, match="exited with code 1: ImportError: libfoo.so; reinstall"):
+        child_process.run("export", doing="waits")
     ends("echo 'Traceback: ZeroDivisionError' >&2; exit 1")
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        child_process.run("reading", doing="waits")
+        child_process.run("export", doing="waits")
 
 
 def test_calls_of_several_sizes_cover_every_image_once():
@@ -462,10 +468,10 @@ def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, t
     directory, first = exported
     shutil.copytree(directory, tmp_path / "export")
     options = program.Options(run_dir=str(directory.parent), format=("weights",), output=str(tmp_path / "export"))
-    said = []
-    again = program.export(options, say=said.append)
+    reporter = Lines()
+    again = program.export(options, reporter=reporter)
     kept = "saved_model, onnx, litert, keras, onnx_int8, litert_int8"
-    assert f"kept     {kept}: exported before from the same model" in said
+    assert f"kept     {kept}: exported before from the same model" in reporter.lines
     sums = [{row["format"]: row["sha256"] for row in report["formats"]} for report in (first, again)]
     assert sums[0] == sums[1]
     assert {entry.name for entry in (tmp_path / "export").iterdir()} == output_dir.OURS
@@ -478,8 +484,8 @@ def test_a_wrong_export_is_refuted_and_its_file_removed(trained, tmp_path, monke
     with pytest.raises(Refuted) as error:
         program.main([f"--run_dir={trained}", "--format", "onnx", "weights", f"--output={tmp_path / 'export'}"])
     assert error.value.exit_code == 4
-    assert "✗ onnx does not predict what the trained model does: of test image" in str(error.value)
-    assert "✗ weights does not" in str(error.value)
+    assert "✗ onnx differs from the trained model: for test image" in str(error.value)
+    assert "✗ weights differs" in str(error.value)
     report = atomic.read_json(tmp_path / "export" / output_dir.REPORT)
     assert [(row["format"], row["agrees"]) for row in report["formats"]] == [("onnx", False), ("weights", False)]
     assert os.listdir(tmp_path / "export") == [output_dir.REPORT]
@@ -493,7 +499,7 @@ def test_a_damaged_model_is_refused_and_nothing_is_written(trained, tmp_path):
     content[len(content) // 2] ^= 1
     (path / "model.keras").write_bytes(content)
     with pytest.raises(UserError, match="model.keras is damaged"):
-        program.export(program.Options(run_dir=str(path), format=("weights",)), say=quiet)
+        program.export(program.Options(run_dir=str(path), format=("weights",)), reporter=SILENT)
     assert not (path / "export").exists() and left_over(path) == []
 
 
@@ -521,9 +527,9 @@ def test_interrupted_it_leaves_nothing(trained, tmp_path):
 @pytest.mark.slow
 def test_on_mnist_float32_agrees_on_all_10_000_and_int8_loses_at_most_a_fifth_of_a_point(mnist_dir, tmp_path):
     config = Config(dataset="mnist", data_dir=str(mnist_dir), epochs=1)
-    train_and_evaluate(config, tmp_path / "run", say=quiet)
+    train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
     formats = ("onnx", "saved_model", "litert")
-    report = program.export(program.Options(run_dir=str(tmp_path / "run"), format=formats, int8=True), say=quiet)
+    report = program.export(program.Options(run_dir=str(tmp_path / "run"), format=formats, int8=True), reporter=SILENT)
     rows = {row["format"]: row for row in report["formats"]}
     assert set(rows) == {*formats, "onnx_int8", "litert_int8"}
     for name in formats:

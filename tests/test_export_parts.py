@@ -21,7 +21,7 @@ def test_formats_are_chosen_in_their_own_order():
     assert formats.chosen(["all"], True) == list(formats.FORMATS)
     with pytest.raises(UserError, match=r"--format: expected some of .*, all; received 'onx'; did you mean 'onnx'"):
         formats.chosen(["onx"], False)
-    with pytest.raises(UserError, match="--int8: expected --format=onnx or litert, received keras, weights; add one"):
+    with pytest.raises(UserError, match="--int8: expected --format=onnx or litert, received keras, weights; try --f"):
         formats.chosen(["keras,weights"], True)
     with pytest.raises(UserError, match="received 'onnx_int8'"):
         formats.chosen(["onnx_int8"], False)
@@ -30,12 +30,12 @@ def test_formats_are_chosen_in_their_own_order():
 @pytest.mark.parametrize(
     ("there", "names", "words"),
     [
-        ({"onnx"}, ["onnx", "onnx_int8"], "--format=onnx: expected the package onnxruntime, found none; type "),
-        (set(), ["onnx"], "--format=onnx: expected the packages onnx and onnxruntime, found none; type "),
+        ({"onnx"}, ["onnx", "onnx_int8"], "--format=onnx needs the package onnxruntime, not installed; run "),
+        (set(), ["onnx"], "--format=onnx needs the packages onnx and onnxruntime, not installed; run "),
         (
             {"onnx"},
             ["onnx", "litert_int8"],
-            "--format=litert,onnx: expected the packages ai-edge-litert and onnxruntime, found none; type ",
+            "--format=litert,onnx needs the packages ai-edge-litert and onnxruntime, not installed; run ",
         ),
         ({"onnx", "onnxruntime"}, ["onnx", "keras"], None),
         ({"ai_edge_litert"}, ["litert"], None),
@@ -268,7 +268,7 @@ FOUND = {
 
 def test_a_row_stands_below_its_head():
     assert table.head() == (
-        "  format        file                    bytes           agree  largest |Δp|    right  ms: n = 1   n = 256  "
+        "  format        file                    bytes           agree  largest |Δp|  correct  ms: n = 1   n = 256  "
         "read by"
     )
     assert table.row(FOUND) == (
@@ -281,37 +281,36 @@ def test_a_row_stands_below_its_head():
 
 def test_the_model_is_told_before():
     trained = SimpleNamespace(pixels="raw", dataset={"name": "digits"}, model="mlp", precision="float32")
-    assert table.opening(trained, 1340, 1360, "CPU", "tensorflow") == (
+    assert table.opening(trained, 1340, 1360, "CPU, tensorflow") == (
         "model    mlp on pixels from 0 to 255, float32\n"
-        "test     1,340 of 1,360 digits images right, on CPU, tensorflow\n"
+        "test     1,340 of 1,360 digits images correct, on CPU, tensorflow\n"
     )
     trained.pixels = "unit"
-    assert "pixels from 0 to 1, " in table.opening(trained, 1, 2, "CPU", "jax")
+    assert "pixels from 0 to 1, " in table.opening(trained, 1, 2, "CPU, jax")
 
 
 def test_the_columns_are_explained_as_far_as_they_are_there():
     fewer = {**FOUND, "tolerance": None, "calls": {"1": 7}}
     both = table.closing({"formats": [fewer, FOUND], "tolerance": 2e-5}, "out").splitlines()
     assert both[2] == (
-        "|Δp|     of one probability; float32 may differ by 2.0e-05 (16 times what float32 is off float64 in NumPy, "
-        "1e-05 at least)"
+        "|Δp|     difference of one probability; float32 formats: at most 2.0e-05 (16 times NumPy's float32 error, at "
+        "least 1e-05)"
     )
     assert both[3] == (
-        "         with fewer bits 0.2% fewer images may be right, and 1/3 as many as the model has wrong may change "
-        "their class"
+        "         with fewer bits: 0.2% fewer images may be correct, and a number of images equal to 1/3 of the"
     )
-    assert both[-2].endswith("median of 100 with 1 image, 40 with 256") and both[-1] == "export   out"
+    assert both[-2].endswith("median of 100 calls with 1 image, 40 with 256") and both[-1] == "export   out"
     alone = table.closing({"formats": [fewer], "tolerance": None}, "out").splitlines()
     assert len(alone) == len(both) - 1 and alone[2].startswith("|Δp|     with fewer bits")
-    assert alone[-2].endswith("median of 7 with 1 image, 0 with 256")
+    assert alone[-2].endswith("median of 7 calls with 1 image, 0 with 256")
     exact = table.closing({"formats": [FOUND], "tolerance": 1e-5}, "out")
     assert "with fewer bits" not in exact and len(exact.splitlines()) == 5
 
 
 def test_what_does_not_agree_is_told_by_its_first_image():
     one = (
-        "✗ onnx does not predict what the trained model does: of test image 7 (a 2) the model says 2 (p = 0.5123), the "
-        "export 3 (p = nan); its file was not kept"
+        "✗ onnx differs from the trained model: for test image 7 (a 2) the model predicts 2 (p = 0.5123), the export 3 "
+        "(p = nan); its file was removed"
     )
     assert table.refuted([FOUND]) == one and table.refuted([FOUND, FOUND]) == f"{one}; {one}"
     assert table.refuted([]) == ""

@@ -1,4 +1,4 @@
-"""The gate: its statistics beside SciPy and simulation, its verdicts, what it refuses, and whole runs that fail it."""
+"""The gate: its statistics beside integrals and simulation, its verdicts, its refusals, and whole runs that fail it."""
 
 import contextlib
 import dataclasses
@@ -12,12 +12,13 @@ import pytest
 import scipy
 from helpers.fork_server import run, run_code
 from helpers.once import once
-from helpers.programs import quiet
+from helpers.reporting import Lines
 
 from mnist_mlp import evaluate, train
 from mnist_mlp.checks import gate, references
 from mnist_mlp.checks.gate import FEW, HIGH, LOW, MANY, OTHER_DATA, OTHER_EPOCHS, Gate
 from mnist_mlp.checks.references import find
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import FREE, MODELS, PRESETS, Config
 from mnist_mlp.data import Split
 from mnist_mlp.errors import Refuted, UserError
@@ -33,20 +34,42 @@ PARTS = ("images", "labels")
 EXPECTED = [epoch["mean"] for epoch in SMOKE.losses]
 
 
-def judged(right=350, losses=EXPECTED, false_alarms=1e-4, train_examples=1437):
-    return Gate(SMOKE, false_alarms).verdict(right, losses, train_examples)
+def judged(correct=350, losses=EXPECTED, false_alarms=1e-4, train_examples=1437):
+    return Gate(SMOKE, false_alarms).verdict(correct, losses, train_examples)
 
 
-def test_students_tail_and_quantile_are_those_of_scipy():
-    ts = (-200, -5, -1.7, -0.01, 0, 1e-6, 0.3, 1, 2, 4, 8, 20, 200, math.inf)
-    shares = (0.975, 0.5, 0.3, 0.025, 1e-3, 1e-5, 2.5e-7)
-    for df in (1, 2, 3.3, 4.5, 10, 29.5, 99, 199, 999, 5000):
-        assert [student_t.tail(t, df) for t in ts] == pytest.approx(scipy.stats.t.sf(ts, df), rel=1e-8, abs=1e-300)
-        expected = scipy.stats.t.isf(shares, df)
-        assert [student_t.quantile(share, df) for share in shares] == pytest.approx(expected, rel=1e-8, abs=1e-8)
-    with pytest.raises(ValueError, match="Received 1"):
-        student_t.quantile(1, 5)
-    with pytest.raises(ValueError, match="Received 0"):
+def area_below(angle, df):
+    """∫₀^angle sin^(df−1) φ dφ by Gauss' quadrature, on pieces that get finer towards both ends."""
+    finer = 2.0 ** np.arange(-50, 0)
+    ends = angle * np.concatenate([[0], finer, (1 - finer)[::-1], [1]])
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    low, half = ends[:-1, None], np.diff(ends)[:, None] / 2
+    phi = low + half * (1 + nodes)
+    near_half = np.log1p(-(np.minimum(np.cos(phi), 0.9) ** 2)) / 2  # where the sine is 1 to the last bits
+    log_sine = np.where(phi < 0.8, np.log(np.sin(phi)), near_half)
+    return float((half * weights * np.exp((df - 1) * log_sine)).sum())
+
+
+def tail_by_definition(t, df):
+    """P(T ≥ t), the integral of the density (1 + x²/df)^(−(df+1)/2), in which x = √df cot φ."""
+    if t < 0:
+        return 1 - tail_by_definition(-t, df)
+    return area_below(math.atan2(math.sqrt(df), t), df) / (2 * area_below(math.pi / 2, df))
+
+
+def test_students_tail_and_quantile_are_those_of_the_density():
+    for df in (1, 2, 3.3, 4.5, 10, 29.5, 99, 199, 999, 5000, 1e4, 1e6):
+        for t in (-200, -5, -1.7, -0.01, 0, 1e-6, 0.3, 1, 2, 4, 8, 20, 200):
+            least = 1e-300 if abs(t) > 1e-3 else 1e-10  # SciPy squares t
+            assert student_t.tail(t, df) == pytest.approx(tail_by_definition(t, df), rel=1e-11, abs=least), (t, df)
+        for share in (0.975, 0.5, 0.3, 0.025, 1e-3, 1e-5, 2.5e-7, 1e-12):
+            assert tail_by_definition(student_t.quantile(share, df), df) == pytest.approx(share, rel=1e-10), df
+        assert (student_t.tail(math.inf, df), student_t.tail(-math.inf, df)) == (0, 1)
+    assert student_t.quantile(0.025, 2) == pytest.approx(4.30265272974946, rel=1e-13)  # 0.95·√(2 / (1 − 0.95²))
+    for share in (0, 1, math.nan):
+        with pytest.raises(ValueError, match="expected 0 < share < 1"):
+            student_t.quantile(share, 5)
+    with pytest.raises(ValueError, match="expected df > 0, received 0"):
         student_t.tail(1, 0)
 
 
@@ -70,8 +93,8 @@ def test_each_side_of_a_spread_is_its_own():
 
 
 @pytest.mark.slow
-def test_as_many_right_runs_fail_as_stated_also_where_they_are_skew_and_heavy_tailed(full):
-    """As losses are (skewness 0.5, excess kurtosis 1.9). Fitted to 200, a normal distribution is far off."""
+def test_as_many_correct_runs_fail_as_stated_also_where_they_are_skew_and_heavy_tailed(full):
+    """Like losses (skewness 0.5, excess kurtosis 1.9). A normal distribution fitted to 200 values is far off."""
     losses, sets = scipy.stats.norminvgauss(2, 0.5), 3000 if full else 200
     logs = 0.05 * losses.rvs((sets, 200), random_state=np.random.default_rng(0))
     spreads = [Spread.of(np.exp(known), "log") for known in logs]
@@ -104,8 +127,8 @@ def test_a_usual_run_passes():
 @pytest.mark.parametrize(
     "found, run",
     [
-        (FEW, {"right": 330}),
-        (MANY, {"right": 360}),
+        (FEW, {"correct": 330}),
+        (MANY, {"correct": 360}),
         (HIGH, {"losses": [*EXPECTED[:4], 2 * EXPECTED[4], *EXPECTED[5:]]}),
         (HIGH, {"losses": [*EXPECTED[:9], math.nan]}),
         (LOW, {"losses": [EXPECTED[0] * 0.7, *EXPECTED[1:]]}),
@@ -127,9 +150,9 @@ def test_a_run_that_is_out_fails_for_the_right_reason(found, run):
 def test_verdict_bounds_and_p_say_the_same(alarms):
     judge = Gate(SMOKE, alarms)
     low, high = judge.count(350)["accepted"]
-    for right in range(300, 361):
-        row = judge.count(right)
-        assert (row["out"] == "") == (low <= right <= high) == (row["p"] >= alarms / 2), right
+    for correct in range(300, 361):
+        row = judge.count(correct)
+        assert (row["out"] == "") == (low <= correct <= high) == (row["p"] >= alarms / 2), correct
     for epoch in range(10):
         low, high = judge.loss(epoch, 1.0)["accepted"]
         for loss, out in ((low * 0.9999, LOW), (low * 1.0001, ""), (high * 0.9999, ""), (high * 1.0001, HIGH)):
@@ -138,16 +161,16 @@ def test_verdict_bounds_and_p_say_the_same(alarms):
 
 
 def test_all_comparisons_together_fail_at_most_as_often_as_stated():
-    """Losses that are independent of each other and of the count, which is the worst case."""
+    """Losses that are independent of each other and of the count are the worst case."""
     rng, judge = np.random.default_rng(0), Gate(SMOKE, 0.05)
     losses = np.exp(np.transpose([drawn(spread, 1000, rng) for spread in SMOKE.epochs])).tolist()
-    wrong = np.round(drawn(SMOKE.wrong, 1000, rng) ** 2 - 0.5).astype(int).tolist()
-    failed = sum(not judge.verdict(360 - w, row, 1437)["passed"] for w, row in zip(wrong, losses, strict=True))
+    errors = np.round(drawn(SMOKE.errors, 1000, rng) ** 2 - 0.5).astype(int).tolist()
+    failed = sum(not judge.verdict(360 - e, row, 1437)["passed"] for e, row in zip(errors, losses, strict=True))
     assert 25 <= failed <= 60
 
 
 def drawn(spread, n, rng):
-    """Right runs as the spread has them, on its scale."""
+    """Draw correct runs from the spread, on its scale."""
     low, high = (np.abs(rng.standard_t(side.df, n)) * side.unit for side in (spread.low, spread.high))
     return spread.centre + np.where(rng.random(n) < 0.5, -low, high)
 
@@ -157,28 +180,28 @@ def drawn(spread, n, rng):
 def test_the_power_is_what_is_stated(preset, dataset, alarms):
     known = find(PRESETS[preset], dataset)
     judge, rng = Gate(known, alarms), np.random.default_rng(0)
-    assert judge.count(known.test_examples - judge.most_wrong - 1)["out"] == FEW
-    wrong = np.round(drawn(known.wrong, 4000, rng) ** 2 - 0.5).astype(int)
+    assert judge.count(known.test_examples - judge.most_errors - 1)["out"] == FEW
+    errors = np.round(drawn(known.errors, 4000, rng) ** 2 - 0.5).astype(int)
     for power in gate.POWERS:
         less = round(judge.noticed(power) * known.test_examples)
-        noticed = np.mean(wrong + less > judge.most_wrong)
+        noticed = np.mean(errors + less > judge.most_errors)
         assert noticed > power - 0.02
-        assert np.mean(wrong + less - 1 > judge.most_wrong) < power + 0.02  # one image less, and it is not
+        assert np.mean(errors + less - 1 > judge.most_errors) < power + 0.02  # not with one image less
 
 
 def test_what_the_report_says():
-    lines = summary.gated(judged(right=351))
-    assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 right runs fails"
-    assert lines[1].startswith("         right: 351, expected 350 ± 3, p = ")
+    lines = summary.gated(judged(correct=351))
+    assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 correct runs fails"
+    assert lines[1].startswith("         correct: 351, expected 350 ± 3, p = ")
     assert lines[1].endswith("({} to {} pass)".format(*judged()["right"]["accepted"]))
     assert "losses of all 10 epochs: p = 1" in lines[3]
     powers = r"would notice \S+ points of accuracy less with probability 0.5, \S+ with 0.9, \S+ with 0.99$"
     assert re.search(powers, lines[4])
     assert max(map(len, lines)) < 120
-    assert "p < 1e-9" in "\n".join(summary.gated(judged(right=100)))
+    assert "p < 1e-9" in "\n".join(summary.gated(judged(correct=100)))
     assert summary.gated({}) == []
-    expected = ["1 in 10,000 right runs", "1 in 20 right runs", "3% of right runs"]
-    assert [summary.right_runs(share) for share in (1e-4, 0.05, 0.03)] == expected
+    expected = ["1 in 10,000 correct runs", "1 in 20 correct runs", "3% of correct runs"]
+    assert [summary.correct_runs(share) for share in (1e-4, 0.05, 0.03)] == expected
 
 
 def test_the_shipped_references():
@@ -202,7 +225,7 @@ def test_the_shipped_references():
 
 @pytest.mark.parametrize("dataset", ["digits", "mnist"])
 def test_presets_can_be_gated(dataset):
-    """But for `best`, of which a hundred seeds take hours, and where a preset is for the other data set."""
+    """Except `best`, since a hundred seeds of it take hours, and presets for the other data set."""
     for name, preset in PRESETS.items():
         if name in {"digits": ("speedrun", "best"), "mnist": ("smoke", "best")}[dataset]:
             with pytest.raises(UserError, match=f"--gate: on {dataset} expected"):
@@ -223,7 +246,7 @@ def test_what_changes_no_result_changes_no_reference():
 
 
 def test_every_option_decides_or_is_free():
-    """A new one is to be put where it belongs: else the gate would hold a run with it against one without."""
+    """A new option must be classified: otherwise the gate would compare a run that has it with runs that do not."""
     free = {"seed", "engine", "preset", *FREE}  # a preset is the options that it sets
     assert {field.name for field in dataclasses.fields(Config)} == free | set(references.DECIDING)
 
@@ -233,14 +256,14 @@ def test_every_option_decides_or_is_free():
     [
         (
             {"epochs": 3},
-            "expected --epochs=5, received --epochs=3; type --epochs=5, or make a reference: python scripts",
+            "expected --epochs=5, received --epochs=3; try --epochs=5, or make a reference: python -m",
         ),
         ({"batch_size": 64}, "--batch_size=32, received --batch_size=64"),
         ({"learning_rate": 0.01}, "received --learning_rate=0.01"),
         ({"optimizer": "sgd"}, "expected --optimizer=adam, received --optimizer=sgd"),
         ({"precision": "bfloat16"}, "expected --precision=float32"),
         ({"validation_fraction": 0.1}, "expected --validation_fraction=0.0"),
-        ({"early_stopping": 3}, "received --early_stopping; leave one of them out"),
+        ({"early_stopping": 3}, "received --early_stopping; use only one of the two"),
         ({"epochs": 3, "precision": "bfloat16"}, "--epochs=5 --precision=float32, received --epochs=3 --precision=bf"),
     ],
 )
@@ -261,18 +284,20 @@ def test_a_reference_at_another_learning_rate_is_not_that_of_the_optimizers_own(
 
 
 def test_a_refusal_shows_the_command_that_makes_the_reference():
-    with pytest.raises(UserError, match=r"scripts/make_reference.py --dataset=digits --model=softmax --epochs=2$"):
+    with pytest.raises(
+        UserError, match=r"mnist_mlp.checks.make_references --dataset=digits --model=softmax --epochs=2$"
+    ):
         find(Config(model="softmax", epochs=2), "digits")
-    with pytest.raises(UserError, match="one of the data sets digits.*; received fashion_mnist"):
+    with pytest.raises(UserError, match="one of the data sets digits.*, received fashion_mnist"):
         find(Config(), "fashion_mnist")
 
 
 def test_a_model_without_a_reference_is_refused(tmp_path):
     write_json(tmp_path / "r.json", {"references": [dataclasses.asdict(SMOKE)]})
-    with pytest.raises(UserError, match="one of the models mlp, received --model=cnn; type one of them"):
+    with pytest.raises(UserError, match="one of the models mlp, received --model=cnn; try one of them"):
         find(Config(model="cnn"), "digits", tmp_path / "r.json")
     (tmp_path / "damaged.json").write_text("{}")
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="the references are damaged; reinstall"):
         find(Config(), "digits", tmp_path / "damaged.json")
 
 
@@ -289,7 +314,7 @@ def test_a_refusal_comes_before_anything_is_trained_or_imported(tmp_path):
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory):
-    """A run of the smoke preset that stopped after 4 epochs, and went on with the gate, as a user types it."""
+    """A run of the smoke preset that stopped after 4 epochs and was resumed with the gate, from the command line."""
 
     def make(place):
         flags = ["--preset=smoke", "--strategy=cpu", f"--run_dir={place / 'run'}"]
@@ -302,7 +327,7 @@ def resumed(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_right_run_passes(resumed):
+def test_a_correct_run_passes(resumed):
     path, said = resumed
     assert said.code == 0, said.err
     result = json.loads(said.out)
@@ -313,7 +338,7 @@ def test_a_right_run_passes(resumed):
 
 @pytest.mark.slow
 def test_evaluate_gates_a_run_that_never_stopped_as_one_that_went_on(resumed, trained, capsys):
-    """With what it measures, and with the losses of all epochs."""
+    """The gate gets what `evaluate` measures, and the losses of all epochs of the run."""
     evaluate.main([f"--run_dir={trained}", "--gate", "--json", "--strategy=cpu", "--batch_size=7"])
     assert json.loads(capsys.readouterr().out)["gate"] == json.loads(resumed[1].out)["gate"]
     assert read_json(trained / "result.json")["gate"] == {}
@@ -327,11 +352,11 @@ def test_without_the_flag_nothing_is_judged():
 def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
     test = Split(digits.test.images, ((digits.test.labels + 1) % 10).astype(np.uint8))
     shifted = dataclasses.replace(digits, test=test)
-    said = []
+    reporter = Lines()
     options = evaluate.Options(run_dir=str(trained), strategy="cpu", gate=True)
-    result = evaluate.evaluate(options, dataset=shifted, say=said.append)
+    result = evaluate.evaluate(options, dataset=shifted, reporter=reporter)
     assert list(result.gate["found"]) == [FEW] and result.gate["p"] < 1e-9
-    assert "FAILED" in "\n".join(said)
+    assert "FAILED" in "\n".join(reporter.lines)
     with pytest.raises(Refuted, match=f"the gate failed: {FEW}; the run is kept in there") as refuted:
         gate.refuse(result, "there")
     assert refuted.value.exit_code == 4
@@ -340,11 +365,11 @@ def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
 @pytest.mark.slow
 @pytest.mark.xla(False)
 def test_a_run_on_other_data_fails_and_is_kept(digits, tmp_path):
-    """On the test images alone, so often that it knows each of them."""
+    """Trained on the test images alone, ten times over, until it knows each of them."""
     many = Split(*(np.concatenate([getattr(digits.test, part)] * 10) for part in PARTS))
     config = dataclasses.replace(PRESETS["smoke"], gate=True, strategy="cpu", diagnose=True)
     dataset = dataclasses.replace(digits, train=many)
-    result = train.train_and_evaluate(config, tmp_path / "run", dataset=dataset, say=quiet)
+    result = train.train_and_evaluate(config, tmp_path / "run", dataset=dataset, reporter=SILENT)
     assert list(result.gate["found"]) == [OTHER_DATA, MANY, LOW] and result.diagnosis
     assert read_json(tmp_path / "run" / "result.json")["gate"] == result.gate
 
@@ -352,16 +377,16 @@ def test_a_run_on_other_data_fails_and_is_kept(digits, tmp_path):
 @pytest.mark.full
 @pytest.mark.slow
 def test_test_images_among_the_training_images_are_too_good_on_mnist(mnist, tmp_path):
-    """As many training images as ever; a sixth of them are the test images."""
+    """The number of training images is as usual; a sixth of them are test images."""
     mixed = (np.concatenate([getattr(mnist.test, part), getattr(mnist.train, part)[10_000:]]) for part in PARTS)
     leaking = dataclasses.replace(mnist, train=Split(*mixed))
     config = Config(dataset="mnist", gate=True, strategy="cpu")
-    result = train.train_and_evaluate(config, tmp_path / "run", dataset=leaking, say=quiet)
+    result = train.train_and_evaluate(config, tmp_path / "run", dataset=leaking, reporter=SILENT)
     assert list(result.gate["found"]) == [MANY]
 
 
 @pytest.mark.full  # that both train alike is shown in test_jax_engine.py
-def test_the_other_backend_is_held_against_the_same_reference(tmp_path):
+def test_the_other_backend_is_compared_with_the_same_reference(tmp_path):
     pytest.importorskip("jax")
     flags = ["--preset=smoke", "--gate", "--json", "--strategy=cpu", "--backend=jax", f"--run_dir={tmp_path / 'run'}"]
     done = run("train", *flags, backend="jax")
@@ -369,15 +394,15 @@ def test_the_other_backend_is_held_against_the_same_reference(tmp_path):
 
 
 @pytest.mark.parametrize("program", [train, evaluate])
-@pytest.mark.parametrize("right", [350, 300])
-def test_a_program_prints_its_result_and_then_ends_by_the_verdict(program, right, monkeypatch, capsys):
-    verdict = judged(right=right)
+@pytest.mark.parametrize("correct", [350, 300])
+def test_a_program_prints_its_result_and_then_ends_by_the_verdict(program, correct, monkeypatch, capsys):
+    verdict = judged(correct=correct)
     result = SimpleNamespace(gate=verdict, device={"worker_index": 0}, to_dict=lambda: {"gate": verdict})
     monkeypatch.setattr(train, "train_and_evaluate", lambda config, run_dir, **more: result)
-    monkeypatch.setattr(evaluate, "evaluate", lambda options, say: result)
-    with pytest.raises(Refuted, match="there") if right == 300 else contextlib.nullcontext():
+    monkeypatch.setattr(evaluate, "evaluate", lambda options, reporter: result)
+    with pytest.raises(Refuted, match="there") if correct == 300 else contextlib.nullcontext():
         program.main(["--run_dir=there", "--json", "--gate"])
-    assert json.loads(capsys.readouterr().out)["gate"]["passed"] == (right == 350)
+    assert json.loads(capsys.readouterr().out)["gate"]["passed"] == (correct == 350)
     result.device["worker_index"] = 1
     gate.refuse(result, "there")  # only the chief says so
 
@@ -390,8 +415,6 @@ def test_other_test_images_than_the_references_are_refused(digits):
 
 def test_a_rate_without_a_gate_is_refused():
     for options in (Config, evaluate.Options):
-        with pytest.raises(
-            UserError, match="--false_alarms=0.01: expected --gate beside it, received none; type --gate"
-        ):
+        with pytest.raises(UserError, match="--false_alarms=0.01 has no effect without --gate; add --gate"):
             options(false_alarms=0.01)
         assert options(false_alarms=0.01, gate=True).gate

@@ -95,6 +95,7 @@ def lab(monkeypatch):
     monkeypatch.setitem(
         sys.modules, "mnist_mlp.training.multi_seed", SimpleNamespace(MultiSeedTrainer=MultiSeedTrainer)
     )  # which imports frameworks
+    monkeypatch.setattr(trials, "load", lambda plan: None)
     monkeypatch.setattr(trials, "gc", SimpleNamespace(collect=lambda: None))
     monkeypatch.setattr(networks, "set_start", lambda model, network: setattr(model, "start", network.start))
     said = []

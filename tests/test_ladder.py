@@ -149,7 +149,7 @@ def test_an_interval_that_reaches_no_mistakes_does_not_stretch_the_figure():
         (["--only", "depth", "hight"], "--only: expected some of layers"),
         (["--csv=/no/such/place.csv"], "--csv=/no/such/place.csv: expected a file in a directory that exists"),
         (["--figure=a.doc"], "ends in .png"),
-        (["--only=approximation", "--figure=a.svg", "--csv=./a.svg"], "expected another file than --csv"),
+        (["--only=approximation", "--figure=a.svg", "--csv=./a.svg"], "--csv and --figure: expected two files"),
         (["--seeds=0"], "--seeds: expected a whole number from 1"),
     ],
 )

@@ -1,10 +1,21 @@
-"""Intervals and per-class rows against figures from elsewhere."""
+"""Cross-entropy by hand, intervals and per-class rows against figures from elsewhere."""
+
+import math
 
 import numpy as np
 import pytest
 
 from mnist_mlp.stats import metrics
 from mnist_mlp.stats.metrics import confusion_matrix, per_class, wilson_interval
+
+
+def test_cross_entropy_by_hand():
+    logits = np.array([[0.0, math.log(3), 0.0], [2.0, 2.0, 2.0], [1e4, 0.0, -1e4]], np.float32)
+    losses = metrics.cross_entropy(logits, np.array([1, 2, 1], np.uint8))
+    assert losses.dtype == np.float64 and losses.shape == (3,)
+    assert losses == pytest.approx([math.log(5 / 3), math.log(3), 1e4], rel=1e-7)  # log 3 is rounded to float32
+    tiny = metrics.cross_entropy(np.array([[30.0, 0.0]], np.float32), np.array([0]))
+    assert tiny[0] == pytest.approx(math.exp(-30), rel=0.05)  # float32 would give 0
 
 
 def test_wilson_against_published_values():

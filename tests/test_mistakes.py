@@ -7,12 +7,13 @@ import time
 
 import numpy as np
 import pytest
-from helpers.programs import program, quiet, refused
+from helpers.programs import Collector, program, refused
 
 from mnist_mlp import train
 from mnist_mlp.checks import diagnosis, evidence
 from mnist_mlp.checks.diagnosis import RULES, diagnose
 from mnist_mlp.checks.evidence import Evidence, Layer, Logits
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.data.batches import batch_indices, sequential_indices
@@ -157,7 +158,7 @@ def test_test_images_are_found_among_the_training_images():
     images = np.arange(12 * 784, dtype=np.uint32).reshape(12, 28, 28).astype(np.uint8)
     images[:, 0, 0] = np.arange(12)
     split = [Split(images[part], np.zeros(len(images[part]), np.uint8)) for part in (slice(0, 9), slice(7, 12))]
-    found = evidence.probe(*split, sequential_indices(9, 4))
+    found = evidence.sample(*split, sequential_indices(9, 4))
     assert (found.leaked, found.test_examples, found.steps, len(found.images)) == (2, 5, 3, 9)
 
 
@@ -244,7 +245,7 @@ def test_a_mistake_that_is_not_told_ends_with_code_4(monkeypatch, capsys, tmp_pa
 
 def trained(path, said=None, **options):
     config = Config(**{"dataset": "digits", "strategy": "cpu", "diagnose": True, "run_dir": str(path), **options})
-    return train.train_and_evaluate(config, path, say=said.append if said is not None else quiet)
+    return train.train_and_evaluate(config, path, reporter=Collector(said))
 
 
 @pytest.mark.slow
@@ -271,7 +272,7 @@ def test_train_tells_of_zeros_also_in_a_run_that_goes_on(tmp_path):
 def test_train_tells_of_mistakes_and_of_nothing_else(tmp_path, options, told):
     said = []
     assert [each["name"] for each in trained(tmp_path / "run", said, **options).diagnosis] == told
-    assert ("none of the mistakes" in "\n".join(said)) == (not told)
+    assert ("no known mistake" in "\n".join(said)) == (not told)
 
 
 @pytest.mark.slow
@@ -289,11 +290,13 @@ def test_a_run_that_diverges_is_told_why(tmp_path):
     said = []
     with pytest.raises(Diverged):
         trained(tmp_path / "run", said, optimizer="sgd", learning_rate=1e30)
-    assert "diagnosis  learning rate too large: the loss or a weight is no longer a finite number" in "\n".join(said)
+    assert "diagnosis  learning rate too large: the loss or a weight is no longer finite" in "\n".join(said)
 
 
 @pytest.mark.slow
 def test_images_of_ones_own_that_leak_are_told(tmp_path, digits):
     config = Config(dataset="digits", strategy="cpu", diagnose=True, epochs=1)
-    result = train.train_and_evaluate(config, tmp_path / "run", dataset=programs.with_test_images(digits), say=quiet)
+    result = train.train_and_evaluate(
+        config, tmp_path / "run", dataset=programs.with_test_images(digits), reporter=SILENT
+    )
     assert [each["name"] for each in result.diagnosis] == [diagnosis.LEAKAGE]

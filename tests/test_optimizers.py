@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from helpers.programs import Collector
 
 from mnist_mlp import train
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import SCHEDULES, Config
 from mnist_mlp.data import Split
 from mnist_mlp.data.batches import batch_indices
@@ -50,7 +52,7 @@ def test_the_rate_of_a_config():
 
 
 def test_fit_cannot_average():
-    with pytest.raises(UserError, match="--engine=fit does not go with --ema"):
+    with pytest.raises(UserError, match="--engine=fit does not support --ema"):
         Config(engine="fit", ema=0.9)
 
 
@@ -155,7 +157,7 @@ RECIPE = dict(
 def whole(tmp_path_factory):
     """A run with all that a recipe may have, and a checkpoint every 11 steps: its config, place, result and words."""
     config, place, told = Config(**RECIPE, checkpoint_every="11steps", keep=99), tmp_path_factory.mktemp("whole"), []
-    result = train.train_and_evaluate(config, place / "run", say=told.append)
+    result = train.train_and_evaluate(config, place / "run", reporter=Collector(told))
     return SimpleNamespace(config=config, run_dir=place / "run", result=result, told=told)
 
 
@@ -186,7 +188,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(whole, tmp_path):
     for late in checkpoints[len(checkpoints) // 2 :]:
         late.unlink()
     again = dataclasses.replace(whole.config, resume=True)
-    part = train.train_and_evaluate(again, tmp_path / "part", say=lambda text: None)
+    part = train.train_and_evaluate(again, tmp_path / "part", reporter=SILENT)
     assert part.resumed[0]["step"] % part.steps_per_epoch  # in the middle of an epoch
     assert part.model_sha256 == whole.result.model_sha256
     assert part.test == whole.result.test
@@ -206,7 +208,7 @@ def test_an_average_that_holds_initial_weights_is_told():
 
     told = "\n".join(lines(0.99))
     assert told.startswith(
-        "recipe   ema 0.99\n  !      --ema=0.99: after 45 steps 64% of the average are still the weights"
+        "recipe   ema 0.99\n  !      --ema=0.99: after 45 steps, 64% of the average is still the weights"
     )
     assert lines(0.9) == ["recipe   ema 0.9"]
 
@@ -214,8 +216,8 @@ def test_an_average_that_holds_initial_weights_is_told():
 @pytest.mark.slow
 def test_epochs_are_part_of_a_schedule(whole):
     longer = dataclasses.replace(whole.config, epochs=3, resume=True)
-    with pytest.raises(UserError, match="--epochs=3: the run in .* was begun with --epochs=2"):
-        train.train_and_evaluate(longer, whole.run_dir, say=lambda text: None)
+    with pytest.raises(UserError, match="--epochs=3: the run in .* was started with --epochs=2"):
+        train.train_and_evaluate(longer, whole.run_dir, reporter=SILENT)
     result = json.loads((whole.run_dir / "result.json").read_text())
     assert result["learning_rate"] == 0.001 and result["recipe"]["schedule"] == "cosine"
 
@@ -235,7 +237,7 @@ def test_no_decay_is_none_and_not_given_is_the_optimizers_own(name):
 def test_a_run_that_diverges_names_the_rate_that_was_typed(tmp_path):
     config = Config(dataset="digits", schedule="linear", learning_rate=1e30, strategy="cpu", backend="tensorflow")
     with pytest.raises(Diverged, match=r"--learning_rate=1e\+30\)"):
-        train.train_and_evaluate(config, tmp_path / "run", say=lambda text: None)
+        train.train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
 
 
 def test_keras_reads_an_optimizer_with_such_a_schedule():

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.programs import Collector
 
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
@@ -14,6 +15,7 @@ from mnist_mlp.report import comparison_page, comparison_text, result_sections, 
 from mnist_mlp.report.compare_runs import Pair, compare, pair_of, remarks
 from mnist_mlp.report.content import Material, Predictions
 from mnist_mlp.report.svg_charts import Line
+from mnist_mlp.runs import directory
 from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval, per_class, wilson_interval
 from mnist_mlp.text import aligned
 
@@ -476,11 +478,18 @@ class Result:
         return {"seconds": self.seconds}
 
 
-class Run(SimpleNamespace):
-    def check_place(self):
-        self.checked.append(sorted(path.name for path in self.path.iterdir()))
-        if self.moved:
+def run_of(path, *, chief, moved):
+    """An open run whose directory was moved away, perhaps; `checked` holds what lay there at each check."""
+    checked = []
+
+    def check_owned():
+        checked.append(sorted(path.name for path in path.iterdir()))
+        if moved:
             raise UserError("it was moved")
+
+    run = directory.Run(path, Config(), chief=chief, check_owned=check_owned)
+    run.checked = checked
+    return run
 
 
 @pytest.fixture
@@ -492,14 +501,16 @@ def last(tmp_path, monkeypatch):
     monkeypatch.setattr(run_page, "render", lambda made: f"page of {made[0]}, {made[2:]}")
 
     def go(chief=True, moved=False):
-        run = Run(path=tmp_path, config="config", chief=chief, moved=moved, checked=[])
+        run, reporter, result = run_of(tmp_path, chief=chief, moved=moved), Collector(), Result({})
         stopwatch = SimpleNamespace(
             ended=[], end=lambda name: stopwatch.ended.append(name), measured=lambda: {"seconds": {"report": 2}}
         )
-        told = []
-        result = run_page.report("engine", run, Result({}), "test", stopwatch, told.append)
-        assert stopwatch.ended == ["report"] and result == Result({"report": 2})
-        return run, told
+        session = SimpleNamespace(run=run, engine="engine", test="test", result=result, reporter=reporter)
+        session.stopwatch = stopwatch
+        session.update = lambda **fields: setattr(session, "result", dataclasses.replace(session.result, **fields))
+        run_page.write(session)
+        assert stopwatch.ended == ["report"] and session.result == Result({"report": 2})
+        return run, reporter.lines
 
     return go
 
@@ -523,7 +534,7 @@ def test_a_page_that_cannot_be_drawn_costs_a_line(last, tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_page, "render", drawn)
     (words,) = last()[1]
-    again = f"to try again type python -m mnist_mlp.report {tmp_path}"
+    again = f"to try again run python -m mnist_mlp.report {tmp_path}"
     assert words == f"  !      report.html was not written: no room; {again}"
     assert (tmp_path / "result.json").exists()
     monkeypatch.setattr(run_page, "render", lambda made: (_ for _ in ()).throw(KeyError()))

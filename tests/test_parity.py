@@ -282,8 +282,8 @@ def test_more_steps_than_a_file_may_hold_are_refused_at_once(recorded):
         (["--against=nowhere.npz"], "--against=nowhere.npz: expected cpu, numpy or a file that parity --write wrote"),
         (["--against=cpu", "--write=x.npz"], "--write writes what was held against NumPy; leave --against out"),
         (["--strategy=tpu"], "--strategy=tpu: expected a TPU"),
-        (["--write=no/x.npz"], "--write=no/x.npz: expected a file in a directory, there is no no; type mkdir -p no"),
-        (["--certificate=."], "--certificate=.: expected a file or a new name"),
+        (["--write=no/x.npz"], "--write=no/x.npz: expected a file in a directory that exists, there is no no; try mk"),
+        (["--certificate=."], "--certificate=.: expected a file, received a directory"),
     ],
 )
 def test_what_it_cannot_do_is_said(flags, words, tmp_path, monkeypatch):

@@ -1,9 +1,9 @@
 """Parts of parity one by one: the trial of a device whose arithmetic is NumPy's, products, the CPU; traces; paper."""
 
 import gzip
+import io
 import json
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import mnist_mlp
+from mnist_mlp.cli import child_process
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.pictures import ink, ruled_lines
 from mnist_mlp.errors import UserError
@@ -274,29 +275,38 @@ def test_the_worst_element_of_a_product_is_judged():
 
 
 def test_a_process_writes_the_reference_of_a_cpu(monkeypatch):
-    seen = {}
+    seen = {"code": 0}
 
-    def run(command, **options):
-        seen.update(command=command, options=options)
-        return SimpleNamespace(returncode=seen.get("code", 0), stderr=seen.get("stderr", ""))
+    class Process(child_process.Child):
+        def __init__(self, arguments):
+            seen.update(arguments=arguments)
+            self.files = [io.BytesIO(), io.BytesIO(seen.get("stderr", b""))]
+
+        def wait(self):
+            return seen["code"]
+
+        def kill(self):
+            pass
 
     class Recorded:
         def __init__(self, file, flag):
             self.file, self.flag, self.about = file, flag, {"device": {"actual": "CPU"}}
 
-    monkeypatch.setattr(reference, "subprocess", SimpleNamespace(run=run, DEVNULL=subprocess.DEVNULL))
+    monkeypatch.setattr(reference, "Child", Process)
     monkeypatch.setattr(reference, "Recorded", Recorded)
     found = reference.written_on_cpu("jax", {"steps": 5, "strategy": "gpu"})
     assert found.name == "CPU (jax), which agrees with NumPy" and found.flag == "--against=cpu"
-    assert seen["command"][:3] == [sys.executable, "-m", "mnist_mlp.parity"]
-    flags = dict(flag.removeprefix("--").split("=", 1) for flag in seen["command"][3:])
+    assert seen["arguments"][:2] == ["-m", "mnist_mlp.parity"]
+    flags = dict(flag.removeprefix("--").split("=", 1) for flag in seen["arguments"][2:])
     assert (flags["steps"], flags["strategy"], flags["backend"]) == ("5", "cpu", "jax")
     assert Path(flags["write"]) == found.file and Path(flags["certificate"]).parent == found.file.parent
-    for stderr, said in (("chatter\nerror: x\n", "error: x"), (" \n", "nothing")):
+    for stderr, said in ((b"chatter\nerror: x\n", ": error: x"), (b" \n", "")):
         seen.update(code=4, stderr=stderr)
         with pytest.raises(UserError) as error:
             reference.written_on_cpu("jax", {})
-        assert str(error.value) == (f"--against=cpu: expected jax on the CPU to write a reference; it said: {said}")
+        assert str(error.value) == (
+            f"--against=cpu: the process that writes the reference on the CPU exited with code 4{said}"
+        )
 
 
 # Traces

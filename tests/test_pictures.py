@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from helpers.fork_server import run as run_program
+from helpers.fork_server import run_code
 from helpers.programs import program
+from helpers.reporting import Lines
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image, ImageDraw
 
 from mnist_mlp import predict
+from mnist_mlp.cli.terminal import PRINT
 from mnist_mlp.data.pictures import decode, inputs, normalize, segmentation
 from mnist_mlp.data.pictures.ink import ink_of
 from mnist_mlp.data.pictures.preview import render
@@ -192,7 +195,7 @@ def test_what_is_plainly_not_one_digit(digits):
     page = Image.new("L", (600, 200), 255)
     for place in range(3):
         page.paste(drawing(digits.test.images[place], 140), (20 + 200 * place, 30))
-    with pytest.raises(UserError, match="expected one digit, received 3 beside each other; cut one out"):
+    with pytest.raises(UserError, match="expected one digit, received 3 beside each other; crop it to one"):
         normalize.framed(np.asarray(page, np.float32))
     with pytest.raises(UserError, match="expected a digit, received a picture with 400 pieces"):
         normalize.framed(dotted(40))
@@ -223,6 +226,12 @@ def test_a_thin_pen_in_a_large_picture_is_still_seen():
     ImageDraw.Draw(picture).line([(200, 100), (600, 100), (350, 700)], fill=0, width=4)
     found = normalize.framed(np.asarray(picture, np.float32))
     assert found.max() == 255 and 0.05 < (found > 128).mean() < 0.25
+
+
+def test_scipy_is_not_imported_before_there_is_a_picture():
+    """Its import takes 0.2 s, which a start, a refusal and `--help` must not pay."""
+    code = "import sys; from mnist_mlp import evaluate, predict, train; print('scipy' in sys.modules)"
+    assert run_code(code, backend=None).stdout == "False\n"
 
 
 def test_the_frame():
@@ -256,8 +265,8 @@ def bad(seven):
     whole = saved(drawing(seven)).getvalue()
     return {
         "empty.png": (b"", "expected a picture, received an empty file"),
-        "cut.png": (whole[: len(whole) // 2], "expected a whole picture, it cannot be decoded"),
-        "cut.jpg": (saved(drawing(seven), "JPEG").getvalue()[:900], "expected a whole picture, it cannot be decoded"),
+        "cut.png": (whole[: len(whole) // 2], "cannot decode this picture: "),
+        "cut.jpg": (saved(drawing(seven), "JPEG").getvalue()[:900], "cannot decode this picture: "),
         "text.png": (b"this is no picture\n" * 10, "expected a picture (PNG, JPEG, WEBP, BMP, GIF, TIFF)"),
         "bomb.png": (bomb(), "expected at most 100,000,000 pixels"),
         "blank.png": (saved(Image.new("L", (200, 200), 255)).getvalue(), "received a picture without any ink"),
@@ -271,23 +280,26 @@ def test_bad_pictures_get_a_line_each_and_the_rest_goes_on(bad, seven, tmp_path)
         (tmp_path / name).write_bytes(content)
     (tmp_path / "good.png").write_bytes(saved(drawing(seven)).getvalue())
     (tmp_path / "notes.txt").write_text("no picture, and not meant as one")
-    lines = []
-    found = inputs.read(f"{tmp_path}/*.[pje]*", complain=lines.append)
+    reporter = Lines()
+    found = inputs.read(f"{tmp_path}/*.[pje]*", reporter=reporter)
     assert [name for name, _ in found] == [f"{tmp_path}/good.png"]
-    for line, name in zip(lines, sorted(bad), strict=True):
+    for line, name in zip(reporter.lines, sorted(bad), strict=True):
         assert line.startswith(f"{tmp_path}/{name}: ") and bad[name][1] in line and "\n" not in line
-    lines.clear()
-    assert len(inputs.read(str(tmp_path), complain=lines.append)) == 1  # a folder: what has a picture's suffix
-    assert len(lines) == len(bad) - 1
+    reporter.lines.clear()
+    assert len(inputs.read(str(tmp_path), reporter=reporter)) == 1  # a folder: what has a picture's suffix
+    assert len(reporter.lines) == len(bad) - 1
 
 
 def test_what_names_nothing(tmp_path):
-    for place, words in ((str(tmp_path), "expected pictures in that folder"), (f"{tmp_path}/*.png", "nothing matches")):
+    for place, words in (
+        (str(tmp_path), "a directory with pictures"),
+        (f"{tmp_path}/*.png", "found no match"),
+    ):
         with pytest.raises(UserError, match=words):
-            inputs.read(place, complain=print)
-    lines = []
-    assert inputs.read(f"{tmp_path}/absent.png", complain=lines.append) == []
-    assert "absent.png: expected a picture that can be read; received: No such file" in lines[0]
+            inputs.read(place)
+    reporter = Lines()
+    assert inputs.read(f"{tmp_path}/absent.png", reporter=reporter) == []
+    assert "absent.png: cannot read this picture: No such file" in reporter.lines[0]
 
 
 # ---- several digits ----
@@ -351,7 +363,7 @@ def test_output_never_replaces_an_input(seven, tmp_path):
     (tmp_path / "link.csv").symlink_to(folder / "b.png")
     for place in (folder, f"{folder}/*.png", folder / "b.png"):
         for output in (folder / "b.png", tmp_path / "link.csv"):
-            with pytest.raises(UserError, match="expected another file than --input"):
+            with pytest.raises(UserError, match="--input and --output: expected two files"):
                 predict.output_file(predict.Options(input=("-", str(place)), output=str(output)))
         predict.output_file(predict.Options(input=(str(place),), output=str(folder / "notes.txt")))
 
@@ -389,7 +401,7 @@ def test_strange_names_have_a_line_each_and_steer_no_terminal(seven):
     lines = predict.as_json_lines(STRANGE, rows(STRANGE)).splitlines()
     assert [json.loads(line)["input"] for line in lines] == STRANGE and all(map(str.isascii, lines))
     for name in STRANGE:
-        shown_so = predict.for_the_eye([name], seven[None], rows([name]))
+        shown_so = predict.as_preview([name], seven[None], rows([name]))
         assert shown_so.split("\n")[0] == spelled_out(name) and len(shown_so.split("\n")) == 31
 
 
@@ -397,11 +409,11 @@ def test_a_name_that_begins_as_a_home_directory(seven, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "~nouser.png").write_bytes(saved(drawing(seven)).getvalue())
     np.save(tmp_path / "~nouser.npy", seven[None])
-    assert len(inputs.read("~nouser.png", complain=print)) == len(inputs.read("~nouser.npy", complain=print)) == 1
-    with pytest.raises(UserError, match="whose user is not known here"):
-        inputs.read("~nouser.jpg", complain=print)
+    assert len(inputs.read("~nouser.png")) == len(inputs.read("~nouser.npy")) == 1
+    with pytest.raises(UserError, match="which names an unknown user"):
+        inputs.read("~nouser.jpg")
     with pytest.raises(UserError, match="received: File name too long"):
-        inputs.read(300 * "x" + ".png", complain=print)
+        inputs.read(300 * "x" + ".png")
 
 
 def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
@@ -409,13 +421,13 @@ def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
     good.write_bytes(saved(drawing(seven)).getvalue())
     empty.mkdir()
     bad = [str(empty), f"{tmp_path}/*.gif", f"{tmp_path}/absent.npy", f"{tmp_path}/absent.png", "~nouser.png"]
-    lines = []
-    found = predict.digits_of(predict.Options(input=(*bad[:2], str(good), *bad[2:])), lines.append)
-    assert [name for name, _ in found] == [str(good)] and len(lines) == len(bad)
-    for word, line in zip(bad, lines, strict=True):
-        assert word in line and "expected" in line
-    with pytest.raises(UserError, match="expected pictures in that folder"):
-        predict.digits_of(predict.Options(input=(str(empty),)), lines.append)
+    reporter = Lines()
+    found = predict.read_digits(predict.Options(input=(*bad[:2], str(good), *bad[2:])), reporter)
+    assert [name for name, _ in found] == [str(good)] and len(reporter.lines) == len(bad)
+    for word, line in zip(bad, reporter.lines, strict=True):
+        assert word in line and ("expected" in line or "cannot read" in line)
+    with pytest.raises(UserError, match="expected a directory with pictures"):
+        predict.read_digits(predict.Options(input=(str(empty),)), reporter)
 
 
 def test_arrays_among_other_inputs(seven, tmp_path):
@@ -424,25 +436,27 @@ def test_arrays_among_other_inputs(seven, tmp_path):
         (tmp_path / folder).mkdir()
         np.save(tmp_path / folder / "x.npy", np.stack([seven, seven]))
         words.append(f"{tmp_path}/{folder}/x.npy")
-    found = predict.digits_of(predict.Options(input=tuple(words)), print)
+    found = predict.read_digits(predict.Options(input=tuple(words)), PRINT)
     assert [name for name, _ in found] == [f"{word}:{index}" for word in words for index in (0, 1)]
-    assert predict.digits_of(predict.Options(input=tuple(words[:1])), print)[0][0] == "x.npy:0"
+    assert predict.read_digits(predict.Options(input=tuple(words[:1])), PRINT)[0][0] == "x.npy:0"
     for flag in ("segment", "no_reframe"):
         with pytest.raises(UserError, match=f"--{flag}: expected pictures, received arrays"):
-            predict.digits_of(predict.Options(input=(words[0],), **{flag: True}), print)
+            predict.read_digits(predict.Options(input=(words[0],), **{flag: True}), PRINT)
 
 
 def test_a_pipe_is_told_to_come_by_standard_input(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    lines = []
-    assert inputs.read(f"{tmp_path}/pipe.png", complain=lines.append) == [] and "type - for standard input" in lines[0]
+    reporter = Lines()
+    assert (
+        inputs.read(f"{tmp_path}/pipe.png", reporter=reporter) == [] and "use - for standard input" in reporter.lines[0]
+    )
 
 
 def test_what_cannot_be_written_gets_advice_that_helps(tmp_path):
     for number, advice in (
         (errno.EACCES, "that you may write to"),
         (errno.ENOSPC, "free space"),
-        (errno.EIO, "name an"),
+        (errno.EIO, "try another"),
     ):
         assert advice in str(atomic.cannot_write(tmp_path, OSError(number, os.strerror(number))))
 
@@ -507,7 +521,7 @@ def test_standard_input_that_is_closed(trained, seven, tmp_path):
 @pytest.mark.parametrize(
     "name, flags, words",
     [
-        ("text.png", [], "expected a picture that can be used, there is none"),
+        ("text.png", [], "expected a picture that can be used, received none"),
         ("good.png", ["--no_reframe"], "expected a picture of 28×28 pixels, received 280×280"),
     ],
 )
@@ -548,7 +562,7 @@ def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F81
         assert (framed[:, 0] == labels).sum() >= right.sum() - 30
     apart = [
         np.abs(again.astype(int) - image).mean()
-        for (_, again), image in zip(inputs.read(str(folder), complain=print), images, strict=True)
+        for (_, again), image in zip(inputs.read(str(folder)), images, strict=True)
     ]
     assert np.median(apart) < 0.6 and np.quantile(apart, 0.9) < 2.5  # grey levels; it is 0.5 and 1.6
 

@@ -790,7 +790,7 @@ def test_sweep_with_a_fault(words, error):
         (["--sweep", "noise=1", "--figure=a.png"], "expected --sweep or --figure, received both"),
         (["seed=1", "seed=2"], "received 'seed=2'"),
         (["--seeds=0"], "--seeds: expected a whole number from 1 to 1,000, received 0"),
-        (["--csv=/"], "--csv=/: expected a file, received a directory; name another one"),
+        (["--csv=/"], "--csv=/: expected a file, received a directory; try another path"),
         (["--figure=a.bmp"], "--figure=a.bmp: expected a name that ends in"),
         (["--data=/no/such.csv"], "/no/such.csv: expected a CSV file, received: No such file or directory"),
     ],

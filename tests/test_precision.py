@@ -29,7 +29,7 @@ with tempfile.TemporaryDirectory() as place:
         for seed in range(int(seeds)):
             config = Config(strategy="cpu", backend=backend, precision=precision, seed=seed)
             run_dir = Path(place) / f"{precision}-{seed}"
-            results.append(train_and_evaluate(config, run_dir, dataset=dataset, say=lambda text: None))
+            results.append(train_and_evaluate(config, run_dir, dataset=dataset, reporter=SILENT))
         found["accuracy"][precision] = [result.test["accuracy"] for result in results]
         found["losses"][precision] = [row["loss"] for result in results for row in result.epochs]
         assert {result.precision for result in results} == {precision}

@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 from helpers import fork_server
 from helpers.once import once
-from helpers.programs import program, quiet, refused
+from helpers.programs import Collector, program, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image
 
 from mnist_mlp import data, predict
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.dataset import in_order_hash
@@ -33,7 +34,7 @@ from mnist_mlp.report import command as report
 from mnist_mlp.report import compare_runs, content, network_sections, png_images, run_page, setup_sections, svg_charts
 from mnist_mlp.report.formatting import probability
 from mnist_mlp.report.html import tag, text
-from mnist_mlp.report.run_page import report as write_page
+from mnist_mlp.report.run_page import write as write_page
 from mnist_mlp.runs import directory
 from mnist_mlp.runs.saved import read_run
 from mnist_mlp.stats import metrics
@@ -132,10 +133,10 @@ def checked(path):
     return page
 
 
-def trained(path, *, dataset=None, say=quiet, **options):
+def trained(path, *, dataset=None, reporter=SILENT, **options):
     """A small run on the digits, in this process."""
     options = {"dataset": "digits", "epochs": 2, "strategy": "cpu", **options}
-    return train_and_evaluate(Config(**options), path, dataset=dataset, say=say)
+    return train_and_evaluate(Config(**options), path, dataset=dataset, reporter=reporter)
 
 
 def written(*runs, **options):
@@ -157,7 +158,7 @@ def runs(tmp_path_factory):
         trained(place / "second", model="softmax", optimizer="sgd", epochs=3)
         digits, said = data.load(Config(dataset="digits")), []
         own = Dataset(SCRIPT, f"from {SCRIPT}", digits.train, digits.test, (f"a note {SCRIPT}",), False)
-        trained(place / '<b>&"x', dataset=own, data_source="auto", epochs=1, say=said.append)
+        trained(place / '<b>&"x', dataset=own, data_source="auto", epochs=1, reporter=Collector(said))
         atomic.write_json(place / "said.json", {"said": said})
 
     return once(tmp_path_factory, "reported", make)
@@ -185,7 +186,7 @@ def copy(path, to):
 
 def predicted(path):
     """The test images of a run on the digits, with what `predict` says of them."""
-    _, shown, probabilities = predict.predict(predict.Options(run_dir=str(path), strategy="cpu"), quiet)
+    _, shown, probabilities = predict.predict(predict.Options(run_dir=str(path), strategy="cpu"))
     return shown, probabilities
 
 
@@ -349,7 +350,7 @@ MORE = {  # each alone
 @pytest.mark.parametrize("name", [*VARIANTS, *(pytest.param(name, marks=pytest.mark.full) for name in MORE)])
 def test_every_kind_of_run_has_a_page(name, tmp_path):
     said, options = [], (VARIANTS | MORE)[name]
-    result = trained(tmp_path / "run", **options, say=said.append)
+    result = trained(tmp_path / "run", **options, reporter=Collector(said))
     assert not any("was not written" in words for words in said), said
     page = checked(tmp_path / "run" / "report.html")
     assert f"{100 * result.test['accuracy']:.2f}% of the 360" in page.text
@@ -382,7 +383,7 @@ def test_classes_have_their_names_and_may_be_absent(tmp_path, digits):
         tmp_path / "run",
         dataset=Dataset("fashion_mnist", "here", digits.train, test, (), False),
         epochs=0,
-        say=said.append,
+        reporter=Collector(said),
     )
     page = checked(tmp_path / "run" / "report.html")
     assert "T-shirt" in page.text and "ankle boot" in page.text and "Fashion-MNIST" in page.text
@@ -497,14 +498,15 @@ chatter.silence()
 lean_keras.install()  # as the program does: Keras leaves Pillow out
 import mnist_mlp.train as train
 from mnist_mlp.config import Config
+from mnist_mlp.cli.terminal import Reporter
 from pathlib import Path
 
-def say(words):
-    late = ("mnist_mlp.pages", "mnist_mlp.report", "PIL")
-    print(words.split()[0], any(name.startswith(late) for name in sys.modules))
+class Modules(Reporter):
+    def line(self, text):
+        print(text.split()[0], any(name.startswith(("mnist_mlp.report", "PIL")) for name in sys.modules))
 
 config = Config(dataset="digits", model="softmax", epochs=1, strategy="cpu")
-train.train_and_evaluate(config, Path({str(tmp_path / "run")!r}), say=say)
+train.train_and_evaluate(config, Path({str(tmp_path / "run")!r}), reporter=Modules())
 """
     done = fork_server.run_code(code, backend="tensorflow")
     lines = done.stdout.splitlines()
@@ -520,12 +522,14 @@ def test_whatever_goes_wrong_with_a_page_is_said_in_a_line(error, words, tmp_pat
         raise error
 
     monkeypatch.setattr(content, "predict_test", look)
-    told, run = [], types.SimpleNamespace(chief=True, path=tmp_path, check_place=lambda: None)
-    stopwatch = types.SimpleNamespace(end=told.append, measured=lambda: {"seconds": {"report": 1.0}})
-    result = Timed({})
-    assert write_page(None, run, result, None, stopwatch, told.append) == Timed({"report": 1.0})
-    line, lap = told
-    assert f"{words}; to try again type" in line and "\n" not in line and lap == "report"
+    reporter, run = Collector(), directory.Run(tmp_path, Config())
+    session = types.SimpleNamespace(run=run, engine=None, test=None, result=Timed({}), reporter=reporter)
+    session.stopwatch = types.SimpleNamespace(end=reporter.line, measured=lambda: {"seconds": {"report": 1.0}})
+    session.update = lambda **fields: setattr(session, "result", Timed(**fields))
+    write_page(session)
+    assert session.result == Timed({"report": 1.0})
+    line, stage = reporter.lines
+    assert f"{words}; to try again run" in line and "\n" not in line and stage == "report"
     assert atomic.read_json(tmp_path / "result.json")["seconds"] == {"report": 1.0}
 
 
@@ -551,9 +555,9 @@ def test_a_page_that_cannot_be_written_does_not_lose_the_run(tmp_path, monkeypat
     monkeypatch.setattr(os, "replace", failing)
     said = []
     path = tmp_path / "a run"
-    result = trained(path, epochs=0, say=said.append)
+    result = trained(path, epochs=0, reporter=Collector(said))
     (told,) = [line for line in said if "report.html was not written" in line]
-    assert "No space left on device" in told and told.endswith(f"to try again type python -m mnist_mlp.report '{path}'")
+    assert "No space left on device" in told and told.endswith(f"to try again run python -m mnist_mlp.report '{path}'")
     assert read_run(str(path))[2] == result and not (path / "report.html").exists()
     assert result.test["total"] == 360 and "report" in result.seconds
     assert not [entry for entry in path.iterdir() if entry.name.startswith(atomic.TEMPORARY)]

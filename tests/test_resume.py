@@ -21,12 +21,14 @@ from helpers import fork_server
 from helpers.once import once
 
 from mnist_mlp.cli import signals
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import Config
 from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.runs import checkpoint, directory
 from mnist_mlp.runs.saved import read_run
 from mnist_mlp.train import train_and_evaluate
 from mnist_mlp.training import loop
+from mnist_mlp.training.session import TrainingSession
 
 pytestmark = pytest.mark.xla(False)
 
@@ -42,7 +44,7 @@ def quiet(text):
 
 
 def run(config, path, **more):
-    return train_and_evaluate(config, path, say=quiet, **more)
+    return train_and_evaluate(config, path, reporter=SILENT, **more)
 
 
 def again(config, **changes):
@@ -167,7 +169,7 @@ def test_on_the_other_backend_it_goes_on_to_the_same_numbers(tmp_path):
 def test_other_images_are_refused(first_epoch, digits):
     before = {file: file.read_bytes() for file in first_epoch.rglob("*") if file.is_file()}
     turned = dataclasses.replace(digits, train=dataclasses.replace(digits.train, labels=digits.train.labels[::-1]))
-    with pytest.raises(UserError, match="received digits whose training images differ; name their place"):
+    with pytest.raises(UserError, match="received digits whose training images differ; say where they are"):
         run(again(SMALLEST, csv=True), first_epoch, dataset=turned)
     assert before == {file: file.read_bytes() for file in first_epoch.rglob("*") if file.is_file()}
 
@@ -199,8 +201,8 @@ def test_a_signal_stops_in_good_order_and_says_how_to_go_on(backend, signum, tmp
     word = "interrupted" if signum == signal.SIGINT else "terminated"
     assert said.startswith(f"{word} after step ") and said.count("\n") == 1
     found, _, _ = checkpoint.newest(path)
-    assert f"after step {found.total_steps:,} of 4,500,000; go on with: " in said
-    python, *module, one, other = shlex.split(said.partition("go on with: ")[2])
+    assert f"after step {found.total_steps:,} of 4,500,000; resume with: " in said
+    python, *module, one, other = shlex.split(said.partition("resume with: ")[2])
     assert python in ("python", sys.executable) and module == ["-m", "mnist_mlp.train"]
     more = f"--epochs={found.progress.epoch + 1}"
     done = fork_server.run("train", one, other, more, backend=backend)
@@ -226,7 +228,7 @@ program.run(train.main)
     flags = ["--dataset=digits", "--batch_size=64", "--checkpoint_every=9steps", f"--run_dir={tmp_path / 'run'}"]
     done = fork_server.run_code(code, *flags, "--model=softmax", backend="tensorflow")
     assert done.returncode == 130, done.stderr
-    assert done.stderr.startswith("interrupted; go on with: ") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("interrupted; resume with: ") and done.stderr.count("\n") == 1
     assert checkpoint.newest(tmp_path / "run")[0].total_steps == 18
 
 
@@ -293,7 +295,7 @@ def test_callbacks_are_told_of_the_epoch_that_is_gone_on_with_and_change_nothing
     expected = run(SMALLEST, tmp_path / "straight", callbacks=[Halve()])
     with monkeypatch.context() as patch:
         stop_after(patch, 3)
-        with pytest.raises(Stopped, match="go on with: train_and_evaluate, with resume=True and the same callbacks"):
+        with pytest.raises(Stopped, match="resume with: train_and_evaluate, with resume=True and the same callbacks"):
             run(SMALLEST, tmp_path / "run", callbacks=[Halve()])
     result = run(again(SMALLEST), tmp_path / "run", callbacks=[Halve()])
     assert result.model_sha256 == expected.model_sha256
@@ -301,14 +303,12 @@ def test_callbacks_are_told_of_the_epoch_that_is_gone_on_with_and_change_nothing
 
 @pytest.mark.slow
 def test_a_signal_while_the_test_images_are_scored_loses_nothing_either(tmp_path, monkeypatch):
-    from mnist_mlp import train
-
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "finish", interrupted)
-        with pytest.raises(Stopped, match="^stopped; go on with: "):
+        patch.setattr(TrainingSession, "evaluate_and_save", interrupted)
+        with pytest.raises(Stopped, match="^stopped; resume with: "):
             run(SMALLEST, tmp_path / "run")
     assert run(again(SMALLEST), tmp_path / "run").resumed[0]["step"] == 46
 
@@ -423,6 +423,7 @@ def test_callbacks_of_your_own_reach_the_device(backend, tmp_path):
 from mnist_mlp.cli import stderr_filter as chatter; chatter.silence()
 import json, pathlib, sys
 from mnist_mlp.config import Config
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.train import train_and_evaluate
 import os; os.environ["KERAS_BACKEND"] = {backend!r}
 import keras
@@ -434,7 +435,7 @@ class Watch(keras.callbacks.Callback):
     def on_train_end(self, logs=None): seen.append(["end"])
 schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate if epoch == 0 else 0.0)
 config = Config(dataset="digits", epochs=3, batch_size=64, strategy="cpu", backend={backend!r})
-result = train_and_evaluate(config, pathlib.Path(sys.argv[1]), callbacks=[schedule, Watch()], say=lambda text: None)
+result = train_and_evaluate(config, pathlib.Path(sys.argv[1]), callbacks=[schedule, Watch()], reporter=SILENT)
 print(json.dumps([seen, [row["loss"] for row in result.epochs]]))
 """
     done = fork_server.run_code(code, tmp_path / "run", backend=backend)
@@ -521,14 +522,11 @@ def test_odd_paths(name, tmp_path, monkeypatch):
     finally:
         os.umask(before)
     assert {p.stat().st_mode & 0o077 for p in path.rglob("*")} == {0}
-    how = directory.how_to_go_on(directory.Run(path, config))
+    how = directory.Run(path, config).how_to_resume
     assert shlex.split(how)[-2:] == [f"--run_dir={path}", "--resume"]
 
 
 def test_the_command_to_go_on_is_the_one_that_was_typed(monkeypatch):
     monkeypatch.setenv("MNIST_MLP_TRAIN", "scripts/train")
-    assert (
-        directory.how_to_go_on(directory.Run(directory.Path("a b"), Config()))
-        == "scripts/train '--run_dir=a b' --resume"
-    )
+    assert directory.Run(directory.Path("a b"), Config()).how_to_resume == "scripts/train '--run_dir=a b' --resume"
     assert "MNIST_MLP_TRAIN" in (ROOT / "scripts" / "train").read_text()

@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from helpers.fork_server import run_code, start
 from helpers.once import once
-from helpers.programs import FRAMEWORKS, program, quiet, refused
+from helpers.programs import FRAMEWORKS, program, refused
+from helpers.reporting import Lines
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 
 from mnist_mlp import data, evaluate, predict, train
 from mnist_mlp.checks import references
 from mnist_mlp.checks.gate import Gate
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
@@ -82,7 +84,7 @@ def small(tmp_path_factory):
 
     def make(place):
         config = Config(dataset="digits", model="softmax", epochs=0, strategy="cpu")
-        train_and_evaluate(config, place / "run", say=quiet)
+        train_and_evaluate(config, place / "run", reporter=SILENT)
 
     return once(tmp_path_factory, "small", make) / "run"
 
@@ -147,7 +149,8 @@ def test_the_report_says_what_the_lecture_asks_and_nothing_else(finished):
 def test_evaluate_gives_the_same_counts_again(finished, batch_size):
     path, done = finished
     trained = json.loads(done.stdout)
-    again = evaluate.evaluate(evaluate.Options(run_dir=str(path), batch_size=batch_size, strategy="cpu"), say=quiet)
+    options = evaluate.Options(run_dir=str(path), batch_size=batch_size, strategy="cpu")
+    again = evaluate.evaluate(options, reporter=SILENT)
     assert again.test["confusion"] == trained["test"]["confusion"]
     assert again.to_dict().keys() == trained.keys() and again.test.keys() == trained["test"].keys()
     assert again.evaluation_steps == -(-360 // (batch_size or 32))
@@ -159,15 +162,15 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
     result = atomic.read_json(tmp_path / "result.json")
     result["test"]["confusion"][0][0] += 1
     atomic.write_json(tmp_path / "result.json", result)
-    said = []
-    evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=said.append)
-    assert "not the counts of the training run" in said[-1]
+    reporter = Lines()
+    evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), reporter=reporter)
+    assert "the counts differ from those of the training run" in reporter.lines[-1]
 
 
 def test_the_model_of_another_run_is_refused(small, tmp_path):
     copy_run(small, tmp_path)
     networks.build("softmax", seed=5).save(tmp_path / "model.keras")
-    refuses(evaluate.main, [f"--run_dir={tmp_path}"], "model.keras is damaged, or of another run")
+    refuses(evaluate.main, [f"--run_dir={tmp_path}"], "model.keras is damaged, or belongs to another run")
 
 
 def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, monkeypatch):
@@ -179,8 +182,8 @@ def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, m
         return load(file)
 
     monkeypatch.setattr(keras_file, "load", load_another)
-    with pytest.raises(UserError, match="was replaced meanwhile"):
-        evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), say=quiet)
+    with pytest.raises(UserError, match="was replaced while it was read"):
+        evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), reporter=SILENT)
 
 
 @pytest.mark.full
@@ -195,7 +198,7 @@ def test_what_keras_json_says_changes_no_number(finished, tmp_path):
 
 def test_a_run_that_was_killed_is_named_so(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path}"], "it holds a run that did not finish")
+    refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path}"], "it holds an unfinished run")
 
 
 @pytest.mark.slow
@@ -224,7 +227,7 @@ def test_predict_agrees_with_the_counts_in_both_formats(finished, tmp_path, digi
 @pytest.mark.slow
 def test_one_seed_one_result(tmp_path):
     config = Config(preset="smoke", dataset="digits", model="mlp_dropout", epochs=2, batch_size=64, strategy="cpu")
-    results = [train_and_evaluate(config, tmp_path / name, say=quiet) for name in ("a", "b")]
+    results = [train_and_evaluate(config, tmp_path / name, reporter=SILENT) for name in ("a", "b")]
     a, b = (keras_file.load(tmp_path / name / "model.keras").get_weights() for name in ("a", "b"))
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
     assert results[0].test == results[1].test
@@ -235,14 +238,14 @@ def test_one_seed_one_result(tmp_path):
 @pytest.mark.slow
 def test_validation_images_are_kept_from_training(tmp_path):
     config = Config(dataset="digits", validation_fraction=0.2, epochs=1, strategy="cpu", engine="fit")
-    result = train_and_evaluate(config, tmp_path / "run", say=quiet)
+    result = train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
     assert (result.dataset["train_examples"], result.dataset["validation_examples"]) == (1150, 287)
     assert result.steps_per_epoch == 36 and 0 < result.epochs[0]["validation_accuracy"] < 1
 
 
 def test_no_epochs_means_the_initial_network(tmp_path):
     config = Config(dataset="digits", model="mlp_zeros", epochs=0, strategy="cpu", engine="fit")
-    result = train_and_evaluate(config, tmp_path / "run", say=quiet)
+    result = train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
     assert result.epochs == [] and result.test["loss"] == pytest.approx(np.log(10), rel=1e-6)
 
 
@@ -254,8 +257,8 @@ def test_a_network_that_diverged_never_predicts(small, tmp_path):
     keras_file.save(model, tmp_path / "model.keras")
     result = atomic.read_json(tmp_path / "result.json")
     atomic.write_json(tmp_path / "result.json", result | {"model_sha256": atomic.digest(tmp_path / "model.keras")})
-    with pytest.raises(UserError, match="received nan"):
-        predict.predict(predict.Options(run_dir=str(tmp_path), strategy="cpu"), print)
+    with pytest.raises(UserError, match="model.keras predicts nan"):
+        predict.predict(predict.Options(run_dir=str(tmp_path), strategy="cpu"))
 
 
 @pytest.mark.slow
@@ -264,12 +267,12 @@ def test_images_of_your_own(tmp_path):
     split = data.Split(rng.integers(0, 256, (50, 28, 28), np.uint8), rng.integers(0, 10, 50, np.uint8))
     mine = data.Dataset("mine", "made here", split, split, (), False)
     config = Config(model="softmax", epochs=1, strategy="cpu")
-    result = train_and_evaluate(config, tmp_path / "run", dataset=mine, say=quiet)
+    result = train_and_evaluate(config, tmp_path / "run", dataset=mine, reporter=SILENT)
     assert (result.dataset["name"], result.test["total"], result.steps_per_epoch) == ("mine", 50, 2)
     options = evaluate.Options(run_dir=str(tmp_path / "run"), strategy="cpu")
-    assert evaluate.evaluate(options, dataset=mine, say=quiet).test["confusion"] == result.test["confusion"]
+    assert evaluate.evaluate(options, dataset=mine, reporter=SILENT).test["confusion"] == result.test["confusion"]
     with pytest.raises(UserError, match="images of its own"):
-        evaluate.evaluate(options, say=quiet)
+        evaluate.evaluate(options, reporter=SILENT)
 
 
 # ---- mistakes ----
@@ -278,7 +281,7 @@ def test_images_of_your_own(tmp_path):
 def test_a_directory_that_holds_a_run_is_left_alone(small, tmp_path):
     copy_run(small, tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path}"], "it holds a run; name another one")
+    refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path}"], "it holds a run; choose another one")
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
 
@@ -286,7 +289,7 @@ def test_directories_that_cannot_be_a_run(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
-    for path, words in {"file": "it is none", "file/run": "it is none", "full": "it holds 'thesis.tex'"}.items():
+    for path, words in {"file": "received a file", "file/run": "received a file", "full": "'thesis.tex'"}.items():
         refuses(train.main, ["--dataset=digits", f"--run_dir={tmp_path / path}"], words)
 
 
@@ -313,7 +316,7 @@ def test_a_failed_run_takes_away_only_what_it_made(tmp_path):
 
 def test_of_two_runs_into_one_directory_one_goes_on(tmp_path):
     with directory.opened(tmp_path / "run", Config()):
-        for resume, words in ((False, "holds a run that did not finish"), (True, f"process {os.getpid()} on .* is")):
+        for resume, words in ((False, "holds an unfinished run"), (True, f"locked by process {os.getpid()} on")):
             with pytest.raises(UserError, match=words), directory.opened(tmp_path / "run", Config(resume=resume)):
                 pytest.fail("two runs in one directory")
         assert (tmp_path / "run" / "config.json").exists()
@@ -348,7 +351,7 @@ def test_a_full_disk_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("program", [evaluate, predict])
 def test_what_is_no_run(program, tmp_path):
-    refuses(program.main, [], "type --run_dir=DIR")
+    refuses(program.main, [], "use --run_dir=DIR")
     refuses(program.main, [f"--run_dir={tmp_path}"], "found no config.json")
     words = "there is nothing of that name (train prints it at its end)"
     refuses(program.main, [f"--run_dir={tmp_path}/nowhere"], words)
@@ -436,9 +439,9 @@ def test_predict_refuses_what_it_cannot_read(small, tmp_path):
     refuses(predict.main, [run_dir, tmp_path / "text.npy"], "text.npy: expected images as .npy")
     refuses(predict.main, [run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"], "received both")
     refuses(predict.main, [run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"], "a directory that exists")
-    refuses(predict.main, [run_dir, f"--output={tmp_path}"], "a directory that exists")
+    refuses(predict.main, [run_dir, f"--output={tmp_path}"], "expected a file, received a directory")
     same = tmp_path / "text.npy"
-    refuses(predict.main, [run_dir, f"--input={same}", f"--output={same}"], "another file than --input")
+    refuses(predict.main, [run_dir, f"--input={same}", f"--output={same}"], "--input and --output: expected two files")
     assert same.read_text() == "hello"
     refuses(predict.main, [run_dir, f"--output={small / 'model.keras'}"], "one of the run")
 
@@ -495,19 +498,25 @@ def test_interrupt_while_the_framework_is_imported(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("function, after", [("check_packages", 0), ("engine_of", 0.1), ("draw_distortions", 0)])
+@pytest.mark.parametrize(
+    "function, after",
+    [("train.check_packages", 0), ("session.make_engine", 0.1), ("TrainingSession.write_augmentation_preview", 0)],
+)
 def test_interrupt_before_training(function, after, tmp_path):
     """Ctrl-C before the frameworks come, while the network is built or compiled, and after that."""
     code = f"""
 import os, signal, sys, threading
-from mnist_mlp.cli import program; from mnist_mlp import train
-called = train.{function}
+from mnist_mlp import train
+from mnist_mlp.cli import program
+from mnist_mlp.training import session
+from mnist_mlp.training.session import TrainingSession
+called = {function}
 def interrupted(*arguments):
     threading.Timer({after}, os.kill, (os.getpid(), signal.SIGINT)).start()
     if not {after}:
         signal.pause()
     return called(*arguments)
-train.{function} = interrupted
+{function} = interrupted
 program.run(train.main)
 """
     done = run_code(code, "--dataset=digits", "--epochs=100000", f"--run_dir={tmp_path}/run", backend="tensorflow")
@@ -612,7 +621,7 @@ def test_a_reader_that_stops_early_is_no_error(small):
 @pytest.mark.slow
 def test_bfloat16_learns(tmp_path):
     config = Config(**{**PRESETS["smoke"].to_dict(), "precision": "bfloat16", "strategy": "cpu"})
-    assert train_and_evaluate(config, tmp_path / "run", say=quiet).test["accuracy"] > 0.9
+    assert train_and_evaluate(config, tmp_path / "run", reporter=SILENT).test["accuracy"] > 0.9
 
 
 # ---- real MNIST ----
@@ -639,11 +648,11 @@ def test_the_default_run_on_mnist(mnist_run):  # noqa: F811
 @pytest.mark.parametrize("seed", range(5))
 def test_seeds_on_mnist(preset, seed, mnist, tmp_path):
     config = Config(**{**PRESETS[preset].to_dict(), "seed": seed, "strategy": "cpu"})
-    check_on_mnist(train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet), preset)
+    check_on_mnist(train_and_evaluate(config, tmp_path / "run", dataset=mnist, reporter=SILENT), preset)
 
 
 @pytest.mark.full
 @pytest.mark.xla(True)
 def test_bfloat16_learns_mnist(mnist, tmp_path):
     config = Config(precision="bfloat16", epochs=1, strategy="cpu")
-    assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, say=quiet).test["accuracy"] > 0.94
+    assert train_and_evaluate(config, tmp_path / "run", dataset=mnist, reporter=SILENT).test["accuracy"] > 0.94

@@ -20,10 +20,10 @@ from mnist_mlp.data.dataset import content_hash, in_order_hash
 from mnist_mlp.doctor import framework_probes
 from mnist_mlp.engine import compilation_cache
 from mnist_mlp.errors import UserError
-from mnist_mlp.runs import saved_model
+from mnist_mlp.runs import saved
 from mnist_mlp.stats import metrics
 from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval
-from mnist_mlp.training import run_data
+from mnist_mlp.training import session
 
 # Intervals and tests
 
@@ -104,7 +104,7 @@ def test_values_are_described_by_the_quantiles_that_were_agreed():
     assert described["spread"]["scale"] == "root"
 
 
-def test_a_summary_counts_the_wrong_images_and_a_half():
+def test_a_summary_counts_the_errors_and_a_half():
     rows = [
         {"seed": seed, "right": right, "losses": [loss, loss / 2], "options": {"model": "mlp"}, "learning_rate": 0.1,
          "train_examples": 500, "total": 100}
@@ -113,11 +113,11 @@ def test_a_summary_counts_the_wrong_images_and_a_half():
     found = references.summary(rows, {"date": "today"})
     assert (found.first_seed, found.seeds, found.train_examples, found.test_examples) == (7, 3, 500, 100)
     assert found.right["mean"] == 90 and found.right["sd"] == 6
-    assert found.wrong.centre == pytest.approx(math.sqrt(10.5), abs=1e-5) and found.wrong.scale == "root"
+    assert found.errors.centre == pytest.approx(math.sqrt(10.5), abs=1e-5) and found.errors.scale == "root"
     assert [epoch.centre for epoch in found.epochs] == pytest.approx([math.log(0.2), math.log(0.1)], abs=1e-5)
     assert [epoch.scale for epoch in found.epochs] == ["log", "log"]
     assert [epoch["quantiles"]["1"] for epoch in found.losses] == [0.4, 0.2]
-    sides = [found.wrong.low, found.wrong.high]
+    sides = [found.errors.low, found.errors.high]
     assert [side.sd for side in sides] == pytest.approx([10.5**0.5 - 4.5**0.5, 16.5**0.5 - 10.5**0.5], abs=1e-5)
 
 
@@ -150,13 +150,13 @@ def images_of(labels) -> Split:
 
 def test_validation_images_are_taken_out_and_keep_their_order():
     dataset = Dataset("digits", "", images_of([n % 10 for n in range(20)]), images_of([1, 2]), (), True)
-    parts = run_data.split(dataset, Config(dataset="digits", validation_fraction=0.25, seed=3))
+    parts = session.split(dataset, Config(dataset="digits", validation_fraction=0.25, seed=3))
     assert list(parts) == ["train", "test", "validation"] and parts["test"] is dataset.test
     train, kept = (parts[name].images[:, 0, 0] for name in ("train", "validation"))
     assert len(train) == 15 and len(kept) == 5 and sorted([*train, *kept]) == list(range(20))
     assert (np.diff(train) > 0).all() and (np.diff(kept) > 0).all()
     assert parts["validation"].labels.tolist() == [n % 10 for n in kept]
-    assert list(run_data.split(dataset, Config(dataset="digits"))) == ["train", "test"]
+    assert list(session.split(dataset, Config(dataset="digits"))) == ["train", "test"]
     for fraction in (0.02, 0.98):
         with pytest.raises(UserError, match="at least one image for training and one for validation"):
             split_validation(dataset.train, fraction, 0)
@@ -168,7 +168,7 @@ def test_validation_images_are_taken_out_and_keep_their_order():
 
 def test_hashes_tell_training_from_test_and_the_order():
     one, other = images_of([1, 2, 3]), images_of([1, 2, 4])
-    found = run_data.hashes(Dataset("digits", "", one, other, (), True))
+    found = session.hashes(Dataset("digits", "", one, other, (), True))
     assert list(found) == ["name", "training images", "test images"] and found["name"] == "digits"
     assert found["training images"] == in_order_hash(one) != found["test images"] == in_order_hash(other)
     turned = Split(one.images[::-1], one.labels[::-1])
@@ -178,14 +178,15 @@ def test_hashes_tell_training_from_test_and_the_order():
 
 def test_a_run_goes_on_with_the_data_that_it_began_with(tmp_path):
     had = {"name": "mnist", "training images": "a", "test images": "b"}
-    run = SimpleNamespace(found=SimpleNamespace(data=had), path=tmp_path)
-    run_data.check(run, had)
-    run_data.check(SimpleNamespace(found=None), {**had, "name": "x"})
+    run = SimpleNamespace(resumed_from=SimpleNamespace(data=had), path=tmp_path, data_hashes=had)
+    session.check_same_data(run)
+    session.check_same_data(SimpleNamespace(resumed_from=None, data_hashes={**had, "name": "x"}))
+    run.data_hashes = {"name": "digits", "training images": "a", "test images": "c"}
     with pytest.raises(UserError) as error:
-        run_data.check(run, {"name": "digits", "training images": "a", "test images": "c"})
+        session.check_same_data(run)
     assert str(error.value) == (
-        f"--resume: expected the mnist images that the run in {tmp_path} was begun with, received digits whose name "
-        "and test images differ; name their place with --data_dir=DIR"
+        f"--resume: expected the mnist images with which the run in {tmp_path} was started, received digits whose name "
+        "and test images differ; say where they are with --data_dir=DIR"
     )
 
 
@@ -204,13 +205,13 @@ def test_workers_tell_what_decides_and_get_the_chiefs_checkpoint(tmp_path, monke
         heard.update(workers=workers, place=place, timeout=timeout, has=has, hand_out=hand_out)
         return b"the chief's"
 
-    monkeypatch.setattr(run_data.rendezvous, "meet", meet)
-    monkeypatch.setattr(run_data.checkpoint, "read", lambda file: ("read", file.read_bytes()))
+    monkeypatch.setattr(session.rendezvous, "meet", meet)
+    monkeypatch.setattr(session.checkpoint, "read", lambda file: ("read", file.read_bytes()))
     plan = SimpleNamespace(workers=("a:1", "b:2"), worker_index=index, chief=index == 0, backend="jax", device="cpu")
     config = Config(seed=5, start_timeout=17, keep=3, strategy="multiworker")
     own = Found()
-    run = SimpleNamespace(config=config, found=own, path=tmp_path)
-    run_data.meet_other_workers(plan, run, {"training images": "abc"})
+    run = SimpleNamespace(config=config, resumed_from=own, path=tmp_path, data_hashes={"training images": "abc"})
+    session.meet_other_workers(plan, run)
     assert (heard["workers"], heard["place"], heard["timeout"]) == (("a:1", "b:2"), index, 17)
     has = heard["has"]
     assert (
@@ -219,18 +220,18 @@ def test_workers_tell_what_decides_and_get_the_chiefs_checkpoint(tmp_path, monke
     assert not {"--data_dir", "--run_dir", "--worker_index", "--start_timeout", "--keep", "--csv"} & set(has)
     assert {"--epochs", "--model", "--batch_size", "--strategy", "versions"} <= set(has)
     assert int(np.load(io.BytesIO(heard["hand_out"]))["step"]) == 7
-    assert run.found == (own if index == 0 else ("read", b"the chief's"))
+    assert run.resumed_from == (own if index == 0 else ("read", b"the chief's"))
     assert (tmp_path / "handed-out.npz").exists() == (index == 1)
 
 
 def test_one_worker_alone_meets_nobody(monkeypatch, tmp_path):
-    monkeypatch.setattr(run_data.rendezvous, "meet", lambda *_, **__: pytest.fail("there is nobody"))
-    run_data.meet_other_workers(SimpleNamespace(workers=()), SimpleNamespace(), {})
-    monkeypatch.setattr(run_data.rendezvous, "meet", lambda *_, hand_out, **__: hand_out)
-    run = SimpleNamespace(config=Config(), found=None, path=tmp_path)
+    monkeypatch.setattr(session.rendezvous, "meet", lambda *_, **__: pytest.fail("there is nobody"))
+    session.meet_other_workers(SimpleNamespace(workers=()), SimpleNamespace())
+    monkeypatch.setattr(session.rendezvous, "meet", lambda *_, hand_out, **__: hand_out)
+    run = SimpleNamespace(config=Config(), resumed_from=None, path=tmp_path, data_hashes={})
     plan = SimpleNamespace(workers=("a:1", "b:2"), worker_index=1, chief=False, backend="jax", device="cpu")
-    run_data.meet_other_workers(plan, run, {})
-    assert run.found is None and not list(tmp_path.iterdir())  # the chief begins anew: so do all
+    session.meet_other_workers(plan, run)
+    assert run.resumed_from is None and not list(tmp_path.iterdir())  # the chief begins anew: so do all
 
 
 # The model of a finished run
@@ -239,22 +240,20 @@ def test_one_worker_alone_meets_nobody(monkeypatch, tmp_path):
 def test_a_model_that_was_replaced_is_not_taken_for_the_results(tmp_path, monkeypatch):
     created = []
 
-    def create_engine(plan, spec, **more):
-        created.append((plan, spec, more))
+    def create_engine(plan, spec, *, start_timeout):
+        created.append((plan, spec.kind, spec.splits, spec.batch_size, spec.make_optimizer(), start_timeout))
         return spec.make_model()
 
-    monkeypatch.setattr(saved_model, "create_engine", create_engine)
-    monkeypatch.setattr(saved_model.keras_file, "load", lambda file: f"model of {file.name}")
-    monkeypatch.setattr(saved_model, "digest", lambda file: f"digest of {file.name}")
+    monkeypatch.setattr("mnist_mlp.engine.create.create_engine", create_engine)
+    monkeypatch.setattr("mnist_mlp.models.keras_file.load", lambda file: f"model of {file.name}")
+    monkeypatch.setattr(saved, "digest", lambda file: f"digest of {file.name}")
     trained = SimpleNamespace(engine="custom", model_sha256="digest of model.keras")
-    found = saved_model.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)
+    found = saved.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)
     assert found == "model of model.keras"
-    plan, spec, more = created[0]
-    assert (plan, spec.kind, spec.splits, spec.batch_size) == ("plan", "custom", {"test": 1}, 50)
-    assert more == {"start_timeout": 9} and spec.make_optimizer() is None
+    assert created == [("plan", "custom", {"test": 1}, 50, None, 9)]
     trained.model_sha256 = "another"
-    with pytest.raises(UserError, match=f"--run_dir={tmp_path}: model.keras was replaced meanwhile"):
-        saved_model.start_finished("plan", tmp_path, trained, {}, 50, start_timeout=9)
+    with pytest.raises(UserError, match=f"--run_dir={tmp_path}: model.keras was replaced while it was read"):
+        saved.start_finished("plan", tmp_path, trained, {}, 50, start_timeout=9)
 
 
 # Compiled programs
@@ -308,62 +307,57 @@ def test_an_answer_is_held_against_the_question(changes, error):
         assert found.devices == ("CPU:0", "GPU:0 NVIDIA L4", "GPU:1") and found.versions == {"keras": "3"}
 
 
-class Process:
+class Process(child_process.Child):
     """A process that does not end in time, or with a code."""
 
-    def __init__(self, code):
-        self.code, self.returncode, self.waited = code, code, []
+    def __init__(self, code, out=b"", err=b""):
+        self.files, self.waited = [io.BytesIO(out), io.BytesIO(err)], []
+        self.process = SimpleNamespace(returncode=code, poll=lambda: 0)
 
     def wait(self, seconds=None):
         self.waited.append(seconds)
-        if self.code is None:
+        if self.returncode is None:
             raise subprocess.TimeoutExpired("program", seconds)
-
-    def poll(self):
-        return 0
-
-
-def child(code, out=b"", err=b""):
-    return SimpleNamespace(process=Process(code), out=io.BytesIO(out), err=io.BytesIO(err))
+        return self.returncode
 
 
 @pytest.mark.parametrize(("deadline", "waited"), [(103.0, 3.0), (100.0, 0.0), (90.0, 0.0)])
 def test_an_answer_is_awaited_until_the_deadline(monkeypatch, deadline, waited):
     monkeypatch.setattr(framework_probes, "time", SimpleNamespace(monotonic=lambda: 100.0))
-    late = child(None)
+    late = Process(None)
     found = framework_probes.answer(QUESTION, late, deadline, 15)
-    assert late.process.waited == [waited] and found.error == "tensorflow did not answer within 15 s"
-    tpu = framework_probes.answer(dataclasses.replace(QUESTION, device="tpu"), child(None), deadline, 15)
+    assert late.waited == [waited] and found.error == "tensorflow did not answer within 15 s"
+    tpu = framework_probes.answer(dataclasses.replace(QUESTION, device="tpu"), Process(None), deadline, 15)
     assert tpu.error.endswith("which a TPU may need at its first start: train waits --start_timeout seconds")
 
 
 def test_the_answer_is_found_among_what_is_printed():
     line = framework_probes.MARK.encode() + json.dumps(TOLD).encode()
-    found = framework_probes.answer(QUESTION, child(0, b"chatter\n" + line + b"\nmore\n", b"warning"), 0.0, 15)
+    found = framework_probes.answer(QUESTION, Process(0, b"chatter\n" + line + b"\nmore\n", b"warning"), 0.0, 15)
     assert (found.error, found.printed) == ("", "warning")
-    assert framework_probes.answer(QUESTION, child(-6), 0.0, 15).error == "tensorflow was ended by SIGABRT"
-    assert framework_probes.answer(QUESTION, child(0), 0.0, 15).error == "tensorflow gave no answer (exit code 0)"
+    for code, outcome in ((-6, "was killed by signal 6 (SIGABRT)"), (0, "exited with code 0 without an answer")):
+        assert framework_probes.answer(QUESTION, Process(code), 0.0, 15).error == f"tensorflow {outcome}"
 
 
 @pytest.mark.parametrize(
     ("code", "printed", "words"),
     [
-        (-9, "", "was ended by SIGKILL"),
-        (-250, "", "was ended by signal 250"),
-        (1, "Traceback\nValueError: bad\nmore", "failed: ValueError: bad"),
-        (1, "a.b.SomeException: 1\nKeyError: 2\n\n", "failed: KeyError: 2"),
-        (1, "one\ntwo\n", "failed: two"),
-        (1, "", "gave no answer (exit code 1)"),
-        (0, "two", "gave no answer (exit code 0)"),
-        (1, "ValueError: " + "x" * 400, "failed: ValueError: " + "x" * 288),
+        (-9, "", "was killed by signal 9 (SIGKILL)"),
+        (-250, "", "was killed by signal 250"),
+        (1, "Traceback\nValueError: bad\nmore", "exited with code 1: ValueError: bad"),
+        (1, "a.b.SomeException: 1\nKeyError: 2\n\n", "exited with code 1: KeyError: 2"),
+        (1, "one\ntwo\n", "exited with code 1: two"),
+        (1, "", "exited with code 1"),
+        (0, "two", "exited with code 0"),
+        (1, "ValueError: " + "x" * 400, "exited with code 1: ValueError: " + "x" * 288),
     ],
 )
-def test_last_words(code, printed, words):
-    assert child_process.last_words(code, printed) == words
+def test_how_a_process_ended(code, printed, words):
+    assert child_process.outcome_of(code, printed) == words
 
 
 def test_of_a_long_text_the_end_is_read(monkeypatch):
-    monkeypatch.setattr(child_process, "KEPT", 5)
+    monkeypatch.setattr(child_process, "LONGEST", 5)
     assert child_process.tail(io.BytesIO(b"1234567")) == "34567" and child_process.tail(io.BytesIO(b"123")) == "123"
 
 

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from helpers.fork_server import run, run_code, start
+from helpers.programs import Collector
 
 from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.config import Config
@@ -140,8 +141,9 @@ def test_a_bar_on_a_terminal_also_within_an_epoch(tmp_path):
 def test_fit_tells_within_an_epoch_how_far_it_is(profile, monkeypatch, tmp_path):
     monkeypatch.setattr("mnist_mlp.engine.keras_fit.SECONDS_PER_CALL", 0.0)
     config = Config(dataset="digits", epochs=2, batch_size=64, engine="fit", strategy="cpu", profile=profile)
-    seen = []
-    result = train_and_evaluate(config, tmp_path / "run", say=lambda text: None, show=seen.append)
+    reporter = Collector()
+    result = train_and_evaluate(config, tmp_path / "run", reporter=reporter)
+    seen = reporter.progress_seen
     assert {(now.epoch, now.step) for now in seen} <= {(epoch, step) for epoch in (1, 2) for step in range(24)}
     assert [now.share for now in seen] == sorted(now.share for now in seen)
     assert len(seen) > 40 and all(now.rate > 0 and now.seconds_left >= 0 for now in seen)

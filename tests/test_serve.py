@@ -71,7 +71,7 @@ def alive(request):
 @pytest.mark.parametrize(
     "flags, words",
     [
-        ([], "type --run_dir=DIR"),
+        ([], "use --run_dir=DIR"),
         (["--run_dir=/nowhere"], "--run_dir=/nowhere: expected the directory of a finished run"),
         (["--port=65536"], "--port: expected a whole number from 0 to 65,535"),
         (["--port=-1"], "--port: expected a whole number"),

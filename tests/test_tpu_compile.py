@@ -14,7 +14,8 @@ import pytest
 from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code, start_code
 
-from mnist_mlp.cli.flags import parse
+from mnist_mlp.cli.flags import given_flags
+from mnist_mlp.config import with_preset
 from mnist_mlp.data import array_files
 from mnist_mlp.devices import machine
 from mnist_mlp.errors import UserError
@@ -54,7 +55,7 @@ MNIST_IMAGES = (
 
 def options(*argv):
     presets = {name: Options(**preset.to_dict()) for name, preset in tpu_compile.PRESETS.items()}
-    return parse(Options, argv, program="tpu_compile", about="", presets=presets)
+    return with_preset(presets, given_flags(Options, argv, program="tpu_compile", about=""))
 
 
 def test_the_collectives_of_a_compiled_text():
@@ -230,9 +231,9 @@ def test_the_report_and_the_exit_code(child, capsys):
 @pytest.mark.parametrize(
     "code, exit_code, words",
     [
-        ("1 / 0", 1, "the compiler failed: ZeroDivisionError: division by zero"),
-        ("import os; os.kill(os.getpid(), 11)", 2, "the compiler was ended by SIGSEGV"),
-        ("", 2, "the compiler gave no answer (exit code 0)"),
+        ("1 / 0", 1, "the compiler exited with code 1: ZeroDivisionError: division by zero"),
+        ("import os; os.kill(os.getpid(), 11)", 2, "the compiler was killed by signal 11 (SIGSEGV)"),
+        ("", 2, "the compiler exited with code 0 without an answer"),
     ],
 )
 def test_a_compiler_that_fails(child, capsys, code, exit_code, words):
@@ -477,7 +478,8 @@ def answers(full, tmp_path_factory):
     ]
     counts = [1, 2] if full else [2]
     told = json.dumps([counts, asked[:-1], asked[-1]])
-    done = run_code(QUESTIONS, told, backend="jax", cwd=folder, env=os.environ | environment)
+    (line,) = (line for line in tpu_compile.CHILD.splitlines() if line.startswith("from "))  # so that it is tried, too
+    done = run_code(f"{line}\n{QUESTIONS}", told, backend="jax", cwd=folder, env=os.environ | environment)
     assert done.returncode == 0, done.stderr[-3000:]
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert found[: len(counts)] == [{"the same on": count} for count in counts]

@@ -23,8 +23,9 @@ import pytest
 from helpers.fork_server import run, start
 from helpers.programs import quiet
 
-from mnist_mlp import data, run_config, train
+from mnist_mlp import data, train
 from mnist_mlp.cli import flags as command
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
@@ -188,7 +189,7 @@ def test_a_file_that_is_not_there():
         (["--search=tpee"], "did you mean 'tpe'?"),
         (["--trails=3"], "did you mean '--trials'?"),
         (["--jobs=0"], "--jobs: expected"),
-        (["--space"], "--space: expected words behind it"),
+        (["--space"], "--space: expected one or more values"),
     ],
 )
 def test_mistakes_in_flags_are_answered(argv, said):
@@ -379,7 +380,7 @@ def test_a_trial_as_a_config_of_train():
 
 
 def config_of(*argv):
-    config = run_config.config_of(command.given_flags(Config, argv, program="train", about=""))
+    config = train.config_of(command.given_flags(Config, argv, program="train", about=""))
     return dataclasses.replace(config, config="")
 
 
@@ -466,7 +467,7 @@ def test_where_the_figure_may_go(tmp_path):
     path = tmp_path / "study"
     inside = options(f"--figure={path / 'search.png'}")
     tune.check_figure(inside, path, None)  # the directory will be there
-    with pytest.raises(UserError, match="a directory that exists; name another one$"):
+    with pytest.raises(UserError, match="a directory that exists, there is no .*; try mkdir -p "):
         tune.check_figure(inside, tmp_path / "other", None)
     with pytest.raises(UserError, match="expected a name that ends in .png"):
         tune.check_figure(options(f"--figure={path / 'search.txt'}"), path, None)
@@ -477,7 +478,7 @@ def test_where_the_figure_may_go(tmp_path):
 
 def test_two_at_once_in_one_study_are_refused(tmp_path):
     path = tmp_path / "a" / "b"
-    refused = pytest.raises(UserError, match=r"--study_dir=.*expected a study that no process is writing")
+    refused = pytest.raises(UserError, match=r"--study_dir=.*this study is locked by process")
     with study_dir.opened(path), refused, study_dir.opened(path):
         pass
     with study_dir.opened(path):  # it is free again
@@ -525,10 +526,10 @@ def here(monkeypatch):
 
 
 def test_a_worker_that_ends_is_told_with_what_it_was_doing(monkeypatch):
-    monkeypatch.setattr(worker_pool.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     one = worker_pool.Worker(None)
     assert one.process.wait() == 1
-    told = r"every worker process to live, one ended with exit code 1 while it fitted tree with {'max_depth': 3}; what"
+    told = r"every worker process to live, one exited with code 1 while it fitted tree with {'max_depth': 3}; what"
     with pytest.raises(UserError, match=told):
         one.ask(Fold("tree", {"max_depth": 3}, 0), None)
     with pytest.raises(UserError, match=told):
@@ -780,7 +781,7 @@ def test_what_tune_chose_train_trains_to_the_same_numbers(tmp_path, here):
     assert {row["method"] for row in result["methods"]} == {"softmax", "tree"}
     assert result["chosen"]["method"] == "softmax" and result["chosen"] == result["best_network"]
     config = dataclasses.replace(config_of(f"--config={path / 'best.json'}"), strategy="cpu")
-    trained = train.train_and_evaluate(config, tmp_path / "run", say=quiet)
+    trained = train.train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
     assert trained.test["confusion"] == result["test"]["confusion"]
     assert trained.test["loss"] == pytest.approx(result["test"]["loss"], rel=1e-6)
     assert trained.learning_rate == pytest.approx(result["chosen"]["values"]["learning_rate"], rel=1e-6)
@@ -862,7 +863,7 @@ def workers_of(pid):
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid and "tuning.worker" in stat.with_name("cmdline").read_text():
+            if int(fields[1]) == pid and "tune.worker" in stat.with_name("cmdline").read_text():
                 found.append(int(stat.parent.name))
         except OSError:
             pass

@@ -528,7 +528,7 @@ class Asked:
 
 
 def shown(run, monkeypatch):
-    run.screen = SimpleNamespace(show=lambda text: run.told.append(text), clear=lambda: None)
+    run.screen = SimpleNamespace(progress=lambda text: run.told.append(text), clear=lambda: None)
     run.told = []
     return run
 

@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import re
-import runpy
 import signal
 import socket
 import subprocess
@@ -14,16 +13,15 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from helpers import fork_server
 from helpers.once import once
 
-from mnist_mlp.devices import timeout
+from mnist_mlp.devices import launch_workers, timeout
 from mnist_mlp.devices.rendezvous import meet
 from mnist_mlp.errors import UserError
 from mnist_mlp.runs import checkpoint
 
-LAUNCH = [sys.executable, str(ROOT / "scripts/launch_workers.py")]
+LAUNCH = [sys.executable, "-m", "mnist_mlp.devices.launch_workers"]
 
 
 def addresses(count):
@@ -205,10 +203,10 @@ timeout.within(0.3, "a TPU", "reboot", lambda: ctypes.PyDLL(None).sleep(30))
 
 
 def test_the_launcher_explains_itself(capsys):
-    main = runpy.run_path(LAUNCH[1])["main"]
-    assert main(["--help"]) == 0 and "usage: python scripts/launch_workers.py N --" in capsys.readouterr().out
+    main = launch_workers.main
+    assert main(["--help"]) == 0 and "usage: python -m mnist_mlp.devices.launch_workers N --" in capsys.readouterr().out
     for wrong in ([], ["two"], ["0"], ["2", "--epochs", "1"]):
-        assert main(wrong) == 2 and "type launch_workers.py 2 -- FLAGS" in capsys.readouterr().err
+        assert main(wrong) == 2 and "expected N -- FLAGS, received" in capsys.readouterr().err
 
 
 EPOCHS = 16  # enough not to be over before the kill
@@ -261,11 +259,11 @@ def test_workers_stop_together_when_one_is_asked_to(backend, asked, tmp_path):
     step = checkpoint.newest(tmp_path / "run")[0].total_steps
     for index, words in enumerate(said):
         assert f"{'terminated' if index == asked else 'stopped'} after step {step:,} of 600,000" in words
-    assert said[0].endswith("go on with: the same command and --resume on each worker\n")
+    assert said[0].endswith("resume with: the same command and --resume on each worker\n")
 
 
 @pytest.fixture(scope="session")
-def defer_signals(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     """A function that gives the run to which two workers on a backend come if nothing disturbs them."""
 
     def train(backend, place):
@@ -287,9 +285,9 @@ def defer_signals(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_workers_train_and_the_chief_reports(defer_signals, trained, tmp_path):
+def test_two_workers_train_and_the_chief_reports(uninterrupted, trained, tmp_path):
     """That their steps are those of one device test_replicas shows; here, what is told of them is so too."""
-    run_dir = defer_signals("jax")
+    run_dir = uninterrupted("jax")
     result = json.loads((run_dir.parent / "stdout").read_text())  # one worker alone has printed
     assert (result["device"]["replicas"], result["device"]["workers"]) == (2, 2)
     flags = [*TRAIN, "--epochs=2", "--backend=jax", "--strategy=cpu", f"--run_dir={tmp_path / 'alone'}", "--json"]
@@ -311,7 +309,7 @@ def test_two_workers_train_and_the_chief_reports(defer_signals, trained, tmp_pat
         pytest.param("jax", 1, marks=pytest.mark.full),
     ],
 )
-def test_a_worker_that_dies_ends_the_other_and_both_go_on_to_the_same_bits(backend, victim, tmp_path, defer_signals):
+def test_a_worker_that_dies_ends_the_other_and_both_go_on_to_the_same_bits(backend, victim, tmp_path, uninterrupted):
     processes = until_epoch(start_two(backend, tmp_path / "run"), 3)
     processes[victim].kill()
     _, words = processes[1 - victim].communicate(timeout=300)
@@ -322,13 +320,13 @@ def test_a_worker_that_dies_ends_the_other_and_both_go_on_to_the_same_bits(backe
         assert "error: --strategy=multiworker: lost the connection to another worker" in words
     assert "Traceback" not in words
     if victim == 1:
-        assert words.endswith("go on with: the same command and --resume on each worker\n")
+        assert words.endswith("resume with: the same command and --resume on each worker\n")
     processes = start_two(backend, tmp_path / "run")
     ends = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ends
     assert "resumed  at " in ends[0][0], ends
     *found, resumed = left_by(tmp_path / "run")
-    *expected, never = left_by(defer_signals(backend))
+    *expected, never = left_by(uninterrupted(backend))
     assert found == expected and (resumed, never) == (1, 0)
 
 

@@ -166,7 +166,10 @@ def test_a_run_that_is_done_is_not_trained_again(tmp_path):
     run_dir = copied("finished_jax", tmp_path)
     before, checkpoint = read(run_dir / "result.json"), arrays(run_dir)
     refused = run("train", f"--run_dir={run_dir}", "--dataset=digits", backend="jax")
-    assert refused.returncode == 2 and "it holds a run; name another one, or go on with it: --resume" in refused.stderr
+    assert (
+        refused.returncode == 2
+        and "it holds a run; choose another one, or train it further: --resume" in refused.stderr
+    )
     program("train", f"--run_dir={run_dir}", "--resume", backend="jax")
     result = read(run_dir / "result.json")
     assert result["epochs"] == before["epochs"] and result["test"]["confusion"] == before["test"]["confusion"]

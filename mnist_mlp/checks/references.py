@@ -1,6 +1,6 @@
-"""The shipped references: how the results of right runs are spread over the seeds, and how they were made.
+"""The shipped references: the distribution of correct runs' results over the seeds, and how it was made.
 
-references.json holds them, summed up by scripts/make_reference.py from a hundred seeds or more for each.
+make_references.py writes them to references.json, each from a hundred seeds or more.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import DAMAGED, read_json
+from mnist_mlp.options import tagged
 from mnist_mlp.stats.tails import Spread, rounded
 
 FILE = Path(__file__).with_name("references.json")
-DECIDING = (  # options that decide how the results are spread; a device or a backend only rounds otherwise
-    *("model", "pixels", "optimizer", "learning_rate", "batch_size", "epochs", "precision", "validation_fraction"),
-    *RECIPE,
+DECIDING = tuple(  # a reference names its data set beside them; `find` refuses early stopping
+    name for name in tagged(Config, affects="result") if name not in ("dataset", "early_stopping")
 )
 QUANTILES = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
 FEWEST = 100  # seeds of a reference
@@ -29,44 +29,44 @@ FEWEST = 100  # seeds of a reference
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """One reference, as it stands in the file."""
+    """One reference, with the keys that it has in the file."""
 
-    options: dict[str, Any]  # dataset and those of DECIDING
-    learning_rate: float  # the optimizer's own, where the options have None
+    options: dict[str, Any]  # the dataset, and the options in DECIDING
+    learning_rate: float  # the optimizer's default if the options have None
     train_examples: int
     test_examples: int
     first_seed: int
     seeds: int
-    right: dict[str, Any]  # test images: mean, sd, quantiles; spread: of the number of wrong ones, plus ½
-    losses: list[dict[str, Any]]  # the same of the mean training loss of each epoch, in nats
+    right: dict[str, Any]  # correct test images: mean, sd, quantiles; "spread": of the errors, plus ½
+    losses: list[dict[str, Any]]  # the same for the mean training loss of each epoch, in nats
     made: dict[str, Any]  # command, date, device, backend, versions
 
     @functools.cached_property
-    def wrong(self) -> Spread:
-        """How the number of test images that are wrong, plus ½, is spread."""
+    def errors(self) -> Spread:
+        """The distribution of the number of errors on the test images, plus ½."""
         return Spread.from_dict(self.right["spread"])
 
     @functools.cached_property
     def epochs(self) -> list[Spread]:
-        """How the loss of each epoch is spread."""
+        """The distribution of each epoch's loss."""
         return [Spread.from_dict(epoch["spread"]) for epoch in self.losses]
 
     def differing(self, config: Config, dataset: str) -> list[str]:
-        """The names of the options that this reference was not made with."""
+        """Return the names of the options in which a run differs from this reference."""
         wanted = {**self.options, "learning_rate": self.rate(self.options["learning_rate"])}
         has = {**{name: getattr(config, name) for name in DECIDING}, "dataset": dataset}
         has["learning_rate"] = self.rate(has["learning_rate"])
         return [name for name, value in wanted.items() if has[name] != value]
 
     def rate(self, given: float | None) -> float:
-        """A learning rate as a number, where it may have been left to the optimizer."""
+        """Return a learning rate as a number; None stands for the optimizer's default."""
         return self.learning_rate if given is None and self.options["learning_rate"] is None else given or 0.0
 
 
 def summary(rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> Reference:
-    """The reference of raw results, one row for each seed, such as make_reference.py writes them."""
+    """Return the reference of raw results, one row per seed as make_references.py writes them."""
     first, seeds = rows[0], sorted(row["seed"] for row in rows)
-    right = np.array([row["right"] for row in rows])
+    correct = np.array([row["right"] for row in rows])
     losses = np.array([row["losses"] for row in rows])
     return Reference(
         options=first["options"],
@@ -75,14 +75,14 @@ def summary(rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> Reference:
         test_examples=first["total"],
         first_seed=seeds[0],
         seeds=len(seeds),
-        right=described(right, Spread.of(first["total"] - right + 0.5, "root")),
+        right=described(correct, Spread.of(first["total"] - correct + 0.5, "root")),
         losses=[described(epoch, Spread.of(epoch, "log")) for epoch in losses.T],
         made=made,
     )
 
 
 def described(values: np.ndarray, spread: Spread) -> dict[str, Any]:
-    """Mean, sd and quantiles of some values, and a spread."""
+    """Return the mean, sd and quantiles of some values, and a fitted spread."""
     return {
         "mean": rounded(float(values.mean())),
         "sd": rounded(float(values.std(ddof=1))),
@@ -92,27 +92,29 @@ def described(values: np.ndarray, spread: Spread) -> dict[str, Any]:
 
 
 def read(file: Path = FILE) -> tuple[Reference, ...]:
-    """The references in a file, none where there is no file. Raises `UserError` where it is damaged."""
+    """Return the references in a file, none if there is no file. Raise `UserError` if it is damaged."""
     try:
         references = tuple(Reference(**values) for values in read_json(file)["references"])
     except FileNotFoundError:
         return ()
     except DAMAGED:
-        raise UserError(f"{file}: expected references, it is damaged; install mnist_mlp once more") from None
-    newer = {name: getattr(Config, name) for name in RECIPE}  # options that came after some of the references
+        raise UserError(f"{file}: the references are damaged; reinstall mnist_mlp") from None
+    newer = {name: getattr(Config, name) for name in RECIPE}  # options that are younger than some of the references
     return tuple(dataclasses.replace(each, options={**newer, **each.options}) for each in references)
 
 
 def find(config: Config, dataset: str, file: Path = FILE) -> Reference:
-    """The reference for a run with those options on that data set. Raises `UserError`, which names the flag that
-    differs, where there is none."""
+    """Return the reference for a run with those options on that data set.
+
+    Raise `UserError`, which names the flag that differs, if there is none.
+    """
     if config.early_stopping is not None:
-        raise UserError("--gate: expected a run of all its epochs, received --early_stopping; leave one of them out")
-    there = read(file)
-    same_set = [reference for reference in there if reference.options["dataset"] == dataset]
+        raise UserError("--gate: expected a run of all its epochs, received --early_stopping; use only one of the two")
+    known = read(file)
+    same_set = [reference for reference in known if reference.options["dataset"] == dataset]
     if not same_set:
-        names = sorted({reference.options["dataset"] for reference in there})
-        raise UserError(f"--gate: expected one of the data sets {', '.join(names) or '(none)'}; received {dataset}")
+        names = sorted({reference.options["dataset"] for reference in known})
+        raise UserError(f"--gate: expected one of the data sets {', '.join(names) or '(none)'}, received {dataset}")
     differences = {id(reference): reference.differing(config, dataset) for reference in same_set}
     nearest = min(same_set, key=lambda each: ("model" in differences[id(each)], len(differences[id(each)])))
     differing = differences[id(nearest)]
@@ -120,17 +122,18 @@ def find(config: Config, dataset: str, file: Path = FILE) -> Reference:
         return nearest
     if "model" in differing:
         models = ", ".join(dict.fromkeys(reference.options["model"] for reference in same_set))
-        wanted, has, remedy = f"one of the models {models}", f"--model={config.model}", "type one of them"
+        wanted, has, remedy = f"one of the models {models}", f"--model={config.model}", "try one of them"
     else:
         wanted, has = flags(nearest.options, differing), flags(config.to_dict(), differing)
-        remedy = f"type {wanted}" if "no --" not in wanted else f"leave {has} out"
+        remedy = f"try {wanted}" if "no --" not in wanted else f"remove {has}"
     others = [name for name in DECIDING if getattr(config, name) != getattr(Config, name)]
     if config.preset in ("speedrun", "best"):  # whose options nobody has typed
-        has, remedy = f"--preset={config.preset}", "leave --gate out"
-    command = f"python scripts/make_reference.py --dataset={dataset} {flags(config.to_dict(), others)}".rstrip()
+        has, remedy = f"--preset={config.preset}", "run without --gate"
+    options = f"--dataset={dataset} {flags(config.to_dict(), others)}".rstrip()
+    command = f"python -m mnist_mlp.checks.make_references {options}"
     raise UserError(f"--gate: on {dataset} expected {wanted}, received {has}; {remedy}, or make a reference: {command}")
 
 
 def flags(values: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Options as one types them."""
+    """Return options as a command line has them."""
     return " ".join(f"--{name}={values[name]}" if values[name] is not None else f"no --{name}" for name in names)

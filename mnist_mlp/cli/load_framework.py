@@ -1,13 +1,15 @@
-"""Spares a program what frameworks import at their start only because it happens to be installed.
+"""Import Keras and the framework below it: with the right environment, quickly, and safe from signals.
 
-What is left out stands in their own code within `try: import …, except ImportError`: parts for wrappers, drawings and
-notebooks that nothing here uses. A program of this package may still import each itself, before them or after.
+At import Keras and TensorFlow also load packages that happen to be installed, for wrappers, plots and notebooks that
+nothing here uses. Their own code does so within `try: import …, except ImportError`. `LeanFinder` makes these packages
+look absent until the import is done; programs of this package can still import each of them before or afterwards.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,18 +17,35 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+from mnist_mlp.cli.signals import defer_signals
+
+if TYPE_CHECKING:
+    from mnist_mlp.devices import Plan
 
 KERAS = ("sklearn", "matplotlib", "IPython", "psutil", "PIL")  # 500, 700, 40 to 250, 10, 15 ms
 KERAS_ON = {
-    "tensorflow": ("jax",),  # 600 ms and 110 MB: for checkpoints in Orbax' format
-    "jax": ("requests",),  # 60 ms: to send figures to a server; TensorFlow cannot do without it
+    "tensorflow": ("jax",),  # 600 ms and 110 MB: for checkpoints in Orbax format
+    "jax": ("requests",),  # 60 ms: for a callback that sends metrics to a server; TensorFlow itself needs it
 }
-TENSORFLOW = ("jax", "scipy")  # for TensorFlow Lite's converter; 70 ms: to know sparse matrices
-DEFERRED = ("jax.experimental.sparse.linalg",)  # 180 ms, of SciPy: loaded when something in it is asked for
+TENSORFLOW = ("jax", "scipy")  # for the TensorFlow Lite converter; 70 ms, to recognize sparse matrices
+DEFERRED = ("jax.experimental.sparse.linalg",)  # 180 ms, for SciPy: loaded on first use
+
+
+def load(plan: Plan) -> None:
+    """Set the environment of a plan and import Keras with its framework. Signals wait until that is done.
+
+    To be called before anything else imports a framework, and after all that can fail early.
+    """
+    os.environ.update(plan.environment)
+    if "keras" not in sys.modules:
+        with defer_signals(), importing():
+            importlib.import_module("keras")
 
 
 class LeanFinder(MetaPathFinder):
-    """Tells whoever imports one of these packages that it is absent, as long as a framework is being imported."""
+    """Reports these packages as not installed while a framework is being imported."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name in left_out():
@@ -40,7 +59,7 @@ class LeanFinder(MetaPathFinder):
 
 
 def left_out() -> tuple[str, ...]:
-    """What is to be taken for absent at this moment."""
+    """Return the packages that look absent at this moment."""
     found: tuple[str, ...] = ()
     if under_way("keras"):
         found += KERAS + KERAS_ON.get(os.environ.get("KERAS_BACKEND", ""), ())
@@ -50,19 +69,23 @@ def left_out() -> tuple[str, ...]:
 
 
 def under_way(name: str) -> bool:
-    """Whether that module is being imported."""
+    """Return whether that module is being imported."""
     return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
 
 
 def install() -> None:
-    """For the programs alone: a person's own process may want those parts."""
+    """Install the finder. For the programs only: a user's own process may want those packages."""
     sys.meta_path.insert(0, LeanFinder())
 
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """For what is imported within it, without Python's collector of garbage: it would go through all modules again and
-    again, 0.3 to 0.5 s in all. In a program it never looks at them afterwards: they stay to the end of the process."""
+    """Import without garbage collection, which would traverse all modules again and again, for 0.3 to 0.5 s.
+
+    In a program the imported objects are also exempt from later collections: they live until the process ends.
+    TensorFlow logs no INFO messages, unless TF_CPP_MIN_LOG_LEVEL says otherwise.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     was_on = gc.isenabled()
     gc.disable()
     try:

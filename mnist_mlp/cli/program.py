@@ -1,8 +1,8 @@
-"""Run a program: `python -m mnist_mlp.NAME` from the first import to its exit code.
+"""Run a program of the package, `python -m mnist_mlp.NAME`, from its imports to its exit code.
 
-Exit codes: 0 done, 1 a bug (with traceback), 2 something for the user to mend, 3 training diverged, 4 a claim
-refuted, 75 stopped by Ctrl-C, SIGTERM or SIGHUP with everything saved; 130, 143, 129 ended at once by them, 141 nobody
-reads the output.
+Exit codes: 0 success, 1 a bug (with a traceback), 2 an error that the user can fix, 3 training diverged, 4 a claim does
+not hold, 75 stopped by Ctrl-C, SIGTERM or SIGHUP with everything saved; 130, 143, 129 killed by them at once; 141 the
+reader of the output closed it.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from mnist_mlp.cli import load_framework, stderr_filter
 from mnist_mlp.errors import Stopped, UserError
 from mnist_mlp.text import spelled_out
 
-REMINDER = 1.0  # seconds after which an interrupt that has not ended the program is raised again
+REMINDER = 1.0  # seconds after which an interrupt that did not end the program is raised again
 
 
 def start(module: str) -> None:
-    """Run the `main` of that module. Ctrl-C while it is imported ends the process without a traceback."""
+    """Run the `main` of that module. Ctrl-C during its imports ends the process without a traceback."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     run(importlib.import_module(module).main)
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs a program's `main` on the command line's arguments and ends the process with its exit code."""
+    """Call `main` with the command-line arguments, and end the process with its exit code."""
     received, since = 0, 0.0
 
     def interrupt(signum: int, frame: object) -> None:
         nonlocal received, since
         if received and time.monotonic() - since < 1:
-            return  # pressed twice: the first one is being answered
+            return  # pressed twice: the first one is being handled
         received, since = signum, time.monotonic()
-        # Python drops, with a traceback, what is raised within a callback of its garbage collector (JAX has one).
+        # Python prints and drops exceptions raised in a callback of its garbage collector; JAX installs one.
         sys.unraisablehook = lambda dropped: None
         signal.setitimer(signal.ITIMER_REAL, REMINDER, REMINDER)
         raise KeyboardInterrupt
@@ -50,7 +50,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
 
     signal.signal(signal.SIGALRM, remind)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) != signal.SIG_IGN:  # ignored where the shell said so, as under nohup
+        if signal.getsignal(signum) != signal.SIG_IGN:  # the shell may have it ignored, as nohup does
             signal.signal(signum, interrupt)
     try:
         prepare_streams()
@@ -64,30 +64,32 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         if isinstance(error, Stopped):
             end(error.exit_code, str(error))
-        if received:  # also where C code, interrupted in an import, turned KeyboardInterrupt into something else
+        if received:  # C code that is interrupted in an import may replace KeyboardInterrupt with another exception
             kept = f"; {error}" if isinstance(error, KeyboardInterrupt) and str(error) else ""
             end(128 + received, f"{'interrupted' if received == signal.SIGINT else 'terminated'}{kept}")
         if isinstance(error, SystemExit):
-            end(error.code if isinstance(error.code, int) else 1 if error.code else 0, str(error.code or ""))
+            if error.code is None or isinstance(error.code, int):
+                end(error.code or 0)
+            end(1, str(error.code))
         if isinstance(error, UserError):
             end(error.exit_code, f"{error.prefix}{error}")
-        if isinstance(error, BrokenPipeError):  # the reader has seen enough, as in `… | head`
+        if isinstance(error, BrokenPipeError):  # as in `… | head`
             end(141)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            end(2, "error: expected room for the output, received: no space left; free some, or name another place")
+            end(2, "error: no space left on device; free some space or choose another directory")
         if isinstance(error, OSError) and error.filename is not None:  # such as a directory without permission
-            end(2, f"error: {error.filename}: expected to read or write it, received: {error.strerror}")
+            end(2, f"error: cannot read or write {error.filename}: {error.strerror}")
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-            end(2, "error: expected enough memory for this run, there is too little; type a smaller --batch_size")
+            end(2, "error: out of memory; try a smaller --batch_size")
         raise
 
 
 def prepare_streams() -> None:
-    """Standard output and error that take every line: closed ones lead nowhere, a poor encoding gets escapes."""
+    """Make every line printable: replace closed streams by the null device, escape what the encoding lacks."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed, and the lowest one that is free: what is opened next would take its place
+        except OSError:  # closed: the next file that is opened would get this number
             os.open(os.devnull, os.O_RDWR)
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
@@ -96,12 +98,12 @@ def prepare_streams() -> None:
 
 
 def end(code: int, message: str = "") -> NoReturn:
-    """Ends the process, with one line on standard error if there is something to say.
+    """End the process with this exit code, and with the message, if any, on one line of standard error.
 
-    At once: taking TensorFlow apart in an orderly way costs 0.6 s, and where an import was interrupted Python
-    would end by a signal instead of `code`. What the programs write is synced or flushed before.
+    The interpreter is not shut down: unloading TensorFlow takes 0.6 s, and after an interrupted import Python would
+    die of a signal instead of returning `code`. All files are synced or flushed by now.
     """
-    with contextlib.suppress(OSError):  # a standard error that is full
+    with contextlib.suppress(OSError):  # standard error may be a full disk
         if message:
             print(spelled_out(message.replace("\n", " ")[:2000]), file=sys.stderr)
         sys.stderr.flush()

@@ -32,7 +32,8 @@ def cluster(workers: str, index: int | None, tf_config: str) -> Cluster:
     if not tf_config:
         raise UserError(
             "--strategy=multiworker: expected the environment variable TF_CONFIG or flags; type "
-            "--workers=HOST:PORT,HOST:PORT --worker_index=0 (to try it here: scripts/launch_workers.py 2)"
+            "--workers=HOST:PORT,HOST:PORT --worker_index=0 (to try it on one machine: "
+            "python -m mnist_mlp.devices.launch_workers)"
         )
     try:
         found = json.loads(tf_config)

@@ -7,13 +7,11 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Mapping
+from typing import Any
 
-from mnist_mlp.cli.child_process import end, last_words, tail
+from mnist_mlp.cli.child_process import Child
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import Machine
 from mnist_mlp.errors import UserError
@@ -103,15 +101,6 @@ class Answer:
     printed: str = ""  # on standard error, chatter and all
 
 
-@dataclasses.dataclass
-class Child:
-    """A process that asks one framework."""
-
-    process: subprocess.Popen[bytes]
-    out: IO[bytes]
-    err: IO[bytes]
-
-
 def questions(plans: Mapping[str, Plan | UserError], asked: str, seen: Machine) -> dict[str, Question]:
     """One for each backend that a plan takes, for the plan of the strategy `asked` for or else for the first one.
 
@@ -129,40 +118,21 @@ def questions(plans: Mapping[str, Plan | UserError], asked: str, seen: Machine) 
 
 
 def ask(questions: Mapping[str, Question], seconds: float = SECONDS) -> dict[str, Answer]:
-    """Puts all questions at the same time; each answer comes within `seconds`, or says that it did not."""
+    """Ask all frameworks at the same time; each answers within `seconds`, or its answer says that it did not.
+
+    Whatever happens (Ctrl-C, too), no process is left.
+    """
     deadline = time.monotonic() + seconds
-    with children(questions, seconds) as started:
-        return {name: answer(questions[name], child, deadline, seconds) for name, child in started.items()}
+    with contextlib.ExitStack() as stack:
+        children = {name: stack.enter_context(start(question, seconds)) for name, question in questions.items()}
+        return {name: answer(questions[name], child, deadline, seconds) for name, child in children.items()}
 
 
-@contextlib.contextmanager
-def children(questions: Mapping[str, Question], seconds: float) -> Iterator[dict[str, Child]]:
-    """The processes that ask; whatever happens (Ctrl-C too), none of them is left."""
-    started: dict[str, Child] = {}
-    with contextlib.ExitStack() as files:
-        try:
-            for name, question in questions.items():
-                # Files, not pipes: a full pipe would stop a talkative framework, and its own children hold it open.
-                out, err = (files.enter_context(tempfile.TemporaryFile()) for _ in range(2))
-                started[name] = Child(start(question, seconds, out, err), out, err)
-            yield started
-        finally:
-            for child in started.values():
-                end(child.process)
-
-
-def start(question: Question, seconds: float, out: IO[bytes], err: IO[bytes]) -> subprocess.Popen[bytes]:
+def start(question: Question, seconds: float) -> Child:
     program = PROGRAMS[question.backend].format(
         alarm=int(seconds) + 2, device=question.device, xla=question.xla, mark=MARK
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=err,
-        env=environment(question),
-        start_new_session=True,  # a process group that can be ended as a whole
-    )
+    return Child(["-c", program], environment(question))
 
 
 def environment(question: Question) -> dict[str, str]:
@@ -182,12 +152,12 @@ def answer(question: Question, child: Child, deadline: float, seconds: float) ->
     """Waits for a process and reads what it says."""
     late = False
     try:
-        child.process.wait(max(0.0, deadline - time.monotonic()))
+        child.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         late = True
-        end(child.process)
-    printed = tail(child.err)
-    for line in tail(child.out).splitlines():
+        child.kill()
+    printed = child.stderr
+    for line in child.stdout.splitlines():
         if line.startswith(MARK):
             return judge(question, json.loads(line.removeprefix(MARK)), printed)
     if late:
@@ -195,7 +165,7 @@ def answer(question: Question, child: Child, deadline: float, seconds: float) ->
         if question.device == "tpu":
             error += ", which a TPU may need at its first start: train waits --start_timeout seconds"
     else:
-        error = f"{question.backend} {last_words(child.process.returncode, printed)}"
+        error = f"{question.backend} {child.outcome}{'' if child.returncode else ' without an answer'}"
     return Answer(error, question.device, printed=printed)
 
 

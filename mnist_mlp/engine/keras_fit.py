@@ -18,6 +18,7 @@ from mnist_mlp.engine.base import PLAIN, Counts, DeviceSet, OnProgress, Recipe, 
 from mnist_mlp.engine.batching import SECONDS_PER_CALL
 from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import to_logits, with_hidden
+from mnist_mlp.stats import metrics
 from mnist_mlp.stats.metrics import confusion_matrix
 
 
@@ -94,9 +95,8 @@ class FitEngine:
     def evaluate(self, split: str) -> Counts:
         images, labels = self.splits[split].images, self.splits[split].labels
         logits = self.network.predict(images, batch_size=self.batch_size, verbose=0).astype(np.float64)
-        rows = np.arange(len(labels))
-        log_sum = logits.max(1) + np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1))
-        return Counts(confusion_matrix(labels, logits.argmax(1)), float((log_sum - logits[rows, labels]).sum()))
+        loss_sum = float(metrics.cross_entropy(logits, labels).sum())
+        return Counts(confusion_matrix(labels, logits.argmax(1)), loss_sum)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return self.model.predict(images, batch_size=self.batch_size, verbose=0)

@@ -1,1 +1,1 @@
-"""The model of a run in the formats of other runtimes, each file checked against the trained model."""
+"""`python -m mnist_mlp.export`: export the model of a run to other runtimes, and verify each file."""

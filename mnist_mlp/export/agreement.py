@@ -1,4 +1,4 @@
-"""Whether an exported file predicts what the trained model predicts, image by image."""
+"""Compare the predictions of an exported file with those of the trained model, image by image."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import numpy as np
 from mnist_mlp.models import numpy_forward
 from mnist_mlp.models.portable import Array, Layer
 
-ROUNDINGS = 16  # how many times the error of one float32 computation another one may deviate
-LEAST_TOLERANCE = 1e-5  # in probability
-LOST = 0.002  # where a format computes in fewer bits: share of the images by which fewer may be right
-MOVED = Fraction(1, 3)  # images whose class may change there, per image that the trained model has wrong
+ROUNDINGS = 16  # tolerance as a multiple of the float32 rounding error
+LEAST_TOLERANCE = 1e-5  # of a probability
+LOST = 0.002  # with fewer bits than float32: the share of images that may be lost, correct ones less new errors
+MOVED = Fraction(1, 3)  # with fewer bits: images whose class may change, per error of the trained model
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """An exported file beside the trained model, on the same images.
+    """The predictions of an exported file compared with the trained model's, on the same images.
 
-    `tolerance` bounds every probability's difference; None where fewer bits are computed with (int8, bfloat16). There
-    the images right no longer, less those newly right, may be 0.2% of all, rounded up; and a third as many images as
-    the trained model has wrong, rounded up and at least one, may change their class: what rounding moves, and what is
-    wrong, are images near a boundary.
+    `tolerance` bounds the difference of every probability; None if the file computes with fewer bits (int8, bfloat16).
+    Then accuracy may drop by 0.2% of the images (rounded up), and the number of images that change their class may be a
+    third of the trained model's errors (rounded up, at least one): images that rounding moves and images that the model
+    gets wrong both lie near a decision boundary.
     """
 
     agreements: int  # images with the same class
@@ -39,19 +39,19 @@ class Comparison:
 
 
 def tolerance_of(layers: Sequence[Layer], images: Array) -> float:
-    """How far a float32 computation of these probabilities may be from another one.
+    """Return how far two float32 computations of these probabilities may differ.
 
-    Measured: sixteen times the largest difference between float32 and float64 in NumPy, and at least 1e-5. So it is
-    wider where large weights or raw pixels make the logits large, as float32 rounding is.
+    Sixteen times the largest difference between float32 and float64 in NumPy, and at least 1e-5. Large weights or raw
+    pixels give large logits, hence larger rounding errors and a larger tolerance.
     """
     single, double = (numpy_forward.probabilities(layers, images, dtype) for dtype in ("float32", "float64"))
     return max(LEAST_TOLERANCE, ROUNDINGS * float(np.abs(single - double).max()))
 
 
 def compare(labels: Array, trained: Array, exported: Array, classes: Array, tolerance: float | None) -> Comparison:
-    """Holds an export against the trained model: probabilities [n, 10] of both, and the classes [n] of the export.
+    """Compare an export with the trained model: probabilities [n, 10] of both, and the classes [n] of the export.
 
-    An image agrees where the export's class is the trained model's and has the largest of the export's probabilities.
+    An image agrees if the export's class is the trained model's and has the largest of the export's probabilities.
     """
     expected = trained.argmax(axis=1)
     if exported.shape != trained.shape or classes.shape != expected.shape:
@@ -62,9 +62,9 @@ def compare(labels: Array, trained: Array, exported: Array, classes: Array, tole
     correct = int((classes == labels).sum())
     if tolerance is None:
         beyond = ~same
-        right = int((expected == labels).sum())
-        may_move = max(1, math.ceil(MOVED * (len(labels) - right)))
-        agrees = beyond.sum() <= may_move and right - correct <= math.ceil(LOST * len(labels))
+        before = int((expected == labels).sum())
+        may_move = max(1, math.ceil(MOVED * (len(labels) - before)))
+        agrees = beyond.sum() <= may_move and before - correct <= math.ceil(LOST * len(labels))
     else:
         beyond = (apart > tolerance) | ~largest
         agrees = not beyond.any()
@@ -81,7 +81,7 @@ def compare(labels: Array, trained: Array, exported: Array, classes: Array, tole
 
 
 def difference(image: int, labels: Array, trained: Array, exported: Array, classes: Array) -> dict[str, Any]:
-    """What both say of one image."""
+    """Return both predictions for one image."""
     ours, theirs = int(trained[image].argmax()), int(classes[image])
     return {
         "image": image,

@@ -1,19 +1,18 @@
-"""Writes the model of a run in the formats of other runtimes, and checks that each file predicts what the model does.
+"""Export the model of a run to other runtimes, and verify that each file predicts what the model predicts.
 
-saved_model (TensorFlow), onnx (ONNX Runtime), litert (LiteRT, once TensorFlow Lite), keras, and weights (NumPy). Every
-file takes images uint8 [n, 28, 28], 0-255, for any n, scales them itself, and gives probabilities float32 [n, 10].
-Each is loaded in a new process by its own runtime, which predicts all test images of the run. The exit code is 4 if
-they are not those of the trained model.
+Formats: saved_model (TensorFlow), onnx (ONNX Runtime), litert (LiteRT, formerly TensorFlow Lite), keras, and weights
+(NumPy). Each file takes images uint8 [n, 28, 28], 0-255, for any n, scales them itself, and returns probabilities
+float32 [n, 10]. To verify it, its own runtime loads it in a new process and predicts all test images of the run. If the
+predictions differ from the trained model's, the file is removed and the exit code is 4.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,8 @@ import numpy as np
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import child_process, flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
+from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.export import agreement, formats, output_dir, table
@@ -40,17 +39,17 @@ if TYPE_CHECKING:
     from mnist_mlp.engine.base import Engine
 
 BATCH = 1000  # images per call of the trained model
-CALIBRATION = 500  # training images from which the ranges of int8 activations are taken
+CALIBRATION = 500  # training images that determine the ranges of int8 activations
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The flags of this program."""
 
-    run_dir: str = option("", "the directory of a finished run (needed)")
-    format: tuple[str, ...] = option((), f"what to write: {', '.join(NAMES)}; not given: all", kind=tuple)
-    int8: bool = option(False, "onnx and litert in int8, too; calibrated on training images")
-    output: str = option("", "directory for the files; not given: export in the run's. Other formats in it are kept")
+    run_dir: str = option("", "the directory of a finished run (required)")
+    format: tuple[str, ...] = option((), f"formats to write: {', '.join(NAMES)} (default: all)", kind=tuple)
+    int8: bool = option(False, "also write onnx and litert in int8, calibrated on training images")
+    output: str = option("", "directory for the files, where other formats stay (default: export in the run directory)")
     data_dir: str = option_of(Config, "data_dir")
     strategy: str = option("auto", "device of the trained model, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
@@ -65,23 +64,20 @@ class Options:
 
 def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="export", about=__doc__)
-    stream = sys.stderr if options.json else sys.stdout
-    exported = export(options, say=lambda text: print(text, file=stream, flush=True))
+    with Terminal(sys.stderr if options.json else sys.stdout) as reporter:
+        exported = export(options, reporter=reporter)
     if options.json:
         print(json.dumps(exported, allow_nan=False))
-    wrong = [row for row in exported["formats"] if not row["agrees"]]
-    if wrong:
-        raise Refuted(table.refuted(wrong))
+    if differing := [row for row in exported["formats"] if not row["agrees"]]:
+        raise Refuted(table.refuted(differing))
 
 
-def export(
-    options: Options, *, dataset: data.Dataset | None = None, say: Callable[[str], None] = print
-) -> dict[str, Any]:
-    """Writes and checks the files: the content of export.json, with a row for each format.
+def export(options: Options, *, dataset: data.Dataset | None = None, reporter: Reporter = PRINT) -> dict[str, Any]:
+    """Write and verify the files; return the content of export.json, with a row for each format.
 
     A row has the keys format, file, bytes, sha256, runtime, agreements, total, correct, largest_difference, tolerance,
-    agrees, first_difference, milliseconds and calls. The file of a format that does not agree is not kept. `dataset`
-    replaces the run's own with images of yours. Raises `UserError`.
+    agrees, first_difference, milliseconds and calls. A file that does not agree with the trained model is removed.
+    `dataset` replaces the run's data set with your own. Raise `UserError`.
     """
     names = chosen(options.format, options.int8)
     plan = devices.plan(options)
@@ -91,119 +87,116 @@ def export(
     before = output_dir.earlier(output)
     dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
 
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs.saved_model import start_finished
+    load(plan)
+    from mnist_mlp.runs.saved import start_finished
 
     engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)
-    original = original_of(engine, dataset, trained)
-    say(table.opening(trained, original.correct, len(original.labels), engine.devices.name, engine.backend))
+    reference = reference_of(engine, dataset, trained)
+    device, total = engine.devices.name, len(dataset.test)
+    reporter.line(table.opening(trained, reference.correct, total, f"{device}, {engine.backend}"))
     with output_dir.replaced(output) as (directory, work):
-        rows = [row for row in before.get("formats", ()) if stays(row, before, trained, names, output, directory)]
+        rows = []
+        if before.get("model_sha256") == trained.model_sha256:
+            rows = kept_rows(before, names, output, directory)
         if rows:
-            say(f"kept     {', '.join(row['format'] for row in rows)}: exported before from the same model")
-        say(table.head())
-        write(names, engine.model, original, dataset, directory, work)
+            reporter.line(f"kept     {', '.join(row['format'] for row in rows)}: exported before from the same model")
+        reporter.line(table.head())
+        write(names, reference, directory, work)
         for name in names:
-            rows.append(checked(name, original, directory, work))
-            say(table.row(rows[-1]))
+            rows.append(verify(name, reference, directory, work))
+            reporter.line(table.row(rows[-1]))
         exported = {
             "model": trained.model,
             "model_sha256": trained.model_sha256,
             "precision": trained.precision,
             "dataset": dataset.name,
-            "test": {"correct": original.correct, "total": len(dataset.test)},
-            "device": engine.devices.name,
-            "tolerance": original.tolerance,
+            "test": {"correct": reference.correct, "total": total},
+            "device": device,
+            "tolerance": reference.tolerance,
             "formats": sorted(rows, key=lambda row: list(FORMATS).index(row["format"])),
             "versions": {**versions(engine.backend), **formats.versions(names)},
         }
         atomic.write_json(directory / output_dir.REPORT, exported)
-    say(table.closing(exported, str(output)))
+    reporter.line(table.closing(exported, str(output)))
     return exported
 
 
 @dataclasses.dataclass(frozen=True)
-class Original:
-    """What an export is held against."""
+class Reference:
+    """The trained model and its predictions, which every export must reproduce."""
 
+    model: keras.Model
     layers: list[portable.Layer]
-    images: portable.Array  # uint8 [n, 28, 28]
+    images: portable.Array  # uint8 [n, 28, 28], of the test split
     labels: portable.Array  # uint8 [n]
-    probabilities: portable.Array  # float32 [n, 10], of the trained model by its engine
-    tolerance: float | None  # of float32 formats; None where the model itself computes in bfloat16
+    probabilities: portable.Array  # float32 [n, 10], as the run's engine computes them
+    tolerance: float | None  # of float32 formats; None if the model itself computes in bfloat16
+    calibration: portable.Array  # uint8 [m, 28, 28], training images for int8
 
     @property
     def correct(self) -> int:
         return int((self.probabilities.argmax(axis=1) == self.labels).sum())
 
 
-def original_of(engine: Engine, dataset: data.Dataset, trained: Result) -> Original:
-    """The trained model's own predictions for the test images. Raises `UserError` where they are no numbers."""
+def reference_of(engine: Engine, dataset: data.Dataset, trained: Result) -> Reference:
+    """Predict the test images with the trained model. Raise `UserError` if the predictions are not finite."""
     images, labels = dataset.test.images, dataset.test.labels
     probabilities = engine.predict(images)
     if not np.isfinite(probabilities).all():
-        raise UserError("expected probabilities of the trained model, received nan: its training diverged; train again")
+        raise UserError("the trained model predicts nan: its training diverged; train a new run")
     layers = portable.layers_of(engine.model)
     tolerance = agreement.tolerance_of(layers, images) if trained.precision == "float32" else None
-    return Original(layers, images, labels, probabilities, tolerance)
+    calibration = dataset.train.images[:CALIBRATION]
+    return Reference(engine.model, layers, images, labels, probabilities, tolerance, calibration)
 
 
-def stays(
-    row: dict[str, Any],
-    before: dict[str, Any],
-    trained: Result,
-    names: Sequence[str],
-    output: Path,
-    directory: Path,
-) -> bool:
-    """Whether a format of the earlier export is kept: it is of the same model, whole, and not written anew."""
-    same = before.get("model_sha256") == trained.model_sha256 and row.get("format") in FORMATS
-    return same and row["format"] not in names and output_dir.keep(row, output, directory)
+def kept_rows(before: Mapping[str, Any], names: Sequence[str], output: Path, directory: Path) -> list[dict[str, Any]]:
+    """Copy the files of an earlier export that are not written again; return the rows of those that are intact."""
+    return [
+        row
+        for row in before.get("formats", ())
+        if row.get("format") in FORMATS and row["format"] not in names and output_dir.keep(row, output, directory)
+    ]
 
 
-def write(
-    names: Sequence[str],
-    model: keras.Model,
-    original: Original,
-    dataset: data.Dataset,
-    directory: Path,
-    work: Path,
-) -> None:
-    """Writes those formats into the directory; keras here, what is made from the plain layers in a new process."""
+def write(names: Sequence[str], reference: Reference, directory: Path, work: Path) -> None:
+    """Write the formats into the directory: `keras` in this process, those made from plain layers in a new one."""
     from mnist_mlp.export import keras_file
 
     weights = work / "weights.npz"
-    portable.write(original.layers, weights)
-    save(work / "calibration.npz", dataset.train.images[:CALIBRATION])
-    save(work / "images.npz", original.images)
+    portable.write(reference.layers, weights)
+    save(work / "calibration.npz", reference.calibration)
+    save(work / "images.npz", reference.images)
     if "keras" in names:
-        keras_file.write(model, directory / FORMATS["keras"].file)
+        keras_file.write(reference.model, directory / FORMATS["keras"].file)
     if "weights" in names:
         shutil.copyfile(weights, directory / FORMATS["weights"].file)
     others = [name for name in names if name not in ("keras", "weights")]
     if others:
         files = (weights, work / "calibration.npz", directory)
-        child_process.run("write_worker", *files, *others, doing=f"writes {', '.join(others)}")
+        child_process.run("export.write_worker", *files, *others, doing=f"writes {', '.join(others)}")
 
 
 def save(file: Path, images: portable.Array) -> None:
-    """Hands images over to a process. (As .npz: NumPy tells of a full disk there why it could not write.)"""
+    """Save images for another process. (As .npz, since np.savez reports why a full disk cannot be written.)"""
     np.savez(file, images=images)
 
 
-def checked(name: str, original: Original, directory: Path, work: Path) -> dict[str, Any]:
-    """The row of a format: what its own runtime predicts, in a new process, beside the trained model."""
+def verify(name: str, reference: Reference, directory: Path, work: Path) -> dict[str, Any]:
+    """Return the row of a format: its own runtime's predictions in a new process, compared with the trained model's.
+
+    Remove the file if they do not agree.
+    """
     kind, answers = FORMATS[name], work / f"{name}.npz"
     file = directory / kind.file
-    child_process.run("verify_worker", name, file, work / "images.npz", answers, doing=f"reads {kind.file}")
+    child_process.run("export.verify_worker", name, file, work / "images.npz", answers, doing=f"reads {kind.file}")
     size, sha256 = output_dir.measure(file)
-    with np.load(answers) as found:
-        tolerance = None if kind.int8 else original.tolerance
-        predicted = found["probabilities"], found["classes"]
-        comparison = agreement.compare(original.labels, original.probabilities, *predicted, tolerance)
-        calls = {str(n): found["seconds"][found["sizes"] == n] / n for n in TIMED}
-        runtime = str(found["runtime"])
+    with np.load(answers) as answer:
+        tolerance = None if kind.int8 else reference.tolerance
+        predicted = answer["probabilities"], answer["classes"]
+        comparison = agreement.compare(reference.labels, reference.probabilities, *predicted, tolerance)
+        calls = {str(n): answer["seconds"][answer["sizes"] == n] / n for n in TIMED}
+        runtime = str(answer["runtime"])
     if not comparison.agrees:
         shutil.rmtree(file) if file.is_dir() else file.unlink()
     return {

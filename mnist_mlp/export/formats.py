@@ -1,4 +1,4 @@
-"""The formats: what each file is called, and what must be installed to write it and to read it back."""
+"""The export formats: their files and the packages that they need."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mnist_mlp.text import nearest
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """One kind of file. It takes images uint8 [n, 28, 28], 0–255, for any n, under the name `images`."""
+    """One format. Its input `images` is uint8 [n, 28, 28], 0–255, for any n."""
 
-    file: str  # in the directory of an export
-    packages: tuple[str, ...] = ()  # beyond what the package itself needs, as they are called where they are installed
-    tensorflow: bool = False  # whether it takes TensorFlow
+    file: str  # name in the export directory
+    packages: tuple[str, ...] = ()  # besides those that mnist_mlp needs, by their names for pip
+    tensorflow: bool = False  # needs TensorFlow
     int8: bool = False
 
 
@@ -37,7 +37,7 @@ NAMES = tuple(name for name, kind in FORMATS.items() if not kind.int8)
 
 
 def chosen(words: Sequence[str], int8: bool) -> list[str]:
-    """The formats that the words of --format name, with their int8 kinds if asked for. Raises `UserError`."""
+    """Return the formats that --format names, with their int8 variants if `int8`. Raise `UserError`."""
     names = [name for word in words for name in word.lower().split(",") if name] or ["all"]
     for name in names:
         if name not in (*NAMES, "all"):
@@ -47,12 +47,12 @@ def chosen(words: Sequence[str], int8: bool) -> list[str]:
     wanted = NAMES if "all" in names else names
     quantised = [f"{name}_int8" for name in wanted if int8 and f"{name}_int8" in FORMATS]
     if int8 and not quantised:
-        raise UserError(f"--int8: expected --format=onnx or litert, received {', '.join(names)}; add one of them")
+        raise UserError(f"--int8: expected --format=onnx or litert, received {', '.join(names)}; try --format=onnx")
     return [name for name in FORMATS if name in wanted or name in quantised]
 
 
 def check_packages(names: Sequence[str]) -> None:
-    """Raises `UserError` where a format needs what is not installed; imports nothing."""
+    """Raise `UserError` if a format needs a package that is not installed. Imports nothing."""
     needing = [name for name in names if FORMATS[name].tensorflow]
     if needing and (problem := tensorflow_problem(detect())):
         others = ",".join(name for name in NAMES if not FORMATS[name].tensorflow)
@@ -67,12 +67,12 @@ def check_packages(names: Sequence[str]) -> None:
         packages, needing = sorted(missing), sorted(set(missing.values()))
         one = "package" if len(packages) == 1 else "packages"
         raise UserError(
-            f"--format={','.join(needing)}: expected the {one} {' and '.join(packages)}, found none; type "
+            f"--format={','.join(needing)} needs the {one} {' and '.join(packages)}, not installed; run "
             f"{sys.executable} -m pip install {' '.join(packages)} (in a clone: pip install -e '.[export]')"
         )
 
 
 def versions(names: Sequence[str]) -> dict[str, str]:
-    """The versions of the packages, beyond what every run has, that those formats are written and read with."""
+    """Return the versions of the packages that these formats need besides those of every run."""
     packages = sorted({package for name in names for package in FORMATS[name].packages})
     return {package: importlib.metadata.version(package) for package in packages}

@@ -1,4 +1,4 @@
-"""The .keras file of an export: the trained network behind an input of its own, uint8."""
+"""The .keras file of an export: the trained network with a uint8 input."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def write(model: keras.Model, file: Path) -> None:
-    """Writes the model with the input `images`, uint8 [n, 28, 28], and the output `probabilities`, float32 [n, 10].
+    """Write the model with the input `images`, uint8 [n, 28, 28], and the output `probabilities`, float32 [n, 10].
 
-    The same layers in the same precision. Equal models give equal bytes.
+    Layers and precision stay the same. Equal models give equal bytes.
     """
     import keras
 
@@ -20,7 +20,7 @@ def write(model: keras.Model, file: Path) -> None:
 
     images = keras.Input((28, 28), name="images", dtype="uint8")
     first, *others = model.layers[1:]
-    if type(first).__name__ != "Rescaling":  # which takes whole numbers; the other layers expect floats
+    if type(first).__name__ != "Rescaling":  # Rescaling accepts integers; other layers expect floats
         first, others = keras.layers.Rescaling(1.0, name="pixels", dtype="float32"), [first, *others]
     x = first(images)
     for layer in others:

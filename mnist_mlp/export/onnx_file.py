@@ -1,9 +1,8 @@
-"""ONNX files, written layer by layer with the `onnx` package.
+"""Write ONNX files layer by layer with the `onnx` package.
 
-Converters were looked at and left: Keras 3.15 exports by tf2onnx on TensorFlow and by jax2onnx on JAX, so that the
-graph of one and the same run would depend on the backend, and Colab's JAX set would need a package more. Our networks
-are of a dozen operators, which `onnx` checks and every ONNX runtime has; it needs neither framework, runs on Python
-3.10 to 3.13 and asks for protobuf from 6.31 on, as TensorFlow has it.
+No converter is used: Keras 3.15 exports with tf2onnx on TensorFlow and with jax2onnx on JAX, so the graph of the same
+run would depend on the backend. Our networks need a dozen operators, which every ONNX runtime has. The `onnx` package
+needs neither framework, runs on Python 3.10 to 3.13 and accepts the protobuf versions that TensorFlow needs.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ import numpy as np
 
 from mnist_mlp.models.portable import Array, Layer
 
-OPSET, IR_VERSION = 17, 8  # of 2022: runtimes read what is older than themselves; nothing newer is needed
+OPSET, IR_VERSION = 17, 8  # of 2022: runtimes read older files, and no newer operator is needed
 QUANTISED = ["Conv", "Flatten", "Gemm", "MaxPool", "Relu", "Reshape", "Transpose"]  # the softmax stays in float32
 
 
 class Graph:
-    """The nodes and the constants of a graph, as they come; `x` is the name of the newest value."""
+    """The nodes and constants of a graph under construction; `x` is the name of the current value."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -30,7 +29,7 @@ class Graph:
         self.x = "images"
 
     def add(self, operator: str, output: str, *constants: tuple[str, Array], **attributes: Any) -> str:
-        """Appends an operator on x and constants; its output is the new x."""
+        """Append an operator on x and constants; its output becomes x."""
         from onnx import helper, numpy_helper
 
         self.constants += [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants]
@@ -41,7 +40,7 @@ class Graph:
 
 
 def write(layers: Sequence[Layer], file: Path) -> None:
-    """Writes the network: images uint8 [n, 28, 28] → probabilities float32 [n, 10] and class int64 [n].
+    """Write the network: images uint8 [n, 28, 28] → probabilities float32 [n, 10] and class int64 [n].
 
     Equal networks give equal bytes.
     """
@@ -75,7 +74,7 @@ def write(layers: Sequence[Layer], file: Path) -> None:
 
 
 def append(graph: Graph, layer: Layer) -> None:
-    """The operators of one layer. ONNX has the channels of an image before its rows, Keras behind its columns."""
+    """Append the operators of one layer. ONNX orders images [n, channels, height, width], Keras channels last."""
     name = layer.name
     if layer.kind == "scale":
         graph.add("Mul", name, (f"{name}.factor", np.array(layer.number, "float32")))
@@ -98,11 +97,11 @@ def append(graph: Graph, layer: Layer) -> None:
 
 
 def quantise(source: Path, file: Path, images: Array) -> None:
-    """Writes `source` once more with int8 weights and activations (static quantisation, QDQ).
+    """Write `source` with int8 weights and activations (static quantisation, QDQ).
 
-    The ranges of the activations are those on `images`, uint8 [n, 28, 28], which must not be test images.
+    `images`, uint8 [n, 28, 28], calibrate the ranges of the activations; they must not be test images.
     """
-    logging.getLogger().setLevel(logging.ERROR)  # advice to preprocess graphs that are less plain than ours
+    logging.getLogger().setLevel(logging.ERROR)  # hides advice on preprocessing, which our graphs do not need
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

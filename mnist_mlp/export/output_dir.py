@@ -1,4 +1,4 @@
-"""The directory of an export: written under a temporary name, then renamed, so that it is there whole or not at all."""
+"""The export directory, written under a temporary name and then renamed, so it is whole or absent."""
 
 from __future__ import annotations
 
@@ -15,43 +15,42 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.export.formats import FORMATS
 from mnist_mlp.files.atomic import DAMAGED, TEMPORARY, cannot_write, digest, read_json, sync
 from mnist_mlp.files.lock import lives, ourselves
+from mnist_mlp.files.outputs import ANOTHER, directory_to_write
 
 REPORT = "export.json"
 OURS = {REPORT, *(kind.file for kind in FORMATS.values())}
 
 
 def earlier(output: Path) -> dict[str, Any]:
-    """What export.json in the directory says of an earlier export; {} where the directory is new or empty.
+    """Return export.json of an earlier export; {} if the directory is new or empty.
 
-    Raises `UserError` where it cannot be the directory of an export.
+    Raise `UserError` if the directory cannot be used for an export.
     """
     flag = f"--output={output}"
     try:
+        directory_to_write("output", output)
         there = {entry.name for entry in output.iterdir()} if output.exists() else set()
-        if not output.parent.is_dir():
-            raise UserError(f"{flag}: expected a place in a directory that exists; name another one")
         if strangers := sorted(there - OURS):
             raise UserError(
-                f"{flag}: expected a new or empty directory, or an earlier export; it holds {strangers[0]!r}; "
-                "name another one"
+                f"{flag}: expected a new or empty directory, or an earlier export; received one that holds "
+                f"{strangers[0]!r}; {ANOTHER}"
             )
         return read_json(output / REPORT) if there else {}
-    except NotADirectoryError:
-        raise UserError(f"{flag}: expected a directory, it is none; name another one") from None
     except FileNotFoundError:
-        raise UserError(f"{flag}: expected an earlier export, found no {REPORT} in it; name another one") from None
+        raise UserError(f"{flag}: expected an earlier export, received one without {REPORT}; {ANOTHER}") from None
     except OSError as error:
-        raise UserError(f"{flag}: expected a directory that can be read, received: {error.strerror}") from None
+        raise UserError(
+            f"{flag}: expected a directory that can be read, received: {error.strerror}; {ANOTHER}"
+        ) from None
     except DAMAGED:
-        raise UserError(f"{flag}: its {REPORT} is damaged; remove the directory, or name another one") from None
+        raise UserError(f"{flag}: {REPORT} is damaged; remove the directory, or {ANOTHER}") from None
 
 
 @contextlib.contextmanager
 def replaced(output: Path) -> Iterator[tuple[Path, Path]]:
-    """A new directory to write into, which takes the place of `output` at the end of the block, and one for what is
-    only needed within it; if the block fails, nothing has changed.
+    """Yield a new directory, which replaces `output` when the block succeeds, and a scratch directory.
 
-    Raises `UserError` where it cannot be written, or `output` was written by another process meanwhile.
+    Raise `UserError` if `output` cannot be written, or if another process has written to it since the block began.
     """
     remove_stale(output)
     before = fingerprint(output)
@@ -64,7 +63,7 @@ def replaced(output: Path) -> Iterator[tuple[Path, Path]]:
             for path in (new, *new.rglob("*")):
                 sync(path)
             if fingerprint(output) != before:
-                raise UserError(f"--output={output}: another process wrote it meanwhile; type the command once more")
+                raise UserError(f"--output={output}: another process has just written it; run the command again")
             with defer_signals():
                 swap(output, new)
         except OSError as error:
@@ -76,7 +75,7 @@ def replaced(output: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def swap(output: Path, new: Path) -> None:
-    """Gives `new` the name `output`; what had that name is put back if this fails, and removed if not."""
+    """Rename `new` to `output` and remove the previous directory, which is restored if the renaming fails."""
     old = temporary(output, "old")
     had = output.exists()
     if had:
@@ -92,11 +91,12 @@ def swap(output: Path, new: Path) -> None:
 
 
 def temporary(output: Path, age: str) -> Path:
+    """Return the temporary name of a directory beside `output`; `age` is new, old or work."""
     return output.with_name(f"{TEMPORARY}{os.getpid()}-{age}-{output.name}")
 
 
 def remove_stale(output: Path) -> None:
-    """Removes what processes that were killed had half written for that place."""
+    """Remove the temporary directories of killed processes beside `output`."""
     host = ourselves().partition(" on ")[2]
     for path in output.parent.glob(f"{TEMPORARY}*-{output.name}"):
         number, _, age = path.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name}").partition("-")
@@ -105,14 +105,14 @@ def remove_stale(output: Path) -> None:
 
 
 def fingerprint(output: Path) -> str:
-    """What tells one export in that place from the next; "" where there is none."""
+    """Return a hash that identifies the export in `output`; "" if there is none."""
     with contextlib.suppress(OSError):
         return digest(output / REPORT)
     return ""
 
 
 def keep(row: dict[str, Any], output: Path, new: Path) -> bool:
-    """Copies the file of an earlier export into the new one, and says whether it is still what its row says."""
+    """Copy the file of an earlier export into the new one and return True, if size and checksum match its row."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
         name = row["file"]
         source = output / name
@@ -125,9 +125,9 @@ def keep(row: dict[str, Any], output: Path, new: Path) -> bool:
 
 
 def measure(path: Path) -> tuple[int, str]:
-    """Bytes and SHA-256 (hex) of a file; of a directory those of its files, the latter over their names and digests."""
+    """Return bytes and SHA-256 (hex) of a file; for a directory, the hash is over the names and hashes of its files."""
     if path.is_file():
         return path.stat().st_size, digest(path)
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    lines = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files)  # as sha256sum prints
+    lines = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files)  # as sha256sum
     return sum(file.stat().st_size for file in files), hashlib.sha256(lines.encode()).hexdigest()

@@ -12,17 +12,16 @@ if TYPE_CHECKING:
     from mnist_mlp.runs.result import Result
 
 ONE, MANY = TIMED
-HEADS = ("format", "file", "bytes", "agree", "largest |Δp|", "right", f"ms: n = {ONE}", f"n = {MANY}", "read by")
+HEADS = ("format", "file", "bytes", "agree", "largest |Δp|", "correct", f"ms: n = {ONE}", f"n = {MANY}", "read by")
 WIDTHS = (12, 17, 10, 14, 12, 7, 9, 8, 0)
 
 
-def opening(trained: Result, correct: int, total: int, device: str, backend: str) -> str:
-    """The trained model that the files are held against."""
+def opening(trained: Result, correct: int, total: int, device: str) -> str:
+    """Format the trained model and its result on the test images."""
     highest = 255 if trained.pixels == "raw" else 1
-    right = f"{correct:,} of {total:,} {trained.dataset['name']} images right"
     return (
         f"model    {trained.model} on pixels from 0 to {highest}, {trained.precision}\n"
-        f"test     {right}, on {device}, {backend}\n"
+        f"test     {correct:,} of {total:,} {trained.dataset['name']} images correct, on {device}\n"
     )
 
 
@@ -31,61 +30,65 @@ def head() -> str:
 
 
 def line(cells: Sequence[str]) -> str:
-    """Words to the left, figures to the right."""
-    laid = [f"{c:<{w}}" if i in (0, 1, 8) else f"{c:>{w}}" for i, (c, w) in enumerate(zip(cells, WIDTHS, strict=True))]
-    return "  ".join(laid).rstrip()
+    """Align text to the left and numbers to the right."""
+    aligned = [
+        f"{cell:<{width}}" if index in (0, 1, 8) else f"{cell:>{width}}"
+        for index, (cell, width) in enumerate(zip(cells, WIDTHS, strict=True))
+    ]
+    return "  ".join(aligned).rstrip()
 
 
-def row(found: Mapping[str, Any]) -> str:
-    """One format."""
-    milliseconds = [found["milliseconds"].get(str(n)) for n in TIMED]
-    difference = found["largest_difference"]
+def row(exported: Mapping[str, Any]) -> str:
+    """Format one row of export.json."""
+    milliseconds = [exported["milliseconds"].get(str(n)) for n in TIMED]
+    difference = exported["largest_difference"]
     cells = (
-        found["format"],
-        found["file"],
-        f"{found['bytes']:,}",
-        f"{found['agreements']:,}/{found['total']:,}",
+        exported["format"],
+        exported["file"],
+        f"{exported['bytes']:,}",
+        f"{exported['agreements']:,}/{exported['total']:,}",
         "nan" if difference is None else f"{difference:.1e}",
-        f"{found['correct']:,}",
+        f"{exported['correct']:,}",
         *("–" if value is None else f"{value:.3g}" for value in milliseconds),
-        found["runtime"],
+        exported["runtime"],
     )
-    return f"{'✓' if found['agrees'] else '✗'} {line(cells)}"
+    return f"{'✓' if exported['agrees'] else '✗'} {line(cells)}"
 
 
 def closing(exported: Mapping[str, Any], output: str) -> str:
-    """What the columns mean, and where the files are."""
+    """Explain the columns and say where the files are."""
     rows, tolerance = exported["formats"], exported["tolerance"]
-    calls = {n: max(found["calls"].get(str(n), 0) for found in rows) for n in TIMED}
-    lines = ["", "agree    test images with the class that the trained model gives them"]
+    calls = {n: max(row["calls"].get(str(n), 0) for row in rows) for n in TIMED}
+    lines = ["", "agree    test images with the same class as the trained model"]
     if tolerance is not None:
-        least = f"{ROUNDINGS} times what float32 is off float64 in NumPy, {LEAST_TOLERANCE:.0e} at least"
-        lines.append(f"|Δp|     of one probability; float32 may differ by {tolerance:.1e} ({least})")
-    if any(found["tolerance"] is None for found in rows):
+        rule = f"{ROUNDINGS} times NumPy's float32 error, at least {LEAST_TOLERANCE:.0e}"
+        lines.append(f"|Δp|     difference of one probability; float32 formats: at most {tolerance:.1e} ({rule})")
+    if any(row["tolerance"] is None for row in rows):
+        label = "" if tolerance is not None else "|Δp|"
         lines += [
-            f"{'|Δp|' if tolerance is None else '':<9}with fewer bits {100 * LOST:g}% fewer images may be right, and "
-            f"{MOVED} as many as the model has wrong may change their class",
-            f"{'':<9}(right no longer less newly right; both rounded up, at least one)",
+            f"{label:<9}with fewer bits: {100 * LOST:g}% fewer images may be correct, and a number of images equal to "
+            f"{MOVED} of the",
+            f"{'':<9}model's errors may change class (both rounded up, at least one)",
         ]
     lines += [
-        "ms       per image, on the CPU: calls from images to predictions in memory, median of "
-        f"{calls[ONE]} with {ONE} image, {calls[MANY]} with {MANY}",
+        "ms       per image on the CPU, from images to predictions in memory: median of "
+        f"{calls[ONE]} calls with {ONE} image, {calls[MANY]} with {MANY}",
         f"export   {output}",
     ]
     return "\n".join(lines)
 
 
 def refuted(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What to tell of the formats that do not agree: the first image of each, with both predictions."""
-    told = []
-    for found in rows:
-        first = found["first_difference"]
-        ours, theirs = (
-            f"{said['class']} (p = {'nan' if said['probability'] is None else format(said['probability'], '.4f')})"
-            for said in (first["trained"], first["export"])
+    """Describe the formats that do not agree: the first image of each, with both predictions."""
+    sentences = []
+    for row in rows:
+        first = row["first_difference"]
+        model, file = (
+            f"{one['class']} (p = {'nan' if one['probability'] is None else format(one['probability'], '.4f')})"
+            for one in (first["trained"], first["export"])
         )
-        told.append(
-            f"✗ {found['format']} does not predict what the trained model does: of test image {first['image']} "
-            f"(a {first['label']}) the model says {ours}, the export {theirs}; its file was not kept"
+        sentences.append(
+            f"✗ {row['format']} differs from the trained model: for test image {first['image']} "
+            f"(a {first['label']}) the model predicts {model}, the export {file}; its file was removed"
         )
-    return "; ".join(told)
+    return "; ".join(sentences)

@@ -1,7 +1,7 @@
-"""SavedModel and LiteRT files, written with TensorFlow's own operators.
+"""Write SavedModel and LiteRT files with TensorFlow operators.
 
-From the plain layers, not from the Keras model: so a run on JAX or in bfloat16 exports as any other, and neither
-format depends on how one version of Keras traces its layers.
+They are built from the plain layers, not from the Keras model: so runs on JAX or in bfloat16 export like any other, and
+the files do not depend on how a version of Keras traces its layers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from mnist_mlp.models.portable import Array, Layer
 
 
 def write_saved_model(layers: Sequence[Layer], directory: Path) -> None:
-    """Writes the network with one signature, serving_default: images uint8 [n, 28, 28] → probabilities float32
-    [n, 10] and class int32 [n]. The weights are constants of the graph."""
+    """Write the network with one signature, serving_default: images uint8 [n, 28, 28] → probabilities float32 [n, 10]
+    and class int32 [n]. The weights are constants of the graph."""
     import tensorflow as tf
 
     def serve(images: Any) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def write_saved_model(layers: Sequence[Layer], directory: Path) -> None:
 
 
 def apply(layer: Layer, x: Any) -> Any:
-    """One layer, in TensorFlow's operators."""
+    """Apply one layer with TensorFlow operators."""
     import tensorflow as tf
 
     if layer.kind == "scale":
@@ -55,10 +55,11 @@ def apply(layer: Layer, x: Any) -> Any:
 
 
 def write_litert(saved_model: Path, file: Path, images: Array | None = None) -> None:
-    """Converts a SavedModel; same signature.
+    """Convert a SavedModel to LiteRT, with the same signature.
 
-    With `images`, uint8 [n, 28, 28], in full-integer quantisation: weights and activations in int8, the ranges of the
-    activations those on `images`, which must not be test images. Input and output stay uint8 and float32.
+    With `images`, uint8 [n, 28, 28], weights and activations are quantised to int8 (full-integer quantisation);
+    the images calibrate the ranges of the activations and must not be test images. Input and output stay uint8 and
+    float32.
     """
     import tensorflow as tf
 

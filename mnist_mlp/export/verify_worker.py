@@ -1,4 +1,4 @@
-"""A process that loads one exported file in the file's own runtime, and nothing else, and asks it for predictions.
+"""A process that loads one exported file with its own runtime, and nothing else, and predicts images with it.
 
 python -m mnist_mlp.export.verify_worker FORMAT FILE IMAGES ANSWERS
 """
@@ -16,23 +16,23 @@ import numpy as np
 from mnist_mlp.cli import program
 from mnist_mlp.models.portable import Array
 
-TIMED = (1, 256)  # images of the calls that are timed
-SINGLE = 100  # how many of them are with one image
+TIMED = (1, 256)  # batch sizes of the timed calls
+SINGLE = 100  # number of calls with one image
 Call = Callable[[Array], tuple[Any, Any]]  # uint8 [n, 28, 28] → probabilities [n, 10], class [n]
 
 
 def main(argv: Sequence[str]) -> None:
     name, file, images, answers = argv
     call, runtime = READERS[name.removesuffix("_int8")](Path(file))
-    found: dict[str, Any] = ask(call, np.load(images)["images"])
-    np.savez(answers, **found, runtime=np.array(runtime))
+    predictions: dict[str, Any] = predict(call, np.load(images)["images"])
+    np.savez(answers, **predictions, runtime=np.array(runtime))
 
 
-def ask(call: Call, images: Array) -> dict[str, Array]:
-    """The predictions for images, from calls with 1, 3, 256 and what is left of them: the batch dimension must be free.
+def predict(call: Call, images: Array) -> dict[str, Array]:
+    """Predict the images in batches of 1, 3, 256 and the rest, which shows that the batch dimension is free.
 
-    probabilities [n, 10], classes [n], and for each call its sizes [calls] and seconds [calls], from images in memory
-    to predictions in memory. A call of each size is made before, unmeasured: some runtimes prepare at the first.
+    Return probabilities [n, 10] and classes [n], and the sizes [calls] and seconds [calls] of all calls, measured from
+    images in memory to predictions in memory. An unmeasured call of each size comes first: some runtimes prepare then.
     """
     parts = list(sizes(len(images)))
     for size in dict.fromkeys(parts):
@@ -41,9 +41,9 @@ def ask(call: Call, images: Array) -> dict[str, Array]:
     for size in parts:
         part = images[start : start + size]
         began = time.perf_counter()
-        found, labels = call(part)
+        shares, labels = call(part)
         seconds.append(time.perf_counter() - began)
-        probabilities.append(np.asarray(found))
+        probabilities.append(np.asarray(shares))
         classes.append(np.asarray(labels))
         start += size
     return {
@@ -55,7 +55,7 @@ def ask(call: Call, images: Array) -> dict[str, Array]:
 
 
 def sizes(n: int) -> Iterator[int]:
-    """How n images are shared out over calls: 1, 1, …, 3, 256, 256, …, the rest."""
+    """Yield the batch sizes for n images: 1, 1, …, 3, 256, 256, …, the rest."""
     one, many = TIMED
     for size in [one] * SINGLE + [3] + [many] * (n // many + 1):
         if n > 0:
@@ -69,8 +69,8 @@ def read_saved_model(file: Path) -> tuple[Call, str]:
     serve = tf.saved_model.load(str(file)).signatures["serving_default"]
 
     def call(images: Array) -> tuple[Any, Any]:
-        found = serve(images=tf.constant(images))
-        return found["probabilities"].numpy(), found["class"].numpy()
+        outputs = serve(images=tf.constant(images))
+        return outputs["probabilities"].numpy(), outputs["class"].numpy()
 
     return call, f"tensorflow {tf.__version__}"
 
@@ -81,8 +81,8 @@ def read_onnx(file: Path) -> tuple[Call, str]:
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 
     def call(images: Array) -> tuple[Any, Any]:
-        found, labels = session.run(["probabilities", "class"], {"images": images})
-        return found, labels
+        probabilities, classes = session.run(["probabilities", "class"], {"images": images})
+        return probabilities, classes
 
     return call, f"onnxruntime {onnxruntime.__version__}"
 
@@ -95,8 +95,8 @@ def read_litert(file: Path) -> tuple[Call, str]:
     serve = Interpreter(model_path=str(file), num_threads=os.cpu_count()).get_signature_runner("serving_default")
 
     def call(images: Array) -> tuple[Any, Any]:
-        found = serve(images=images)
-        return found["probabilities"], found["class"]
+        outputs = serve(images=images)
+        return outputs["probabilities"], outputs["class"]
 
     return call, f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}"
 
@@ -109,8 +109,8 @@ def read_keras(file: Path) -> tuple[Call, str]:
     model = load(file)
 
     def call(images: Array) -> tuple[Any, Any]:
-        found = model.predict_on_batch(images)
-        return found, found.argmax(axis=-1)
+        probabilities = model.predict_on_batch(images)
+        return probabilities, probabilities.argmax(axis=-1)
 
     return call, f"keras {keras.__version__} on {keras.backend.backend()}"
 
@@ -121,8 +121,8 @@ def read_weights(file: Path) -> tuple[Call, str]:
     layers = portable.read(file)
 
     def call(images: Array) -> tuple[Any, Any]:
-        found = numpy_forward.probabilities(layers, images)
-        return found, found.argmax(axis=-1)
+        probabilities = numpy_forward.probabilities(layers, images)
+        return probabilities, probabilities.argmax(axis=-1)
 
     return call, f"numpy {np.__version__}"
 

@@ -1,4 +1,4 @@
-"""A process that writes a network in other formats, from its weights.npz alone: neither Keras nor the run is here.
+"""A process that writes a network in other formats from its weights.npz, without Keras or the run.
 
 python -m mnist_mlp.export.write_worker WEIGHTS CALIBRATION DIRECTORY FORMAT…
 """
@@ -22,16 +22,16 @@ def main(argv: Sequence[str]) -> None:
     weights, calibration, directory = map(Path, argv[:3])
     try:
         write(weights, calibration, directory, argv[3:])
-    except Exception as error:  # TensorFlow has errors of its own for a full disk
+    except Exception as error:  # TensorFlow has its own errors for a full disk
         if "No space left" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         raise
 
 
 def write(weights: Path, calibration: Path, directory: Path, names: Sequence[str]) -> None:
-    """Writes those formats into the directory; what is only on the way to another one stays beside the weights.
+    """Write the formats into the directory. Intermediate files are written beside the weights.
 
-    `calibration` is a file of training images, for the int8 kinds.
+    `calibration` is a file of training images, for the int8 formats.
     """
     layers = portable.read(weights)
     files = {name: (directory if name in names else weights.parent) / FORMATS[name].file for name in FORMATS}

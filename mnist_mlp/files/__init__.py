@@ -1,1 +1,1 @@
-"""Files that are whole or absent: atomic writes, locks, archives, figures."""
+"""Files: checks of output paths, atomic writes, locks, archives, figures."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written under a temporary name, synced, and then renamed."""
+"""Atomic writes: a file is written under a temporary name, synced and renamed, so it is whole or absent."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from typing import Any
 
 from mnist_mlp.errors import UserError
 
-TEMPORARY = ".writing-"  # how a name begins that is not yet the file's own
-DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what reading a damaged file raises
+TEMPORARY = ".writing-"  # prefix of temporary names
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # raised by reading a damaged file
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-LARGEST = 2**26  # bytes of a JSON file; far more than any run writes
+LARGEST = 2**26  # bytes of a JSON file; no run writes nearly as much
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a temporary path beside `path`, syncs what it wrote, and gives it its name."""
-    if path.exists() and not path.is_file():  # also a device or a pipe, which must not be replaced by a file
-        raise UserError(f"{path}: expected a file or a new name, received something else; name another place")
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")  # keeps the suffix: Keras looks at it
+    """Call `write` with a temporary path beside `path`, sync the file and rename it to `path`."""
+    if path.exists() and not path.is_file():  # a device or a pipe must not be replaced by a file
+        received = "a directory" if path.is_dir() else "a device or a pipe"
+        raise UserError(f"{path}: expected a file, received {received}; try another path")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")  # Keras needs the suffix
     try:
         write(temporary)
         sync(temporary)
         os.replace(temporary, path)
-        sync(path.parent)  # the name, too, outlives a loss of power
+        sync(path.parent)  # the name must survive a power failure, too
     except OSError as error:
         raise cannot_write(path, error) from None
     finally:
@@ -38,7 +39,7 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def sync(path: Path) -> None:
-    """Returns when a file, or the names in a directory, are on the disk; not every file system can do the latter."""
+    """Flush a file or a directory to disk. Not every file system can flush a directory; that is no error."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
@@ -48,25 +49,29 @@ def sync(path: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
+    """The error for a file that the system did not let us write."""
     reason = error.strerror or error
-    advice = "free space, or name another place" if error.errno in NO_SPACE else "name another place"
+    advice = "try another directory"
+    if error.errno in NO_SPACE:
+        advice = "free space or try another directory"
     if error.errno in NOT_ALLOWED:
-        advice = "name a place that you may write to"
+        advice = "try a directory that you may write to"
     return UserError(f"{path} could not be written: {reason}; {advice}")
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a JSON object with its checksum; its numbers must be finite, since JSON has no NaN."""
+    """Write a JSON object with its checksum. Raise ValueError for NaN or infinity, which JSON lacks."""
     write_text(path, json.dumps({**values, "sha256": checksum(values)}, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object that `write_json` wrote. Raises ValueError or RecursionError where it is not that, and OSError."""
-    if not path.is_file():  # also keeps us from waiting on a named pipe
+    """Read an object that `write_json` wrote. Raise one of `DAMAGED` for anything else, and OSError."""
+    if not path.is_file():  # opening a named pipe would block
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     with open(path, "rb") as file:
         content = file.read(LARGEST + 1)
@@ -74,27 +79,27 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError("too large")
     values = json.loads(content.decode("utf-8"))
     if not isinstance(values, dict) or values.pop("sha256", "") != checksum(values):
-        raise ValueError("its content does not have its checksum")
+        raise ValueError("its checksum does not match")
     return values
 
 
 def checksum(values: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of a JSON object, however it is laid out: one digit that changes would be a wrong number."""
+    """Return the SHA-256 (hex) of a JSON object, independent of its layout."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes one JSON object a line."""
+    """Write one JSON object per line."""
     write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
 def remove_stale(directory: Path) -> None:
-    """Removes what a process that was killed had half written. Only for who is alone in the directory."""
+    """Remove the temporary files of killed processes. Hold the lock of the directory when calling this."""
     for path in directory.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):
             path.unlink()
 
 
 def digest(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
+    """Return the SHA-256 (hex) of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Figures as files, drawn with Matplotlib, which is optional: the extra `plots`."""
+"""Write figures with Matplotlib, an optional package (the extra `plots`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import atomic
+from mnist_mlp.files import atomic, outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,34 +17,35 @@ FORMATS = (".png", ".svg", ".pdf")
 DOTS_PER_INCH = 150
 
 
-def check(flag: str, file: Path) -> None:
-    """Raises `UserError` where a figure could not be written there, before the work that it shows is begun."""
+def file_to_write(flag: str, text: str, *, will_exist: Path | None = None) -> Path:
+    """Return the path in `--flag=text`, as `outputs.file_to_write`. Raise `UserError` if no figure can be written there
+    or Matplotlib is not installed."""
+    file = outputs.file_to_write(flag, text, will_exist=will_exist)
     if file.suffix.lower() not in FORMATS:
-        raise UserError(f"{flag}={file}: expected a name that ends in {', '.join(FORMATS)}; received {file.name!r}")
-    if (file.exists() and not file.is_file()) or not file.parent.is_dir():
-        raise UserError(f"{flag}={file}: expected a file in a directory that exists; name another one")
+        raise UserError(f"--{flag}={text}: expected a name that ends in {', '.join(FORMATS)}; received {file.name!r}")
     new(1, 1)
+    return file
 
 
 def new(width: float, height: float, **settings: Any) -> Figure:
-    """An empty figure of so many inches. Raises `UserError` where Matplotlib is not installed."""
+    """Return an empty figure; sizes in inches. Raise `UserError` if Matplotlib is not installed."""
     try:
-        from matplotlib.figure import Figure  # never pyplot, which looks for a window
+        from matplotlib.figure import Figure  # not pyplot, which looks for a display
     except ImportError:
         raise UserError(
-            "a figure: expected the package matplotlib, it is not installed; "
-            f"type {sys.executable} -m pip install matplotlib"
+            "a figure needs the package matplotlib, which is not installed; "
+            f"run {sys.executable} -m pip install matplotlib"
         ) from None
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", **settings)
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Writes it, in the format that the name ends in; the file is there whole or not at all."""
+    """Write the figure atomically, in the format of the name's suffix."""
     kind = file.suffix.lower().removeprefix(".")
     metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
     atomic.write_file(file, lambda part: figure.savefig(part, format=kind, metadata=metadata))
 
 
 def caption(figure: Figure, lines: Sequence[str]) -> None:
-    """Small text under a figure: what was measured, with how many seeds."""
+    """Add small text below a figure, such as what was measured with how many seeds."""
     figure.supxlabel("\n".join(lines), fontsize="small", color="#555")

@@ -1,4 +1,4 @@
-"""One process at a time writes a run directory: the kernel releases its lock when it ends, however it ends."""
+"""A lock on a run or study directory. The kernel releases it when the process ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from pathlib import Path
 from mnist_mlp.errors import UserError
 
 NAME = ".mnist_mlp.lock"  # the file holds the owner: "4711 on host"
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of file systems that have none
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of file systems without locks
 
 
 @contextlib.contextmanager
 def held(directory: Path, what: str = "run") -> Iterator[Callable[[], None]]:
-    """Holds the directory of a run (or of a study, named by --study_dir) within the block; raises `UserError` where
-    another process that lives holds it.
+    """Lock the directory of a run (or study) within the block. Raise `UserError` if another process holds the lock.
 
-    Gives a function that raises `UserError` once there is another directory, or none, under that name.
+    Yields a function that raises `UserError` if the directory has been moved or replaced since.
     """
     file = directory / NAME
     descriptor = acquire(file, what)
@@ -39,21 +38,21 @@ def held(directory: Path, what: str = "run") -> Iterator[Callable[[], None]]:
 
 
 def check(file: Path, descriptor: int, what: str) -> None:
-    """Raises `UserError` where the file is no longer the one that is open: the directory was moved, say."""
+    """Raise `UserError` if the lock file is no longer the open one, as when the directory was moved."""
     with contextlib.suppress(OSError):
         if os.path.samestat(os.fstat(descriptor), os.stat(file)):
             return
-    raise UserError(
-        f"--{what}_dir={file.parent}: expected the directory that the {what} began in, it was moved or replaced"
-    )
+    flag = f"--{what}_dir={file.parent}"
+    raise UserError(f"{flag}: this directory was moved or replaced while the {what} was writing to it")
 
 
 def ourselves() -> str:
+    """Return this process as it stands in a lock file: "4711 on host"."""
     return f"{os.getpid()} on {socket.gethostname()}"
 
 
 def acquire(file: Path, what: str) -> int:
-    """The descriptor of the file, which is ours alone until it is closed."""
+    """Return a descriptor that holds the lock until it is closed."""
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
@@ -67,18 +66,18 @@ def acquire(file: Path, what: str) -> int:
                 raise
             who = f"process {owner}" if owner.isprintable() and owner else "another process"
             raise UserError(
-                f"--{what}_dir={file.parent}: expected a {what} that no process is writing, {who} is; wait for its end "
-                f"(or, if it is gone, type rm {shlex.quote(str(file))}), or name another directory"
+                f"--{what}_dir={file.parent}: this {what} is locked by {who}; wait for it to finish (if it no longer "
+                f"exists: rm {shlex.quote(str(file))}), or try another directory"
             ) from None
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), os.stat(file)):
                 return descriptor
-        os.close(descriptor)  # the owner before us has just taken the file away
+        os.close(descriptor)  # the previous owner has just removed the file
 
 
 def lives(owner: str) -> bool:
-    """Whether the process "PID on HOST" is there, as far as can be seen from here. One of our own number is not: in a
-    container that was started again, numbers come again."""
+    """Return whether the process "PID on HOST" may still run; True for other hosts, False for our own PID, which a
+    restarted container uses again."""
     found = re.fullmatch(r"(\d{1,9}) on (.+)", owner)
     if found is None or owner == ourselves():
         return False
@@ -88,6 +87,6 @@ def lives(owner: str) -> bool:
         os.kill(int(found[1]), 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's process
         return True
     return True

@@ -1,37 +1,123 @@
-"""May a program write here? Checked before any work is done."""
+"""May a program write here? Every program asks before it starts its work, so that no result is lost for want of a file.
+
+Each check takes the name of the flag and its value as the user typed it, and raises `UserError`.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mnist_mlp.errors import UserError
+from mnist_mlp.options import path_of
+
+ANOTHER = "try another path"
+
+
+def file_to_write(flag: str, text: str, *, will_exist: Path | None = None, special: bool = False) -> Path:
+    """Return the path in `--flag=text`, with ~ expanded. Raise `UserError` if no file can be written there.
+
+    An existing regular file will be replaced. `will_exist` is a directory that the program itself creates before it
+    writes the file. `special` also allows what cannot be replaced but written to: devices, pipes.
+    """
+    path = path_of(flag, text)
+    try:
+        problem = file_problem(path, will_exist, special)
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a loop of links, a null byte
+        problem = f"expected a file that can be written, received: {reason_of(error)}; {ANOTHER}"
+    if problem:
+        raise UserError(f"--{flag}={text}: {problem}")
+    return path
+
+
+def file_problem(path: Path, will_exist: Path | None, special: bool) -> str:
+    """Return why no file can be written at `path`, or an empty string."""
+    if path.is_dir():
+        return f"expected a file, received a directory; {ANOTHER}"
+    if path.exists() and not path.is_file():
+        return "" if special else f"expected a file, received a device or a pipe; {ANOTHER}"
+    if path.exists() and not (path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):  # root may write any file
+        return f"expected a file that may be replaced, received a read-only one; {ANOTHER}"
+    directory = path.resolve().parent
+    if will_exist and not will_exist.exists() and directory == will_exist.resolve():
+        return ""
+    if not directory.is_dir():
+        return f"expected a file in a directory that exists, {missing(path.parent)}"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"expected a file in a directory that can be written, received one in {path.parent}; {ANOTHER}"
+    return ""
+
+
+def directory_to_write(flag: str, path: Path) -> None:
+    """Raise `UserError` unless `path` is a directory, or one can be created inside an existing one."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--{flag}={path}: expected a directory, received a file; {ANOTHER}")
+    if not path.parent.is_dir():
+        raise UserError(f"--{flag}={path}: expected a directory inside one that exists, {missing(path.parent)}")
+
+
+def missing(directory: Path) -> str:
+    """The second half of a message about a directory that is needed."""
+    if directory.exists():
+        return f"{directory} is a file; {ANOTHER}"
+    return f"there is no {directory}; try mkdir -p {shlex.quote(str(directory))}"
+
+
+def check_distinct(files: Mapping[str, Path]) -> None:
+    """Raise `UserError` if two of the flags {flag: path} name the same file, links followed."""
+    flags = list(files)
+    for number, other in enumerate(flags):
+        for flag in flags[:number]:
+            if same_file(files[flag], files[other]):
+                raise UserError(
+                    f"--{flag} and --{other}: expected two files, received {str(files[other])!r} for both; "
+                    f"try another path for --{other}"
+                )
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same file, which need not exist."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+    return False
+
+
+def belongs_to_run(flag: str, text: str) -> UserError:
+    """The error for an output that would replace a file of the run that the program reads."""
+    return UserError(f"--{flag}={text}: expected a file of your own, received one of the run; {ANOTHER}")
 
 
 @contextlib.contextmanager
 def directories(path: Path, what: str = "run") -> Iterator[None]:
-    """Makes the directory of a run (or study); if the block fails, it and those above it that were made too are removed
-    where empty."""
-    made: list[Path] = []
+    """Create the directory of a run (or study) and its parents. If the block fails, remove those created and empty."""
+    created: list[Path] = []
     try:
         try:
             for directory in reversed((path, *path.parents)):
                 if not directory.is_dir():
-                    directory.mkdir(exist_ok=True)  # a run beside this one may just have made it
-                    made.append(directory)
+                    directory.mkdir(exist_ok=True)  # another run may have created it in between
+                    created.append(directory)
         except FileExistsError:
-            raise UserError(f"--{what}_dir={path}: expected a directory, it is none; name another one") from None
+            raise UserError(f"--{what}_dir={path}: expected a directory, received a file; {ANOTHER}") from None
         except (OSError, ValueError) as error:
             raise unusable(path, error, what) from None
         yield
     except BaseException:
-        for directory in reversed(made):
-            with contextlib.suppress(OSError):  # something is in it
+        for directory in reversed(created):
+            with contextlib.suppress(OSError):  # it is not empty
                 directory.rmdir()
         raise
 
 
 def unusable(path: Path, error: Exception, what: str = "run") -> UserError:
-    reason = getattr(error, "strerror", None) or error
-    return UserError(f"--{what}_dir={path}: expected a directory that can be written, received: {reason}")
+    """The error for a run (or study) directory that the system refuses."""
+    reason = reason_of(error)
+    return UserError(f"--{what}_dir={path}: expected a directory that can be written, received: {reason}; {ANOTHER}")
+
+
+def reason_of(error: Exception) -> str:
+    """What the system says: "Permission denied"."""
+    return getattr(error, "strerror", None) or str(error)

@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
-from mnist_mlp.files import atomic
+from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.parity import probes as operations
 from mnist_mlp.parity import report
@@ -117,13 +114,12 @@ def certify(
     `dataset` replaces what the options name with images of your own. Raises `UserError`.
     """
     stopwatch = Stopwatch()
-    file = path_of("certificate", options.certificate)
-    check_place("certificate", file)
+    file = outputs.file_to_write("certificate", options.certificate)
     if options.write:
-        check_place("write", path_of("write", options.write))
+        outputs.file_to_write("write", options.write)
     for flag in ("write", "against"):
-        if getattr(options, flag) and path_of(flag, getattr(options, flag)).resolve() == file.resolve():
-            raise UserError(f"--certificate={file}: expected another file than that of --{flag}; name another one")
+        if getattr(options, flag):
+            outputs.check_distinct({flag: path_of(flag, getattr(options, flag)), "certificate": file})
     plan = devices.plan(options)
     plan = dataclasses.replace(plan, xla=plan.xla and options.xla != "off")
     dataset = dataset or data.load(Config(dataset=options.dataset, data_dir=options.data_dir))
@@ -131,9 +127,8 @@ def certify(
         recorded = written_on_cpu(plan.backend, {name: getattr(options, name) for name in (*OPTIONS, "data_dir")})
     stopwatch.end("load")
 
-    os.environ.update(plan.environment)
-    with defer_signals():
-        engine = started(plan, options, dataset)
+    load(plan)
+    engine = started(plan, options, dataset)
     stopwatch.end("import")
     say(report.opening(options, engine, dataset, recorded.name if recorded else Oracle().name))
     problem = problem_of(engine, options, dataset)
@@ -147,17 +142,6 @@ def certify(
     if recorder:
         say(write_reference(recorder, options, certificate))
     return certificate
-
-
-def check_place(flag: str, file: Path) -> None:
-    """Raises `UserError` where no file can be written: before the work, not after it."""
-    if not file.parent.is_dir():
-        raise UserError(
-            f"--{flag}={file}: expected a file in a directory, there is no {file.parent}; "
-            f"type mkdir -p {shlex.quote(str(file.parent))}"
-        )
-    if file.exists() and not file.is_file():
-        raise UserError(f"--{flag}={file}: expected a file or a new name, received something else; name another place")
 
 
 def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engine:

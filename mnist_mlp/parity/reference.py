@@ -8,8 +8,6 @@ the gradients as its device had them; everything else follows from these by the 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mnist_mlp.cli.child_process import Child
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.archives import MAX_BYTES, checksum, read_arrays
 from mnist_mlp.files.atomic import DAMAGED, write_file
@@ -166,11 +165,9 @@ def written_on_cpu(backend: str, options: Mapping[str, Any]) -> Recorded:
         file = Path(place) / "reference.npz"
         own = {"strategy": "cpu", "backend": backend, "write": file, "certificate": Path(place) / "certificate.json"}
         flags = [f"--{name}={value}" for name, value in {**options, **own}.items()]
-        command = [sys.executable, "-m", "mnist_mlp.parity", *flags]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if done.returncode:
-            said = (done.stderr.strip() or "nothing").splitlines()[-1]
-            raise UserError(f"--against=cpu: expected {backend} on the CPU to write a reference; it said: {said}")
+        with Child(["-m", "mnist_mlp.parity", *flags]) as child:
+            if child.wait():
+                raise UserError(f"--against=cpu: the process that writes the reference on the CPU {child.outcome}")
         recorded = Recorded(file, "--against=cpu")
         recorded.name = f"{recorded.about['device']['actual']} ({backend}), which agrees with NumPy"
         return recorded

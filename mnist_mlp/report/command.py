@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
-from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.cli.load_framework import load
+from mnist_mlp.config import DATA, ONE_PROCESS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import Plan
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import atomic
+from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.runs import checkpoint, directory, saved
 from mnist_mlp.runs.result import Result
@@ -36,7 +35,7 @@ class Options:
     """The flags of this program."""
 
     runs: tuple[str, ...] = option(
-        (), "directories of finished runs: of one the page, of several a comparison", word=True
+        (), "directories of finished runs: of one the page, of several a comparison", positional=True
     )
     output: str = option(
         "",
@@ -68,9 +67,7 @@ def report(options: Options, *, say: Callable[[str], None] = print) -> Path:
     if twice:
         raise UserError(f"expected different runs, received {twice[0]} more than once; name each once")
     output = place_of(options, paths)
-    os.environ.update(plan.environment)
-    with defer_signals(), importing():
-        from mnist_mlp.runs import saved_model as _  # noqa: F401  # Keras, and the framework below it
+    load(plan)
     from mnist_mlp.report import compare_runs, comparison_page, comparison_text, run_page
 
     seen: dict[Config, data.Dataset] = {}
@@ -93,12 +90,10 @@ def place_of(options: Options, runs: Sequence[Path]) -> Path:
     """Where to write. Raises `UserError` for a place that cannot be, or that is another file of a run."""
     if not options.output:
         return path_of("runs", options.runs[0]) / "report.html" if len(runs) == 1 else Path("comparison.html")
-    path, flag = path_of("output", options.output), f"--output={options.output}"
-    if path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"{flag}: expected a file in a directory that exists; name another one")
+    path = outputs.file_to_write("output", options.output)
     page = {run / "report.html" for run in runs} if len(runs) == 1 else set()
     if path.resolve() not in page and any(directory.owns(run, path) for run in runs):
-        raise UserError(f"{flag}: expected a file of your own, received one of the run; name another one")
+        raise outputs.belongs_to_run("output", options.output)
     return path
 
 
@@ -120,15 +115,13 @@ def material_of(
     Without its images a run still has a page, with a sentence where they would be. `known`: data read already.
     """
     from mnist_mlp.report.content import Material, predict_test, weights_of
-    from mnist_mlp.runs.saved_model import start_finished
+    from mnist_mlp.runs.saved import start_finished
 
     path, config, trained = run
     dataset, why_not = None, ""
     try:
         wanted = saved.data_of_run(config, trained, options.data_dir)
-        wanted = dataclasses.replace(
-            Config(), **{key: getattr(wanted, key) for key in ("dataset", "data_dir", "data_source")}
-        )
+        wanted = dataclasses.replace(Config(), **{key: getattr(wanted, key) for key in DATA})
         dataset = known[wanted] = known.get(wanted) or data.load(wanted)
     except UserError as error:
         if options.data_dir:  # what was asked for is met or refused

@@ -32,6 +32,7 @@ class Predictions:
     @functools.cached_property
     def losses(self) -> NDArray[np.float64]:
         """float64 [n]: −log of the probability given to the truth, in nats."""
+        # Not metrics.cross_entropy, whose last bits differ: pages of older runs would change.
         return -self.log_probabilities[np.arange(len(self.test)), self.test.labels]
 
     @functools.cached_property

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnist_mlp import __version__
-from mnist_mlp.cli.stopwatch import Stopwatch
-from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import atomic
 from mnist_mlp.report import content, html, network_sections, result_sections, setup_sections
 from mnist_mlp.report.content import Material
 from mnist_mlp.report.formatting import percent
 from mnist_mlp.report.html import Html, paragraph, tag
-from mnist_mlp.runs.directory import Run
-from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
-    from mnist_mlp.engine.base import Engine
+    from mnist_mlp.training.session import TrainingSession
 
 NAME = "report.html"  # in the run's directory
 STYLE = Path(__file__).with_name("style.css")
@@ -71,29 +64,24 @@ def footer() -> Html:
     return tag("footer", paragraph(words))
 
 
-def report(
-    engine: Engine, run: Run, result: Result, test: Split, stopwatch: Stopwatch, tell: Callable[[str], None]
-) -> Result:
-    """Writes report.html into the directory of a run whose result and model are there already; the result with the
-    seconds that it took.
+def write(session: TrainingSession) -> None:
+    """Write report.html beside the result and the model of a run that has just ended, and add the seconds it took.
 
-    `engine` has the weights that were scored. All workers call this, since all hold a part of the engine; the chief
-    writes. Where the page cannot be written, a line says why and how to try again: a run of hours does not fail by it.
+    All workers call this, since each holds a part of the engine; the chief's file is kept. Where the page cannot be
+    written, a line says why and how to try again: a run of hours does not fail by it.
     """
+    run = session.run
     try:
-        seen = content.predict_test(engine, test)
+        predictions = content.predict_test(session.engine, session.test)
         if run.chief:
-            layers = content.weights_of(engine)
-            made = content.Material(run.path.name, run.config, result.to_dict(), layers, seen)
-            run.check_place()
-            atomic.write_text(run.path / NAME, render(made))
+            layers = content.weights_of(session.engine)
+            page = render(content.Material(run.path.name, run.config, session.result.to_dict(), layers, predictions))
+            run.write(NAME, lambda file: file.write_text(page, encoding="utf-8"))
     except Exception as error:  # a full disk, or a bug: the run is whole without its page
-        why = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         again = f"python -m mnist_mlp.report {shlex.quote(str(run.path))}"
-        tell(f"  !      {NAME} was not written: {why}; to try again type {again}")
-    stopwatch.end("report")
-    result = dataclasses.replace(result, **stopwatch.measured())
-    with contextlib.suppress(UserError):  # the file is there already: only these seconds are new
-        run.check_place()
-        atomic.write_json(run.path / "result.json", result.to_dict())
-    return result
+        session.reporter.line(f"  !      {NAME} was not written: {reason}; to try again run {again}")
+    session.stopwatch.end("report")
+    session.update(**session.stopwatch.measured())
+    with contextlib.suppress(UserError):  # result.json is there already: only these seconds are new
+        run.write_result(session.result)

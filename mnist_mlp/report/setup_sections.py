@@ -7,6 +7,7 @@ import shlex
 from typing import Any
 
 from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.options import tagged
 from mnist_mlp.report.content import Material
 from mnist_mlp.report.formatting import several
 from mnist_mlp.report.html import Html, definitions, join, paragraph, scrolling, section, table, tag
@@ -23,7 +24,7 @@ STAGES = {
     "save": "writes the model",
     "report": "looks at single test images and draws this page",
 }
-OF_THE_PLACE = ("config", "run_dir", "resume", "json")  # options that say nothing of what is computed
+OF_THE_PLACE = tuple(name for name in tagged(Config, affects="process") if name != "worker_index")  # not of the run
 
 
 def cost(material: Material) -> Html:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from mnist_mlp import __version__, data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.load_framework import importing
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.dataset import class_names, title_of
@@ -37,7 +36,7 @@ PACKAGES = ("fastapi", "httptools", "orjson", "prometheus_client", "uvicorn")
 class Options:
     """The flags of this program."""
 
-    run_dir: str = option("", "the directory of a finished run (needed)")
+    run_dir: str = option("", "the directory of a finished run (required)")
     host: str = option(
         "127.0.0.1", "address to listen at: this machine alone; 0.0.0.0 or :: (IPv6) let in whoever can reach it"
     )
@@ -62,7 +61,6 @@ def main(argv: Sequence[str]) -> None:
     plan = devices.plan(options)
     run = saved.read_run(options.run_dir)
     check_packages()
-    os.environ.update(plan.environment)
 
     from mnist_mlp.serve import middleware, server
 
@@ -103,10 +101,10 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
 
     limits = Limits(options.max_body, options.max_instances, options.timeout)
     examples = find_examples(config, trained, options.data_dir)
-    with defer_signals(), importing():
-        from mnist_mlp.runs.saved_model import start_finished
-        from mnist_mlp.serve.app import Service
-        from mnist_mlp.serve.model import About, Network
+    load(plan)
+    from mnist_mlp.runs.saved import start_finished
+    from mnist_mlp.serve.app import Service
+    from mnist_mlp.serve.model import About, Network
 
     compiled = dataclasses.replace(trained, engine="compiled")
     engine = start_finished(plan, path, compiled, {}, LARGEST_BATCH, start_timeout=options.start_timeout)

@@ -1,1 +1,1 @@
-"""Metrics of a classifier, and the distributions that judge them."""
+"""Metrics of a classifier, and the distributions that they are tested by."""

@@ -1,4 +1,4 @@
-"""What counts of right answers say: intervals, tests, and of a confusion matrix a row for each class."""
+"""Metrics of a classifier: loss, confusion matrix, rows per class, confidence intervals and significance tests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ import numpy as np
 from mnist_mlp.stats import student_t
 
 
-def wilson_interval(correct: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The Wilson score interval of a proportion; the default z gives 95%.
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return −log softmax(logits)[label] for each example, in nats: float64 [n].
 
-    Unlike mean ± z·sd it stays within [0, 1] and is right near both ends.
+    `logits` are floats [n, classes] of any precision, `labels` integers [n]; everything is computed in float64.
+    """
+    values = logits.astype(np.float64)
+    highest = values.max(1)
+    log_sums = highest + np.log(np.exp(values - highest[:, None]).sum(1))  # exp of a large logit would overflow
+    return log_sums - values[np.arange(len(labels)), labels]
+
+
+def wilson_interval(correct: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Return the Wilson score interval of the proportion correct / total; the default z gives 95%.
+
+    Unlike mean ± z·sd it stays within [0, 1] and holds its coverage near both ends.
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
     if not 0 <= correct <= total or total == 0:
-        raise ValueError(f"Expected 0 ≤ correct ≤ total and total ≥ 1. Received {correct} and {total}.")
+        raise ValueError(f"expected 0 ≤ correct ≤ total and total ≥ 1, received {correct} and {total}")
     share, square = correct / total, z * z
     centre = share + square / (2 * total)
     reach = z * math.sqrt(share * (1 - share) / total + square / (4 * total * total))
@@ -28,7 +39,7 @@ def wilson_interval(correct: int, total: int, z: float = 1.959963984540054) -> t
 
 
 def difference_interval(correct: int, total: int, other_correct: int, other_total: int) -> tuple[float, float]:
-    """The 95% interval of the first proportion minus the second, measured on different examples.
+    """Return the 95% interval of the first proportion minus the second, measured on different examples.
 
     Source: R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics in
     Medicine 17 (1998), method 10.
@@ -42,19 +53,22 @@ def difference_interval(correct: int, total: int, other_correct: int, other_tota
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """int64 [10, 10]: entry [t, p] counts the images of class t that were taken for class p."""
+    """Return int64 [10, 10]: entry [t, p] counts the images of class t that were predicted as class p."""
     return np.bincount(10 * labels.astype(np.int64) + predicted, minlength=100).reshape(10, 10)
 
 
 def per_class(confusion: np.ndarray) -> list[dict[str, Any]]:
-    """For each class: examples, correct, precision (None if it was never predicted), recall (None if there
-    are no examples), and the class it is most often taken for (None if there is no mistake)."""
+    """Return one row per class of a confusion matrix, int [classes, classes] with the truth in rows.
+
+    `precision` is None if the class was never predicted, `recall` None if it has no examples, `mistaken_for` (the class
+    it is most often confused with) None if it has no errors.
+    """
     rows = []
     for digit in range(len(confusion)):
         examples, predicted = int(confusion[digit].sum()), int(confusion[:, digit].sum())
         correct = int(confusion[digit, digit])
-        mistakes = confusion[digit].copy()
-        mistakes[digit] = 0
+        errors = confusion[digit].copy()
+        errors[digit] = 0
         rows.append(
             {
                 "class": digit,
@@ -62,14 +76,14 @@ def per_class(confusion: np.ndarray) -> list[dict[str, Any]]:
                 "correct": correct,
                 "precision": correct / predicted if predicted else None,
                 "recall": correct / examples if examples else None,
-                "mistaken_for": int(mistakes.argmax()) if mistakes.any() else None,
+                "mistaken_for": int(errors.argmax()) if errors.any() else None,
             }
         )
     return rows
 
 
 def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """The 95% interval of the mean that these independent values estimate, by Student's t; of one, all numbers."""
+    """Return Student's 95% interval of the mean of independent values; (−inf, inf) for a single value."""
     n = len(values)
     if n < 2:
         return -math.inf, math.inf
@@ -79,9 +93,10 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
 
 
 def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
-    """p of McNemar's exact test: that two classifiers, right (True) or wrong on the same images, are equally good.
+    """Return p of McNemar's exact test that two classifiers are equally good.
 
-    Only the images on which they differ count: each is then as likely to speak for either.
+    `one` and `other` are bool [n]: correct on the same n images or not. Only the images on which they differ count;
+    under the null hypothesis each of these favours either classifier with probability ½.
     Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
     Psychometrika 12 (1947).
     """
@@ -92,8 +107,9 @@ def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def paired_difference_interval(both: int, only_one: int, only_other: int, neither: int) -> tuple[float, float]:
-    """The 95% interval of the first proportion minus the second, measured on the same examples: so many were right for
-    both, for one of the two alone, for neither.
+    """Return the 95% interval of the first proportion minus the second, measured on the same examples.
+
+    The arguments count the examples that both classifiers, only the first, only the second, or neither got correct.
 
     Source: R. G. Newcombe, "Improved confidence intervals for the difference between binomial proportions based on
     paired data", Statistics in Medicine 17 (1998), method 10.
@@ -116,8 +132,9 @@ def paired_difference_interval(both: int, only_one: int, only_other: int, neithe
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """The p of several tests, enlarged: calling those below 0.05 different makes one or more false alarms in at most
-    5% of such tables.
+    """Return the p of several tests, adjusted by Holm's method.
+
+    Calling those below 0.05 significant keeps the probability of any false positive at 5% or less.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
     """
@@ -129,7 +146,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def combined_p(values: Sequence[float]) -> float:
-    """One p for several tests of the same hypothesis: twice their median, valid however they depend.
+    """Return one p for several tests of the same hypothesis: twice their median, valid under any dependence.
 
     Source: B. Rüger, "Das maximale Signifikanzniveau des Tests", Metrika 25 (1978).
     """
@@ -137,11 +154,13 @@ def combined_p(values: Sequence[float]) -> float:
 
 
 def compare_seeds(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    """Two programs trained with the same seeds, bool [seeds, test images]: right or wrong on the same images.
+    """Compare two programs trained with the same seeds; `one` and `other` are bool [seeds, test images], True if
+    correct.
 
-    `difference`: of the mean accuracies, the first minus the second; `difference_interval`: Student's 95% interval over
-    the seeds, None for one seed; `p_by_seed`: McNemar's, and `p`: combined. The interval speaks of other seeds on these
-    images, p of other images for these trained networks: a difference is shown only where both agree.
+    `difference` is the first mean accuracy minus the second, `difference_interval` Student's 95% interval over the
+    seeds (None for one seed), `p_by_seed` McNemar's p for each seed, `p` these combined. The interval covers other
+    seeds on these images, p covers other images for these trained networks: a difference counts as shown only if both
+    agree.
     """
     differences = one.mean(1) - other.mean(1)
     by_seed = [mcnemar(*pair) for pair in zip(one, other, strict=True)]

@@ -1,4 +1,4 @@
-"""How a number is spread over right runs, known from those of some seeds, and how likely one is to lie further out."""
+"""Fit the distribution of a result over correct runs from a sample of seeds, and compute its tail probabilities."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from mnist_mlp.stats import student_t
 
-SCALES: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {  # and the way back
-    "root": (np.sqrt, lambda x: max(0.0, x) ** 2),  # of counts: makes their variance about the same everywhere
-    "log": (np.log, math.exp),  # of losses, whose standard deviation is a share of them
+SCALES: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {  # transform, inverse
+    "root": (np.sqrt, lambda x: max(0.0, x) ** 2),  # for counts: stabilizes their variance
+    "log": (np.log, math.exp),  # for losses, whose standard deviation is proportional to them
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """One side of a spread: root mean square and excess kurtosis of the distances from the centre, of n values."""
+    """One side of a `Spread`: root mean square and excess kurtosis of n distances from the centre."""
 
     sd: float
     kurtosis: float
@@ -27,7 +27,8 @@ class Side:
 
     @classmethod
     def of(cls, distances: np.ndarray, resolution: float) -> Side:
-        """Of distances [n] ≥ 0. Where all values are the same, the next one that could have been is no surprise."""
+        """Fit to distances [n] ≥ 0. `resolution` is the least `sd`: if all values are equal, the next possible value
+        must not be an outlier."""
         square, fourth = float((distances**2).mean()), float((distances**4).mean())
         if square <= resolution**2:
             return cls(rounded(resolution), 0.0, len(distances))
@@ -35,32 +36,32 @@ class Side:
 
     @property
     def df(self) -> float:
-        """Degrees of freedom: Student's t with 4 + 6/k of them has the excess kurtosis k."""
+        """Degrees of freedom. Student's t with 4 + 6/k of them has excess kurtosis k."""
         return min(self.n, 4 + 6 / max(1e-9, self.kurtosis + 2 * math.sqrt(24 / self.n)))
 
     @property
     def unit(self) -> float:
-        """The distance that stands for t = 1."""
+        """The distance that corresponds to t = 1."""
         return self.sd * math.sqrt(1 + 1 / self.n) * math.sqrt(1 - 2 / self.df)
 
     def tail(self, distance: float) -> float:
-        """The share of right runs at least so far out, of all of them on both sides."""
+        """Return the share of all correct runs, on both sides, that lie at least this far out on this side."""
         return student_t.tail(distance / self.unit, self.df)
 
     def reached_by(self, share: float) -> float:
-        """The inverse of `tail`."""
+        """Return the distance with that tail, the inverse of `tail`."""
         return self.unit * student_t.quantile(share, self.df)
 
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Half a Student's t on each side of the median, on a scale; half of the right runs lie on either side.
+    """Half a Student's t on each side of the median, on a transformed scale (see `SCALES`).
 
-    Right runs are not spread normally: now and then a loss jumps for an epoch, and a network gets some images more
-    wrong, seldom fewer. So each side has its own width and its own tail, as heavy as its kurtosis says plus two
-    standard errors, 2√(24/n), so that few seeds make wide tails. The centre is an estimate, too, for which a width is
-    taken √(1 + 1/n) times as large, and so is the width, for which t has n degrees of freedom at most. Where the two
-    widths differ the density jumps at the median; only tails are asked for.
+    Results of correct runs are not normal: now and then a loss jumps for an epoch, and a network makes some more
+    errors, seldom fewer. So each side has its own width and its own tail. The tail is as heavy as the sample kurtosis
+    plus two standard errors, 2√(24/n), says, so that few seeds give wide tails. The centre is estimated, too, which
+    widens each side by √(1 + 1/n); so is the width, which limits the degrees of freedom to n. The density jumps at the
+    median if the widths differ, but only tails are used.
     """
 
     scale: str
@@ -70,42 +71,42 @@ class Spread:
 
     @classmethod
     def of(cls, values: np.ndarray, scale: str) -> Spread:
-        """Of numbers [n] that the scale takes; rounded to six digits, as they stand in a file."""
-        placed = np.sort(SCALES[scale][0](values))
-        centre, half = float(np.median(placed)), len(placed) // 2
-        resolution = 1 / (2 * centre) if scale == "root" else 1e-5  # one image; what rounding may do to a loss
-        low, high = Side.of(centre - placed[:half], resolution), Side.of(placed[-half:] - centre, resolution)
+        """Fit to values [n] in the domain of the scale; parameters are rounded to six digits, as in the file."""
+        scaled = np.sort(SCALES[scale][0](values))
+        centre, half = float(np.median(scaled)), len(scaled) // 2
+        resolution = 1 / (2 * centre) if scale == "root" else 1e-5  # one image; the rounding error of a loss
+        low, high = Side.of(centre - scaled[:half], resolution), Side.of(scaled[-half:] - centre, resolution)
         return cls(scale, rounded(centre), low, high)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Spread:
-        """The inverse of `dataclasses.asdict`."""
+        """Return the spread that `dataclasses.asdict` made these values of."""
         sides = {side: Side(**values[side]) for side in ("low", "high")}
         return cls(values["scale"], values["centre"], **sides)
 
     def above(self, value: float) -> float:
-        """The share of right runs with that number or a larger one."""
-        distance = self.place(value) - self.centre
+        """Return the share of correct runs with that value or a larger one."""
+        distance = self.scaled(value) - self.centre
         return self.high.tail(distance) if distance >= 0 else 1 - self.low.tail(-distance)
 
     def below(self, value: float) -> float:
-        """The share of right runs with that number or a smaller one."""
-        distance = self.centre - self.place(value)
+        """Return the share of correct runs with that value or a smaller one."""
+        distance = self.centre - self.scaled(value)
         return self.low.tail(distance) if distance >= 0 else 1 - self.high.tail(-distance)
 
-    def place(self, value: float) -> float:
-        """The number on the scale."""
+    def scaled(self, value: float) -> float:
+        """Return the value on the transformed scale."""
         if value > 0:
             return float(SCALES[self.scale][0](value))
         return 0.0 if self.scale == "root" else -math.inf
 
     def exceeded_by(self, share: float) -> float:
-        """The number that so large a share of right runs exceeds."""
+        """Return the value that this share of correct runs exceeds."""
         high = share <= 0.5
         distance = self.high.reached_by(share) if high else -self.low.reached_by(1 - share)
         return SCALES[self.scale][1](self.centre + distance)
 
 
 def rounded(value: float) -> float:
-    """To six digits."""
+    """Round to six significant digits."""
     return float(f"{value:.6g}")

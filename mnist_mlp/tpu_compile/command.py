@@ -29,11 +29,11 @@ import numpy as np
 
 from mnist_mlp import __version__, data
 from mnist_mlp.cli import child_process, flags
-from mnist_mlp.config import PRESETS, RECIPE, Config
+from mnist_mlp.config import PRESETS, Config, with_preset
 from mnist_mlp.data.batches import split_validation
 from mnist_mlp.devices import frameworks, machine
 from mnist_mlp.errors import UserError
-from mnist_mlp.options import option
+from mnist_mlp.options import option, tagged
 from mnist_mlp.tpu_compile.collectives import check, collectives, collectives_text
 
 NOTE = "nothing was run on a TPU: these programs were compiled for one, on a machine that need not have any"
@@ -69,7 +69,7 @@ class Options(Config):
 
 def main(argv: Sequence[str]) -> None:
     presets = {name: Options(**preset.to_dict()) for name, preset in PRESETS.items()}
-    options = flags.parse(Options, argv, program="tpu_compile", about=__doc__, presets=presets)
+    options = with_preset(presets, flags.given_flags(Options, argv, program="tpu_compile", about=__doc__ or ""))
     stream = sys.stderr if options.json else sys.stdout
     found = compile_all(options, say=lambda text: print(text, file=stream, flush=True))
     if options.json:
@@ -114,8 +114,8 @@ def installed_versions() -> dict[str, str]:
 
 def request_of(options: Options) -> dict[str, Any]:
     """What decides the programs of a run, beside the topology. Raises `UserError` as `train` would."""
-    names = ("model", "pixels", "precision", "optimizer", "learning_rate", "seed", "batch_size", "replicas", "epochs")
-    names += RECIPE
+    others = ("dataset", "validation_fraction", "early_stopping")  # sizes are in "examples"; the host stops training
+    names = [name for name in tagged(Config, affects="result") if name not in others] + ["seed", "replicas"]
     examples = dict(EXAMPLES.get(options.dataset, MNIST_EXAMPLES))
     nothing = data.Split(np.empty((examples["train"], 0), np.uint8), np.empty(examples["train"], np.uint8))
     train, validation = split_validation(nothing, options.validation_fraction, options.seed)
@@ -152,32 +152,23 @@ def ask(request: Mapping[str, Any], limit: float) -> dict[str, Any]:
     """The answer of a process that compiles for one topology, or {"error", "bug", "printed"}; takes at most `limit`
     seconds. Whatever happens (Ctrl-C too), neither the process nor its files remain."""
     with tempfile.TemporaryDirectory(prefix="mnist_mlp.tpu_compile.") as folder:
-        # A file, not a pipe: a full pipe would stop a talkative library.
-        with open(Path(folder, "printed"), "w+b") as printed:
-            process = subprocess.Popen(
-                [sys.executable, "-c", CHILD, str(math.ceil(limit) + 2), json.dumps(request), f"{folder}/answer"],
-                stdin=subprocess.DEVNULL,
-                stdout=printed,
-                stderr=subprocess.STDOUT,
-                env=environment(folder),
-                start_new_session=True,  # a process group that can be ended as a whole
-            )
+        arguments = ["-c", CHILD, str(math.ceil(limit) + 2), json.dumps(request), f"{folder}/answer"]
+        with child_process.Child(arguments, environment(folder)) as child:
             in_time = True
             try:
-                process.wait(limit)
+                child.wait(limit)
             except subprocess.TimeoutExpired:
                 in_time = False
-            finally:
-                child_process.end(process)
-            text = child_process.tail(printed)
+                child.kill()
+            printed, outcome = child.stdout + child.stderr, child.outcome
         answer = Path(folder, "answer")
-        if process.returncode == 0 and answer.exists():
+        if child.returncode == 0 and answer.exists():
             return {"bug": False, "printed": "", **json.loads(answer.read_text())}
-    error = f"the compiler {child_process.last_words(process.returncode, text)}"
+    error = f"the compiler {outcome}{'' if child.returncode else ' without an answer'}"
     if not in_time:
         error = f"did not compile within {limit:g} seconds; give it more with --limit"
-    bug = in_time and process.returncode == 1  # Python's own: what the compiler refuses is an answer
-    return {"error": error, "bug": bug, "printed": text[-4000:]}
+    bug = in_time and child.returncode == 1  # Python's own: what the compiler refuses is an answer
+    return {"error": error, "bug": bug, "printed": printed[-4000:]}
 
 
 def environment(folder: str) -> dict[str, str]:

@@ -95,15 +95,25 @@ def peak_rate(optimizer: keras.Optimizer) -> float:
 
 @contextlib.contextmanager
 def averaged(engine: Engine) -> Iterator[None]:
-    """Within this, the engine's network has the averaged weights, where its optimizer averages them."""
-    optimizer = engine.optimizer
-    if optimizer is None or not optimizer.use_ema or not ops.convert_to_numpy(optimizer.iterations):  # none yet
-        yield
-        return
-    before = engine.state()
-    optimizer.finalize_variable_values(engine.model.trainable_variables)
-    engine.restore(engine.state())  # JAX's arrays on the device do not see what Keras assigned
+    """Give the network its averaged weights within the block, if its optimizer averages them."""
+    before = engine.state() if averaging_optimizer(engine) is not None else None
+    use_averaged_weights(engine)
     try:
         yield
     finally:
-        engine.restore(before)
+        if before is not None:
+            engine.restore(before)
+
+
+def use_averaged_weights(engine: Engine) -> None:
+    """Give the network its averaged weights, if its optimizer averages them. It is not to be trained afterwards."""
+    if (optimizer := averaging_optimizer(engine)) is not None:
+        optimizer.finalize_variable_values(engine.model.trainable_variables)
+        engine.restore(engine.state())  # JAX's arrays on the device do not see what Keras assigned
+
+
+def averaging_optimizer(engine: Engine) -> keras.Optimizer | None:
+    """Return the engine's optimizer if it keeps an average of the weights and has made a step."""
+    optimizer = engine.optimizer
+    has_average = optimizer is not None and optimizer.use_ema and ops.convert_to_numpy(optimizer.iterations)
+    return optimizer if has_average else None

@@ -167,10 +167,8 @@ def check_figure(options: Options, path: Path, study: Mapping[str, Any] | None) 
     """Raises `UserError` where the figure could not be written; the directory of the study will be there."""
     if not options.figure:
         return
-    file = path_of("figure", options.figure)
-    made = not path.exists() and os.path.abspath(file.parent) == os.path.abspath(path)
     try:
-        figures.check("--figure", Path(file.name) if made else file)
+        figures.file_to_write("figure", options.figure, will_exist=path)
     except UserError as error:
         if study and study["options"].get("figure") == options.figure:
             raise UserError(f"{error}; the study has kept that name: type --figure= for no figure") from None

@@ -13,7 +13,7 @@ from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.files import atomic
-from mnist_mlp.options import path_of
+from mnist_mlp.options import path_of, tagged
 from mnist_mlp.runs.result import dataset_block, finite
 from mnist_mlp.tune import figure, selection, study_dir, table
 from mnist_mlp.tune.messages import Test, Work
@@ -21,7 +21,7 @@ from mnist_mlp.tune.search import look_at_test
 from mnist_mlp.tune.space import Space, to_words
 from mnist_mlp.tune.study import Row
 
-PLACE = ("data_dir", "data_source", "strategy", "backend", "replicas", "tpu", "start_timeout")  # for train as well
+PLACE = tagged(Config, affects="machine")  # for train as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,9 @@ def closing(result: dict[str, Any], path: Path, options: Any) -> list[str]:
             )
         flags = [f"--config={path / 'best.json'}"]
         flags += [
-            f"--{name}={getattr(options, name)}" for name in PLACE if getattr(options, name) != getattr(Config, name)
+            f"--{name}={value}"
+            for name in PLACE
+            if (value := getattr(options, name, getattr(Config, name))) != getattr(Config, name)
         ]
         lines.append(f"train    {study_dir.command_line('train', *flags)}")
     return lines

@@ -8,7 +8,6 @@ numbers from 0 to 1.
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 import warnings
 from collections import OrderedDict
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp import data, devices
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.config import Config
 from mnist_mlp.devices.strategy import Request, choose, detect
 from mnist_mlp.errors import UserError
@@ -140,13 +139,12 @@ class Fitter:
         return found
 
     def libraries(self) -> tuple[Any, Any, Any, devices.Plan]:
-        """`networks`, `optimizers`, `MultiSeedTrainer`, and and the plan, whose environment is set first."""
+        """`networks`, `optimizers`, `MultiSeedTrainer`, and and the plan, whose framework is loaded first."""
         plan = choose(self.request, detect())
-        os.environ.update(plan.environment)
-        with defer_signals():
-            from mnist_mlp.models import networks
-            from mnist_mlp.training import optimizers
-            from mnist_mlp.training.multi_seed import MultiSeedTrainer
+        load(plan)
+        from mnist_mlp.models import networks
+        from mnist_mlp.training import optimizers
+        from mnist_mlp.training.multi_seed import MultiSeedTrainer
 
         return networks, optimizers, MultiSeedTrainer, plan
 

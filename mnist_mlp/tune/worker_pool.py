@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Pipe, wait
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mnist_mlp.cli.child_process import Child, outcome_of
 from mnist_mlp.errors import UserError
 from mnist_mlp.tune.messages import Failed, Work
 
@@ -24,22 +22,15 @@ class Worker:
         self.pipe, theirs = Pipe()
         self.asked: Any = None
         self.about: Any = None
-        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         environment = {
             # scikit-learn's methods on one thread: what waits for a second one, busily, takes a core from the others.
             **{"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
             **({"TF_NUM_INTRAOP_THREADS": str(cores)} if cores else {}),
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
         number = theirs.fileno()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mnist_mlp.tune.worker", str(number)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(number,),
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for us, and we end it
-        )
+        command = ["-m", "mnist_mlp.tune.worker", str(number)]
+        self.process = Child(command, environment, capture=False, pass_fds=(number,))
         theirs.close()
 
     def ask(self, asked: Any, about: Any) -> None:
@@ -68,8 +59,7 @@ class Worker:
         return found
 
     def lost(self) -> UserError:
-        code = self.process.wait()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        how = outcome_of(self.process.wait())
         doing = f" while it fitted {self.asked.method} with {self.asked.values}" if self.asked else ""
         return UserError(
             f"expected every worker process to live, one {how}{doing}; what is finished is kept: type the command "

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from mnist_mlp.cli import flags, program
+from mnist_mlp.cli.terminal import Reporter
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
-from mnist_mlp.run_config import config_of
-from mnist_mlp.train import train_and_evaluate
+from mnist_mlp.train import config_of, train_and_evaluate
 
 
 def main(argv: Sequence[str]) -> None:
@@ -30,14 +30,16 @@ def main(argv: Sequence[str]) -> None:
         dataset = Dataset("a benchmark's", file, train, Split(data["x_test"], data["y_test"]), (), False)
     ends: list[float] = []
 
-    def say(text: str) -> None:
-        """The report has a line for each epoch that ended."""
-        if text.startswith("epoch "):
-            ends.append(time.perf_counter())
-        if not config.json:
-            print(text, flush=True)
+    class EpochEnds(Reporter):
+        """Notes when the line of each epoch comes."""
 
-    result = train_and_evaluate(config, Path(config.run_dir), dataset=dataset, say=say, keep_programs=True)
+        def line(self, text: str) -> None:
+            if text.startswith("epoch "):
+                ends.append(time.perf_counter())
+            if not config.json:
+                super().line(text)
+
+    result = train_and_evaluate(config, Path(config.run_dir), dataset=dataset, reporter=EpochEnds(), keep_programs=True)
     if len(ends) != config.epochs:
         raise RuntimeError(f"Expected a line for each of {config.epochs} epochs. Received {len(ends)}.")
     whole = [result.epochs[0]["seconds"], *(end - before for before, end in itertools.pairwise(ends))]

@@ -6,6 +6,7 @@ import subprocess
 from typing import Any
 
 from helpers.fork_server import run
+from mnist_mlp.cli.terminal import Reporter
 
 FRAMEWORKS = ("keras", "tensorflow", "jax", "tensorflow_datasets")
 
@@ -24,6 +25,20 @@ def refused(done: subprocess.CompletedProcess, *words: str) -> None:
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
     for word in words:
         assert word in done.stderr
+
+
+class Collector(Reporter):
+    """Keeps what is reported: lines in `lines`, progress in `progress_seen`."""
+
+    def __init__(self, lines: list[str] | None = None) -> None:
+        self.lines: list[str] = [] if lines is None else lines
+        self.progress_seen: list[Any] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def progress(self, now: Any) -> None:
+        self.progress_seen.append(now)
 
 
 def quiet(text: str) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mnist_mlp.lab.explain.lesson import Claim, Lesson, Trained, cross_entropy, logits_of
+from mnist_mlp.lab.explain.lesson import Claim, Lesson, Trained, logits_of
 from mnist_mlp.models import initialization, networks
-from mnist_mlp.stats.metrics import compare_seeds, difference_interval, wilson_interval
+from mnist_mlp.stats.metrics import compare_seeds, cross_entropy, difference_interval, wilson_interval
 
 LECTURES_ACCURACY = 0.9622  # of the test images on the lecture's slide: one run, pixels from 0 to 255
 LECTURES_RUN = ("mnist", 32, 5)  # its data, batch and epochs

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
 import sys
 import textwrap
 import time
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.signals import defer_signals
-from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.cli.load_framework import load
+from mnist_mlp.config import DATA, ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs.result import dataset_block, versions
@@ -73,13 +72,12 @@ def explain(
     """
     began = time.perf_counter()
     plan = devices.plan(options)
-    places = {name: getattr(options, name) for name in ("dataset", "data_dir", "data_source")}
+    places = {name: getattr(options, name) for name in DATA}
     dataset = dataset or data.load(Config(**places))
-    os.environ.update(plan.environment)
-    with defer_signals():
-        from mnist_mlp.lab.explain.after_training import AFTER_TRAINING
-        from mnist_mlp.lab.explain.before_training import BEFORE_TRAINING
-        from mnist_mlp.lab.explain.lesson import Lesson
+    load(plan)
+    from mnist_mlp.lab.explain.after_training import AFTER_TRAINING
+    from mnist_mlp.lab.explain.before_training import BEFORE_TRAINING
+    from mnist_mlp.lab.explain.lesson import Lesson
 
     seeds = list(range(options.seed, options.seed + options.seeds))
     lesson = Lesson(plan, dataset, options.batch_size, options.epochs, seeds)

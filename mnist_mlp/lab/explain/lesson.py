@@ -15,6 +15,7 @@ from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine.base import Sums
 from mnist_mlp.models import networks
+from mnist_mlp.stats.metrics import cross_entropy
 from mnist_mlp.training import optimizers
 from mnist_mlp.training.multi_seed import Curve, MultiSeedTrainer
 
@@ -108,13 +109,6 @@ def logits_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
     parts = np.array_split(images, math.ceil(len(images) / 8192))
     found = [keras.ops.convert_to_numpy(network(part.astype(np.float32))) for part in parts]
     return np.concatenate(found).astype(np.float64)
-
-
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """−log softmax(logitsᵢ)[labelᵢ] in nats, float64 [n]."""
-    highest = logits.max(1)
-    log_sum = highest + np.log(np.exp(logits - highest[:, None]).sum(1))
-    return log_sum - logits[np.arange(len(labels)), labels]
 
 
 def weights(model: keras.Model) -> np.ndarray:

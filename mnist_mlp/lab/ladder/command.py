@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from mnist_mlp.cli import flags
 from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import atomic, figures
+from mnist_mlp.files import atomic, figures, outputs
 from mnist_mlp.lab.ladder import approximation, report
 from mnist_mlp.lab.ladder import figure as ladder_figure
 from mnist_mlp.lab.ladder import networks as rungs
@@ -92,7 +91,8 @@ def climb(
     `say` gets the table, piece by piece, and `tell` what is being done. Raises `UserError`.
     """
     began = time.perf_counter()
-    csv, parts = output("csv", options.csv), options.only or rungs.PARTS
+    csv = outputs.file_to_write("csv", options.csv) if options.csv else None
+    parts = options.only or rungs.PARTS
     trials = prepare(options, tell) if set(parts) != {"approximation"} else None
     figure, note = figure_file(options, trials)
     seeds = range(options.seed, options.seed + (options.seeds or 5)) if trials is None else trials.seeds
@@ -124,42 +124,28 @@ def climb(
 
 
 def prepare(options: Options, tell: Callable[[str], None]) -> Trials:
-    """The data and the plan, with the environment set for it."""
+    """The data and the plan."""
     plan = devices.plan(options)
     config = Config(dataset=options.dataset, data_dir=options.data_dir, data_source=options.data_source)
     dataset = data.load(config)
-    os.environ.update(plan.environment)
     small = dataset.name == "digits"
     seeds = range(options.seed, options.seed + (options.seeds or (5 if small else 3)))
     return Trials(plan, dataset, seeds, options.epochs or (10 if small else 5), tell)
 
 
-def output(flag: str, text: str) -> Path | None:
-    """The file that a flag names; refused before the work where it could not be written."""
-    if not text:
-        return None
-    file = path_of(flag, text)
-    if (file.exists() and not file.is_file()) or not file.parent.is_dir():
-        raise UserError(f"--{flag}={text}: expected a file in a directory that exists; name another one")
-    return file
-
-
 def figure_file(options: Options, trials: Trials | None) -> tuple[Path | None, str]:
     """Where the figure goes, if anywhere; and what must be said where it was not asked for and cannot be."""
     if options.figure:
-        file = path_of("figure", options.figure)
-        if options.csv and file.absolute() == path_of("csv", options.csv).absolute():
-            raise UserError(f"--figure={options.figure}: expected another file than --csv; name another one")
-        figures.check("--figure", file)
+        file = figures.file_to_write("figure", options.figure)
+        if options.csv:
+            outputs.check_distinct({"csv": path_of("csv", options.csv), "figure": file})
         return file, ""
     if options.figure is not None or options.only or trials is None:
         return None, ""
-    file = Path(f"ladder-{trials.dataset.name}.png")
     try:
-        figures.check("--figure", file)
+        return figures.file_to_write("figure", f"ladder-{trials.dataset.name}.png"), ""
     except UserError as error:
         return None, f"no figure: {error}"
-    return file, ""
 
 
 def climb_rungs(trials: Trials, only: tuple[str, ...], say: Callable[[str], None]) -> Rows:

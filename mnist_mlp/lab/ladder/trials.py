@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp import data
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.devices import Plan
 from mnist_mlp.lab.ladder import networks
 from mnist_mlp.lab.ladder.networks import Network
@@ -91,8 +91,9 @@ class Trials:
 
     def trainer(self, network: Network) -> MultiSeedTrainer:
         """The network compiled, as the lecture's is for all that differs from it in its start or step size alone."""
-        with defer_signals():
-            from mnist_mlp.training.multi_seed import MultiSeedTrainer
+        load(self.plan)
+        from mnist_mlp.training.multi_seed import MultiSeedTrainer
+
         program = dataclasses.replace(network, rate=Network.rate, start=Network.start)
         if program not in self.trainers:
             self.trainers = {kept: made for kept, made in self.trainers.items() if kept == Network()}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import os
 import sys
 import textwrap
 import time
@@ -21,13 +20,13 @@ import numpy as np
 from mnist_mlp import data, devices
 from mnist_mlp.checks import diagnosis, evidence
 from mnist_mlp.cli import flags
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import figures
 from mnist_mlp.lab.mistakes import figure as mistakes_figure
 from mnist_mlp.lab.mistakes.programs import BATCH_SIZE, MISTAKES, PROGRAMS, RIGHT, Outcome, Program
-from mnist_mlp.options import check, option, option_of, path_of
+from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs.result import dataset_block, finite, versions
 from mnist_mlp.text import nearest, quoted, remarks
 
@@ -89,14 +88,10 @@ def main(argv: Sequence[str]) -> None:
 def make(options: Options, *, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Makes the mistakes: what `--json` prints. `say` gets the report, piece by piece. Raises `UserError`."""
     began = time.perf_counter()
-    figure = path_of("figure", options.figure) if options.figure else None
-    if figure:
-        figures.check("--figure", figure)
+    figure = figures.file_to_write("figure", options.figure) if options.figure else None
     plan = devices.plan(options)
     dataset = data.load(options)  # type: ignore[arg-type]  # it has the flags that are read
-    os.environ.update(plan.environment)
-    with defer_signals():
-        import mnist_mlp.training.multi_seed  # noqa: F401  # the frameworks, after the environment
+    load(plan)
 
     found: dict[str, Any] = {"dataset": dataset_block(dataset, len(dataset.train), 0), "epochs": options.epochs}
     found["seeds"] = list(range(options.seed, options.seed + options.seeds))
@@ -150,7 +145,7 @@ def run(program: Program, trainer: MultiSeedTrainer, seeds: Sequence[int], epoch
         gathered = evidence.gather(
             model,
             trainer.engine.state(),
-            evidence.probe(train, test, order),
+            evidence.sample(train, test, order),
             losses=curve.losses,
             confusion=program.score(trainer),
             step_losses=curve.step_losses,

@@ -9,9 +9,7 @@ python -m mnist_mlp.lab.playground --exercise=7
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +19,7 @@ from typing import Any
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.terminal import Terminal
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import atomic
+from mnist_mlp.files import atomic, outputs
 from mnist_mlp.lab.playground import history, points, report, sweep
 from mnist_mlp.lab.playground.history import EPOCHS
 from mnist_mlp.lab.playground.url_state import State
@@ -34,7 +32,7 @@ WITHOUT_EXERCISE = ("state", "epochs", "csv", "data", "sweep")
 class Options:
     """The flags of this program."""
 
-    state: str = option("", "a Playground URL, or what stands behind its #, in quotes", word=True)
+    state: str = option("", "a Playground URL, or what stands behind its #, in quotes", positional=True)
     epochs: int | None = option(None, "passes over the training data; not given: 100", kind=int, low=0, high=EPOCHS)
     seeds: int | None = option(
         None, "runs: the first with the state's seed, the others with seed-2, seed-3, …", kind=int, low=1, high=1000
@@ -66,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="lab.playground", about=__doc__)
     check_distinct(options)
     figure = figure_file(options) if options.figure else None
-    table = file_to_write("csv", options.csv).resolve() if options.csv else None
+    table = outputs.file_to_write("csv", options.csv).resolve() if options.csv else None
     if options.exercise is not None:
         return run_exercise(options, options.exercise, figure)
 
@@ -157,43 +155,17 @@ def seeds_of(options: Options, state: State) -> list[str]:
     return [state.seed, *(f"{state.seed}-{k}" for k in range(2, (options.seeds or 1) + 1))]
 
 
-def file_to_write(name: str, text: str) -> Path:
-    """The path of a flag. Raises `UserError`, before any work is done, where no file could be written."""
-    path, received = path_of(name, text), ""
-    try:
-        if path.is_dir():
-            received = "expected a file, received a directory"
-        elif path.exists() and not path.is_file():
-            received = "expected a file, received a device or a pipe"
-        elif path.exists() and not (path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):  # root may, but asks
-            received = "expected a file that may be replaced, received a read-only one"
-        elif not path.resolve().parent.is_dir():
-            received = "expected a file in a directory that exists, received one that does not"
-        elif not os.access(path.resolve().parent, os.W_OK | os.X_OK):
-            received = "expected a file in a directory that may be written, received a read-only one"
-    except (OSError, RuntimeError) as error:  # such as a name that is too long
-        received = f"expected a file, received: {getattr(error, 'strerror', None) or error}"
-    if received:
-        raise UserError(f"--{name}={text}: {received}; name another one")
-    return path
-
-
 def check_distinct(options: Options) -> None:
-    """Raises `UserError` where one file is to be two things."""
+    """Raise `UserError` if two flags name the same file."""
     named = [name for name in ("data", "csv", "figure") if getattr(options, name)]
-    for a, b in itertools.combinations(named, 2):
-        one, other = (path_of(name, getattr(options, name)) for name in (a, b))
-        if one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other)):
-            raise UserError(f"--{a} and --{b}: expected two files, received {str(one)!r} for both; name another one")
+    outputs.check_distinct({name: path_of(name, getattr(options, name)) for name in named})
 
 
 def figure_file(options: Options) -> Path:
-    """Where the picture goes; whether it can be drawn is said before the work that it shows is begun."""
+    """Return where the picture goes. Raise `UserError` if it cannot be drawn, before the work that it shows."""
     from mnist_mlp.files import figures
 
-    path = file_to_write("figure", options.figure)
-    figures.check("--figure", path)
-    return path
+    return figures.file_to_write("figure", options.figure)
 
 
 def print_json(values: dict[str, Any]) -> None:

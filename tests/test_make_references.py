@@ -1,22 +1,18 @@
 """References are made of exactly what `train` gives, once for each seed, and checked with others."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 
 import pytest
-from conftest import ROOT
 
 from mnist_mlp import devices
+from mnist_mlp.checks import make_references
 from mnist_mlp.checks import references as reference
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.train import train_and_evaluate
-
-spec = importlib.util.spec_from_file_location("make_reference", ROOT / "scripts/make_reference.py")
-make_reference = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make_reference)
 
 SMOKE = reference.find(PRESETS["smoke"], "digits")
 
@@ -38,13 +34,13 @@ def trained(monkeypatch):
         seeds.append(seed)
         return pretended(seed)
 
-    monkeypatch.setattr(make_reference, "trainer", lambda config, plan, dataset: train)
+    monkeypatch.setattr(make_references, "trainer", lambda config, plan, dataset: train)
     return seeds
 
 
 def make(tmp_path, *flags):
     places = [f"--output={tmp_path / 'raw.jsonl'}", f"--references={tmp_path / 'references.json'}"]
-    make_reference.main(["--preset=smoke", "--backend=tensorflow", *places, *flags])
+    make_references.main(["--preset=smoke", "--backend=tensorflow", *places, *flags])
 
 
 @pytest.mark.slow
@@ -52,9 +48,9 @@ def make(tmp_path, *flags):
 @pytest.mark.parametrize("model", [pytest.param("mlp", marks=pytest.mark.full), "mlp_dropout"])
 def test_a_row_is_what_train_comes_to(model, digits, tmp_path):
     config = Config(dataset="digits", model=model, epochs=2, strategy="cpu", backend="tensorflow")
-    train = make_reference.trainer(config, devices.plan(config), digits)
+    train = make_references.trainer(config, devices.plan(config), digits)
     other, row = train(3), train(4)  # on one compiled network, one after the other
-    result = train_and_evaluate(dataclasses.replace(config, seed=4), tmp_path / "run", say=lambda text: None)
+    result = train_and_evaluate(dataclasses.replace(config, seed=4), tmp_path / "run", reporter=SILENT)
     assert row["losses"] == [epoch["loss"] for epoch in result.epochs] != other["losses"]
     assert row["accuracies"] == [epoch["accuracy"] for epoch in result.epochs]
     assert (row["right"], row["total"]) == (result.test["correct"], result.test["total"])
@@ -78,7 +74,7 @@ def test_what_was_interrupted_goes_on(trained, tmp_path):
 def test_a_reference_says_how_it_was_made(trained, tmp_path):
     make(tmp_path, "--seeds=100", "--first_seed=2000")
     (made,) = reference.read(tmp_path / "references.json")
-    command = "scripts/make_reference.py --dataset=digits --epochs=10 --seeds=100 --first_seed=2000"
+    command = "python -m mnist_mlp.checks.make_references --dataset=digits --epochs=10 --seeds=100 --first_seed=2000"
     assert made.made["command"] == command
     assert made.right["mean"] == pytest.approx(349.5) and made.right["sd"] == pytest.approx(2.88675, rel=1e-3)
     assert made.right["quantiles"]["0"] == 345 and made.right["quantiles"]["1"] == 354
@@ -103,7 +99,7 @@ def test_rows_of_other_versions_are_refused(trained, tmp_path):
     raw, references = tmp_path / "raw.jsonl", (tmp_path / "references.json").read_bytes()
     raw.write_text(raw.read_text().replace('{"keras": "3"}', '{"keras": "2"}'))
     before = raw.read_text()
-    with pytest.raises(UserError, match=r"raw.jsonl: .* received keras 2 and 3 \(seeds 1000 and 1100\); name another"):
+    with pytest.raises(UserError, match=r"raw.jsonl: .* received keras 2 and 3 \(seeds 1000 and 1100\); use another"):
         make(tmp_path, "--seeds=101")
     assert raw.read_text() == before and (tmp_path / "references.json").read_bytes() == references
     make(tmp_path, "--seeds=100")  # all of one version
@@ -111,8 +107,8 @@ def test_rows_of_other_versions_are_refused(trained, tmp_path):
 
 def test_what_cannot_be_trained_here_is_named(digits):
     config = Config(dataset="digits", engine="fit", validation_fraction=0.1, strategy="cpu")
-    with pytest.raises(UserError, match=r"leave --engine=fit --validation_fraction=0.1 out$"):
-        make_reference.trainer(config, devices.plan(config), digits)
+    with pytest.raises(UserError, match=r"omit --engine=fit --validation_fraction=0.1$"):
+        make_references.trainer(config, devices.plan(config), digits)
 
 
 def test_check_counts_what_fails_and_changes_nothing(trained, tmp_path, capsys):
@@ -121,7 +117,7 @@ def test_check_counts_what_fails_and_changes_nothing(trained, tmp_path, capsys):
     make(tmp_path, "--seeds=20", "--check")
     assert trained[-20:] == list(range(5000, 5020))
     text = capsys.readouterr().out
-    assert "20 seeds from 5000 held against 100 from 1000; failed:" in text
+    assert "20 seeds from 5000 compared with 100 from 1000; failed:" in text
     assert "at 5%: 0 = 0%" in text and "at 0.01%: 0 = 0%" in text and "noticed in" in text
     assert (tmp_path / "references.json").read_bytes() == before
 
@@ -129,7 +125,7 @@ def test_check_counts_what_fails_and_changes_nothing(trained, tmp_path, capsys):
 def test_a_check_sees_runs_that_are_worse(trained, tmp_path, capsys, monkeypatch):
     make(tmp_path, "--seeds=100")
     worse = lambda seed: {**pretended(seed), "right": 250}  # noqa: E731
-    monkeypatch.setattr(make_reference, "trainer", lambda config, plan, dataset: worse)
+    monkeypatch.setattr(make_references, "trainer", lambda config, plan, dataset: worse)
     make(tmp_path, "--seeds=20", "--check")
     assert "at 0.01%: 20 = 100% (too few right 20)" in capsys.readouterr().out
 
@@ -138,7 +134,10 @@ def test_a_check_sees_runs_that_are_worse(trained, tmp_path, capsys, monkeypatch
     "flags, words",
     [
         (["--seeds=99"], "--seeds=99: expected 100 or more"),
-        (["--seeds=100", "--first_seed=1099", "--check"], "--first_seed=1099: expected seeds that are not the ref"),
+        (
+            ["--seeds=100", "--first_seed=1099", "--check"],
+            "--first_seed=1099: expected seeds other than the reference's, 1000 to 1099",
+        ),
         (["--seeds=100", "--epoch=3"], "did you mean '--epochs'"),
     ],
 )
@@ -154,6 +153,6 @@ def test_a_reference_takes_the_place_of_one_with_the_same_options(trained, tmp_p
     for seeds in (100, 120):
         make(tmp_path, f"--seeds={seeds}")
     plain = dataclasses.replace(SMOKE, options={**SMOKE.options, "epochs": 5})
-    make_reference.put(plain, file)
+    make_references.put(plain, file)
     there = reference.read(file)
     assert [(each.options["epochs"], each.seeds) for each in there] == [(5, SMOKE.seeds), (10, 120)]

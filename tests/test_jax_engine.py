@@ -180,12 +180,12 @@ def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
     from mnist_mlp.models import networks
     from mnist_mlp.training import optimizers
 
-    order = batch_indices(0, 0, len(digits.train), 32)
+    batches = batch_indices(0, 0, len(digits.train), 32)
     optimizer = optimizers.make_optimizer("adam", None)
     engine = TensorFlowEngine(networks.build("softmax"), optimizer, {"train": digits.train}, 32, DeviceSet("CPU"))
-    engine.train(order[:20])
+    engine.train(batches[:20])
     np.savez(tmp_path / "state.npz", **engine.state())
-    expected = engine.train(order[20:])
+    expected = engine.train(batches[20:])
     code = f"""
 split = load(Config(dataset="digits")).train
 optimizer = optimizers.make_optimizer("adam", None)
@@ -198,4 +198,4 @@ print(json.dumps([sums.loss_sum, sums.correct, int(optimizer.iterations)]))
     loss_sum, correct, iterations = run(code)
     assert loss_sum == pytest.approx(expected.loss_sum, rel=1e-5)
     assert abs(correct - expected.correct) <= 1  # one may lie between two classes
-    assert iterations == len(order)
+    assert iterations == len(batches)

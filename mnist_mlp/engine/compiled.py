@@ -67,7 +67,7 @@ class CompiledEngine(abc.ABC):
         self.predict_program = self.forward_program(model)
         self.logits_program = self.forward_program(self.network)
 
-    # What each backend defines, beside `xla`, `weights_on`, `step_flops` and `trace`.
+    # What each backend defines.
 
     @abc.abstractmethod
     def put(self, array: np.ndarray) -> Any:
@@ -119,7 +119,7 @@ class CompiledEngine(abc.ABC):
     @abc.abstractmethod
     def trace(self, directory: Path) -> AbstractContextManager[None]: ...
 
-    # What they share.
+    # What the backends share.
 
     def compile(self) -> None:
         with report_lost_workers(self.devices):

@@ -385,9 +385,11 @@ def test_damaged_digits_are_named(monkeypatch):
     arrays = {name: array.copy() for name, array in embedded_digits.load().items()}
     arrays["x_test"][0, 14, 14] ^= 1
     monkeypatch.setattr(embedded_digits, "load", lambda: arrays)
-    said = refusal(dataset="digits")
-    assert said.startswith(f"{embedded_digits.FILE}: the embedded digits are damaged (embedded: expected the published")
-    assert said.endswith("; reinstall mnist_mlp")
+    message = refusal(dataset="digits")
+    assert message.startswith(
+        f"{embedded_digits.FILE}: the embedded digits are damaged (embedded: expected the published"
+    )
+    assert message.endswith("; reinstall mnist_mlp")
 
 
 def test_missing_data_are_answered_without_a_framework():
@@ -448,8 +450,8 @@ def test_a_name_server_that_never_answers(monkeypatch):
     assert time.monotonic() - start < 15
 
 
-@pytest.mark.parametrize("pause, given_up", [(110, False), (130, True)])
-def test_a_stalled_download_is_given_up_and_a_slow_one_is_not(tmp_path, monkeypatch, pause, given_up):
+@pytest.mark.parametrize("pause, aborted", [(110, False), (130, True)])
+def test_a_stalled_download_is_aborted_and_a_slow_one_is_not(tmp_path, monkeypatch, pause, aborted):
     """The clock advances by a second with each poll; the child writes a line after each pause, four in all."""
     clock = SimpleNamespace(seconds=0, monotonic=lambda: clock.seconds)
 
@@ -463,26 +465,30 @@ def test_a_stalled_download_is_given_up_and_a_slow_one_is_not(tmp_path, monkeypa
                 raise subprocess.TimeoutExpired("child", timeout)
 
     monkeypatch.setattr(downloads, "time", clock)
-    with pytest.raises(downloads.ChildFailed, match="no data arrived for 120 s") if given_up else nullcontext():
+    with pytest.raises(downloads.ChildFailed, match="no data arrived for 120 s") if aborted else nullcontext():
         downloads._wait(Child(), tmp_path)
-    assert clock.seconds == (122 if given_up else 4 * pause)
+    assert clock.seconds == (122 if aborted else 4 * pause)
 
 
-def test_a_child_process_has_its_own_environment_and_tells_its_last_line(tmp_path, monkeypatch):
+def test_a_child_process_has_its_own_environment_and_its_last_line_is_the_reason(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(
         "import json, os, sys\n"
         "if 'find_tfds' in ''.join(sys.orig_argv):\n"
-        f"    json.dump(dict(os.environ), open({str(tmp_path / 'told')!r}, 'w'))\n"
+        f"    json.dump(dict(os.environ), open({str(tmp_path / 'environment.json')!r}, 'w'))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(downloads.ChildFailed, match="^exited with code 1: AttributeError: 'str' object .* 'glob'$"):
         downloads._run(downloads.find_tfds, "mnist", tmp_path, KERAS_HOME="elsewhere")  # it gets strings
-    told = json.loads((tmp_path / "told").read_text())
-    assert (told["KERAS_HOME"], told["CUDA_VISIBLE_DEVICES"], told["JAX_PLATFORMS"]) == ("elsewhere", "-1", "cpu")
-    assert told["PYTHONPATH"] == f"{Path(downloads.__file__).parents[2]}{os.pathsep}{tmp_path}"
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    assert [environment[name] for name in ("KERAS_HOME", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS")] == [
+        "elsewhere",
+        "-1",
+        "cpu",
+    ]
+    assert environment["PYTHONPATH"] == f"{Path(downloads.__file__).parents[2]}{os.pathsep}{tmp_path}"
 
 
-def test_a_child_process_does_not_go_on_alone(monkeypatch):
+def test_a_child_process_does_not_outlive_an_interrupt(monkeypatch):
     children = []
 
     def interrupted(child, watched):
@@ -589,14 +595,14 @@ def test_batches_hold_every_index_once(n, batch, shape):
     assert sequential_indices(n, batch).ravel()[:n].tolist() == list(range(n))
 
 
-def test_the_order_depends_on_seed_and_epoch_alone():
+def test_batches_depend_on_seed_and_epoch_alone():
     first = batch_indices(0, 0, 60000, 32)
     assert first.shape == (1875, 32)
     assert (first == batch_indices(0, 0, 60000, 32)).all()
     assert (first.ravel() == batch_indices(0, 0, 60000, 96).ravel()).all()
     for other in (batch_indices(1, 0, 60000, 32), batch_indices(0, 1, 60000, 32), batch_indices(0, 2, 60000, 32)):
         assert (first == other).sum() < 20
-    # Written down once: a run of today can be repeated with any version of NumPy.
+    # Stored here, so that a run can be repeated with any version of NumPy.
     assert batch_indices(0, 0, 10, 10).tolist() == [[9, 7, 2, 0, 4, 3, 5, 6, 1, 8]]
 
 

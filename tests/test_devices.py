@@ -143,179 +143,179 @@ def test_plans(machine, request_, backend, strategy, replicas):
 
 
 REFUSED = [  # machine, request → the whole refusal
-    ("laptop", "gpu", "--strategy=gpu: expected an NVIDIA GPU and its driver, saw none; type --strategy=cpu"),
+    ("laptop", "gpu", "--strategy=gpu: expected an NVIDIA GPU and its driver, found none; use --strategy=cpu"),
     (
         "laptop",
         "mirrored",
-        "--strategy=mirrored: expected an NVIDIA GPU and its driver, saw none; type --strategy=cpu --replicas=2",
+        "--strategy=mirrored: expected an NVIDIA GPU and its driver, found none; use --strategy=cpu --replicas=2",
     ),
-    ("laptop", "tpu", "--strategy=tpu: expected a TPU, none is attached to this machine; type --strategy=cpu"),
-    ("laptop", "cpu backend=jax", "--strategy=cpu: JAX is not installed; type pip install -U jax"),
-    ("laptop", "auto backend=jax", "JAX is not installed; type pip install -U jax"),
-    ("laptop", "cpu tpu=x", "--tpu=x does not go with --strategy=cpu; type --strategy=tpu"),
+    ("laptop", "tpu", "--strategy=tpu: no TPU is attached to this machine; use --strategy=cpu"),
+    ("laptop", "cpu backend=jax", "--strategy=cpu: JAX is not installed; run pip install -U jax"),
+    ("laptop", "auto backend=jax", "JAX is not installed; run pip install -U jax"),
+    ("laptop", "cpu tpu=x", "--tpu=x does not go with --strategy=cpu; use --strategy=tpu"),
     (
         "laptop",
         "tpu tpu=x backend=jax",
-        "--tpu=x: only TensorFlow reaches a TPU elsewhere; type --backend=tensorflow",
+        "--tpu=x: only TensorFlow can use a remote TPU; use --backend=tensorflow",
     ),
     (
         "GPUs hidden",
         "gpu",
-        "--strategy=gpu: CUDA_VISIBLE_DEVICES='' hides all 2 GPUs; type unset CUDA_VISIBLE_DEVICES",
+        "--strategy=gpu: CUDA_VISIBLE_DEVICES='' hides all 2 GPUs; run unset CUDA_VISIBLE_DEVICES",
     ),
     (
         "GPUs hidden by -1",
         "mirrored",
-        "--strategy=mirrored: CUDA_VISIBLE_DEVICES='-1' hides all 2 GPUs; type unset CUDA_VISIBLE_DEVICES",
+        "--strategy=mirrored: CUDA_VISIBLE_DEVICES='-1' hides all 2 GPUs; run unset CUDA_VISIBLE_DEVICES",
     ),
-    ("four GPUs", "gpu replicas=5", "--replicas=5: expected at most the 4 visible GPUs; type --replicas=4"),
+    ("four GPUs", "gpu replicas=5", "--replicas=5: expected at most the 4 visible GPUs; use --replicas=4"),
     (
         "GPU without CUDA libraries",
         "gpu",
         "--strategy=gpu: JAX is not installed, and the CUDA libraries of TensorFlow are not installed; "
-        "type pip install 'tensorflow[and-cuda]>=2.18'",
+        "run pip install 'tensorflow[and-cuda]>=2.18'",
     ),
     (
         "Colab CPU",
         "tpu",
-        "--strategy=tpu: expected a TPU, none is attached to this machine; choose Runtime → Change runtime type → TPU",
+        "--strategy=tpu: no TPU is attached to this machine; choose Runtime → Change runtime type → TPU",
     ),
     (
         "Colab GPU",
         "tpu",
-        "--strategy=tpu: expected a TPU, none is attached to this machine; choose Runtime → Change runtime type → TPU",
+        "--strategy=tpu: no TPU is attached to this machine; choose Runtime → Change runtime type → TPU",
     ),
     (
         "Colab TPU",
         "tpu backend=tensorflow",
-        "--strategy=tpu: TensorFlow: it is not installed; type python3.12 -m venv tpu && tpu/bin/pip install "
+        "--strategy=tpu: TensorFlow is not installed; run python3.12 -m venv tpu && tpu/bin/pip install "
         "tensorflow-tpu==2.19.1 'keras>=3.10' tensorflow-datasets importlib_resources absl-py pillow, then use "
         "tpu/bin/python",
     ),
-    ("Colab TPU", "gpu", "--strategy=gpu: expected an NVIDIA GPU and its driver, saw none; type --strategy=cpu"),
+    ("Colab TPU", "gpu", "--strategy=gpu: expected an NVIDIA GPU and its driver, found none; use --strategy=cpu"),
     (
         "Colab TPU",
         "multiworker workers=a:1,b:1 worker_index=0",
-        "--strategy=multiworker: JAX must not look for other machines on Colab; type --strategy=auto",
+        "--strategy=multiworker: JAX cannot form a cluster on Colab; use --strategy=auto",
     ),
     (
         "Kaggle TPU, newer libtpu",
         "tpu backend=tensorflow",
-        "--strategy=tpu: tensorflow-tpu 2.19.1 needs libtpu 0.0.10, found 0.0.21; type pip install libtpu==0.0.10",
+        "--strategy=tpu: tensorflow-tpu 2.19.1 needs libtpu 0.0.10, found 0.0.21; run pip install libtpu==0.0.10",
     ),
     (
         "Kaggle TPU, newer libtpu",
         "tpu",
         "--strategy=tpu: JAX is not installed, and tensorflow-tpu 2.19.1 needs libtpu 0.0.10, found 0.0.21; "
-        "type pip install libtpu==0.0.10",
+        "run pip install libtpu==0.0.10",
     ),
     (
         "TPU VM without libtpu",
         "tpu",
         "--strategy=tpu: JAX is not installed, and tensorflow-tpu 2.20.0 needs libtpu, found none; "
-        "type pip install tensorflow-tpu==2.20.0",
+        "run pip install tensorflow-tpu==2.20.0",
     ),
     (
         "TPU VM without libtpu.so",
         "tpu",
         "--strategy=tpu: JAX is not installed, and libtpu 0.0.10 is installed without its file libtpu.so; "
-        "type pip install --force-reinstall libtpu==0.0.10",
+        "run pip install --force-reinstall libtpu==0.0.10",
     ),
     (
         "TPU VM, both with TensorFlow's libtpu",
         "tpu backend=jax",
-        "--strategy=tpu: libtpu 0.0.10 is that of tensorflow-tpu, JAX needs another; type pip install -U 'jax[tpu]'",
+        "--strategy=tpu: libtpu 0.0.10 belongs to tensorflow-tpu, JAX needs another version; "
+        "run pip install -U 'jax[tpu]'",
     ),
     (
         "TPU VM with plain TensorFlow",
         "tpu",
-        "--strategy=tpu: TensorFlow: tensorflow 2.21.0 is built without TPUs, and JAX is not installed; "
-        "type pip install -U 'jax[tpu]'",
+        "--strategy=tpu: tensorflow 2.21.0 is built without TPU support, and JAX is not installed; "
+        "run pip install -U 'jax[tpu]'",
     ),
     (
         "TPU VM with plain TensorFlow and JAX",
         "tpu",
-        "--strategy=tpu: TensorFlow: tensorflow 2.21.0 is built without TPUs, and JAX 0.10.2 is installed without "
-        "libtpu; type pip install -U 'jax[tpu]'",
+        "--strategy=tpu: tensorflow 2.21.0 is built without TPU support, and JAX 0.10.2 is installed without "
+        "libtpu; run pip install -U 'jax[tpu]'",
     ),
     (
         "TPU VM with tensorflow-tpu",
         "tpu backend=jax",
-        "--strategy=tpu: JAX is not installed; type pip install -U 'jax[tpu]'",
+        "--strategy=tpu: JAX is not installed; run pip install -U 'jax[tpu]'",
     ),
     (
         "TPU VM with both wheels",
         "tpu",
         "--strategy=tpu: JAX is not installed, and tensorflow and tensorflow-tpu are both installed and overwrite each "
-        "other; type pip uninstall -y tensorflow tensorflow-tpu, then pip install tensorflow-tpu==2.19.1",
+        "other; run pip uninstall -y tensorflow tensorflow-tpu, then pip install tensorflow-tpu==2.19.1",
     ),
     (
         "TPU VM with nothing",
         "tpu",
-        "--strategy=tpu: TensorFlow: it is not installed, and JAX is not installed; type pip install -U 'jax[tpu]'",
+        "--strategy=tpu: TensorFlow is not installed, and JAX is not installed; run pip install -U 'jax[tpu]'",
     ),
     (
         "TPU wheel without a TPU",
         "tpu",
-        "--strategy=tpu: expected a TPU, none is attached to this machine; type --strategy=cpu",
+        "--strategy=tpu: no TPU is attached to this machine; use --strategy=cpu",
     ),
     (
         "JAX for TPUs without a TPU",
         "tpu",
-        "--strategy=tpu: expected a TPU, none is attached to this machine; type --strategy=cpu",
+        "--strategy=tpu: no TPU is attached to this machine; use --strategy=cpu",
     ),
     (
         "both wheels",
         "auto",
         "JAX is not installed, and tensorflow and tensorflow-tpu are both installed and overwrite each other; "
-        "type pip uninstall -y tensorflow tensorflow-tpu, then pip install 'tensorflow>=2.18'",
+        "run pip uninstall -y tensorflow tensorflow-tpu, then pip install 'tensorflow>=2.18'",
     ),
     (
         "TensorFlow missing",
         "cpu backend=tensorflow",
-        "--strategy=cpu: TensorFlow is not installed; type pip install 'tensorflow>=2.18'",
+        "--strategy=cpu: TensorFlow is not installed; run pip install 'tensorflow>=2.18'",
     ),
     (
         "both missing",
         "auto",
-        "JAX is not installed, and TensorFlow is not installed; type pip install 'tensorflow>=2.18'",
+        "JAX is not installed, and TensorFlow is not installed; run pip install 'tensorflow>=2.18'",
     ),
-    ("Keras missing", "cpu backend=tensorflow", "--strategy=cpu: Keras is not installed; type pip install -U keras"),
+    ("Keras missing", "cpu backend=tensorflow", "--strategy=cpu: Keras is not installed; run pip install -U keras"),
     (
         "old TensorFlow",
         "cpu backend=tensorflow",
-        "--strategy=cpu: expected TensorFlow 2.18 or newer, found 2.17.1; type pip install 'tensorflow>=2.18'",
+        "--strategy=cpu: expected TensorFlow 2.18 or newer, found 2.17.1; run pip install 'tensorflow>=2.18'",
     ),
     (
         "old Keras",
         "auto",
-        "JAX is not installed, and expected Keras 3.10 or newer, found 2.15.0; type pip install -U keras",
+        "JAX is not installed, and expected Keras 3.10 or newer, found 2.15.0; run pip install -U keras",
     ),
     (
         "legacy Colab TPU",
         "tpu",
-        "--strategy=tpu: no chip is attached; COLAB_TPU_ADDR names a TPU on the network; "
-        "type --tpu=grpc://10.0.0.2:8470",
+        "--strategy=tpu: no TPU chip is attached; COLAB_TPU_ADDR names a remote TPU; use --tpu=grpc://10.0.0.2:8470",
     ),
     (
         "chip held",
         "tpu",
-        "--strategy=tpu: process 4711 holds the TPU, which serves one; type kill 4711",
+        "--strategy=tpu: process 4711 is using the TPU, which serves one at a time; run kill 4711",
     ),
     (
         "Colab chip held",
         "tpu",
-        "--strategy=tpu: process 99 holds the TPU, which serves one; choose Runtime → Restart session",
+        "--strategy=tpu: process 99 is using the TPU, which serves one at a time; choose Runtime → Restart session",
     ),
     (
         "laptop",
         "cpu workers=a:1 worker_index=0",
-        "--workers and --worker_index go with --strategy=multiworker; type it, or leave them out",
+        "--workers and --worker_index need --strategy=multiworker; add it, or omit them",
     ),
     (
         "laptop",
         "multiworker workers=a:1 worker_index=0 replicas=2",
-        "--replicas does not go with --strategy=multiworker: each worker is one; leave it out",
+        "--replicas does not go with --strategy=multiworker, where each worker decides for itself; omit it",
     ),
 ]
 
@@ -332,13 +332,16 @@ def test_auto_says_why_a_device_that_is_there_is_not_used():
         return choose(Request(), MACHINES[machine]).notes
 
     assert notes("laptop") == notes("one GPU") == notes("Colab TPU") == ()
-    assert notes("four GPUs") == ("4 GPUs are visible, one of them is used; --strategy=mirrored takes them all",)
+    assert notes("four GPUs") == ("4 GPUs are visible, one of them is used; --strategy=mirrored uses all",)
     (gpu,) = notes("GPU without CUDA libraries")
     assert gpu.startswith("a GPU is attached but not used: ") and gpu.endswith("'tensorflow[and-cuda]>=2.18'")
     (tpu,) = notes("TPU VM with plain TensorFlow")
-    assert tpu.endswith("JAX is not installed; type pip install -U 'jax[tpu]'")  # the remedy of --strategy=tpu
+    assert tpu.endswith("JAX is not installed; run pip install -U 'jax[tpu]'")  # the remedy of --strategy=tpu
     (tpu,) = notes("chip held")
-    assert tpu == "a TPU is attached but not used: process 4711 holds the TPU, which serves one; type kill 4711"
+    assert (
+        tpu
+        == "a TPU is attached but not used: process 4711 is using the TPU, which serves one at a time; run kill 4711"
+    )
 
 
 def test_the_environment_that_each_plan_sets():
@@ -414,10 +417,10 @@ def test_detect_knows_its_host(environ, host, chips, tmp_path):
     [
         ("", "--workers=HOST:PORT,HOST:PORT --worker_index=0"),
         ("{", "TF_CONFIG: expected"),
-        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "its cluster has no worker 1"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "the cluster has no worker 1"),
         ('{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}', "HOST:PORT, received 'a'"),
         ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}', "chief and worker"),
-        ('{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}', "received one twice"),
+        ('{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}', "received a:1 twice"),
         ("[]", "TF_CONFIG: expected"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1e999}}', "TF_CONFIG: expected"),
         ('{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": -1}}', "no worker -1"),

@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 from helpers import fork_server
 from helpers.once import once
+from helpers.programs import Collector, refused
 from helpers.programs import program as answer_of
-from helpers.programs import refused
-from helpers.reporting import Lines
 
 from mnist_mlp.cli import child_process
 from mnist_mlp.cli.terminal import SILENT
@@ -468,7 +467,7 @@ def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, t
     directory, first = exported
     shutil.copytree(directory, tmp_path / "export")
     options = program.Options(run_dir=str(directory.parent), format=("weights",), output=str(tmp_path / "export"))
-    reporter = Lines()
+    reporter = Collector()
     again = program.export(options, reporter=reporter)
     kept = "saved_model, onnx, litert, keras, onnx_int8, litert_int8"
     assert f"kept     {kept}: exported before from the same model" in reporter.lines

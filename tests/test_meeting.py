@@ -43,12 +43,12 @@ def test_the_chief_comes_before_the_workers_of_tf_config():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ((TWO, None, ""), "--workers: expected the place of this process"),
+        ((TWO, None, ""), "--workers: expected the index of this process"),
         (("", 0, ""), "--worker_index: expected the addresses of all workers"),
         (("", None, ""), "--strategy=multiworker: expected the environment variable TF_CONFIG or flags"),
-        ((TWO, 2, ""), "--workers: expected a place from 0 to 1, received 2"),
-        ((TWO, -1, ""), "--workers: expected a place from 0 to 1, received -1"),
-        (("a:1,a:1", 0, ""), "--workers: expected an address of its own for each worker, received one twice"),
+        ((TWO, 2, ""), "--workers: expected a worker index from 0 to 1, received 2"),
+        ((TWO, -1, ""), "--workers: expected a worker index from 0 to 1, received -1"),
+        (("a:1,a:1", 0, ""), "--workers: expected a different address for each worker, received a:1 twice"),
         (("a:0", 0, ""), "--workers: expected addresses as HOST:PORT, received 'a:0'"),
         (("a:65536", 0, ""), "--workers: expected addresses as HOST:PORT, received 'a:65536'"),
         (("a", 0, ""), "--workers: expected addresses as HOST:PORT, received 'a'"),
@@ -74,8 +74,8 @@ def test_what_is_no_cluster_is_refused(given, words):
 
 def test_why_a_tf_config_is_refused():
     for jobs, kind, index, why in (
-        ({"worker": ["a:1"]}, "worker", 1, "its cluster has no worker 1"),
-        ({"worker": ["a:1"], "ps": ["b:2"]}, "worker", 0, "only the jobs chief and worker train together"),
+        ({"worker": ["a:1"]}, "worker", 1, "the cluster has no worker 1"),
+        ({"worker": ["a:1"], "ps": ["b:2"]}, "worker", 0, "only the jobs chief and worker are supported"),
     ):
         with pytest.raises(UserError) as error:
             cluster("", None, tf_config(jobs, kind, index))
@@ -121,7 +121,7 @@ def test_the_time_is_over_after_it_and_signs_of_life_come_between(clock, capsys)
     assert deadline.passed("worker 1") == ""  # 25 s
     clock.seconds += 0.5
     assert deadline.passed("worker 1", more=0.5) == ""
-    assert deadline.passed("worker 1") == f"worker 1 did not come within 25 seconds; {rendezvous.SAME_COMMAND}"
+    assert deadline.passed("worker 1") == f"worker 1 did not connect within 25 seconds; {rendezvous.SAME_COMMAND}"
 
 
 def test_addresses_are_split_at_the_last_colon():
@@ -181,7 +181,7 @@ def test_a_worker_with_the_same_takes_its_place(pair, place):
 def test_a_worker_with_something_else_hears_it_with_all_others(pair):
     came = {}
     verdict, told = greeted(pair, 1, {"seed": "1", "model": "cnn"}, came)
-    assert verdict.startswith("expected the same model in all workers, worker 1 has another than the chief; ")
+    assert verdict.startswith("worker 1 has a different model from the chief; ")
     assert told is None and came == {1: pair[1]}
 
 
@@ -246,27 +246,27 @@ def test_all_get_what_the_chief_hands_out(quick):
 
 def test_all_hear_what_differs(quick):
     found, _ = met([0, 1, 2], has={2: {"seed": "2"}})
-    words = "--strategy=multiworker: expected the same seed in all workers, worker 2 has another than the chief; "
+    words = "--strategy=multiworker: worker 2 has a different seed from the chief; "
     assert len(found) == 3 and all(said.startswith(words) for said in found.values())
 
 
 def test_who_is_missing_is_named(quick):
     found, addresses = met([0, 1, 3], timeout=0.3)
-    words = f"--strategy=multiworker: worker 2 ({addresses[2]}) did not come within 0.3 seconds; "
+    words = f"--strategy=multiworker: worker 2 ({addresses[2]}) did not connect within 0.3 seconds; "
     assert len(found) == 3 and all(said.startswith(words) for said in found.values())
 
 
 def test_a_worker_without_a_chief_says_so(quick):
     found, addresses = met([1], timeout=0.05)
     assert found[1].startswith(
-        f"--strategy=multiworker: the chief, worker 0 ({addresses[0]}) did not come within 0.05 seconds; "
+        f"--strategy=multiworker: the chief, worker 0 ({addresses[0]}) did not connect within 0.05 seconds; "
     )
 
 
 def test_a_port_that_is_taken_is_told():
     with socket.create_server(("", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(UserError, match=f"cannot listen on {address} .*name a free port of this machine"):
+        with pytest.raises(UserError, match=f"cannot listen on {address} .*use a free port of this machine"):
             rendezvous.listen(address)
 
 

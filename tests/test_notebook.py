@@ -137,7 +137,7 @@ def repository(tmp_path_factory):
         if (ROOT / name).is_file():  # not yet removed from the index
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, path / name)
-    probes = path / "mnist_mlp" / "doctor" / "framework_probes.py"
+    probes = path / "mnist_mlp" / "doctor" / "framework_check.py"
     text, count = re.subn(r"^SECONDS = \d+", "SECONDS = 300", probes.read_text(), flags=re.MULTILINE)
     assert count == 1
     probes.write_text(text)  # the doctor waits, however busy the machine is
@@ -247,8 +247,8 @@ def test_as_it_is_it_stops_where_there_is_no_tpu(repository, tmp_path):
     subprocess.run(["git", "clone", "--quiet", repository, clone], check=True, capture_output=True)
     printed, cell, said = stop(clone / "notebooks", tmp_path)
     assert printed["clone"] == f"the code is in {clone}\n"
-    assert "would not run: expected a TPU" in re.sub(r"\s+", " ", printed["doctor"])
-    assert "error: --strategy=tpu: expected a TPU" in printed["train"]
+    assert "would not run: no TPU is attached" in re.sub(r"\s+", " ", printed["doctor"])
+    assert "error: --strategy=tpu: no TPU is attached" in printed["train"]
     assert cell == "train"
     assert said == ["Training ended with exit code 2: the lines above say why, and what to do."]
     assert not (clone / "runs").exists()

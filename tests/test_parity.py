@@ -270,7 +270,7 @@ def test_a_reference_of_something_else_is_refused(recorded, tmp_path):
 
 def test_more_steps_than_a_file_may_hold_are_refused_at_once(recorded):
     problem, _, _ = recorded
-    with pytest.raises(UserError, match="--write: expected at most 1 steps of this network; type --steps=1"):
+    with pytest.raises(UserError, match="--write: expected at most 1 steps of this network; use --steps=1"):
         Recorder(problem, 2**27)
 
 
@@ -281,7 +281,7 @@ def test_more_steps_than_a_file_may_hold_are_refused_at_once(recorded):
         (["--steps=0"], "--steps: expected a whole number from 1 to 100,000, received 0"),
         (["--against=nowhere.npz"], "--against=nowhere.npz: expected cpu, numpy or a file that parity --write wrote"),
         (["--against=cpu", "--write=x.npz"], "--write writes what was held against NumPy; leave --against out"),
-        (["--strategy=tpu"], "--strategy=tpu: expected a TPU"),
+        (["--strategy=tpu"], "--strategy=tpu: no TPU is attached"),
         (["--write=no/x.npz"], "--write=no/x.npz: expected a file in a directory that exists, there is no no; try mk"),
         (["--certificate=."], "--certificate=.: expected a file, received a directory"),
     ],
@@ -405,7 +405,7 @@ def test_a_certificate_by_the_command_line(tmp_path, full):
 
 UNPROBED = """
 from mnist_mlp.cli import program
-from mnist_mlp.parity import command, probes
+from mnist_mlp.parity import command, operations
 probes.probe = lambda *_: []
 program.run(command.main)
 """

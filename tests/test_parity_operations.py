@@ -15,8 +15,7 @@ from helpers.fork_server import run_code
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.engine.tensorflow.devices import attach
-from mnist_mlp.parity import matrix_products, questions, random_bits
-from mnist_mlp.parity import probes as operations
+from mnist_mlp.parity import matrix_products, operations, questions, random_bits
 
 pytestmark = pytest.mark.numerics
 
@@ -378,7 +377,7 @@ import json
 import tensorflow as tf
 from mnist_mlp.devices.strategy import Plan
 from mnist_mlp.engine.tensorflow.devices import attach
-from mnist_mlp.parity import probes as operations
+from mnist_mlp.parity import operations
 
 attached = attach(Plan("tensorflow", "cpu", "cpu", {}, replicas=4), 60)
 found = {}
@@ -427,7 +426,7 @@ import jax.numpy as jnp
 import keras
 from mnist_mlp.devices.strategy import Plan
 from mnist_mlp.engine.jax.devices import attach
-from mnist_mlp.parity import probes as operations, probes_jax
+from mnist_mlp.parity import operations, operations_jax
 
 attached = attach(Plan("jax", "cpu", "cpu", {}, replicas=8), 60)
 found = {}

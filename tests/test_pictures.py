@@ -1,4 +1,4 @@
-"""A person's own pictures: every kind of file, what is wrong with bad ones, the frame, several digits, the terminal."""
+"""Your own pictures: formats, damaged files, MNIST's frame, several digits, the preview in the terminal."""
 
 import csv
 import errno
@@ -15,8 +15,7 @@ import pytest
 from conftest import ROOT
 from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code
-from helpers.programs import program
-from helpers.reporting import Lines
+from helpers.programs import Collector, program
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image, ImageDraw
 
@@ -38,7 +37,7 @@ def seven(digits):
 
 
 def drawing(image, side=280, *, dark_on_light=True):
-    """The digit as a picture of that side, as a drawing program would save it."""
+    """Return the digit as a square picture, as a drawing program would save it."""
     large = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
     return Image.eval(large, lambda level: 255 - level) if dark_on_light else large
 
@@ -50,19 +49,19 @@ def saved(picture, kind="PNG", **options):
 
 
 def same(found, image, limit=16.0):
-    """The same digit: in mean within so many grey levels."""
+    """Assert that it is the same digit: the mean difference is below `limit` grey levels."""
     assert found.dtype == np.uint8 and found.shape == (28, 28)
     assert np.abs(found.astype(int) - image).mean() < limit
 
 
 def coloured(picture, ink, paper):
-    """The drawing in two colours."""
+    """Return the drawing in two colours."""
     mask = Image.eval(picture, lambda level: 255 - level)
     return Image.composite(Image.new("RGB", picture.size, ink), Image.new("RGB", picture.size, paper), mask)
 
 
 def on_glass(picture, ink):
-    """The drawing in one colour on what is transparent."""
+    """Return the drawing in one colour on a transparent background."""
     layer = Image.new("RGBA", picture.size, (*ink, 0))
     layer.putalpha(Image.eval(picture, lambda level: 255 - level))
     return layer
@@ -73,7 +72,7 @@ def sixteen(picture):
 
 
 def turned(picture):
-    """Rotated, with the mark of a camera that says how to turn it back."""
+    """Rotate, with a camera's metadata that say how to turn it back."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return picture.rotate(90, expand=True), {"exif": exif}
@@ -103,7 +102,7 @@ PICTURES = {
 }
 
 
-def test_metadata_that_are_broken_do_not_matter(seven):
+def test_broken_metadata_are_ignored(seven):
     whole = saved(drawing(seven)).getvalue()
     broken = whole[:33] + chunk(b"eXIf", b"garbage" * 100) + whole[33:]
     same(normalize.framed(decode.read(io.BytesIO(broken), "p")), seven, 18.0)
@@ -182,7 +181,7 @@ def test_what_is_around_the_digit_is_no_ink(around, label, digits):
 
 
 def test_a_stroke_across_a_picture_is_no_ruled_line():
-    """A 4 that was cut out closely: its bar is as strong and as wide as the rest."""
+    """The bar of a closely cropped 4 is as strong and as wide as the rest."""
     picture = Image.new("L", (200, 260), 255)
     draw = ImageDraw.Draw(picture)
     for ends in ([(120, 0), (0, 170)], [(0, 170), (200, 170)], [(150, 60), (150, 260)]):
@@ -235,7 +234,7 @@ def test_scipy_is_not_imported_before_there_is_a_picture():
 
 
 def test_the_frame():
-    """A box of 20×20 with the proportions kept, the centre of mass at pixel (14, 14)."""
+    """The ink fills a box of 20×20 with its proportions kept, centre of mass at pixel (14, 14)."""
     picture = np.zeros((300, 400), np.float32)
     picture[50:250, 300:320] = 255
     found = normalize.framed(picture)
@@ -254,14 +253,14 @@ def chunk(kind, data):
 
 
 def bomb(side=60_000):
-    """A PNG of 3.6 thousand million pixels in a few kilobytes."""
+    """Return a PNG of 3.6 billion pixels in a few kilobytes."""
     size = side.to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00"
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(bytes(10**6)))
 
 
 @pytest.fixture
 def bad(seven):
-    """Names, contents and what must be said of them."""
+    """Names, contents, and parts of the messages."""
     whole = saved(drawing(seven)).getvalue()
     return {
         "empty.png": (b"", "expected a picture, received an empty file"),
@@ -280,13 +279,13 @@ def test_bad_pictures_get_a_line_each_and_the_rest_goes_on(bad, seven, tmp_path)
         (tmp_path / name).write_bytes(content)
     (tmp_path / "good.png").write_bytes(saved(drawing(seven)).getvalue())
     (tmp_path / "notes.txt").write_text("no picture, and not meant as one")
-    reporter = Lines()
+    reporter = Collector()
     found = inputs.read(f"{tmp_path}/*.[pje]*", reporter=reporter)
     assert [name for name, _ in found] == [f"{tmp_path}/good.png"]
     for line, name in zip(reporter.lines, sorted(bad), strict=True):
         assert line.startswith(f"{tmp_path}/{name}: ") and bad[name][1] in line and "\n" not in line
     reporter.lines.clear()
-    assert len(inputs.read(str(tmp_path), reporter=reporter)) == 1  # a folder: what has a picture's suffix
+    assert len(inputs.read(str(tmp_path), reporter=reporter)) == 1  # a directory: files with a picture's suffix
     assert len(reporter.lines) == len(bad) - 1
 
 
@@ -297,7 +296,7 @@ def test_what_names_nothing(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             inputs.read(place)
-    reporter = Lines()
+    reporter = Collector()
     assert inputs.read(f"{tmp_path}/absent.png", reporter=reporter) == []
     assert "absent.png: cannot read this picture: No such file" in reporter.lines[0]
 
@@ -421,7 +420,7 @@ def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
     good.write_bytes(saved(drawing(seven)).getvalue())
     empty.mkdir()
     bad = [str(empty), f"{tmp_path}/*.gif", f"{tmp_path}/absent.npy", f"{tmp_path}/absent.png", "~nouser.png"]
-    reporter = Lines()
+    reporter = Collector()
     found = predict.read_digits(predict.Options(input=(*bad[:2], str(good), *bad[2:])), reporter)
     assert [name for name, _ in found] == [str(good)] and len(reporter.lines) == len(bad)
     for word, line in zip(bad, reporter.lines, strict=True):
@@ -446,7 +445,7 @@ def test_arrays_among_other_inputs(seven, tmp_path):
 
 def test_a_pipe_is_told_to_come_by_standard_input(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    reporter = Lines()
+    reporter = Collector()
     assert (
         inputs.read(f"{tmp_path}/pipe.png", reporter=reporter) == [] and "use - for standard input" in reporter.lines[0]
     )
@@ -497,7 +496,7 @@ def test_the_program_shows_a_picture_of_standard_input(trained, seven, tmp_path)
 
 @pytest.mark.slow
 def test_standard_output_by_its_name(trained, seven, tmp_path):
-    """In a pipe, and behind what a file holds already."""
+    """In a pipe, and appended to a file."""
     (tmp_path / "good.png").write_bytes(saved(drawing(seven)).getvalue())
     (tmp_path / "log").write_text("first\n")
     flags = [f"--run_dir={trained}", f"--input={tmp_path}/good.png", "--output=/dev/stdout"]
@@ -534,9 +533,9 @@ def test_the_program_refuses_before_a_framework_is_imported(trained, bad, seven,
 
 @pytest.mark.slow
 def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F811
-    """As they are: the probabilities of the network's own weights. Brought into their frame once more: hardly changed.
+    """Unchanged, they give the probabilities of the network's weights. Normalized again, they hardly change.
 
-    Of a sample, on which as good as no digit is lost by it, unless all are asked for: then at most 0.3 points.
+    A sample, of which hardly any digit is lost, or with --full all images, of which at most 0.3 points are lost.
     """
     chosen = np.arange(10_000) if full else np.union1d(np.arange(200), np.arange(0, 10_000, 40))
     folder, images, labels = tmp_path / "pictures", mnist.test.images[chosen], mnist.test.labels[chosen]
@@ -568,7 +567,7 @@ def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F81
 
 
 def by_hand(run_dir, images):
-    """The probabilities that the weights of a run's network give, in float64."""
+    """Return the probabilities that the weights of a run's network give, in float64."""
 
     model, x = keras_file.load(run_dir / "model.keras"), images.reshape(-1, 784) / 255
     for name in ("hidden_1", "hidden_2", "logits"):

@@ -28,8 +28,8 @@ REAL = ("scripts/train --preset smoke",)  # as a user starts it
 
 # The doctor as it is, but that a framework is not taken to hang where the machine has much else to do.
 DOCTOR = """
-from mnist_mlp.cli import program; from mnist_mlp.doctor import command as doctor, framework_probes
-framework_probes.ask.__defaults__ = (300.0,)
+from mnist_mlp.cli import program; from mnist_mlp.doctor import command as doctor, framework_check
+framework_check.ask.__defaults__ = (300.0,)
 program.run(doctor.main)
 """
 

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 from helpers.fork_server import run_code, start
 from helpers.once import once
-from helpers.programs import FRAMEWORKS, program, refused
-from helpers.reporting import Lines
+from helpers.programs import FRAMEWORKS, Collector, program, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 
 from mnist_mlp import data, evaluate, predict, train
@@ -162,7 +161,7 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
     result = atomic.read_json(tmp_path / "result.json")
     result["test"]["confusion"][0][0] += 1
     atomic.write_json(tmp_path / "result.json", result)
-    reporter = Lines()
+    reporter = Collector()
     evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), reporter=reporter)
     assert "the counts differ from those of the training run" in reporter.lines[-1]
 

@@ -24,17 +24,17 @@ def test_a_tensorflow_that_is_new_enough_has_no_problem(version):
 @pytest.mark.parametrize(
     ("installed", "problem"),
     [
-        ({}, "TensorFlow is not installed; type pip install 'tensorflow>=2.18'"),
-        ({"tensorflow": "2.17.9"}, "expected TensorFlow 2.18 or newer, found 2.17.9; type pip install 'tensorflow>=2"),
+        ({}, "TensorFlow is not installed; run pip install 'tensorflow>=2.18'"),
+        ({"tensorflow": "2.17.9"}, "expected TensorFlow 2.18 or newer, found 2.17.9; run pip install 'tensorflow>=2"),
         ({"tensorflow": "1.99.0"}, "expected TensorFlow 2.18 or newer, found 1.99.0"),
-        ({"tensorflow": "2.18.0"}, f"Keras is not installed; type {UPGRADE_KERAS}"),
+        ({"tensorflow": "2.18.0"}, f"Keras is not installed; run {UPGRADE_KERAS}"),
         (
             {"tensorflow": "2.18.0", "keras": "3.9.2"},
-            "expected Keras 3.10 or newer, found 3.9.2; type pip",
+            "expected Keras 3.10 or newer, found 3.9.2; run pip",
         ),
         (
             {"tensorflow": "2.18.0", "tensorflow_tpu": "2.19.1", **KERAS},
-            "tensorflow and tensorflow-tpu are both installed and overwrite each other; type pip uninstall -y "
+            "tensorflow and tensorflow-tpu are both installed and overwrite each other; run pip uninstall -y "
             "tensorflow tensorflow-tpu, then pip install 'tensorflow>=2.18'",
         ),
     ],
@@ -48,15 +48,15 @@ def test_on_a_gpu_tensorflow_needs_its_libraries():
     assert tensorflow_problem(seen(tensorflow="2.18.0", cuda=True, **KERAS), cuda=True) == ""
     assert tensorflow_problem(seen(tensorflow="2.18.0", **KERAS)) == ""
     assert tensorflow_problem(seen(tensorflow="2.18.0", **KERAS), cuda=True) == (
-        f"the CUDA libraries of TensorFlow are not installed; type {wanted}"
+        f"the CUDA libraries of TensorFlow are not installed; run {wanted}"
     )
     assert tensorflow_problem(seen(tensorflow_cpu="2.18.0", cuda=True, **KERAS), cuda=True) == (
-        f"tensorflow-cpu is built without CUDA; type pip uninstall -y tensorflow-cpu, then {wanted}"
+        f"tensorflow-cpu is built without CUDA; run pip uninstall -y tensorflow-cpu, then {wanted}"
     )
     assert tensorflow_problem(seen(tensorflow_tpu="2.19.1", cuda=True, **KERAS), cuda=True).startswith(
         "tensorflow-tpu is built without CUDA; "
     )
-    assert tensorflow_problem(seen(), cuda=True) == f"TensorFlow is not installed; type {wanted}"
+    assert tensorflow_problem(seen(), cuda=True) == f"TensorFlow is not installed; run {wanted}"
 
 
 TPU = {"tensorflow_tpu": "2.19.1", "libtpu": "0.0.10", **KERAS}
@@ -67,25 +67,25 @@ TPU = {"tensorflow_tpu": "2.19.1", "libtpu": "0.0.10", **KERAS}
     [
         (TPU, "/libtpu.so", ""),
         ({**TPU, "tensorflow_tpu": "2.20.0", "libtpu": "0.0.99"}, "/libtpu.so", ""),  # a pair that is not known
-        ({}, "", f"TensorFlow: it is not installed; type {frameworks.TPU_ENVIRONMENT}"),
-        ({"tensorflow": "2.18.0"}, "", "TensorFlow: tensorflow 2.18.0 is built without TPUs; type python3.12 -m venv"),
+        ({}, "", f"TensorFlow is not installed; run {frameworks.TPU_ENVIRONMENT}"),
+        ({"tensorflow": "2.18.0"}, "", "tensorflow 2.18.0 is built without TPU support; run python3.12 -m venv"),
         (
             {**TPU, "tensorflow": "2.18.0"},
             "/libtpu.so",
-            "tensorflow and tensorflow-tpu are both installed and overwrite each other; type pip uninstall -y "
+            "tensorflow and tensorflow-tpu are both installed and overwrite each other; run pip uninstall -y "
             "tensorflow tensorflow-tpu, then pip install tensorflow-tpu==2.19.1",
         ),
         (
             {**TPU, "libtpu": "0.0.11"},
             "/libtpu.so",
-            "tensorflow-tpu 2.19.1 needs libtpu 0.0.10, found 0.0.11; type pip install libtpu==0.0.10",
+            "tensorflow-tpu 2.19.1 needs libtpu 0.0.10, found 0.0.11; run pip install libtpu==0.0.10",
         ),
         (
             {"tensorflow_tpu": "2.20.0"},
             "",
-            "tensorflow-tpu 2.20.0 needs libtpu, found none; type pip install tensorflow-tpu==2.20.0",
+            "tensorflow-tpu 2.20.0 needs libtpu, found none; run pip install tensorflow-tpu==2.20.0",
         ),
-        (TPU, "", "libtpu 0.0.10 is installed without its file libtpu.so; type pip install --force-reinstall libtpu=="),
+        (TPU, "", "libtpu 0.0.10 is installed without its file libtpu.so; run pip install --force-reinstall libtpu=="),
         ({**TPU, "keras": "3.9.0"}, "/libtpu.so", "expected Keras 3.10 or newer, found 3.9.0"),
     ],
 )
@@ -101,20 +101,20 @@ JAX = {"jax": "0.6.0", "jaxlib": "0.6.1", **KERAS}
     ("installed", "extra", "problem"),
     [
         (JAX, "", ""),
-        ({}, "", "JAX is not installed; type pip install -U jax"),
-        ({"jax": "0.6.0", **KERAS}, "", "JAX is not installed; type pip install -U jax"),  # without its other half
-        ({**JAX, "jax": "0.5.9"}, "", "expected JAX 0.6 or newer, found 0.5.9; type pip install -U jax"),
-        ({**JAX, "jaxlib": "0.5.9"}, "tpu", "expected JAX 0.6 or newer, found 0.5.9; type pip install -U 'jax[tpu]'"),
-        (JAX, "cuda12", "JAX 0.6.0 is installed without CUDA; type pip install -U 'jax[cuda12]'"),
+        ({}, "", "JAX is not installed; run pip install -U jax"),
+        ({"jax": "0.6.0", **KERAS}, "", "JAX is not installed; run pip install -U jax"),  # without its other half
+        ({**JAX, "jax": "0.5.9"}, "", "expected JAX 0.6 or newer, found 0.5.9; run pip install -U jax"),
+        ({**JAX, "jaxlib": "0.5.9"}, "tpu", "expected JAX 0.6 or newer, found 0.5.9; run pip install -U 'jax[tpu]'"),
+        (JAX, "cuda12", "JAX 0.6.0 is installed without CUDA; run pip install -U 'jax[cuda12]'"),
         ({**JAX, "jax_cuda12_plugin": "0.6.0"}, "cuda12", ""),
         ({**JAX, "jax_cuda13_plugin": "0.6.0"}, "cuda12", ""),
-        (JAX, "tpu", "JAX 0.6.0 is installed without libtpu; type pip install -U 'jax[tpu]'"),
+        (JAX, "tpu", "JAX 0.6.0 is installed without libtpu; run pip install -U 'jax[tpu]'"),
         ({**JAX, "libtpu": "0.0.17"}, "tpu", ""),
         ({**JAX, "libtpu": "0.0.10"}, "tpu", ""),  # without TensorFlow's there is nothing to say of it
         (
             {**JAX, "libtpu": "0.0.10", "tensorflow_tpu": "2.19.1"},
             "tpu",
-            "libtpu 0.0.10 is that of tensorflow-tpu, JAX needs another; type pip install -U 'jax[tpu]'",
+            "libtpu 0.0.10 belongs to tensorflow-tpu, JAX needs another version; run pip install -U 'jax[tpu]'",
         ),
         ({**JAX, "libtpu": "0.0.17", "tensorflow_tpu": "2.19.1"}, "tpu", ""),
         ({**JAX, "libtpu": "0.0.10", "tensorflow_tpu": "2.19.1"}, "", ""),

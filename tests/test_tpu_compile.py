@@ -85,18 +85,18 @@ def test_the_bytes_of_an_array(dtype, dimensions, size):
     "name, cores, found, problem",
     [
         ("train", 1, {}, ""),
-        ("train", 1, {"all-reduce": [4]}, "expected no collective, found 1 all-reduce up to 4 B"),
+        ("train", 1, {"all-reduce": [4]}, "expected no collectives, found 1 all-reduce up to 4 B"),
         ("train", 8, {"all-reduce": [4, GRADIENTS + 4, 4]}, ""),
         ("train", 8, {"all-reduce": [GRADIENTS - 64, 64, 4]}, ""),
-        ("train", 8, {"all-reduce": [GRADIENTS], "all-gather": [4]}, "expected no collective but all-reduce, found 1 "),
+        ("train", 8, {"all-reduce": [GRADIENTS], "all-gather": [4]}, "expected only all-reduce, found 1 "),
         ("train", 8, {"all-reduce": [GRADIENTS + 2000]}, "expected no all-reduce of more than 438,568 B, found 1 all"),
-        ("train", 8, {"all-reduce": [4, 4]}, "expected the cores to sum their shares (437,544 B of gradients), found"),
-        ("train", 8, {}, "expected the cores to sum their shares (437,544 B of gradients), found none"),
+        ("train", 8, {"all-reduce": [4, 4]}, "expected the cores to sum 437,544 B of gradients, found"),
+        ("train", 8, {}, "expected the cores to sum 437,544 B of gradients, found none"),
         ("evaluate", 8, {"all-reduce": [4, 400]}, ""),
         ("evaluate", 8, {"all-reduce": [GRADIENTS]}, "expected no all-reduce of more than 1,024 B"),
-        ("evaluate", 8, {}, "expected the cores to sum their shares"),
+        ("evaluate", 8, {}, "expected the cores to sum"),
         ("predict", 8, {}, ""),
-        ("predict", 8, {"all-gather": [40]}, "expected no collective, found 1 all-gather up to 40 B"),
+        ("predict", 8, {"all-gather": [40]}, "expected no collectives, found 1 all-gather up to 40 B"),
     ],
 )
 def test_what_a_program_may_exchange(name, cores, found, problem):
@@ -121,7 +121,7 @@ def test_the_flags_are_those_of_train():
     assert with_validation["examples"] == {"train": 1_293, "test": 360, "validation": 144}
     assert tpu_compile.notes_of(options("--strategy=tpu", "--backend=jax")) == []
     (note,) = tpu_compile.notes_of(options("--strategy=cpu", "--engine=fit"))
-    assert note.startswith("--engine=fit, --strategy=cpu: not heeded here")
+    assert note.startswith("--engine=fit, --strategy=cpu: no effect")
     for argv, words in [
         (["--topology=,"], "--topology: expected names such as v5e:2x4, received ','"),
         (["--topologi=v4"], "did you mean '--topology'"),
@@ -140,10 +140,10 @@ def test_the_numbers_of_images_are_those_of_the_data(digits):
 @pytest.mark.parametrize(
     "installed, words",
     [
-        ({}, "expected libtpu, the compiler of TPUs, it is not installed; type pip install -e '.[tpu]'"),
-        ({"libtpu": "0.0.52", "keras": "3.15.1"}, "expected JAX, it is not installed; type pip install -e '.[tpu]'"),
-        (COMPILER | {"jax": "0.5.3"}, "expected JAX 0.6 or newer, found 0.5.3; type pip install"),
-        (COMPILER | {"tensorflow-tpu": "2.19.1", "libtpu": "0.0.10"}, "libtpu 0.0.10 is that of tensorflow-tpu"),
+        ({}, "libtpu, the TPU compiler, is not installed; run pip install -e '.[tpu]'"),
+        ({"libtpu": "0.0.52", "keras": "3.15.1"}, "JAX is not installed; run pip install -e '.[tpu]'"),
+        (COMPILER | {"jax": "0.5.3"}, "expected JAX 0.6 or newer, found 0.5.3; run pip install"),
+        (COMPILER | {"tensorflow-tpu": "2.19.1", "libtpu": "0.0.10"}, "libtpu 0.0.10 belongs to tensorflow-tpu"),
     ],
 )
 def test_without_a_compiler_no_process_is_started(monkeypatch, installed, words):
@@ -158,7 +158,7 @@ def test_without_a_compiler_no_process_is_started(monkeypatch, installed, words)
 def test_the_compiler_exists_for_one_kind_of_machine(monkeypatch, place):
     monkeypatch.setattr(sys, "platform", place[0])
     monkeypatch.setattr("platform.machine", lambda: place[1])
-    with pytest.raises(UserError, match=f"expected x86-64 Linux, .* on {place[1]}"):
+    with pytest.raises(UserError, match=f"only exists for x86-64 Linux, this is .* on {place[1]}"):
         tpu_compile.main([])
 
 
@@ -214,16 +214,15 @@ def test_the_report_and_the_exit_code(child, capsys):
     child(ANSWER)
     code, out, err = run(capsys, "--topology=good")
     assert (code, err) == (0, "") and "✓ good           1  train        2.00" in out
-    assert out.endswith("\nnothing was run on a TPU: these programs were compiled for one, on a machine that need not "
-                        "have any\n")  # fmt: skip
+    assert out.endswith("\nnothing ran on a TPU: the programs were only compiled for it\n")
     code, out, _ = run(capsys, "--topology=good,bad,none,good")
     assert code == 2 and "✗ bad " in out and out.count("good") == 1
-    assert "   train: expected no collective, found 1 all-gather up to 8 B\n" in out
+    assert "   train: expected no collectives, found 1 all-gather up to 8 B\n" in out
     assert "✗ none        INVALID_ARGUMENT: no such thing\n" in out
     code, out, err = run(capsys, "--topology=bad", "--json", "--strategy=gpu")
     found = json.loads(out)
     assert (code, found["works"], found["note"]) == (2, False, tpu_compile.NOTE) and "✗ bad " in err
-    assert found["versions"]["libtpu"] == "0.0.52" and found["notes"][0].startswith("--strategy=gpu: not heeded")
+    assert found["versions"]["libtpu"] == "0.0.52" and found["notes"][0].startswith("--strategy=gpu: no effect")
     (row,) = found["rows"]
     assert row["programs"]["train"]["collectives"] == {"all-gather": [8]} and "hlo" not in out
 
@@ -377,7 +376,7 @@ def test_the_topologies_compile():
     code, out, err = tpu("--json")
     assert code == 0, err
     found = json.loads(out)
-    assert "nothing was run on a TPU" in found["note"] and found["note"] in err
+    assert "nothing ran on a TPU" in found["note"] and found["note"] in err
     assert [row["topology"] for row in found["rows"]] == list(CHIPS)
     for row in found["rows"]:
         agrees(row)
@@ -406,7 +405,7 @@ def test_what_the_compiler_refuses_is_said_in_one_line():
 
 REFUSALS = [
     "INVALID_ARGUMENT: Invalid TPU external name: TPU v9x",
-    "--replicas=2: v5e:1x1 has 1 cores; type --replicas=1",
+    "--replicas=2: v5e:1x1 has 1 cores; use --replicas=1",
 ]
 QUESTIONS = """
 import json, os, sys

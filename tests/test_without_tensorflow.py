@@ -206,7 +206,7 @@ def test_all_but_the_tensorflow_engine_can_be_imported(colab):
     done = colab.run("-c", IMPORT_ALL, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr
     modules = [f"engine.tensorflow.{name}" for name in ("devices", "engine", "programs", "trace")]
-    modules.append("parity.probes_tensorflow")
+    modules.append("parity.operations_tensorflow")
     missing = {f"mnist_mlp.{name}": "tensorflow" for name in modules}
     found = json.loads(done.stdout)
     assert {name: found[name] for name in found if not name.startswith("mnist_mlp.serve.")} == missing
@@ -251,8 +251,8 @@ def test_tensorflow_here_reads_a_run_of_jax(run_there, digits):
 # The doctor, which waits for a framework however busy the machine is.
 PATIENT = """
 import runpy
-from mnist_mlp.doctor import framework_probes
-framework_probes.ask.__defaults__ = (300,)
+from mnist_mlp.doctor import framework_check
+framework_check.ask.__defaults__ = (300,)
 runpy.run_module("mnist_mlp.doctor", run_name="__main__", alter_sys=True)
 """
 
@@ -270,7 +270,7 @@ def test_doctor_says_that_the_cpu_works(colab):
 def test_doctor_says_that_there_is_no_tpu(there):
     done = there("doctor", "--strategy=tpu")
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "verdict  train --strategy=tpu would not run: expected a TPU" in done.stdout
+    assert "verdict  train --strategy=tpu would not run: no TPU is attached" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -278,10 +278,10 @@ def test_doctor_says_that_there_is_no_tpu(there):
     [
         pytest.param(
             "--strategy=tpu",
-            "error: --strategy=tpu: expected a TPU, none is attached to this machine; type --strategy=cpu\n",
+            "error: --strategy=tpu: no TPU is attached to this machine; use --strategy=cpu\n",
             marks=WITHOUT_TPU,
         ),
-        ("--backend=tensorflow", "error: TensorFlow is not installed; type pip install 'tensorflow>=2.18'\n"),
+        ("--backend=tensorflow", "error: TensorFlow is not installed; run pip install 'tensorflow>=2.18'\n"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(there, tmp_path, flag, answer):

@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM where they must not end the program there and then.
+"""SIGINT (Ctrl-C), SIGTERM and SIGHUP where they must not end the program at once.
 
-While a run trains, the first asks it to stop where it can go on later, and the second ends it. Where something must not
-be left half done, they wait. (A mask of signals would not do: it holds for one thread, and NumPy's take them too.)
+During training the first signal requests a stop at a point from which the run can be resumed; the second ends the
+program. Code that must not be interrupted defers them. (A signal mask would not suffice: it applies to one thread, and
+NumPy's threads receive signals, too.)
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-AGAIN = 0.5  # seconds; what follows sooner is the same request: `timeout` sends its signal twice
+AGAIN = 0.5  # seconds within which a second signal is the same request: `timeout` sends its signal twice
 
 
 class Request:
-    """Whether the run has been asked to stop, and by which signal."""
+    """Whether a stop was requested, and by which signal."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -31,7 +32,7 @@ class Request:
 
     @property
     def word(self) -> str:
-        """What has happened, in a word; of several workers, another one may have been asked."""
+        """What happened, as a participle. With several workers, the signal may have reached another one."""
         if self.signal is None:
             return "stopped"
         return "interrupted" if self.signal == signal.SIGINT else "terminated"
@@ -39,9 +40,9 @@ class Request:
 
 @contextlib.contextmanager
 def requests() -> Iterator[Request]:
-    """Within the block a first signal is only noted; a second one goes to the handler that was there before.
+    """Record the first signal within the block; pass a second one to the previous handler.
 
-    Outside the main thread, where Python has no signals, nothing is ever noted. What is ignored stays ignored.
+    Outside the main thread, where Python handles no signals, none is recorded. Ignored signals stay ignored.
     """
     request = Request()
 
@@ -49,48 +50,50 @@ def requests() -> Iterator[Request]:
         now = time.monotonic()
         if not request:
             request.signal, request.since = signal.Signals(signum), now
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # the terminal may be what has gone
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # the terminal may have been closed
                 terminal = sys.stderr.fileno()
                 if os.isatty(terminal):
-                    erase = b"\n" if os.environ.get("TERM") == "dumb" else b"\r\x1b[K"  # what is shown, and ^C
-                    os.write(terminal, erase + b"stopping within seconds; once more stops at once\n")
+                    erase = b"\n" if os.environ.get("TERM") == "dumb" else b"\r\x1b[K"  # the progress line, and ^C
+                    os.write(terminal, erase + b"stopping after the current step; press Ctrl-C again to quit now\n")
         elif now - request.since > AGAIN:
-            put_back(before)
+            restore(before)
             signal.raise_signal(signum)
 
     before = handle(SIGNALS, note)
     try:
         yield request
     finally:
-        put_back(before)
+        restore(before)
 
 
 @contextlib.contextmanager
 def defer_signals() -> Iterator[None]:
-    """Lets signals wait until the end of the block: while frameworks are imported, say, what is raised within the start
-    of their C++ parts is fatal."""
-    came: list[int] = []
-    before = handle((*SIGNALS, signal.SIGALRM), lambda signum, frame: came.append(signum))
+    """Defer signals until the end of the block.
+
+    For example while a framework is imported: an exception raised while its C++ code initializes is fatal.
+    """
+    received: list[int] = []
+    before = handle((*SIGNALS, signal.SIGALRM), lambda signum, frame: received.append(signum))
     try:
         yield
     finally:
-        put_back(before)
-        if came:
-            signal.raise_signal(came[0])
+        restore(before)
+        if received:
+            signal.raise_signal(received[0])
 
 
 def handle(signals: Sequence[signal.Signals], handler: Callable[[int, Any], None]) -> dict[signal.Signals, Any]:
-    """Sets a handler, but not for what is ignored, nor outside the main thread; the handlers that were there."""
+    """Set a handler, except for ignored signals and outside the main thread; return the previous handlers."""
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for signum in signals:
-            there = signal.getsignal(signum)
-            if there not in (signal.SIG_IGN, None):  # None: not one that Python knows how to put back
-                before[signum] = there
+            previous = signal.getsignal(signum)
+            if previous not in (signal.SIG_IGN, None):  # None: a handler that Python cannot restore
+                before[signum] = previous
                 signal.signal(signum, handler)
     return before
 
 
-def put_back(handlers: Mapping[signal.Signals, Any]) -> None:
+def restore(handlers: Mapping[signal.Signals, Any]) -> None:
     for signum, handler in handlers.items():
         signal.signal(signum, handler)

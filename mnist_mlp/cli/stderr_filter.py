@@ -1,8 +1,8 @@
-"""Keeps what TensorFlow's C++ code prints for its developers off the user's terminal.
+"""Filter TensorFlow's C++ log noise from stderr.
 
-TensorFlow prints before it reads TF_CPP_MIN_LOG_LEVEL (tensorflow#100442), straight to file descriptor 2, where
-Python's logging does not reach. So descriptor 2 becomes a pipe to a small child process that drops the known chatter
-and passes everything else on. A child, not a thread: the last words of a process that aborts must come through.
+TensorFlow logs before it reads TF_CPP_MIN_LOG_LEVEL (tensorflow#100442), directly to file descriptor 2, which Python's
+logging does not control. So descriptor 2 becomes a pipe to a small child process that drops known noise and passes
+everything else on. It is a child, not a thread, so that the last message of a process that aborts gets through.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ PATTERNS = (
     rb"To enable the following instructions: ",  # second line of an INFO message
     rb".*Unable to register cu(FFT|DNN|BLAS) factory",  # tensorflow#62075: harmless, every GPU wheel
     rb".*computation placer already registered",
-    # Of kept_programs.py: first read as text; and LLVM's preferences at compiling, which are no instructions.
+    # Of the compilation cache: TensorFlow first tries to read an entry as text, and LLVM lists tuning preferences.
     rb".*Error parsing text-format tensorflow\.XlaSerializedCacheEntry: ",
     rb".*Target machine feature \+prefer-no-(gather|scatter) is not +supported on the host machine",
-    # No CUDA library, or all GPUs hidden. Where a GPU was asked for, engine/tensorflow.py says it in plain words.
+    # No CUDA library, or all GPUs hidden. If a GPU was requested, engine/tensorflow/devices.py reports that.
     rb".*failed call to cuInit: .*(UNKNOWN ERROR \(303\)|CUDA_ERROR_NO_DEVICE)",
 )
-CHATTER = re.compile(b"|".join(PATTERNS))
+NOISE = re.compile(b"|".join(PATTERNS))
 
 
 def silence() -> None:
-    """Filters what this process writes to descriptor 2 from now on; Python's own `sys.stderr` goes past the filter.
+    """Filter what this process writes to descriptor 2 from now on. Python's own `sys.stderr` bypasses the filter.
 
-    Does nothing if the user asked for TensorFlow's messages with TF_CPP_MIN_LOG_LEVEL=0, nor without `fork`.
+    Does nothing if the user requests TensorFlow's messages with TF_CPP_MIN_LOG_LEVEL=0, or without `fork`.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or not hasattr(os, "fork"):
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no INFO, once TensorFlow has read it
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no INFO once TensorFlow has read it
     sys.stderr.flush()
     terminal = os.dup(2)
     reader, writer = os.pipe()
     signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # the child keeps them blocked: it ends with the pipe
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # the child keeps them blocked and ends with the pipe
     if os.fork() == 0:
         try:
             os.close(writer)
@@ -57,29 +57,29 @@ def silence() -> None:
 
 
 def keep_standard_output() -> None:
-    """From now on only Python's `sys.stdout` reaches standard output; what C++ code writes there goes to descriptor 2.
+    """Redirect what C++ code writes to standard output to descriptor 2; only Python's `sys.stdout` still writes there.
 
-    Gloo, through which JAX's workers talk, greets on standard output, where a JSON object may be awaited.
+    Gloo, which connects JAX's workers, logs to standard output, where a script may expect one JSON object.
     """
     sys.stdout.flush()
-    ours = os.dup(1)
+    stdout = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = os.fdopen(ours, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
+    sys.stdout = os.fdopen(stdout, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
 
 
 def filter_lines(reader: int, writer: int) -> None:
-    """Copies the lines from one descriptor to another, without the chatter, until there are no more."""
+    """Copy lines from one descriptor to another, without the noise, until the end."""
     rest = b""
     while received := os.read(reader, 65536):
         *lines, rest = (rest + received).split(b"\n")
         for line in lines:
-            if not CHATTER.match(line):
+            if not NOISE.match(line):
                 write(writer, line + b"\n")
-    if not CHATTER.match(rest):
+    if not NOISE.match(rest):
         write(writer, rest)
 
 
 def write(descriptor: int, data: bytes) -> None:
-    """Writes all of it."""
+    """Write all of the data."""
     while data:
         data = data[os.write(descriptor, data) :]

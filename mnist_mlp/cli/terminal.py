@@ -1,6 +1,6 @@
-"""Where a program reports: lines that stay, and on a terminal one line that says how far the work has come.
+"""Reporting: lines that stay, and on a terminal a line of progress.
 
-The latter is written over and over on standard error, and leaves no trace; a log gets none of it.
+The progress line is overwritten on standard error and erased at the end; a log contains none of it.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import sys
 from typing import Protocol, TextIO
 
 ERASE = "\x1b[K"  # from the cursor to the end of the line
-WIDTH = 80  # columns of a terminal that does not say
+WIDTH = 80  # columns of a terminal of unknown size
 
 
 class Progress(Protocol):
-    """How far some work is, for a terminal."""
+    """Something that can be shown as a line of progress."""
 
     def render(self, width: int, *, ascii_only: bool) -> str:
-        """One line of at most `width` columns."""
+        """Return one line of at most `width` columns."""
 
 
 class Reporter:
-    """What a program reports to. This one prints the lines and shows no progress."""
+    """Receives what a program reports. This one prints lines and ignores progress."""
 
     def line(self, text: str) -> None:
-        """Report a line, or several, that stay."""
+        """Report one or more lines that stay."""
         print(text, flush=True)
 
     def progress(self, now: Progress | str) -> None:
-        """Report how far the work is; called often, about once a second."""
+        """Report progress; called about once a second."""
 
 
 class Silent(Reporter):
-    """Drops all that is reported."""
+    """Ignores everything."""
 
     def line(self, text: str) -> None:
         pass
@@ -43,9 +43,9 @@ PRINT, SILENT = Reporter(), Silent()
 
 
 class Terminal(Reporter):
-    """Writes lines to `stream` (default: standard output) and shows progress on standard error, if that is a terminal.
+    """Writes lines to `stream` (default: standard output) and shows progress on standard error if it is a terminal.
 
-    `quiet` drops both. To be used in a `with`, at whose end the progress is erased.
+    `quiet` disables both. Used in a `with`, it erases the progress at the end.
     """
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False):
@@ -55,7 +55,7 @@ class Terminal(Reporter):
 
     @property
     def width(self) -> int:
-        """How many columns the progress may have."""
+        """Columns available for progress."""
         try:
             return (os.get_terminal_size(sys.stderr.fileno()).columns or WIDTH) - 1
         except OSError:
@@ -63,7 +63,7 @@ class Terminal(Reporter):
 
     @property
     def ascii_only(self) -> bool:
-        """Whether the terminal takes ASCII alone."""
+        """Whether the terminal is limited to ASCII."""
         return not (sys.stderr.encoding or "").lower().startswith("utf")
 
     def line(self, text: str) -> None:
@@ -72,7 +72,7 @@ class Terminal(Reporter):
             write(self.stream, text + "\n")
 
     def progress(self, now: Progress | str) -> None:
-        """Show one line, without control characters, in the place of the last one."""
+        """Show one line, without control characters, in place of the previous one."""
         if self.on:
             self.shown = True
             text = now if isinstance(now, str) else now.render(self.width, ascii_only=self.ascii_only)
@@ -92,7 +92,7 @@ class Terminal(Reporter):
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write at once; not at all where the terminal was closed, which SIGHUP reports too."""
+    """Write and flush. A closed terminal is ignored: SIGHUP reports it, too."""
     try:
         stream.write(text)
         stream.flush()

@@ -1,4 +1,4 @@
-"""Which device computes: what the machine has, the choice among it, and several processes."""
+"""Device selection: what the machine has, which device a run takes, and how several processes start together."""
 
 from mnist_mlp.devices.strategy import Plan, plan
 

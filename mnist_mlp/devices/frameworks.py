@@ -1,4 +1,7 @@
-"""Which installed framework can be used on what: a problem comes with the command that mends it, "" is none."""
+"""Whether the installed frameworks can use a device.
+
+Each function returns "" or the problem as "what is wrong; what to do".
+"""
 
 from __future__ import annotations
 
@@ -7,77 +10,79 @@ import re
 from mnist_mlp.devices.machine import JAX_CUDA, Machine
 
 NOT_INSTALLED = "is not installed"
+NO_TENSORFLOW = f"TensorFlow {NOT_INSTALLED}"
 OLDEST = {"TensorFlow": (2, 18), "JAX": (0, 6), "Keras": (3, 10)}
-TPU_PAIRS = {"2.19.1": "0.0.10"}  # tensorflow-tpu → the libtpu that it works with
-TPU_ENVIRONMENT = (  # apart, since JAX needs another libtpu, and our own package asks for plain TensorFlow
+TPU_PAIRS = {"2.19.1": "0.0.10"}  # tensorflow-tpu: the libtpu that it works with
+TPU_ENVIRONMENT = (  # separate: JAX needs another libtpu, and this package depends on plain TensorFlow
     "python3.12 -m venv tpu && tpu/bin/pip install tensorflow-tpu==2.19.1 'keras>=3.10' tensorflow-datasets "
     "importlib_resources absl-py pillow, then use tpu/bin/python"
 )
 
 
-def tensorflow_problem(seen: Machine, *, cuda: bool = False) -> str:
-    """Why TensorFlow cannot be used (on a GPU, if `cuda`)."""
-    wheels = seen.tensorflows
+def tensorflow_problem(machine: Machine, *, cuda: bool = False) -> str:
+    """Return why TensorFlow cannot be used (on a GPU, if `cuda`)."""
+    wheels = machine.tensorflows
     remedy = f"pip install 'tensorflow{'[and-cuda]' if cuda else ''}>=2.18'"
     if "tensorflow-tpu" in wheels and len(wheels) > 1:
         return overwritten(wheels, "pip install 'tensorflow>=2.18'")
-    problem = version_problem(seen, "TensorFlow", wheels[0] if wheels else "tensorflow", remedy)
+    problem = version_problem(machine, "TensorFlow", wheels[0] if wheels else "tensorflow", remedy)
     if problem or not cuda:
         return problem
     if wheels[0] in ("tensorflow-cpu", "tensorflow-tpu"):
-        return f"{wheels[0]} is built without CUDA; type pip uninstall -y {wheels[0]}, then {remedy}"
-    return "" if seen.cuda_libraries else f"the CUDA libraries of TensorFlow are not installed; type {remedy}"
+        return f"{wheels[0]} is built without CUDA; run pip uninstall -y {wheels[0]}, then {remedy}"
+    return "" if machine.cuda_libraries else f"the CUDA libraries of TensorFlow are not installed; run {remedy}"
 
 
-def tpu_tensorflow_problem(seen: Machine) -> str:
-    """Why TensorFlow cannot use the TPU of this machine."""
-    wheels, version = seen.tensorflows, seen.installed.get("tensorflow-tpu", "")
+def tpu_tensorflow_problem(machine: Machine) -> str:
+    """Return why TensorFlow cannot use the TPU of this machine."""
+    wheels, version = machine.tensorflows, machine.installed.get("tensorflow-tpu", "")
     if version and len(wheels) > 1:
         return overwritten(wheels, "pip install tensorflow-tpu==2.19.1")
     if not version:
-        what = f"{wheels[0]} {seen.installed[wheels[0]]} is built without TPUs" if wheels else "it is not installed"
-        return f"TensorFlow: {what}; type {TPU_ENVIRONMENT}"
-    libtpu, fitting = seen.installed.get("libtpu", ""), TPU_PAIRS.get(version, "")
+        what = f"{wheels[0]} {machine.installed[wheels[0]]} is built without TPU support" if wheels else NO_TENSORFLOW
+        return f"{what}; run {TPU_ENVIRONMENT}"
+    libtpu, fitting = machine.installed.get("libtpu", ""), TPU_PAIRS.get(version, "")
     if not libtpu or (fitting and libtpu != fitting):
-        needed, found = f"libtpu {fitting}".rstrip(), libtpu or "none"
+        needed, installed = f"libtpu {fitting}".rstrip(), libtpu or "none"
         remedy = f"libtpu=={fitting}" if fitting else f"tensorflow-tpu=={version}"  # which brings its own
-        return f"tensorflow-tpu {version} needs {needed}, found {found}; type pip install {remedy}"
-    if not seen.libtpu:
+        return f"tensorflow-tpu {version} needs {needed}, found {installed}; run pip install {remedy}"
+    if not machine.libtpu:
         remedy = f"pip install --force-reinstall libtpu=={libtpu}"
-        return f"libtpu {libtpu} is installed without its file libtpu.so; type {remedy}"
-    return version_problem(seen, "TensorFlow", "tensorflow-tpu", TPU_ENVIRONMENT)
+        return f"libtpu {libtpu} is installed without its file libtpu.so; run {remedy}"
+    return version_problem(machine, "TensorFlow", "tensorflow-tpu", TPU_ENVIRONMENT)
 
 
-def jax_problem(seen: Machine, extra: str = "") -> str:
-    """Why JAX cannot be used: on the CPU, or with an `extra`, "cuda12" or "tpu", on that device."""
+def jax_problem(machine: Machine, extra: str = "") -> str:
+    """Return why JAX cannot be used, on the CPU or, with the extra "cuda12" or "tpu", on that device."""
     remedy = f"pip install -U 'jax[{extra}]'" if extra else "pip install -U jax"
-    problem = version_problem(seen, "JAX", "jax", remedy) or version_problem(seen, "JAX", "jaxlib", remedy)
+    problem = version_problem(machine, "JAX", "jax", remedy) or version_problem(machine, "JAX", "jaxlib", remedy)
     if problem:
         return problem
-    if extra == "cuda12" and not any(name in seen.installed for name in JAX_CUDA):
-        return f"JAX {seen.installed['jax']} is installed without CUDA; type {remedy}"
-    if extra == "tpu" and "libtpu" not in seen.installed:
-        return f"JAX {seen.installed['jax']} is installed without libtpu; type {remedy}"
-    tensorflows = TPU_PAIRS.get(seen.installed.get("tensorflow-tpu", ""))
-    if extra == "tpu" and seen.installed["libtpu"] == tensorflows:  # jax#29989
-        return f"libtpu {tensorflows} is that of tensorflow-tpu, JAX needs another; type {remedy}"
+    if extra == "cuda12" and not any(name in machine.installed for name in JAX_CUDA):
+        return f"JAX {machine.installed['jax']} is installed without CUDA; run {remedy}"
+    if extra == "tpu" and "libtpu" not in machine.installed:
+        return f"JAX {machine.installed['jax']} is installed without libtpu; run {remedy}"
+    theirs = TPU_PAIRS.get(machine.installed.get("tensorflow-tpu", ""))
+    if extra == "tpu" and machine.installed["libtpu"] == theirs:  # jax#29989
+        return f"libtpu {theirs} belongs to tensorflow-tpu, JAX needs another version; run {remedy}"
     return ""
 
 
 def overwritten(wheels: list[str], remedy: str) -> str:
+    """Return the problem of several wheels that install the same package."""
     return (
         f"{' and '.join(wheels)} are both installed and overwrite each other; "
-        f"type pip uninstall -y {' '.join(wheels)}, then {remedy}"
+        f"run pip uninstall -y {' '.join(wheels)}, then {remedy}"
     )
 
 
-def version_problem(seen: Machine, name: str, distribution: str, remedy: str) -> str:
-    """Why the installed version of a framework, or of Keras above it, does not do."""
+def version_problem(machine: Machine, name: str, distribution: str, remedy: str) -> str:
+    """Return what is wrong with the installed version of a framework, or of Keras above it."""
     needed = ((name, distribution, remedy), ("Keras", "keras", "pip install -U keras"))
     for package, wheel, command in needed:
-        version, (major, minor) = seen.installed.get(wheel, ""), OLDEST[package]
+        version, (major, minor) = machine.installed.get(wheel, ""), OLDEST[package]
         if not version:
-            return f"{package} {NOT_INSTALLED}; type {command}"
+            return f"{package} {NOT_INSTALLED}; run {command}"
         if tuple(map(int, re.findall(r"\d+", version)[:2])) < (major, minor):
-            return f"expected {package} {major}.{minor} or newer, found {version}; type {command}"
+            return f"expected {package} {major}.{minor} or newer, found {version}; run {command}"
     return ""

@@ -8,6 +8,7 @@ all of them. The exit code is the first one that is not 0. When a worker fails, 
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
+from mnist_mlp.cli.child_process import with_this_package
 from mnist_mlp.cli.flags import called_as
 
 NAME = "devices.launch_workers"
@@ -60,6 +62,7 @@ def start(addresses: Sequence[str], flags: Sequence[str], workers: list[subproce
         output = subprocess.PIPE if index else None
         worker = subprocess.Popen(
             [*train, f"--worker_index={index}", *flags],
+            env=with_this_package(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if index else None,

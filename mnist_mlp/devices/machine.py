@@ -1,4 +1,4 @@
-"""What this machine is: devices, environment and installed software, seen with the standard library alone."""
+"""Detect devices, environment and installed software with the standard library alone: no framework is imported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JAX_CUDA = ("jax-cuda12-plugin", "jax-cuda13-plugin")
 SOFTWARE = (*TENSORFLOWS, "keras", "jax", "jaxlib", "libtpu", *JAX_CUDA)
 
 GOOGLE = "0x1ae0"  # PCI vendor; Google's network cards have it as well
-TPUS = {  # PCI device → generation; the table of JAX (jax/_src/hardware_utils.py)
+TPUS = {  # PCI device: generation, as in jax/_src/hardware_utils.py
     "0x0027": "v2 or v3",
     "0x005e": "v4",
     "0x0062": "v5p",
@@ -25,37 +25,43 @@ TPUS = {  # PCI device → generation; the table of JAX (jax/_src/hardware_utils
     "0x006f": "v6e",
     "0x0076": "v7x",
 }
-# Where the CUDA libraries of TensorFlow may lie: the wheels of tensorflow[and-cuda], a distribution's own, CUDA's.
-CUDA_PLACES = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "usr/local/cuda*/lib64", "usr/local/nvidia/lib64")
+# Where CUDA libraries may be, besides the wheels of tensorflow[and-cuda].
+CUDA_DIRECTORIES = (
+    "usr/lib/*-linux-gnu",
+    "usr/lib64",
+    "usr/local/lib",
+    "usr/local/cuda*/lib64",
+    "usr/local/nvidia/lib64",
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What the standard library can tell of a machine."""
+    """What the standard library can find out about a machine."""
 
     gpus: int = 0  # NVIDIA GPUs attached
-    cuda_visible_devices: str | None = None  # the environment variable, None if it is not set
-    cuda_libraries: bool = False  # cuDNN was found, which TensorFlow loads and no driver brings
+    cuda_visible_devices: str | None = None  # the environment variable; None if unset
+    cuda_libraries: bool = False  # cuDNN was found: TensorFlow loads it, and no driver includes it
     tpu_chips: int = 0
     tpu_kind: str = ""  # "v5e"
-    tpu_holder: int | None = None  # another process that has the TPU open
+    tpu_holder: int | None = None  # the pid of another process that has the TPU open
     host: str = ""  # "colab", "kaggle" or ""
-    colab_tpu_addr: str = ""  # of the TPU nodes that Colab had until 2025
+    colab_tpu_addr: str = ""  # set by the TPU nodes that Colab had until 2025
     tf_config: str = ""  # the environment variable TF_CONFIG
-    installed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of SOFTWARE: distribution → version
+    installed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of SOFTWARE: distribution to version
     libtpu: str = ""  # path of libtpu.so
 
     @property
     def tensorflows(self) -> list[str]:
-        """The installed distributions of TensorFlow; more than one overwrite each other."""
+        """The installed distributions of TensorFlow. Two or more overwrite each other."""
         return [name for name in TENSORFLOWS if name in self.installed]
 
 
 def detect(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Machine:
-    """Looks at the device files below `root`, the environment and the installed distributions."""
+    """Inspect the device files below `root`, the environment and the installed distributions."""
     chips = tpu_chips(root)
     if not chips and (environ.get("COLAB_TPU_1VM") == "1" or environ.get("ISTPUVM") == "1"):
-        chips = [environ.get("TPU_ACCELERATOR_TYPE", "").partition("-")[0]]  # set, but empty, on a CPU runtime
+        chips = [environ.get("TPU_ACCELERATOR_TYPE", "").partition("-")[0]]  # empty on a CPU runtime
     gpus = nvidia_gpus(root)
     installed = installed_software()
     return Machine(
@@ -81,7 +87,7 @@ def host(environ: Mapping[str, str]) -> str:
 
 
 def nvidia_gpus(root: Path) -> int:
-    """How many NVIDIA GPUs there are: the driver's own list comes first."""
+    """Return the number of NVIDIA GPUs, from the driver's own list if there is one."""
     listed = len(list(root.glob("proc/driver/nvidia/gpus/*")))
     nodes = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in root.glob("dev/nvidia*"))
     windows = int((root / "dev/dxg").exists() and (root / "usr/lib/wsl/lib/libcuda.so.1").exists())
@@ -89,24 +95,24 @@ def nvidia_gpus(root: Path) -> int:
 
 
 def cuda_libraries(root: Path, environ: Mapping[str, str]) -> bool:
-    """Whether cuDNN lies in one of the places where a program finds its libraries."""
-    places = [str(root / place) for place in CUDA_PLACES]
-    places += [place for place in environ.get("LD_LIBRARY_PATH", "").split(":") if place]
-    places += [f"{prefix}/lib" for prefix in (sys.prefix, environ.get("CONDA_PREFIX")) if prefix]
-    places += [f"{place}/nvidia/cudnn/lib" for place in sys.path if place]
+    """Return whether cuDNN is in a directory that the dynamic linker or TensorFlow searches."""
+    patterns = [str(root / directory) for directory in CUDA_DIRECTORIES]
+    patterns += [directory for directory in environ.get("LD_LIBRARY_PATH", "").split(":") if directory]
+    patterns += [f"{prefix}/lib" for prefix in (sys.prefix, environ.get("CONDA_PREFIX")) if prefix]
+    patterns += [f"{directory}/nvidia/cudnn/lib" for directory in sys.path if directory]
     return any(
-        name.startswith("libcudnn.so") for pattern in places for folder in matching(pattern) for name in names(folder)
+        name.startswith("libcudnn.so") for pattern in patterns for folder in matching(pattern) for name in names(folder)
     )
 
 
 def matching(pattern: str) -> Iterable[str]:
-    import glob  # not needed where there is no GPU
+    import glob  # needed only where there is a GPU
 
     return glob.iglob(pattern)
 
 
 def names(folder: str) -> list[str]:
-    """The names in a folder; none where it cannot be read."""
+    """Return the names in a directory, or [] if it cannot be read."""
     try:
         return os.listdir(folder)
     except OSError:
@@ -114,19 +120,19 @@ def names(folder: str) -> list[str]:
 
 
 def tpu_chips(root: Path) -> list[str]:
-    """The generation of each TPU chip on the PCI bus."""
+    """Return the generation of each TPU chip on the PCI bus."""
     found = []
     for vendor in root.glob("sys/bus/pci/devices/*/vendor"):
         try:
             if vendor.read_text().strip() == GOOGLE:
                 found.append(vendor.with_name("device").read_text().strip())
         except OSError:
-            continue  # a device that went away meanwhile
+            continue  # the device disappeared meanwhile
     return [TPUS[device] for device in found if device in TPUS]
 
 
 def tpu_holder(root: Path) -> int | None:
-    """A process, not this one, that has a TPU open: libtpu lets one alone have it. None if there is none to be seen."""
+    """Return the pid of another process that has a TPU open, since libtpu allows only one, or None."""
     held = re.compile(r"/dev/(accel\d+|vfio/\d+)|/tmp/libtpu_lockfile")
     for process in root.glob("proc/[0-9]*"):
         if int(process.name) == os.getpid():
@@ -142,8 +148,8 @@ def tpu_holder(root: Path) -> int | None:
 
 
 def installed_software(names: Iterable[str] = SOFTWARE) -> dict[str, str]:
-    """The versions of those of these distributions that are installed, by their metadata."""
-    from importlib import metadata  # 20 ms that --help need not wait for
+    """Return the versions of those distributions that are installed, from their metadata."""
+    from importlib import metadata  # 20 ms, which --help should not wait for
 
     found = {}
     for name in names:
@@ -154,16 +160,17 @@ def installed_software(names: Iterable[str] = SOFTWARE) -> dict[str, str]:
 
 
 def libtpu_file() -> str:
-    """Where libtpu.so lies, without importing the package that brings it; "" if it does not."""
+    """Return the path of libtpu.so, or "", without importing the package that contains it."""
     from importlib.util import find_spec
 
     spec = find_spec("libtpu")
-    places = (spec.submodule_search_locations if spec else None) or []
-    return next((f"{place}/libtpu.so" for place in places if os.path.exists(f"{place}/libtpu.so")), "")
+    directories = (spec.submodule_search_locations if spec else None) or []
+    files = [f"{directory}/libtpu.so" for directory in directories]
+    return next(filter(os.path.exists, files), "")
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor and the number of its cores that this process may use: "AMD EPYC, 2 cores"."""
+    """Return the processor and the number of cores that this process may use: "AMD EPYC, 2 cores"."""
     try:
         found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())
     except OSError:

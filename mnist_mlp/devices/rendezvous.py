@@ -1,8 +1,8 @@
-"""The rendezvous of the workers, before any framework starts: all are there, and all are about to do the same.
+"""The workers meet before any framework starts: all are present, and all are about to run the same program.
 
-The frameworks' own start waits inside C++ for a worker that never comes, deaf to Ctrl-C, and accepts workers that have
-other flags or data. So each worker first tells the chief, on a plain connection to the chief's address, what it has;
-the chief compares and lets all go on, or none. The address is free again before the framework listens on it.
+The frameworks' own initialization waits inside C++ for missing workers, deaf to Ctrl-C, and accepts workers with
+different flags or data. So each worker first connects to the chief's address and sends what it has; the chief compares
+and lets all of them continue, or none. The address is free again before the framework listens on it.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from typing import Any
 
 from mnist_mlp.errors import UserError
 
-HEARTBEAT = 10.0  # seconds between signs of life
-ATTEMPT = 0.2  # seconds of one look for the others
-MESSAGE = 5.0  # seconds that a message may take to come, all of it
-LAST_CALL = 2.0  # seconds for the rest to come and hear why it will not be
-LONGEST = 100_000  # bytes of a worker's message; a longer one is none of ours
-ANSWER = 2**30  # bytes of the chief's, which may carry what it hands out
-HANDING_OUT = 60.0  # seconds that it may take
+HEARTBEAT = 10.0  # seconds between lines that say who is missing
+ATTEMPT = 0.2  # seconds of one attempt to connect or accept
+MESSAGE = 5.0  # seconds to receive a whole message
+LAST_CALL = 2.0  # seconds for the other workers to connect and receive a refusal
+LONGEST = 100_000  # bytes of a worker's message; longer ones are not from a worker
+ANSWER = 2**30  # bytes of the chief's message, which may include a checkpoint
+HANDING_OUT = 60.0  # seconds to receive it
 GO = "go"
-SAME_COMMAND = "start the same command on each with its own --worker_index, or give it a longer --start_timeout"
+SAME_EVERYTHING = "start all workers with the same flags, data and versions"
+SAME_COMMAND = "start the same command on each, with its own --worker_index, or use a longer --start_timeout"
 
 
 def meet(workers: Sequence[str], index: int, timeout: float, has: Mapping[str, str], *, hand_out: bytes = b"") -> bytes:
-    """Returns when all workers (addresses HOST:PORT, the chief's first) are there and have the same.
+    """Wait until all workers (addresses HOST:PORT, the chief's first) are present; return what the chief hands out.
 
-    `has` says what must not differ: a name for the user, and a text. All get the bytes that the chief hands out. Raises
-    `UserError` in all of them where something differs, or where they are not complete after `timeout` seconds.
+    `has` maps names of what must not differ to its value, as text. Raises `UserError` in all workers if something
+    differs, or if not all are present after `timeout` seconds.
     """
     deadline = Deadline(timeout)
     hello = {"index": index, "has": {"list of workers": ",".join(workers), **has}}
     if index:
-        listen(workers[index]).close()  # where the framework will listen, it can
+        listen(workers[index]).close()  # the framework will be able to listen there
     if index:
         answer, handed_out = hear_chief(workers, hello, deadline)
     else:
@@ -51,80 +52,77 @@ def meet(workers: Sequence[str], index: int, timeout: float, has: Mapping[str, s
 
 
 class Deadline:
-    """The time to wait for the others; says from time to time for whom."""
+    """The time to wait for the other workers; reports from time to time who is missing."""
 
     def __init__(self, seconds: float):
-        self.seconds, self.began, self.said = seconds, time.monotonic(), time.monotonic()
+        self.seconds, self.began, self.reported = seconds, time.monotonic(), time.monotonic()
 
     def passed(self, whom: str, more: float = 0.0) -> str:
-        """What to say where the time, and some seconds more, is over, else ""."""
+        """Return an error once the time, plus `more` seconds, is over, else ""."""
         now = time.monotonic()
         if now - self.began > self.seconds + more:
-            return f"{whom} did not come within {self.seconds:g} seconds; {SAME_COMMAND}"
-        if now - self.said > HEARTBEAT:
-            self.said = now
+            return f"{whom} did not connect within {self.seconds:g} seconds; {SAME_COMMAND}"
+        if now - self.reported > HEARTBEAT:
+            self.reported = now
             print(f"waiting for {whom} ({now - self.began:.0f} s) ...", file=sys.stderr, flush=True)
         return ""
 
 
 def as_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline, hand_out: bytes) -> str:
-    """Waits for the others, compares, and gives all the same answer, with what there is to hand out."""
-    came: dict[int, socket.socket] = {}
+    """Wait for the other workers, compare them, and send all the same answer, with what is handed out."""
+    present: dict[int, socket.socket] = {}
     answer, until = GO, math.inf
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(listen(workers[0]))
         server.settimeout(ATTEMPT)
         while True:
-            for index in [index for index, connection in came.items() if not is_there(connection)]:
-                del came[index]  # it ended while it waited, and may be started again
-            if len(came) == len(workers) - 1 or time.monotonic() > until:
+            for index in [index for index, connection in present.items() if not is_there(connection)]:
+                del present[index]  # it ended while waiting, and may be restarted
+            if len(present) == len(workers) - 1 or time.monotonic() > until:
                 break
-            missing = [f"worker {i} ({a})" for i, a in enumerate(workers) if i and i not in came]
+            missing = [f"worker {i} ({a})" for i, a in enumerate(workers) if i and i not in present]
             if late := deadline.passed(", ".join(missing)):
                 answer = late if answer == GO else answer
                 break
             with contextlib.suppress(TimeoutError):
                 connection = stack.enter_context(server.accept()[0])
-                verdict = greet(connection, hello, came, range(1, len(workers)))
+                verdict = greet(connection, hello, present, range(1, len(workers)))
                 if verdict != GO:
                     answer, until = verdict, min(until, time.monotonic() + LAST_CALL)
         handed_out = base64.b64encode(hand_out).decode() if answer == GO else ""
-        for connection in came.values():
-            with contextlib.suppress(OSError):  # it is gone already: the framework will say so
+        for connection in present.values():
+            with contextlib.suppress(OSError):  # it has already ended: the framework will report that
                 connection.settimeout(HANDING_OUT)
                 send(connection, {"answer": answer, "handed_out": handed_out})
     return answer
 
 
-def greet(connection: socket.socket, mine: dict[str, Any], came: dict[int, socket.socket], places: range) -> str:
-    """Hears who comes and adds it to `came`; GO, or why it cannot take part. Strangers are sent away."""
+def greet(connection: socket.socket, mine: dict[str, Any], present: dict[int, socket.socket], indices: range) -> str:
+    """Receive a worker's message and add it to `present`; return GO, or why it cannot take part. Ignores strangers."""
     try:
         theirs = receive(connection, MESSAGE)
-        place, has = theirs["index"], theirs["has"]
+        index, has = theirs["index"], theirs["has"]
         different = next((name for name, value in mine["has"].items() if has.get(name) != value), "")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         connection.close()
         return GO
-    twice = place in came and is_there(came[place])  # else it has been started again
-    if place in places and not twice:
-        came[place] = connection
+    twice = index in present and is_there(present[index])  # otherwise it was restarted
+    if index in indices and not twice:
+        present[index] = connection
     if different:
-        answer = (
-            f"expected the same {different} in all workers, worker {place} has another than the chief; "
-            "start them with the same flags, data and versions"
-        )
-    elif twice or place not in places:
-        answer = f"two processes have --worker_index={place}; {SAME_COMMAND}"
+        answer = f"worker {index} has a different {different} from the chief; {SAME_EVERYTHING}"
+    elif twice or index not in indices:
+        answer = f"two processes have --worker_index={index}; {SAME_COMMAND}"
     else:
         return GO
-    if came.get(place) is not connection:
+    if present.get(index) is not connection:
         with contextlib.suppress(OSError):
             send(connection, {"answer": answer, "handed_out": ""})
     return answer
 
 
 def is_there(connection: socket.socket) -> bool:
-    """Whether the other side still waits: it says nothing more, so all that can be read is its end."""
+    """Return whether the other side still waits. It sends nothing more, so only its end can be read."""
     connection.setblocking(False)
     try:
         return bool(connection.recv(1, socket.MSG_PEEK))
@@ -137,8 +135,8 @@ def is_there(connection: socket.socket) -> bool:
 
 
 def hear_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline) -> tuple[str, bytes]:
-    """Tells the chief what this worker has; the chief's answer, once all have come, and what it hands out."""
-    address, patience = workers[0], LAST_CALL + ATTEMPT * len(workers)  # it answers one after the other
+    """Send the chief what this worker has; return the chief's answer, once all are present, and what it hands out."""
+    address, patience = workers[0], LAST_CALL + ATTEMPT * len(workers)  # the chief answers one worker after the other
     whom = f"the chief, worker 0 ({address})"
     while not (late := deadline.passed(whom)):
         with (
@@ -148,15 +146,15 @@ def hear_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline
             send(connection, hello)
             while not (late := deadline.passed(f"the answer of {whom}", more=patience)):
                 if select.select([connection], [], [], ATTEMPT)[0]:
-                    heard = receive(connection, HANDING_OUT, ANSWER)
-                    return str(heard["answer"]), base64.b64decode(heard["handed_out"])
+                    answer = receive(connection, HANDING_OUT, ANSWER)
+                    return str(answer["answer"]), base64.b64decode(answer["handed_out"])
             return late, b""
-        time.sleep(ATTEMPT)  # the chief is not there yet
+        time.sleep(ATTEMPT)  # the chief has not started yet
     return late, b""
 
 
 def listen(address: str) -> socket.socket:
-    """A socket on an address of this machine, or on all of its interfaces where that name is another machine's view."""
+    """Listen on an address of this machine, or on all interfaces where only other machines know it by that name."""
     host, port = split(address)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -169,7 +167,7 @@ def listen(address: str) -> socket.socket:
             return socket.create_server(("", port), family=family)
         raise UserError(
             f"--strategy=multiworker: cannot listen on {address} ({error.strerror or error}); "
-            "name a free port of this machine"
+            "use a free port of this machine"
         ) from None
 
 
@@ -183,7 +181,7 @@ def send(connection: socket.socket, message: Any) -> None:
 
 
 def receive(connection: socket.socket, seconds: float, longest: int = LONGEST) -> Any:
-    """One message. Raises ValueError for what is none, ConnectionError at the end, TimeoutError."""
+    """Return one message. Raises `ValueError` if it is not JSON, `ConnectionError` at the end, `TimeoutError`."""
     until = time.monotonic() + seconds
     received = bytearray()
     while not received.endswith(b"\n"):

@@ -1,7 +1,7 @@
-"""Which device a run takes: `choose` decides by what was asked for and what was seen, before any framework is imported.
+"""Choose the device of a run from the user's request and the machine, before any framework is imported.
 
-An explicit request is met or refused, with what was seen and what to type; it never falls back to another device.
-"auto" takes the best device that can be used, and says why not a better one that is there.
+An explicit request is met or refused with what was found and what to do; there is no silent fallback. "auto" takes the
+best usable device and notes why a better one that is attached is not used.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from mnist_mlp.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What the user asked for, in flags."""
+    """What the user asks for with flags."""
 
     strategy: str = "auto"
     backend: str = "auto"
     replicas: int | None = None
-    tpu: str = ""  # address or name of a TPU elsewhere; "local" is the one of this machine
+    tpu: str = ""  # address or name of a remote TPU; "local" is the one of this machine
     workers: str = ""  # host:port,host:port,…
     worker_index: int | None = None
 
     @classmethod
     def of(cls, options: Any) -> Request:
-        """What the options of a program ask for; those that it does not have are not asked for."""
+        """Return the request in a program's options; options that it lacks keep their defaults."""
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: getattr(options, name) for name in names if hasattr(options, name)})
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to run on. `environment` must be set before the framework is imported."""
+    """What to run on. `environment` must be set before the framework is imported: `cli.load_framework.load` does."""
 
     backend: str  # the Keras backend
     device: str  # "cpu", "gpu" or "tpu"
-    requested: str  # what the user asked for
+    requested: str  # the strategy that the user asked for
     environment: Mapping[str, str]
-    replicas: int | None = 1  # on this machine; None: one on each device that the framework finds
-    xla: bool = True  # whether its compiler is there
+    replicas: int | None = 1  # on this machine; None means one on each device that the framework finds
+    xla: bool = True  # whether the backend has its compiler
     tpu: str = ""  # for TensorFlow's resolver
     workers: tuple[str, ...] = ()
     worker_index: int = 0
@@ -52,26 +52,26 @@ class Plan:
 
     @property
     def strategy(self) -> str:
-        """What the plan is called among the strategies."""
+        """The strategy that the plan amounts to."""
         return "multiworker" if self.workers else self.device
 
     @property
     def chief(self) -> bool:
-        """Whether this process is the one that writes and reports."""
+        """Whether this process writes files and reports."""
         return self.worker_index == 0
 
 
 def plan(options: Any) -> Plan:
-    """The plan for the options of a program on this machine. Raises `UserError`."""
+    """Return the plan for a program's options on this machine. Raises `UserError`."""
     return choose(Request.of(options), detect())
 
 
-def choose(request: Request, seen: Machine) -> Plan:
-    """The plan for a request on that machine. Raises `UserError` where it cannot be met."""
+def choose(request: Request, machine: Machine) -> Plan:
+    """Return the plan for a request on that machine. Raises `UserError` if it cannot be met."""
     if request.tpu and request.strategy not in ("auto", "tpu"):
-        raise UserError(f"--tpu={request.tpu} does not go with --strategy={request.strategy}; type --strategy=tpu")
+        raise UserError(f"--tpu={request.tpu} does not go with --strategy={request.strategy}; use --strategy=tpu")
     if (request.workers or request.worker_index is not None) and request.strategy != "multiworker":
-        raise UserError("--workers and --worker_index go with --strategy=multiworker; type it, or leave them out")
+        raise UserError("--workers and --worker_index need --strategy=multiworker; add it, or omit them")
     choosers = {
         "auto": on_best,
         "cpu": on_cpu,
@@ -80,133 +80,139 @@ def choose(request: Request, seen: Machine) -> Plan:
         "tpu": on_tpu,
         "multiworker": on_workers,
     }
-    return choosers[request.strategy](request, seen)
+    return choosers[request.strategy](request, machine)
 
 
-def on_best(request: Request, seen: Machine) -> Plan:
-    """A TPU, else a GPU, else the CPU; notes say what is attached and why it is not used."""
+def on_best(request: Request, machine: Machine) -> Plan:
+    """Choose a TPU, else a GPU, else the CPU; notes say why an attached device is not used."""
     if request.tpu:
-        return on_tpu(request, seen)
+        return on_tpu(request, machine)
     notes: list[str] = []
-    for attached, chooser in ((seen.tpu_chips, on_tpu), (len(visible_gpus(seen)), on_gpu)):
-        if attached:
+    for count, chooser in ((machine.tpu_chips, on_tpu), (len(visible_gpus(machine)), on_gpu)):
+        if count:
             try:
-                chosen = chooser(request, seen)
+                chosen = chooser(request, machine)
                 return dataclasses.replace(chosen, notes=(*notes, *chosen.notes))
             except UserError as error:
                 what = "a TPU" if chooser is on_tpu else "a GPU"
                 notes.append(f"{what} is attached but not used: {error}")
-    chosen = on_cpu(request, seen)
+    chosen = on_cpu(request, machine)
     return dataclasses.replace(chosen, notes=(*notes, *chosen.notes))
 
 
-def on_cpu(request: Request, seen: Machine) -> Plan:
-    """The CPU, as one device or split into `--replicas` logical ones."""
-    backend = pick_backend(request, seen, "cpu", tensorflow_problem(seen), jax_problem(seen))
+def on_cpu(request: Request, machine: Machine) -> Plan:
+    """Choose the CPU, as one device or split into `--replicas` logical ones."""
+    backend = pick_backend(request, machine, "cpu", tensorflow_problem(machine), jax_problem(machine))
     replicas = request.replicas or 1
     return Plan(
-        backend, "cpu", request.strategy, environment(backend, "cpu", seen), replicas, xla=has_xla(backend, seen)
+        backend, "cpu", request.strategy, environment(backend, "cpu", machine), replicas, xla=has_xla(backend, machine)
     )
 
 
-def on_gpu(request: Request, seen: Machine) -> Plan:
-    """One GPU, or as many as `--replicas` says; "mirrored" takes all that are visible."""
-    flag, visible = prefix(request), visible_gpus(seen)
-    if not seen.gpus:
+def on_gpu(request: Request, machine: Machine) -> Plan:
+    """Choose one GPU, or `--replicas` of them; "mirrored" takes all that are visible."""
+    flag, visible = prefix(request), visible_gpus(machine)
+    if not machine.gpus:
         several = f" --replicas={request.replicas or 2}" if request.strategy == "mirrored" else ""
-        raise UserError(f"{flag}expected an NVIDIA GPU and its driver, saw none; type --strategy=cpu{several}")
+        raise UserError(f"{flag}expected an NVIDIA GPU and its driver, found none; use --strategy=cpu{several}")
     if not visible:
         raise UserError(
-            f"{flag}CUDA_VISIBLE_DEVICES={seen.cuda_visible_devices!r} hides all {seen.gpus} GPUs; "
-            "type unset CUDA_VISIBLE_DEVICES"
+            f"{flag}CUDA_VISIBLE_DEVICES={machine.cuda_visible_devices!r} hides all {machine.gpus} GPUs; "
+            "run unset CUDA_VISIBLE_DEVICES"
         )
     count = request.replicas or (len(visible) if request.strategy == "mirrored" else 1)
     if count > len(visible):
         raise UserError(
-            f"--replicas={count}: expected at most the {len(visible)} visible GPUs; type --replicas={len(visible)}"
+            f"--replicas={count}: expected at most the {len(visible)} visible GPUs; use --replicas={len(visible)}"
         )
-    backend = pick_backend(request, seen, "gpu", tensorflow_problem(seen, cuda=True), jax_problem(seen, "cuda12"))
+    backend = pick_backend(
+        request, machine, "gpu", tensorflow_problem(machine, cuda=True), jax_problem(machine, "cuda12")
+    )
     notes: tuple[str, ...] = ()
     if count < len(visible) and request.replicas is None:
-        notes = (f"{len(visible)} GPUs are visible, one of them is used; --strategy=mirrored takes them all",)
-    environment_ = environment(backend, "gpu", seen) | {"CUDA_VISIBLE_DEVICES": ",".join(visible[:count])}
+        notes = (f"{len(visible)} GPUs are visible, one of them is used; --strategy=mirrored uses all",)
+    environment_ = environment(backend, "gpu", machine) | {"CUDA_VISIBLE_DEVICES": ",".join(visible[:count])}
     return Plan(backend, "gpu", request.strategy, environment_, count, notes=notes)
 
 
-def on_tpu(request: Request, seen: Machine) -> Plan:
-    """A TPU elsewhere by its address, else the one of this machine: with TensorFlow's TPU build if there is one."""
+def on_tpu(request: Request, machine: Machine) -> Plan:
+    """Choose a remote TPU by its address, else that of this machine; a TPU build of TensorFlow comes before JAX."""
     if request.tpu and request.tpu != "local":
         if request.backend == "jax":
-            raise UserError(f"--tpu={request.tpu}: only TensorFlow reaches a TPU elsewhere; type --backend=tensorflow")
-        if problem := tensorflow_problem(seen):
+            raise UserError(f"--tpu={request.tpu}: only TensorFlow can use a remote TPU; use --backend=tensorflow")
+        if problem := tensorflow_problem(machine):
             raise UserError(problem)
         return Plan(
             "tensorflow",
             "tpu",
             request.strategy,
-            environment("tensorflow", "cpu", seen),
+            environment("tensorflow", "cpu", machine),
             request.replicas,
             tpu=request.tpu,
         )
-    if not seen.tpu_chips:
-        raise UserError(f"{prefix(request)}{no_tpu(seen)}")
-    if seen.tpu_holder:
-        remedy = "choose Runtime → Restart session" if seen.host == "colab" else f"type kill {seen.tpu_holder}"
-        raise UserError(f"{prefix(request)}process {seen.tpu_holder} holds the TPU, which serves one; {remedy}")
-    backend = pick_backend(request, seen, "tpu", tpu_tensorflow_problem(seen), jax_problem(seen, "tpu"))
-    return Plan(backend, "tpu", request.strategy, environment(backend, "tpu", seen), request.replicas, tpu="local")
-
-
-def no_tpu(seen: Machine) -> str:
-    """What to do where no TPU chip is attached."""
-    if seen.colab_tpu_addr:
-        return (
-            f"no chip is attached; COLAB_TPU_ADDR names a TPU on the network; type --tpu=grpc://{seen.colab_tpu_addr}"
+    if not machine.tpu_chips:
+        raise UserError(f"{prefix(request)}{no_tpu(machine)}")
+    if machine.tpu_holder:
+        remedy = "choose Runtime → Restart session" if machine.host == "colab" else f"run kill {machine.tpu_holder}"
+        raise UserError(
+            f"{prefix(request)}process {machine.tpu_holder} is using the TPU, which serves one at a time; {remedy}"
         )
+    backend = pick_backend(request, machine, "tpu", tpu_tensorflow_problem(machine), jax_problem(machine, "tpu"))
+    return Plan(backend, "tpu", request.strategy, environment(backend, "tpu", machine), request.replicas, tpu="local")
+
+
+def no_tpu(machine: Machine) -> str:
+    """Return what to do where no TPU chip is attached."""
+    if machine.colab_tpu_addr:
+        return f"no TPU chip is attached; COLAB_TPU_ADDR names a remote TPU; use --tpu=grpc://{machine.colab_tpu_addr}"
     remedy = {
         "colab": "choose Runtime → Change runtime type → TPU",
         "kaggle": "choose Settings → Accelerator → TPU",
-        "": "type --strategy=cpu",
-    }[seen.host]
-    return f"expected a TPU, none is attached to this machine; {remedy}"
+        "": "use --strategy=cpu",
+    }[machine.host]
+    return f"no TPU is attached to this machine; {remedy}"
 
 
-def on_workers(request: Request, seen: Machine) -> Plan:
-    """Several processes, each with its TPU (on JAX) or all GPUs that it sees, else with its CPU."""
+def on_workers(request: Request, machine: Machine) -> Plan:
+    """Choose several processes, each on its TPU (with JAX), all visible GPUs, or its CPU."""
     if request.replicas is not None:
-        raise UserError("--replicas does not go with --strategy=multiworker: each worker is one; leave it out")
-    cluster = workers.cluster(request.workers, request.worker_index, seen.tf_config)
-    if seen.tpu_chips and request.backend != "tensorflow" and not jax_problem(seen, "tpu"):
+        raise UserError(
+            "--replicas does not go with --strategy=multiworker, where each worker decides for itself; omit it"
+        )
+    cluster = workers.cluster(request.workers, request.worker_index, machine.tf_config)
+    if machine.tpu_chips and request.backend != "tensorflow" and not jax_problem(machine, "tpu"):
         backend, device = "jax", "tpu"
     else:
-        device = "gpu" if visible_gpus(seen) else "cpu"
+        device = "gpu" if visible_gpus(machine) else "cpu"
         cuda = device == "gpu"
-        problems = (tensorflow_problem(seen, cuda=cuda), jax_problem(seen, "cuda12" if cuda else ""))
-        backend = pick_backend(request, seen, device, *problems)
-    if backend == "jax" and seen.host:
-        # Their variables look like a cluster's, which jax.distributed then searches for minutes (jax#40854).
+        problems = (tensorflow_problem(machine, cuda=cuda), jax_problem(machine, "cuda12" if cuda else ""))
+        backend = pick_backend(request, machine, device, *problems)
+    if backend == "jax" and machine.host:
+        # Their environment looks like that of a cluster: jax.distributed searches for it for minutes (jax#40854).
         raise UserError(
-            f"--strategy=multiworker: JAX must not look for other machines on {seen.host.capitalize()}; "
-            "type --strategy=auto"
+            f"--strategy=multiworker: JAX cannot form a cluster on {machine.host.capitalize()}; use --strategy=auto"
         )
-    set_before = environment(backend, device, seen)
+    variables = environment(backend, device, machine)
     if backend == "tensorflow":
-        set_before["TF_CONFIG"] = cluster.tf_config()
+        variables["TF_CONFIG"] = cluster.tf_config()
     replicas = 1 if device == "cpu" else None
     return Plan(
         backend,
         device,
         request.strategy,
-        set_before,
+        variables,
         replicas,
-        xla=has_xla(backend, seen),
+        xla=has_xla(backend, machine),
         workers=cluster.workers,
         worker_index=cluster.index,
     )
 
 
-def pick_backend(request: Request, seen: Machine, device: str, tensorflow: str, jax: str) -> str:
-    """The backend asked for, or the first that can be used; each problem is "" or what to say. Raises `UserError`."""
+def pick_backend(request: Request, machine: Machine, device: str, tensorflow: str, jax: str) -> str:
+    """Return the requested or first usable backend. `tensorflow` and `jax` are their problems, "" for none.
+
+    Raises `UserError` if there is none.
+    """
     problems = {"tensorflow": tensorflow, "jax": jax}
     for backend in problems if request.backend == "auto" else [request.backend]:
         if not problems[backend]:
@@ -214,57 +220,57 @@ def pick_backend(request: Request, seen: Machine, device: str, tensorflow: str, 
     flag = prefix(request)
     if request.backend != "auto":
         raise UserError(f"{flag}{problems[request.backend]}")
-    # One remedy: what is there is mended; where nothing is, TensorFlow, but on a TPU JAX, which needs the least.
+    # Give one remedy: for what is installed; if nothing is, for TensorFlow, but on a TPU for JAX, which needs least.
     if device == "tpu":
-        jax_first = "tensorflow-tpu" not in seen.installed
+        jax_first = "tensorflow-tpu" not in machine.installed
     else:
         jax_first = NOT_INSTALLED in tensorflow and NOT_INSTALLED not in jax
-    other, told = (tensorflow, jax) if jax_first else (jax, tensorflow)
-    raise UserError(f"{flag}{other.partition('; ')[0]}, and {told}")
+    other, first = (tensorflow, jax) if jax_first else (jax, tensorflow)
+    raise UserError(f"{flag}{other.partition('; ')[0]}, and {first}")
 
 
 def prefix(request: Request) -> str:
-    """The flag that a refusal is about."""
+    """Return the flag that a refusal is about."""
     return "" if request.strategy == "auto" else f"--strategy={request.strategy}: "
 
 
-def has_xla(backend: str, seen: Machine) -> bool:
-    """Whether the backend has its compiler: tensorflow-tpu has none for a CPU (tensorflow#88960)."""
-    return backend == "jax" or "tensorflow-tpu" not in seen.installed
+def has_xla(backend: str, machine: Machine) -> bool:
+    """Return whether the backend has XLA: tensorflow-tpu has none for CPUs (tensorflow#88960)."""
+    return backend == "jax" or "tensorflow-tpu" not in machine.installed
 
 
-def environment(backend: str, device: str, seen: Machine) -> dict[str, str]:
-    """What must stand in the environment before the framework is imported."""
-    found = {"KERAS_BACKEND": backend}
+def environment(backend: str, device: str, machine: Machine) -> dict[str, str]:
+    """Return the environment variables to set before the framework is imported."""
+    variables = {"KERAS_BACKEND": backend}
     if backend == "jax":
-        # Named platforms must come up, or JAX raises: it takes no other in silence.
-        return found | {"JAX_PLATFORMS": {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}[device]}
+        # JAX raises if a named platform does not start: there is no silent fallback.
+        return variables | {"JAX_PLATFORMS": {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}[device]}
     if device == "cpu":
-        # -1 hides the GPUs, so that the CPU is what really runs and no GPU memory is taken.
-        found |= {"CUDA_VISIBLE_DEVICES": "-1"}
-        # tensorflow-tpu looks for a TPU by asking the metadata service, for minutes where there is none.
-        return found | ({"TPU_SKIP_MDS_QUERY": "1"} if "tensorflow-tpu" in seen.installed else {})
+        # -1 hides the GPUs, so that everything runs on the CPU and no GPU memory is allocated.
+        variables |= {"CUDA_VISIBLE_DEVICES": "-1"}
+        # tensorflow-tpu asks the metadata service for a TPU, for minutes where there is none.
+        return variables | ({"TPU_SKIP_MDS_QUERY": "1"} if "tensorflow-tpu" in machine.installed else {})
     if device == "tpu":  # the recipe of Keras' SparseCore tutorial (2025-09)
-        return found | {
+        return variables | {
             "PJRT_DEVICE": "TPU",
             "NEXT_PLUGGABLE_DEVICE_USE_C_API": "true",
-            "TF_PLUGGABLE_DEVICE_LIBRARY_PATH": seen.libtpu,
+            "TF_PLUGGABLE_DEVICE_LIBRARY_PATH": machine.libtpu,
             "TF_XLA_FLAGS": "--tf_mlir_enable_mlir_bridge=true "
             "--tf_mlir_enable_convert_control_to_data_outputs_pass=true "
             "--tf_mlir_enable_merge_control_flow_pass=true",
         }
-    return found
+    return variables
 
 
-def visible_gpus(seen: Machine) -> list[str]:
-    """The names of the GPUs that CUDA will show, in its order: it stops at the first name that is not one."""
-    if seen.cuda_visible_devices is None:
-        return [str(index) for index in range(seen.gpus)]
-    found: list[str] = []
-    for name in seen.cuda_visible_devices.split(",") if seen.gpus else []:
+def visible_gpus(machine: Machine) -> list[str]:
+    """Return the GPUs that CUDA will show, in its order: CUDA stops at the first invalid name."""
+    if machine.cuda_visible_devices is None:
+        return [str(index) for index in range(machine.gpus)]
+    visible: list[str] = []
+    for name in machine.cuda_visible_devices.split(",") if machine.gpus else []:
         name = name.strip()
-        by_index = re.fullmatch(r"[0-9]{1,4}", name) and int(name) < seen.gpus
+        by_index = re.fullmatch(r"[0-9]{1,4}", name) and int(name) < machine.gpus
         if not by_index and not name.startswith(("GPU-", "MIG-")):
             break
-        found.append(name)
-    return found
+        visible.append(name)
+    return visible

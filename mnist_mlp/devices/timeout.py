@@ -1,4 +1,4 @@
-"""For what takes its time: a TPU that is being set up and other workers, which may never answer."""
+"""A time limit for calls that may never return: setting up a TPU, or connecting to other workers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 from mnist_mlp.errors import UserError
 
 Value = TypeVar("Value")
-HEARTBEAT = 10.0  # seconds between signs of life
-GRACE = 5.0  # seconds until the watchdog acts where we did not
+HEARTBEAT = 10.0  # seconds between lines that say what is being waited for
+GRACE = 5.0  # seconds after the limit at which the watchdog kills this process
 
-
-# A process beside ours: it ends us where the call holds Python's global lock, so that no thread of ours could.
+# A separate process, because a call that holds the GIL stops every thread of this one.
 WATCHDOG = """
 import os, select, sys
 if not select.select([0], [], [], float(sys.argv[1]))[0]:
@@ -29,22 +28,22 @@ if not select.select([0], [], [], float(sys.argv[1]))[0]:
 
 
 def within(seconds: float, what: str, remedy: str, call: Callable[[], Value]) -> Value:
-    """`call()`, or `UserError` where it has not returned after that time; a line on standard error while it lasts.
+    """Return `call()`. Raises `UserError` if it takes longer than `seconds`; reports on standard error meanwhile.
 
-    The call runs in a thread of its own, so that Ctrl-C is heard while C++ code waits. It cannot be ended:
-    the thread goes with the process.
+    The call runs in its own thread so that Ctrl-C works while C++ code waits. The thread cannot be stopped:
+    it ends with the process.
     """
-    late = f"expected {what} within {seconds:g} seconds, no answer came; {remedy}"
-    found: dict[str, Any] = {}
+    late = f"no answer from {what} within {seconds:g} seconds; {remedy}"
+    outcome: dict[str, Any] = {}
 
     def work() -> None:
         try:
-            found["value"] = call()
+            outcome["value"] = call()
         except BaseException as error:
-            found["error"] = error
+            outcome["error"] = error
 
     thread = threading.Thread(target=work, daemon=True)
-    began = said = time.monotonic()
+    began = reported = time.monotonic()
     with watchdog(seconds + GRACE, f"error: {late}"):
         thread.start()
         while thread.is_alive():
@@ -52,18 +51,18 @@ def within(seconds: float, what: str, remedy: str, call: Callable[[], Value]) ->
             now = time.monotonic()
             if now - began > seconds:
                 raise UserError(late)
-            if now - said > HEARTBEAT:
-                said = now
+            if now - reported > HEARTBEAT:
+                reported = now
                 print(f"waiting for {what} ({now - began:.0f} s) ...", file=sys.stderr, flush=True)
-    if "error" in found:
-        raise found["error"]
-    value: Value = found["value"]
+    if "error" in outcome:
+        raise outcome["error"]
+    value: Value = outcome["value"]
     return value
 
 
 @contextlib.contextmanager
 def watchdog(seconds: float, last_words: str) -> Iterator[None]:
-    """Ends this process, with those words on standard error, if the block lasts longer."""
+    """Kill this process, with `last_words` on standard error, if the block takes longer than `seconds`."""
     command = [sys.executable, "-I", "-S", "-c", WATCHDOG, str(seconds), last_words, str(os.getpid())]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:

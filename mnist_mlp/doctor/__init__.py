@@ -1,1 +1,1 @@
-"""`python -m mnist_mlp.doctor`: what this machine has, what train would choose, and what is wrong with it."""
+"""`python -m mnist_mlp.doctor`: what this machine has, what `train` would choose, and known problems."""

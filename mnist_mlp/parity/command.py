@@ -23,8 +23,7 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
-from mnist_mlp.parity import probes as operations
-from mnist_mlp.parity import report
+from mnist_mlp.parity import operations, report
 from mnist_mlp.parity.comparison import Comparison, as_json
 from mnist_mlp.parity.device_under_test import Subject
 from mnist_mlp.parity.problem import LEARNING_RATE, MODELS, OPTIONS, Problem, describe, order_of
@@ -161,7 +160,7 @@ def started(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engi
         now = "without XLA" if options.xla == "on" else "with XLA alone"
         raise UserError(
             f"--xla={options.xla}: {engine.devices.replicas} replicas on {engine.devices.name} run {now} on "
-            f"{engine.backend}; type --xla=auto"
+            f"{engine.backend}; use --xla=auto"
         )
     engine.compile()
     return engine

@@ -69,7 +69,7 @@ class Recorder:
         """Raises `UserError` for more steps, of a network of so many parameters, than a file may hold."""
         most = MAX_BYTES // (4 * parameters) * 9 // 10  # the rest for what is not a gradient
         if len(problem.order) > most:
-            raise UserError(f"--write: expected at most {most:,} steps of this network; type --steps={most}")
+            raise UserError(f"--write: expected at most {most:,} steps of this network; use --steps={most}")
         self.problem = problem
         self.arrays: dict[str, np.ndarray] = {"order": problem.order}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.parity.comparison import Comparison, Difference
-from mnist_mlp.parity.probes import Probe
+from mnist_mlp.parity.operations import Probe
 from mnist_mlp.text import remarks
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
-"""Compiles what `train` would run on a TPU with the real TPU compiler (libtpu), on a machine without one, and checks
-that its chips would share the work rightly: one communicates with none, several sum their gradients and no more.
+"""Compiles the programs of `train` for TPUs with the real TPU compiler, on a machine without one, and checks their
+collectives: a single core must need none, several cores must sum their gradients and nothing more.
 
-Nothing is run on a TPU: what compiles may still be slow there, or fail. The flags are those of `train`; of its backends
-and engines this is always JAX, compiled. Bytes are those on one core. FLOPs are XLA's own count for one core in one
-step (a loop's body counts once; `predict` is one batch): for the default run on one core 15.8 million, by hand
+Nothing runs on a TPU: a program that compiles may still be slow there, or fail. The flags are those of `train`; the
+backend is always JAX with the compiled engine. Bytes are per core. FLOPs are XLA's count for one core and one step (a
+loop's body counts once; `predict` is one batch): 15.8 million for the default run on one core; by hand
 4·109,184 weights·32 images + 2·8,832·32 (the first layer needs no gradient of its input) + 12 per parameter for Adam.
 
-Exit code: 0 if all compile and pass the check; 2 if not, and for wrong flags, since other flags, another topology or
-another libtpu mend it; 1 for a bug.
+Exit code: 0 if everything compiles and passes; 2 if not, or for wrong flags: other flags, another topology or another
+libtpu may help; 1 for a bug.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ import numpy as np
 
 from mnist_mlp import __version__, data
 from mnist_mlp.cli import child_process, flags
+from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import PRESETS, Config, with_preset
 from mnist_mlp.data.batches import split_validation
 from mnist_mlp.devices import frameworks, machine
@@ -36,14 +37,14 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.options import option, tagged
 from mnist_mlp.tpu_compile.collectives import check, collectives, collectives_text
 
-NOTE = "nothing was run on a TPU: these programs were compiled for one, on a machine that need not have any"
+NOTE = "nothing ran on a TPU: the programs were only compiled for it"
 PACKAGES = ("jax", "jaxlib", "libtpu", "keras", "numpy")
-REMEDY = "type pip install -e '.[tpu]'"
-MNIST_EXAMPLES = {"train": 60_000, "test": 10_000}  # so many have all data sets but these:
+REMEDY = "run pip install -e '.[tpu]'"
+MNIST_EXAMPLES = {"train": 60_000, "test": 10_000}  # of all data sets except:
 EXAMPLES = {"digits": {"train": 1_437, "test": 360}}
 CHILD = """
 import signal, sys
-signal.alarm(int(sys.argv[1]))  # the end, should the parent have ended without a word
+signal.alarm(int(sys.argv[1]))  # in case the parent was killed
 from mnist_mlp.tpu_compile import programs
 programs.main(*sys.argv[2:])
 """
@@ -51,16 +52,17 @@ programs.main(*sys.argv[2:])
 
 @dataclasses.dataclass(frozen=True)
 class Options(Config):
-    """The flags of `train`, and those of this program."""
+    """The flags of `train` and a few more."""
 
     topology: str = option(
-        "v5e:1x1,v5e:2x2,v5e:2x4,v6e:1x1,v4:2x2x1", "what to compile for, by commas: generation:chips along each axis"
+        "v5e:1x1,v5e:2x2,v5e:2x4,v6e:1x1,v4:2x2x1",
+        "what to compile for, separated by commas: generation:chips per axis",
     )
-    limit: int = option(120, "seconds for each topology, after which its compiler is ended", low=1, high=86_400)
+    limit: int = option(120, "time limit of each topology in seconds", low=1, high=86_400)
 
     @property
     def topologies(self) -> list[str]:
-        """The names, each once. Raises `UserError` if there are none."""
+        """The names, without repetition. Raises `UserError` if there are none."""
         names = [name.strip() for name in self.topology.split(",") if name.strip()]
         if not names:
             raise UserError(f"--topology: expected names such as v5e:2x4, received {self.topology!r}")
@@ -71,41 +73,43 @@ def main(argv: Sequence[str]) -> None:
     presets = {name: Options(**preset.to_dict()) for name, preset in PRESETS.items()}
     options = with_preset(presets, flags.given_flags(Options, argv, program="tpu_compile", about=__doc__ or ""))
     stream = sys.stderr if options.json else sys.stdout
-    found = compile_all(options, say=lambda text: print(text, file=stream, flush=True))
+    report = compile_all(options, reporter=Terminal(stream))
     if options.json:
-        print(json.dumps(found, allow_nan=False))
-    bugs = [row["printed"] for row in found["rows"] if row["bug"]]
+        print(json.dumps(report, allow_nan=False))
+    bugs = [row["printed"] for row in report["rows"] if row["bug"]]
     if bugs:
         print(bugs[0], file=sys.stderr)
-    if not found["works"]:
+    if not report["works"]:
         raise SystemExit(1 if bugs else 2)
 
 
-def compile_all(options: Options, *, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """All topologies, one after the other, as JSON values; `say` gets the report, piece by piece. Raises `UserError`
-    where there is no compiler."""
+def compile_all(options: Options, *, reporter: Reporter = PRINT) -> dict[str, Any]:
+    """Compile for all topologies, one after the other; return the results as JSON values.
+
+    Raises `UserError` if there is no compiler.
+    """
     versions = installed_versions()
     request, notes, names = request_of(options), notes_of(options), options.topologies
-    say(opening(request, versions, notes))
+    reporter.line(opening(request, versions, notes))
     rows = []
     with turn():
         for name in names:
             rows.append(row_of(name, ask({**request, "topology": name}, options.limit), options.precision))
-            say(row_text(rows[-1]))
-    say(f"\n{NOTE}")
+            reporter.line(row_text(rows[-1]))
+    reporter.line(f"\n{NOTE}")
     works = all(not row["problems"] for row in rows)
     return {"works": works, "note": NOTE, "notes": notes, "versions": versions, "request": request, "rows": rows}
 
 
 def installed_versions() -> dict[str, str]:
-    """The versions of what compiles. Raises `UserError` where this machine cannot, before any process is started."""
+    """Return the versions of the compiler's packages. Raises `UserError` if this machine cannot compile for TPUs."""
     if not (sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")):
         here = f"{platform.system() or sys.platform} on {platform.machine() or 'an unknown processor'}"
-        raise UserError(f"expected x86-64 Linux, all that TPUs' compiler (libtpu) exists for, received {here}")
+        raise UserError(f"the TPU compiler (libtpu) only exists for x86-64 Linux, this is {here}")
     installed = machine.installed_software(sorted({*machine.SOFTWARE, *PACKAGES}))
-    for name, what in (("libtpu", "libtpu, the compiler of TPUs"), ("jax", "JAX")):
+    for name, what in (("libtpu", "libtpu, the TPU compiler,"), ("jax", "JAX")):
         if name not in installed:
-            raise UserError(f"expected {what}, it is not installed; {REMEDY}")
+            raise UserError(f"{what} is not installed; {REMEDY}")
     if problem := frameworks.jax_problem(machine.Machine(installed=installed), "tpu"):
         raise UserError(problem)
     packages = {name: installed[name] for name in PACKAGES if name in installed}
@@ -113,12 +117,12 @@ def installed_versions() -> dict[str, str]:
 
 
 def request_of(options: Options) -> dict[str, Any]:
-    """What decides the programs of a run, beside the topology. Raises `UserError` as `train` would."""
+    """Return what determines the programs of a run, besides the topology. Raises `UserError` as `train` would."""
     others = ("dataset", "validation_fraction", "early_stopping")  # sizes are in "examples"; the host stops training
     names = [name for name in tagged(Config, affects="result") if name not in others] + ["seed", "replicas"]
     examples = dict(EXAMPLES.get(options.dataset, MNIST_EXAMPLES))
-    nothing = data.Split(np.empty((examples["train"], 0), np.uint8), np.empty(examples["train"], np.uint8))
-    train, validation = split_validation(nothing, options.validation_fraction, options.seed)
+    empty = data.Split(np.empty((examples["train"], 0), np.uint8), np.empty(examples["train"], np.uint8))
+    train, validation = split_validation(empty, options.validation_fraction, options.seed)
     examples["train"] = len(train)
     if validation:
         examples["validation"] = len(validation)
@@ -126,16 +130,16 @@ def request_of(options: Options) -> dict[str, Any]:
 
 
 def notes_of(options: Options) -> list[str]:
-    """What must be said where the flags ask for something else than what is compiled here."""
-    heeded = {"engine": ("compiled",), "backend": ("auto", "jax"), "strategy": ("auto", "tpu")}
-    given = {name: getattr(options, name) for name in heeded}
-    others = [f"--{name}={value}" for name, value in given.items() if value not in heeded[name]]
-    return [f"{', '.join(others)}: not heeded here, this is the compiled engine on JAX"] if others else []
+    """Return notes about flags that have no effect here."""
+    effective = {"engine": ("compiled",), "backend": ("auto", "jax"), "strategy": ("auto", "tpu")}
+    given = {name: getattr(options, name) for name in effective}
+    others = [f"--{name}={value}" for name, value in given.items() if value not in effective[name]]
+    return [f"{', '.join(others)}: no effect, programs are compiled for the compiled engine on JAX"] if others else []
 
 
 @contextlib.contextmanager
 def turn() -> Iterator[None]:
-    """Waits until no other tpu_compile of this user compiles: libtpu's own lock would refuse, not wait."""
+    """Wait until no other tpu_compile of this user compiles: libtpu's own lock fails instead of waiting."""
     import fcntl  # not on Windows
 
     path = Path(tempfile.gettempdir(), f"mnist_mlp.tpu_compile.{os.getuid()}.lock")
@@ -149,8 +153,10 @@ def turn() -> Iterator[None]:
 
 
 def ask(request: Mapping[str, Any], limit: float) -> dict[str, Any]:
-    """The answer of a process that compiles for one topology, or {"error", "bug", "printed"}; takes at most `limit`
-    seconds. Whatever happens (Ctrl-C too), neither the process nor its files remain."""
+    """Return the answer of a process that compiles for one topology, or {"error", "bug", "printed"}.
+
+    Takes at most `limit` seconds. Neither the process nor its files remain, also after Ctrl-C.
+    """
     with tempfile.TemporaryDirectory(prefix="mnist_mlp.tpu_compile.") as folder:
         arguments = ["-c", CHILD, str(math.ceil(limit) + 2), json.dumps(request), f"{folder}/answer"]
         with child_process.Child(arguments, environment(folder)) as child:
@@ -166,42 +172,45 @@ def ask(request: Mapping[str, Any], limit: float) -> dict[str, Any]:
             return {"bug": False, "printed": "", **json.loads(answer.read_text())}
     error = f"the compiler {outcome}{'' if child.returncode else ' without an answer'}"
     if not in_time:
-        error = f"did not compile within {limit:g} seconds; give it more with --limit"
-    bug = in_time and child.returncode == 1  # Python's own: what the compiler refuses is an answer
+        error = f"did not compile within {limit:g} seconds; use a longer --limit"
+    bug = in_time and child.returncode == 1  # an exception; what the compiler refuses is an answer
     return {"error": error, "bug": bug, "printed": printed[-4000:]}
 
 
 def environment(folder: str) -> dict[str, str]:
-    """That of the process which compiles. A variable that describes a TPU of this machine would be taken to describe
-    the topology, and libtpu must not ask Google Cloud's metadata server about it, for minutes (jax#11668)."""
+    """Return the environment of the process that compiles.
+
+    Variables that describe a TPU of this machine would be taken as part of the topology, and libtpu must not ask Google
+    Cloud's metadata server about it, for minutes (jax#11668).
+    """
     about_this_machine = ("TPU_", "CLOUD_TPU_", "MEGASCALE_")
     dropped = {name for name in os.environ if name.startswith(about_this_machine)} - {"TPU_LIBRARY_PATH"}
     return {name: value for name, value in os.environ.items() if name not in dropped} | {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
-        "TPU_LOG_DIR": "disabled",  # else files in /tmp/tpu_logs remain
+        "TPU_LOG_DIR": "disabled",  # otherwise files remain in /tmp/tpu_logs
         "TMPDIR": folder,
-        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # what other programs do with libtpu is of no concern: no TPU is touched
-        "JAX_ENABLE_COMPILATION_CACHE": "false",  # the compiler itself, not what it said last time
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # other programs may use libtpu: no TPU is touched
+        "JAX_ENABLE_COMPILATION_CACHE": "false",  # run the compiler itself
         "PYTHONIOENCODING": "utf-8",
     }
 
 
-def row_of(topology: str, told: Mapping[str, Any], precision: str) -> dict[str, Any]:
-    """What is known of a topology, as JSON values; "problems" is empty if all is as it must be."""
-    problems, programs = [told["error"]] if told["error"] else [], {}
-    for name, program in told.get("programs", {}).items():
-        found = collectives(program["hlo"])
-        trained = told["trainable"] if name == "train" else 0
-        problems += [f"{name}: {problem}" for problem in check(name, told["cores"], found, trained, precision)]
-        programs[name] = {**{key: value for key, value in program.items() if key != "hlo"}, "collectives": found}
-    rest = {key: value for key, value in told.items() if key not in ("error", "programs")}
+def row_of(topology: str, answer: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    """Return the results of a topology as JSON values; "problems" is empty if all is well."""
+    problems, programs = [answer["error"]] if answer["error"] else [], {}
+    for name, program in answer.get("programs", {}).items():
+        sizes = collectives(program["hlo"])
+        trained = answer["trainable"] if name == "train" else 0
+        problems += [f"{name}: {problem}" for problem in check(name, answer["cores"], sizes, trained, precision)]
+        programs[name] = {**{key: value for key, value in program.items() if key != "hlo"}, "collectives": sizes}
+    rest = {key: value for key, value in answer.items() if key not in ("error", "programs")}
     return {"topology": topology, "works": not problems, "problems": problems, **rest, "programs": programs}
 
 
 def opening(request: Mapping[str, Any], versions: Mapping[str, str], notes: Sequence[str]) -> str:
-    """What is compiled, by what, and the head of the table."""
+    """Return what is compiled, by what, and the head of the table."""
     n, batch = request["examples"]["train"], request["batch_size"]
     lines = [
         f"program  {request['model']} on {request['pixels']} pixels, {request['optimizer']}, {request['precision']}, "
@@ -217,16 +226,16 @@ def opening(request: Mapping[str, Any], versions: Mapping[str, str], notes: Sequ
 
 
 def row_text(row: Mapping[str, Any]) -> str:
-    """The lines of a topology: one for each program, then what is wrong."""
+    """Return the lines of a topology: one for each program, then the problems."""
     chips = ""
     if row["programs"]:
-        several = row["cores"] // row["chips"]  # on each chip: two on v2 and v3
-        chips = f"{row['chips']:>5}" if several == 1 else f"{row['chips']:>3}×{several}"
+        per_chip = row["cores"] // row["chips"]  # two on v2 and v3
+        chips = f"{row['chips']:>5}" if per_chip == 1 else f"{row['chips']:>3}×{per_chip}"
     head = f"{'✗' if row['problems'] else '✓'} {row['topology']:<11}{chips}"
     lines: list[str] = []
-    for name, told in row["programs"].items():
-        numbers = f"{told['argument_bytes']:>13,}{told['temporary_bytes']:>15,}{told['code_bytes']:>12,}"
-        numbers = f"{told['compile_seconds']:>8.2f}{numbers}{told['flops']:>17,}"
-        lines.append(f"{'' if lines else head:<18}  {name:<8} {numbers}  {collectives_text(told['collectives'])}")
+    for name, program in row["programs"].items():
+        numbers = f"{program['argument_bytes']:>13,}{program['temporary_bytes']:>15,}{program['code_bytes']:>12,}"
+        numbers = f"{program['compile_seconds']:>8.2f}{numbers}{program['flops']:>17,}"
+        lines.append(f"{'' if lines else head:<18}  {name:<8} {numbers}  {collectives_text(program['collectives'])}")
     lines += [f"{'  ' if lines or index else head} {problem}" for index, problem in enumerate(row["problems"])]
     return "\n".join(lines)

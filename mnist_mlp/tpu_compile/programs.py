@@ -1,6 +1,6 @@
-"""Compiles the programs of the JAX engine for a TPU that is not here; runs none of them.
+"""Compile the programs of the JAX engine for a TPU that this machine does not have.
 
-`main` is what the processes of tpu_compile.py run: libtpu may hang or abort, and one process at a time may load it.
+`main` runs in a child process of command.py: libtpu may hang or abort, and only one process at a time may load it.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.models import networks
 from mnist_mlp.training import optimizers
 
-Program = tuple[Callable, tuple]  # a jitted function, and what it is called with: shapes instead of arrays
+Program = tuple[Callable, tuple]  # a jitted function and its arguments, with shapes instead of arrays
 
 
 def main(text: str, file: str) -> None:
-    """Writes the answer to a request, both JSON, into a file: see `compile_for`."""
+    """Write the answer to a request, both as JSON, to a file: see `compile_for`."""
     try:
         answer = compile_for(json.loads(text))
     except UserError as error:
         answer = {"error": str(error)}
     Path(file).write_text(json.dumps(answer))
-    os._exit(0)  # taking JAX and libtpu apart in an orderly way costs time
+    os._exit(0)  # an orderly shutdown of JAX and libtpu takes time
 
 
 def compile_for(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The programs, compiled for the topology of a request: what they need, and their optimised HLO text.
+    """Compile the programs for the topology of a request; return what they need, and their optimized HLO.
 
-    Raises `UserError` with the compiler's own words where there is no such topology or a program does not compile.
+    Raises `UserError` with the compiler's error if the topology does not exist or a program does not compile.
     """
     devices = devices_of(request["topology"], request["replicas"])
     networks.set_conventions()
@@ -58,7 +58,7 @@ def compile_for(request: Mapping[str, Any]) -> dict[str, Any]:
     optimizer = optimizers.of_config(config, math.ceil(request["examples"]["train"] / config.batch_size))
     skip_layouts()
     recipe = Recipe(config.augment, config.label_smoothing)
-    found = programs(model, optimizer, devices, request["examples"], config.batch_size, recipe)
+    to_compile = programs(model, optimizer, devices, request["examples"], config.batch_size, recipe)
     return {
         "error": "",
         "kind": devices[0].device_kind,
@@ -66,30 +66,30 @@ def compile_for(request: Mapping[str, Any]) -> dict[str, Any]:
         "cores": len(devices),
         "parameters": model.count_params(),
         "trainable": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
-        "programs": {name: compile_program(name, *program) for name, program in found.items()},
+        "programs": {name: compile_program(name, *program) for name, program in to_compile.items()},
     }
 
 
 def devices_of(topology: str, count: int | None) -> Sequence[jax.Device]:
-    """The first `count` cores of a topology, or all: devices to compile for, which cannot run anything."""
+    """Return the first `count` cores of a topology, or all, as devices to compile for; they cannot run anything."""
     options: dict[str, Any] = {}
     if re.fullmatch(r"[^:]+:1(x1)*", topology):
-        options["chips_per_host_bounds"] = (1, 1, 1)  # libtpu 0.0.21 takes a host to have 2×2 chips, also of one
+        options["chips_per_host_bounds"] = (1, 1, 1)  # libtpu 0.0.21 assumes 2×2 chips per host, even for one chip
     if topology.startswith("v4:"):
-        options["chip_config_name"] = "megacore"  # the two cores of a chip as one device, as JAX has them on a real v4
+        options["chip_config_name"] = "megacore"  # the two cores of a chip as one device, as on a real v4
     try:
         devices = topologies.get_topology_desc(topology_name=topology, platform="tpu", **options).devices
     except RuntimeError as error:
         raise UserError(first_line(error)) from None
     if count and count > len(devices):
-        raise UserError(f"--replicas={count}: {topology} has {len(devices)} cores; type --replicas={len(devices)}")
+        raise UserError(f"--replicas={count}: {topology} has {len(devices)} cores; use --replicas={len(devices)}")
     return devices[:count]
 
 
 def skip_layouts() -> None:
-    """Keeps JAX from asking libtpu how it lays out arrays by default, which only a call of a program needs.
+    """Keep JAX from asking libtpu for default array layouts, which are needed only to call a program.
 
-    libtpu 0.0.21 (Colab's) does not know the question in the form that JAX 0.7.2 puts it in to a topology, and crashes.
+    libtpu 0.0.21 (Colab's) crashes on the form in which JAX 0.7.2 asks it about a topology.
     """
     from jax._src.interpreters import pxla
 
@@ -105,9 +105,10 @@ def programs(
     batch_size: int,
     recipe: Recipe = PLAIN,
 ) -> dict[str, Program]:
-    """What `JaxEngine` would run on these devices, by name, with the shapes, types and places of its arguments.
+    """Return what `JaxEngine` would run on these devices, by name, with shapes, types and shardings of its arguments.
 
-    `examples`: how many there are of each split, "train", "test" and perhaps "validation".
+    The parameters are those of `JaxEngine`, with the sizes of the splits "train", "test" and perhaps "validation" as
+    `examples`.
     """
     mesh = mesh_of(devices)
     everywhere = NamedSharding(mesh, PartitionSpec())
@@ -139,7 +140,7 @@ def programs(
 
 
 def compile_program(name: str, function: Callable, arguments: tuple) -> dict[str, Any]:
-    """Seconds, bytes per core, floating-point operations per core and step, and the text of the compiled program."""
+    """Return seconds, bytes per core, floating-point operations per core and step, and HLO of a compiled program."""
     began = time.perf_counter()
     try:
         lowered = function.trace(*arguments).lower(lowering_platforms=("tpu",))
@@ -157,6 +158,6 @@ def compile_program(name: str, function: Callable, arguments: tuple) -> dict[str
         "output_bytes": memory.output_size_in_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,
         "code_bytes": memory.generated_code_size_in_bytes,
-        "flops": int(cost["flops"]),  # of a loop, whose length is not known here, XLA counts the body once
+        "flops": int(cost["flops"]),  # XLA does not know the length of a loop and counts its body once
         "hlo": compiled.as_text(),
     }

@@ -37,13 +37,13 @@ def probe(attached: DeviceSet, backend: str, promised: str = "float32", xla: boo
     products = list(matrix_products.products())
     asked = {"products": matrix_products.asked(products), **questions.asked(attached.replicas)}
     if backend == "jax":  # the other framework may not be installed
-        from mnist_mlp.parity import probes_jax
+        from mnist_mlp.parity import operations_jax
 
-        answers = probes_jax.answer(attached, asked)
+        answers = operations_jax.answer(attached, asked)
     else:
-        from mnist_mlp.parity import probes_tensorflow
+        from mnist_mlp.parity import operations_tensorflow
 
-        answers = probes_tensorflow.answer(attached, asked, xla)
+        answers = operations_tensorflow.answer(attached, asked, xla)
     all_questions = matrix_products.questions(products, promised)
     all_questions += questions.questions(asked, backend)
     probes = [place(attached, [device for device, _ in answers.values()])]

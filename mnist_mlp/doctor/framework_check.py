@@ -1,4 +1,4 @@
-"""Asks the frameworks themselves, each in a process of its own under a time limit: a framework may hang or abort."""
+"""Try the frameworks, each in its own process with a time limit, since a framework may hang or abort."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import Machine
 from mnist_mlp.errors import UserError
 
-SECONDS = 15  # after which a framework is taken to hang
-MARK = "mnist_mlp.probe "  # begins the line of the answer: frameworks may print to standard output as well
+SECONDS = 15  # time limit
+MARK = "mnist_mlp.check "  # starts the line with the answer: frameworks may also print to standard output
 
-# What the processes run. The product is of small whole numbers, which every precision (bfloat16, TF32) has exactly.
+# What the processes run. The matrix product is of small integers, which bfloat16 and TF32 represent exactly.
 START = """
 import json, os, signal, sys, time
 if hasattr(signal, "alarm"):
-    signal.alarm({alarm})  # the end, should the parent have ended without a word
+    signal.alarm({alarm})  # in case the parent was killed
 began = time.perf_counter()
 """
 TENSORFLOW = """
@@ -65,63 +65,62 @@ row, column = np.indices((64, 64))
 a, b = (row * column) % 7 - 3, (row + 2 * column) % 5 - 2
 right = on_device = False
 if mine:
-    found, place = product(a.astype(np.float32), b.astype(np.float32))
-    right, on_device = bool((found == a @ b).all()), bool(place)
+    found, devices = product(a.astype(np.float32), b.astype(np.float32))
+    right, on_device = bool((found == a @ b).all()), bool(devices)
 print({mark!r} + json.dumps({{
     "keras_backend": keras.backend.backend(), "versions": versions, "devices": listed, "right": right,
     "on_device": on_device,
     "seconds": {{"import": imported - began, "compute": time.perf_counter() - imported}},
 }}), flush=True)
-os._exit(0)  # taking a framework apart in an orderly way costs time
+os._exit(0)  # an orderly shutdown of a framework takes time
 """
 PROGRAMS = {"tensorflow": START + TENSORFLOW + END, "jax": START + JAX + END}
 
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What to ask a framework: whether it has so many devices of that kind, and computes rightly on them."""
+    """Whether a framework finds the devices of a plan and computes correctly on them."""
 
     backend: str  # "tensorflow" or "jax"
     device: str  # "cpu", "gpu" or "tpu"
     environment: Mapping[str, str]  # set before the framework is imported
-    devices: int = 1  # how many are needed
+    devices: int = 1  # number needed
     xla: bool = True
     tpu_attached: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a framework answered. `error` is "" if it does what was asked."""
+    """What a framework answered. `error` is "" if all is well."""
 
     error: str
     device: str
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     devices: tuple[str, ...] = ()  # "GPU:0 NVIDIA L4"
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    printed: str = ""  # on standard error, chatter and all
+    printed: str = ""  # to standard error
 
 
-def questions(plans: Mapping[str, Plan | UserError], asked: str, seen: Machine) -> dict[str, Question]:
-    """One for each backend that a plan takes, for the plan of the strategy `asked` for or else for the first one.
+def questions(plans: Mapping[str, Plan | UserError], asked: str, machine: Machine) -> dict[str, Question]:
+    """Return one question for each backend that a plan uses, about the requested strategy's plan or else the first one.
 
-    A TPU elsewhere is not asked.
+    Remote TPUs are not tried.
     """
-    found: dict[str, Question] = {}
+    result: dict[str, Question] = {}
     for strategy in (asked, *plans):
         plan = plans[strategy]
-        if isinstance(plan, UserError) or plan.tpu not in ("", "local") or plan.backend in found:
+        if isinstance(plan, UserError) or plan.tpu not in ("", "local") or plan.backend in result:
             continue
-        count = (plan.replicas or 1) if plan.device != "cpu" else 1  # the parts of a CPU come about later
-        xla = plan.xla and plan.device != "tpu"  # which TensorFlow's strategy for TPUs calls itself
-        found[plan.backend] = Question(plan.backend, plan.device, plan.environment, count, xla, bool(seen.tpu_chips))
-    return found
+        count = (plan.replicas or 1) if plan.device != "cpu" else 1  # a CPU is split later
+        xla = plan.xla and plan.device != "tpu"  # TPUStrategy compiles by itself
+        result[plan.backend] = Question(
+            plan.backend, plan.device, plan.environment, count, xla, bool(machine.tpu_chips)
+        )
+    return result
 
 
 def ask(questions: Mapping[str, Question], seconds: float = SECONDS) -> dict[str, Answer]:
-    """Ask all frameworks at the same time; each answers within `seconds`, or its answer says that it did not.
-
-    Whatever happens (Ctrl-C, too), no process is left.
-    """
+    """Try all frameworks at the same time, for `seconds`. No process is left afterwards, also after Ctrl-C."""
     deadline = time.monotonic() + seconds
     with contextlib.ExitStack() as stack:
         children = {name: stack.enter_context(start(question, seconds)) for name, question in questions.items()}
@@ -136,20 +135,20 @@ def start(question: Question, seconds: float) -> Child:
 
 
 def environment(question: Question) -> dict[str, str]:
-    """The environment of the process that asks."""
-    found = {**os.environ, **question.environment}
-    found.pop("TF_CONFIG", None)  # the other workers are not asked
-    found["TF_CPP_MIN_LOG_LEVEL"] = "0"  # all that TensorFlow says, for the known failures
-    found["PYTHONIOENCODING"] = "utf-8"
-    found["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # not all of a GPU's memory for one small product
-    found["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    """Return the environment of the process that tries a framework."""
+    variables = {**os.environ, **question.environment}
+    variables.pop("TF_CONFIG", None)  # other workers are not tried
+    variables["TF_CPP_MIN_LOG_LEVEL"] = "0"  # all messages of TensorFlow, to search for known failures
+    variables["PYTHONIOENCODING"] = "utf-8"
+    variables["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # do not allocate all GPU memory for one small product
+    variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     if not question.tpu_attached:
-        found["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu asks Google Cloud's metadata server for minutes (jax#11668)
-    return found
+        variables["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu asks Google Cloud's metadata server for minutes (jax#11668)
+    return variables
 
 
 def answer(question: Question, child: Child, deadline: float, seconds: float) -> Answer:
-    """Waits for a process and reads what it says."""
+    """Wait for a process and read its answer."""
     late = False
     try:
         child.wait(max(0.0, deadline - time.monotonic()))
@@ -163,24 +162,28 @@ def answer(question: Question, child: Child, deadline: float, seconds: float) ->
     if late:
         error = f"{question.backend} did not answer within {seconds:g} s"
         if question.device == "tpu":
-            error += ", which a TPU may need at its first start: train waits --start_timeout seconds"
+            error += ", which a TPU may need for its first start: train waits for --start_timeout seconds"
     else:
         error = f"{question.backend} {child.outcome}{'' if child.returncode else ' without an answer'}"
     return Answer(error, question.device, printed=printed)
 
 
-def judge(question: Question, told: Mapping[str, Any], printed: str) -> Answer:
-    """Holds what a framework told against what was asked of it."""
-    listed = told["devices"]
+def judge(question: Question, reported: Mapping[str, Any], printed: str) -> Answer:
+    """Compare what a framework reported with what is needed."""
+    listed = reported["devices"]
     mine = [name for device, name, _ in listed if device == question.device]
     wanted = f"{question.devices} {question.device.upper()}{'s' if question.devices > 1 else ''}"
-    if told["keras_backend"] != question.backend:
-        error = f"expected Keras on {question.backend}, it runs on {told['keras_backend']}"
+    if reported["keras_backend"] != question.backend:
+        error = f"Keras runs on {reported['keras_backend']} instead of {question.backend}"
     elif len(mine) < question.devices:
-        error = f"{question.backend}: expected {wanted}, it lists {', '.join(name for _, name, _ in listed) or 'none'}"
-    elif not told["on_device"]:
+        error = (
+            f"{question.backend} finds {', '.join(name for _, name, _ in listed) or 'no device'} instead of {wanted}"
+        )
+    elif not reported["on_device"]:
         error = f"{question.backend} did not compute on the {question.device.upper()}"
     else:
-        error = "" if told["right"] else f"{question.backend} computes wrong numbers on the {question.device.upper()}"
+        error = (
+            "" if reported["right"] else f"{question.backend} computes wrong numbers on the {question.device.upper()}"
+        )
     names = tuple(f"{name} {kind}" if kind and kind != device else name for device, name, kind in listed)
-    return Answer(error, question.device, told["versions"], names, told["seconds"], printed)
+    return Answer(error, question.device, reported["versions"], names, reported["seconds"], printed)

@@ -90,10 +90,10 @@ def keep(begin, state):
 def take_steps(model, replicas, steps):
     begin = f"{model}/{len(replicas) if index else replicas}"
     engine = engine_of(model, replicas, steps)
-    order = np.concatenate([batch_indices(0, epoch, len(split), BATCH) for epoch in range(1 if real else steps)])
+    batches = np.concatenate([batch_indices(0, epoch, len(split), BATCH) for epoch in range(1 if real else steps)])
     fresh = engine.state()
     after, sums = later(fresh), []
-    for step, row in enumerate(order[:steps]):
+    for step, row in enumerate(batches[:steps]):
         place = f"{model}/before/{step}/"
         before = part(found, place) or part(given, place) or after
         keep(place, before)

@@ -196,8 +196,8 @@ def without_ragged_batches(train):
 
     from mnist_mlp.engine.base import Sums
 
-    def train_full_ones(self, order, start=0, stop=None):
-        rows = order[start : len(order) if stop is None else stop]
+    def train_full_ones(self, batch_indices, start=0, stop=None):
+        rows = batch_indices[start : len(batch_indices) if stop is None else stop]
         full = (rows >= 0).all(1)
         sums = train(self, rows[full]) if full.any() else Sums(np.zeros(0), 0, 0)
         losses = np.zeros(len(rows))
@@ -218,13 +218,13 @@ def without_last_update(train):
 
     from mnist_mlp.engine.base import Sums
 
-    def train_and_forget(self, order, start=0, stop=None):
-        stop = len(order) if stop is None else stop
+    def train_and_forget(self, batch_indices, start=0, stop=None):
+        stop = len(batch_indices) if stop is None else stop
         if stop - start < 2:
-            return train(self, order, start, stop)
-        first = train(self, order, start, stop - 1)
+            return train(self, batch_indices, start, stop)
+        first = train(self, batch_indices, start, stop - 1)
         state = self.state()
-        last = train(self, order, stop - 1, stop)
+        last = train(self, batch_indices, stop - 1, stop)
         self.restore(state)
         losses = np.concatenate([first.losses, last.losses])
         return Sums(losses, first.correct + last.correct, first.seen + last.seen)

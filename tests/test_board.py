@@ -125,7 +125,7 @@ class Counting:
     def __init__(self):
         self.calls = []
 
-    def train(self, order, start, stop):
+    def train(self, rows, start, stop):
         self.calls.append((start, stop))
         return Sums(np.arange(start, stop, dtype=float), stop - start, 2 * (stop - start))
 
@@ -155,9 +155,9 @@ def test_which_steps_are_traced(calls, made, traced, monkeypatch, tmp_path):
 
     monkeypatch.setattr(counting, "trace", lambda directory: Block(), raising=False)
     monkeypatch.setitem(vars(engine), "report", seen.append)
-    order = np.zeros((max(stop for _, stop in calls), 2), np.int32)
+    rows = np.zeros((max(stop for _, stop in calls), 2), np.int32)
     for start, stop in calls:
-        sums = engine.train(order, start, stop)
+        sums = engine.train(rows, start, stop)
         assert sums.losses.tolist() == list(range(start, stop))
         assert (sums.correct, sums.seen) == (stop - start, 2 * (stop - start))
     assert counting.calls == made
@@ -214,10 +214,10 @@ def main(flags):
         splits = {"train": data.load(config).train}
         engine = session.make_engine(config, devices.plan(config), partial(networks.build, config.model), splits)
         engine.compile()
-        order, begun, ends = batches.batch_indices(0, 0, len(splits["train"]), 32), engine.state(), []
+        rows, begun, ends = batches.batch_indices(0, 0, len(splits["train"]), 32), engine.state(), []
         for one in (engine, Profiled(engine, Path(kind), PRINT)):
             engine.restore(begun)
-            sums = one.train(order)
+            sums = one.train(rows)
             ends.append({"correct": sums.correct, "seen": sums.seen, **engine.state()})
         assert all((ends[1][name] == end).all() for name, end in ends[0].items() if isinstance(end, np.ndarray))
         assert [ends[1][name] for name in ("correct", "seen")] == [ends[0][name] for name in ("correct", "seen")]

@@ -259,12 +259,12 @@ def test_compiled_agrees_with_fit(recipe, digits, undistorted):
 @pytest.mark.slow
 def test_another_seed_needs_no_new_program(digits):
     engine = start(TensorFlowEngine, digits, Recipe("affine"))
-    order, at_start = batch_indices(0, 0, len(digits.train), 32), engine.state()
+    batches, at_start = batch_indices(0, 0, len(digits.train), 32), engine.state()
     found = []
     for seed in (0, 2**32 - 1, 0):
         engine.seed = seed
         engine.restore(at_start)
-        found.append(engine.train(order).losses)
+        found.append(engine.train(batches).losses)
     np.testing.assert_array_equal(found[0], found[2])
     assert np.abs(found[0] - found[1]).max() > 0.1
 

@@ -35,8 +35,8 @@ CPU = DeviceSet("CPU")
 
 def start(kind, model, split, batch_size, optimizer="adam", rate=None, xla=None):
     optimizer = optimizers.make_optimizer(optimizer, rate)
-    attached = DeviceSet("CPU", xla=xla)
-    return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, attached)
+    devices = DeviceSet("CPU", xla=xla)
+    return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, devices)
 
 
 def weights(engine):
@@ -60,11 +60,11 @@ def distance(a, b):
 def test_numpy_agrees_in_loss_and_gradients(kind, name, l2, digits):
     """Within what float32 rounds, as `parity` knows it. In two of the batches some of the places are empty, or most."""
     split = Split(digits.train.images[:92], digits.train.labels[:92])
-    order = batch_indices(0, 0, 92, 32)
-    order = np.concatenate([order, np.where(np.arange(32) < 3, order[:1], -1)])
-    assert list((order < 0).sum(1)) == [0, 0, 4, 29]
+    batches = batch_indices(0, 0, 92, 32)
+    batches = np.concatenate([batches, np.where(np.arange(32) < 3, batches[:1], -1)])
+    assert list((batches < 0).sum(1)) == [0, 0, 4, 29]
     engine = start(kind, networks.build(name), split, 32, "sgd", 0.5)
-    for row in order:
+    for row in batches:
         before = weights(engine)
         sums = engine.train(row[None])
         after = weights(engine)
@@ -131,11 +131,11 @@ def test_dropout_by_a_named_generator_draws_the_same_numbers(xla):
 @pytest.mark.parametrize("name", ["mlp_l2", "mlp_dropout"])
 def test_compiled_without_xla_is_fit_to_the_last_bit(name, digits):
     """The same kernels in the same order: what differs with XLA is rounding (and the bits that dropout draws)."""
-    order = batch_indices(2, 0, len(digits.train), 100)
+    batches = batch_indices(2, 0, len(digits.train), 100)
     ends = []
     for kind, more in (("compiled", {"xla": False}), ("fit", {})):
         engine = start(kind, networks.build(name), digits.train, 100, **more)
-        engine.train(order[:5])
+        engine.train(batches[:5])
         ends.append(engine.state())
     assert ends[0].keys() == ends[1].keys()
     for key in ends[0]:
@@ -152,25 +152,25 @@ def assert_same_state(found, expected):
 def test_neither_the_cut_into_calls_nor_a_restart_changes_anything(digits):
     """With dropout, whose random state must go on too."""
     split = Split(digits.train.images[:197], digits.train.labels[:197])
-    order = batch_indices(0, 0, 197, 8)
+    batches = batch_indices(0, 0, 197, 8)
     engine = start("compiled", networks.build("mlp_dropout"), split, 8)
     begin = engine.state()
-    whole = engine.train(order)
+    whole = engine.train(batches)
     end = engine.state()
     assert distance([end["model/hidden_1/kernel"]], [begin["model/hidden_1/kernel"]]) > 0.01
 
     engine.restore(begin)
     cuts = [0, 1, 2, 11, 12, 20]
-    parts = [engine.train(order, *cut) for cut in zip(cuts, cuts[1:], strict=False)]
+    parts = [engine.train(batches, *cut) for cut in zip(cuts, cuts[1:], strict=False)]
     middle = engine.state()
-    parts.append(engine.train(order, 20, len(order)))
+    parts.append(engine.train(batches, 20, len(batches)))
     np.testing.assert_array_equal(np.concatenate([part.losses for part in parts]), whole.losses)
     assert sum(part.correct for part in parts) == whole.correct
     assert sum(part.seen for part in parts) == whole.seen == len(split)
     assert_same_state(engine.state(), end)
 
     engine.restore(middle)
-    rest = engine.train(order[20:])  # an order of its own
+    rest = engine.train(batches[20:])  # batch indices of their own
     np.testing.assert_array_equal(rest.losses, parts[-1].losses)
     assert_same_state(engine.state(), end)
 
@@ -230,9 +230,9 @@ def test_a_step_without_examples_leaves_the_weights_whole(digits):
 def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
     """Here TensorFlow has no GPU, whatever the plan says."""
     environment = {"KERAS_BACKEND": "tensorflow"}
-    attached = attach(Plan("tensorflow", "gpu", "auto", environment), 1)
-    assert attached.kind == "CPU"
-    assert "this run is on the CPU; run pip install 'tensorflow[and-cuda]'" in attached.notes[0]
+    devices = attach(Plan("tensorflow", "gpu", "auto", environment), 1)
+    assert devices.kind == "CPU"
+    assert "this run is on the CPU; run pip install 'tensorflow[and-cuda]'" in devices.notes[0]
     with pytest.raises(UserError, match="--strategy=gpu: TensorFlow .* can use none of the GPUs of this machine"):
         attach(Plan("tensorflow", "gpu", "gpu", environment), 1)
 
@@ -254,8 +254,8 @@ def test_a_program_that_ran_elsewhere_is_refused(digits):
     ],
 )
 def test_what_ended_elsewhere_is_an_error(weights_on, step_on, words):
-    attached = DeviceSet("GPU: 2 × X", replicas=2)
-    engine = SimpleNamespace(attached=attached, weights_on=weights_on, step_on=step_on)
+    devices = DeviceSet("GPU: 2 × X", replicas=2)
+    engine = SimpleNamespace(devices=devices, weights_on=weights_on, step_on=step_on)
     with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
         check_placement(engine)
 

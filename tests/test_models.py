@@ -129,7 +129,7 @@ def test_a_constant_and_a_normal_draw():
     assert values.std() == pytest.approx(0.5, rel=0.02)
 
 
-def test_unknown_initialisers_are_refused():
+def test_unknown_initializers_are_refused():
     with pytest.raises(ValueError, match="Expected an initializer"):
         initialization.draw(keras.initializers.Orthogonal(), (3, 3), np.random.default_rng(0))
 

@@ -56,7 +56,7 @@ class Counts:
 class DeviceSet:
     """The devices that a framework really provides for a plan. Each batch is split across the replicas."""
 
-    device: str  # "GPU: NVIDIA L4"; the first three letters are CPU, GPU or TPU
+    name: str  # "GPU: NVIDIA L4"; the first three letters are CPU, GPU or TPU
     notes: tuple[str, ...] = ()  # what the user should know about them
     replicas: int = 1
     where: Any = None  # the framework's own object: JAX's devices, or a strategy of tf.distribute
@@ -66,7 +66,7 @@ class DeviceSet:
 
     @property
     def kind(self) -> str:
-        return self.device[:3]
+        return self.name[:3]
 
     def scope(self) -> AbstractContextManager[Any]:
         """Return a context in which Keras builds variables on all replicas."""
@@ -98,7 +98,7 @@ class Engine(Protocol):
     def optimizer(self) -> keras.Optimizer | None: ...
 
     @property
-    def attached(self) -> DeviceSet: ...
+    def devices(self) -> DeviceSet: ...
 
     @property
     def backend(self) -> str:
@@ -159,11 +159,11 @@ LOST = "(?i)aborted|unhealthy|peer|gloo|socket closed|unavailable|timed out|dead
 
 
 @contextlib.contextmanager
-def with_others(attached: DeviceSet) -> Iterator[None]:
+def report_lost_workers(devices: DeviceSet) -> Iterator[None]:
     """Raise `UserError` instead of what a framework raises if another worker is lost."""
     try:
         yield
-    except attached.lost as error:
+    except devices.lost as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         reason = next((line for line in lines if re.search(LOST, line)), None)
         if reason is None:  # a failure of this worker: out of memory, for example
@@ -175,13 +175,13 @@ def with_others(attached: DeviceSet) -> Iterator[None]:
 
 def check_placement(engine: Engine) -> None:
     """Raise `UserError` if the weights or the last compiled step are on other devices than planned."""
-    attached = engine.attached
-    expected = attached.replicas if attached.workers == 1 else 1  # each of several workers sees at least its own
+    devices = engine.devices
+    expected = devices.replicas if devices.workers == 1 else 1  # each of several workers sees at least its own
     for what, names in (("weights are", engine.weights_on), ("compiled step ran", engine.step_on)):
-        if len(names) < expected or any(not name.startswith(attached.kind) for name in names):
+        if len(names) < expected or any(not name.startswith(devices.kind) for name in names):
             raise UserError(
-                f"the {what} on {', '.join(names) or 'no known device'} instead of {attached.device} "
-                f"(replicas: {attached.replicas}); run python -m mnist_mlp.doctor"
+                f"the {what} on {', '.join(names) or 'no known device'} instead of {devices.name} "
+                f"(replicas: {devices.replicas}); run python -m mnist_mlp.doctor"
             )
 
 

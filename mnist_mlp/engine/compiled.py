@@ -26,7 +26,7 @@ from mnist_mlp.engine.base import (
     Sums,
     check_placement,
     read_state,
-    with_others,
+    report_lost_workers,
     write_state,
 )
 from mnist_mlp.engine.batching import Pace, chunks, pad_batches, pad_steps, predict_in_batches
@@ -47,27 +47,27 @@ class CompiledEngine(abc.ABC):
         optimizer: keras.Optimizer | None,
         splits: Mapping[str, Split],
         batch_size: int,
-        attached: DeviceSet,
+        devices: DeviceSet,
         recipe: Recipe = PLAIN,
     ):
         self.model, self.optimizer, self.network = model, optimizer, to_logits(model)
-        self.batch_size, self.attached = batch_size, attached
+        self.batch_size, self.devices = batch_size, devices
         self.recipe, self.seed = recipe, recipe.seed
         self.step_on: list[str] = []
         # Workers must make the same calls, whatever their clocks say.
-        self.pace = Pace() if attached.workers == 1 else None
+        self.pace = Pace() if devices.workers == 1 else None
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
         self.data = {name: (self.put(split.images), self.put(split.labels)) for name, split in splits.items()}
         self.batch_indices = {
-            name: pad_batches(sequential_indices(len(split), batch_size), attached.replicas)
+            name: pad_batches(sequential_indices(len(split), batch_size), devices.replicas)
             for name, split in splits.items()
         }
         self.build_programs()
         self.predict_program = self.forward_program(model)
         self.logits_program = self.forward_program(self.network)
 
-    # What each backend defines, beside `xla`, `weights_on`, `step_flops` and `trace`.
+    # What each backend defines.
 
     @abc.abstractmethod
     def put(self, array: np.ndarray) -> Any:
@@ -119,17 +119,17 @@ class CompiledEngine(abc.ABC):
     @abc.abstractmethod
     def trace(self, directory: Path) -> AbstractContextManager[None]: ...
 
-    # What they share.
+    # What the backends share.
 
     def compile(self) -> None:
-        with with_others(self.attached):
+        with report_lost_workers(self.devices):
             for split in self.data:
                 self.warm_up(split)
 
     def train(self, batch_indices: np.ndarray, start: int = 0, stop: int | None = None) -> Sums:
         stop = len(batch_indices) if stop is None else stop
-        padded = pad_steps(pad_batches(batch_indices, self.attached.replicas), len(self.batch_indices["train"]))
-        with with_others(self.attached):
+        padded = pad_steps(pad_batches(batch_indices, self.devices.replicas), len(self.batch_indices["train"]))
+        with report_lost_workers(self.devices):
             losses, correct = self.train_steps(padded, start, stop)
         seen = int((batch_indices[start:stop] >= 0).sum())
         return Sums(losses[start:stop].astype(np.float64), correct, seen)
@@ -137,7 +137,7 @@ class CompiledEngine(abc.ABC):
     def evaluate(self, split: str) -> Counts:
         losses = np.zeros(len(self.batch_indices[split]))
         confusion = np.zeros((10, 10), np.int64)
-        with with_others(self.attached):
+        with report_lost_workers(self.devices):
             for start, stop in chunks(len(losses), self.pace):
                 part_losses, part_confusion = self.evaluate_steps(split, start, stop)
                 losses[start:stop] = part_losses[start:stop]
@@ -172,7 +172,7 @@ class CompiledEngine(abc.ABC):
         write_state(self.model, self.optimizer, state)
 
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
-        if self.attached.workers == 1:
+        if self.devices.workers == 1:
             return list(values)
-        with with_others(self.attached):
+        with report_lost_workers(self.devices):
             return self.reduce_mean(values)

@@ -11,7 +11,7 @@ import keras
 
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine.base import PLAIN, DeviceSet, Engine, Recipe, with_others
+from mnist_mlp.engine.base import PLAIN, DeviceSet, Engine, Recipe, report_lost_workers
 from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import set_conventions
@@ -40,16 +40,16 @@ def create_engine(plan: Plan, spec: EngineSpec, *, start_timeout: float = 300) -
             "start a new process"
         )
     set_conventions()
-    engine_class, attached = attach(plan, start_timeout)
+    engine_class, devices = attach(plan, start_timeout)
     restore_signal_handlers()
-    attached = dataclasses.replace(attached, notes=(*plan.notes, *attached.notes))
+    devices = dataclasses.replace(devices, notes=(*plan.notes, *devices.notes))
     if spec.kind == "fit":
         engine_class = FitEngine
-        if attached.replicas > 1:
-            raise UserError(f"--engine=fit: expected one device, received {attached.replicas}; use --replicas=1")
-    with with_others(attached), attached.scope():
+        if devices.replicas > 1:
+            raise UserError(f"--engine=fit: expected one device, received {devices.replicas}; use --replicas=1")
+    with report_lost_workers(devices), devices.scope():
         model, optimizer = spec.make_model(), spec.make_optimizer()
-        return engine_class(model, optimizer, spec.splits, spec.batch_size, attached, spec.recipe)
+        return engine_class(model, optimizer, spec.splits, spec.batch_size, devices, spec.recipe)
 
 
 def attach(plan: Plan, start_timeout: float) -> tuple[Callable[..., Engine], DeviceSet]:

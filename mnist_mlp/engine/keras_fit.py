@@ -36,17 +36,17 @@ class FitEngine:
         optimizer: keras.Optimizer | None,
         splits: Mapping[str, Split],
         batch_size: int,
-        attached: DeviceSet,
+        devices: DeviceSet,
         recipe: Recipe = PLAIN,
     ):
         self.model, self.optimizer, self.splits = model, optimizer, splits
         self.recipe, self.seed = recipe, recipe.seed
-        self.batch_size, self.attached = batch_size, attached
+        self.batch_size, self.devices = batch_size, devices
         self.network = to_logits(model)
         loss, loss_metric = cross_entropy(recipe.label_smoothing)
         self.network.compile(
             optimizer=optimizer or "sgd",
-            jit_compile=False if attached.xla is False else "auto",
+            jit_compile=False if devices.xla is False else "auto",
             loss=loss,
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy"), loss_metric],
         )

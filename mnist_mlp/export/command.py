@@ -92,7 +92,7 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
 
     engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)
     reference = reference_of(engine, dataset, trained)
-    device, total = engine.attached.device, len(dataset.test)
+    device, total = engine.devices.name, len(dataset.test)
     reporter.line(table.opening(trained, reference.correct, total, f"{device}, {engine.backend}"))
     with output_dir.replaced(output) as (directory, work):
         rows = []

@@ -168,7 +168,7 @@ def start_engine(plan: devices.Plan, options: Options, dataset: data.Dataset) ->
     if options.xla != "auto" and engine.xla != (options.xla == "on"):
         now = "without XLA" if options.xla == "on" else "only with XLA"
         raise UserError(
-            f"--xla={options.xla}: {engine.attached.replicas} replicas on {engine.attached.device} run {now} on "
+            f"--xla={options.xla}: {engine.devices.replicas} replicas on {engine.devices.name} run {now} on "
             f"{engine.backend}; use --xla=auto"
         )
     engine.compile()
@@ -187,7 +187,7 @@ def promised_products(engine: Engine) -> str:
 
     TensorFlow rounds their factors to bfloat16 on a TPU (`engine.tensorflow.devices.FLOAT32_ON_TPU`).
     """
-    return "bfloat16" if engine.backend == "tensorflow" and engine.attached.kind == "TPU" else "float32"
+    return "bfloat16" if engine.backend == "tensorflow" and engine.devices.kind == "TPU" else "float32"
 
 
 def compare(trial: Trial, seed: int, reporter: Reporter) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def compare(trial: Trial, seed: int, reporter: Reporter) -> dict[str, Any]:
     engine, problem = trial.device.engine, trial.problem
     about = describe(problem) | {"seed": seed}
     trial.reference.check(about, problem.order)
-    tests = operations.test(engine.attached, engine.backend, problem.precision.products, engine.xla)
+    tests = operations.test(engine.devices, engine.backend, problem.precision.products, engine.xla)
     reporter.line(report.operations(tests))
     comparisons = [*trial.steps(reporter), trial.test_images()]
     reporter.line(report.quantities(comparisons))

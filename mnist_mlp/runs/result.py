@@ -127,28 +127,28 @@ def dataset_block(dataset: Dataset, train: int, validation: int) -> dict[str, An
 
 def device_block(plan: Plan, engine: Engine) -> dict[str, Any]:
     """Return the `device` part of a result: what was requested, and what the framework reports it ran on."""
-    attached = engine.attached
+    devices = engine.devices
     return {
         "requested": plan.requested,
         "strategy": plan.strategy,
-        "actual": attached.device,
+        "actual": devices.name,
         "weights_on": engine.weights_on,
         "step_on": engine.step_on,
-        "replicas": attached.replicas,
+        "replicas": devices.replicas,
         "workers": max(1, len(plan.workers)),
         "worker_index": plan.worker_index,
         "xla": engine.xla,
-        "notes": list(attached.notes),
+        "notes": list(devices.notes),
     }
 
 
 def ran_on(engine: Engine) -> dict[str, Any]:
     """Return what computes. If it is the same before and after a stop, every bit is the same too."""
-    attached = engine.attached
+    devices = engine.devices
     return {
         "backend": engine.backend,
-        "device": attached.device,
-        "replicas": attached.replicas,
+        "device": devices.name,
+        "replicas": devices.replicas,
         "xla": engine.xla,
         **versions(engine.backend),
     }

@@ -117,7 +117,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
         dataset=title_of(trained.dataset["name"]),
         classes=class_names(trained.dataset["name"]),
         test_accuracy=trained.test["accuracy"],
-        device=engine.attached.device,
+        device=engine.devices.name,
         backend=engine.backend,
         weights_on=engine.weights_on,
         computed_on=engine.step_on,

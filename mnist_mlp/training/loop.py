@@ -61,7 +61,7 @@ class Training:
             while self.progress.epoch < self.config.epochs and not self.stop_early:
                 self.train_epoch(request)
             self.save()
-            if request and self.engine.attached.workers == 1:  # several workers go on to the end together
+            if request and self.engine.devices.workers == 1:  # several workers go on to the end together
                 raise self.stopped(request)
         self.callbacks.end()
 

@@ -93,7 +93,7 @@ class Fitter:
             config = self.config(method, values)
             trainer = self.trainer(config)
             curve = trainer.fit(self.seed, config.epochs, learning_rate=config.learning_rate)
-            probabilities, ran_on = trainer.engine.predict(test.images), trainer.engine.attached.device
+            probabilities, ran_on = trainer.engine.predict(test.images), trainer.engine.devices.name
             scored = score(probabilities, test.labels, curve.seconds, diverged=not finite(trainer, curve))
         else:
             began = time.perf_counter()

@@ -33,7 +33,7 @@ class JaxEngine(CompiledEngine):
 
     @cached_property
     def mesh(self) -> Mesh:
-        return mesh_of(self.attached.where)
+        return mesh_of(self.devices.where)
 
     @property
     def xla(self) -> bool:
@@ -43,7 +43,7 @@ class JaxEngine(CompiledEngine):
     def one_by_one(self) -> bool:
         """Whether to call a program for each step: XLA runs a convolution on a CPU six times slower within a loop."""
         convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in self.model.layers)
-        return self.attached.kind == "CPU" and convolutions
+        return self.devices.kind == "CPU" and convolutions
 
     def put(self, array: np.ndarray) -> jax.Array:
         array = np.asarray(array)

@@ -36,8 +36,8 @@ def attach(plan: Plan, start_timeout: float) -> DeviceSet:
         "tpu": lambda: on_tpu(plan, start_timeout),
         "multiworker": lambda: on_workers(plan, start_timeout),
     }
-    attached = attachers[plan.strategy]()
-    return attached if plan.xla else dataclasses.replace(attached, xla=False)
+    devices = attachers[plan.strategy]()
+    return devices if plan.xla else dataclasses.replace(devices, xla=False)
 
 
 def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> DeviceSet:

@@ -37,11 +37,11 @@ class TensorFlowEngine(CompiledEngine):
     @property
     def strategy(self) -> Any:
         """The strategy of tf.distribute, or None."""
-        return self.attached.where
+        return self.devices.where
 
     @cached_property
     def xla(self) -> bool:
-        return xla_pays(self.model) if self.attached.xla is None else self.attached.xla
+        return xla_pays(self.model) if self.devices.xla is None else self.devices.xla
 
     @property
     def jit_compile(self) -> bool:
@@ -111,7 +111,7 @@ class TensorFlowEngine(CompiledEngine):
     def step_flops(self) -> float:
         """Return what TensorFlow's profiler counts in the graph of a training step."""
         on_replicas = split_across(self.strategy)
-        step = training_step(self.network, self.optimizer, self.attached.replicas, self.recipe)
+        step = training_step(self.network, self.optimizer, self.devices.replicas, self.recipe)
         traced = tf.function(lambda *batch: on_replicas(step, *batch), autograph=False)
         row, seed = tf.constant(self.batch_indices["train"][0]), tf.constant(self.seed, tf.uint32)
         graph = traced.get_concrete_function(self.data["train"], row, seed).graph

@@ -191,7 +191,7 @@ def count_flops(lesson: Lesson, seconds: float) -> Claim:
     products = 2 * batch * (3 * sum(kernels) - kernels[0])
     counted = lesson.engine.step_flops()
     # Everything else (scaling the pixels, activations, the loss, Adam) takes a few operations per number.
-    numbers = lesson.engine.attached.replicas * lesson.model.count_params()
+    numbers = lesson.engine.devices.replicas * lesson.model.count_params()
     numbers += batch * (784 + sum(layer.units for layer in lesson.dense))
     return Claim(
         f"a step takes {products:,} operations in matrix products, and a few more per weight",

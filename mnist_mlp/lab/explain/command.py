@@ -79,8 +79,8 @@ def explain(options: Options, *, dataset: data.Dataset | None = None, reporter: 
 
     seeds = list(range(options.seed, options.seed + options.seeds))
     lesson = Lesson(plan, dataset, options.batch_size, options.epochs, seeds)
-    device_set = lesson.engine.attached
-    reporter.line(opening(options, dataset, f"{device_set.device}, {lesson.engine.backend}", device_set.notes))
+    device_set = lesson.engine.devices
+    reporter.line(opening(options, dataset, f"{device_set.name}, {lesson.engine.backend}", device_set.notes))
     rows: list[dict[str, Any]] = []
     for question, answer in [*BEFORE_TRAINING, *AFTER_TRAINING]:
         claims = answer(lesson)
@@ -90,7 +90,7 @@ def explain(options: Options, *, dataset: data.Dataset | None = None, reporter: 
     reporter.line(closing(rows, seconds))
     return {
         "dataset": dataset_block(dataset, len(dataset.train), 0),
-        "device": device_set.device,
+        "device": device_set.name,
         "backend": lesson.engine.backend,
         "batch_size": options.batch_size,
         "epochs": options.epochs,

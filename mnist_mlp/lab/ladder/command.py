@@ -112,7 +112,7 @@ def climb(options: Options, *, reporter: Reporter = PRINT) -> dict[str, Any]:
         if "images" in parts:
             result["images"] = vary_images(trials)
         if trials.engine:
-            result["device"] = trials.engine.attached.device
+            result["device"] = trials.engine.devices.name
             result["versions"] = versions(trials.engine.backend)
     result["approximation"] = approximate(seeds, reporter) if "approximation" in parts else []
     result["seconds"] = time.perf_counter() - began

@@ -108,7 +108,7 @@ def make(options: Options, *, reporter: Reporter = PRINT) -> dict[str, Any]:
         outcomes[name] = run(program, trainer, result["seeds"], options.epochs)
         rows.append(row_of(name, outcomes[name]))
         reporter.line(block(rows[-1], rows[0], len(rows) - 1))
-        device, backend = trainer.engine.attached.device, trainer.engine.backend
+        device, backend = trainer.engine.devices.name, trainer.engine.backend
     result |= {"right": rows[0], "mistakes": rows[1:], "untold": misdiagnosed(rows), "device": device}
     result |= {"versions": versions(backend), "seconds": time.perf_counter() - began}
     reporter.line(closing(result))

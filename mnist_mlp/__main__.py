@@ -64,14 +64,20 @@ def commands() -> list[str]:
 
 
 def answer(argv: Sequence[str], called_as: str) -> None:
-    """Print the overview or the version. Raises `UserError` for anything else."""
+    """Print the overview, the version or the completion for bash. Raises `UserError` for anything else."""
     name = argv[0] if argv else "--help"
     if name in ("--help", "-help", "-h", "--helpfull", "help"):
         print(f"mnist_mlp {__version__}: MNIST with Keras, the same numbers on CPU, GPU and TPU\n")
         print(f"usage: {called_as} COMMAND [--flag=value …]\n")
         print(f"{OVERVIEW}\n\nAll flags of a command: {called_as} train --help")
+        if called_as == "mnist-mlp":
+            print("Completion in bash: source <(mnist-mlp completion bash)")
     elif name in ("--version", "-V", "version"):
         print(f"mnist_mlp {__version__}")
+    elif list(argv) == ["completion", "bash"]:
+        from mnist_mlp.cli import completion
+
+        print(completion.bash(commands()), end="")
     else:
         from mnist_mlp.text import nearest, quoted
 

@@ -68,7 +68,7 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, reporter:
     stopwatch.end("load")
 
     load(plan)
-    from mnist_mlp.runs.saved_model import start_finished
+    from mnist_mlp.runs.saved import start_finished
 
     stopwatch.end("import")
 

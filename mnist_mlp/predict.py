@@ -169,7 +169,7 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[str], np
         names = [f"{split}:{index}" for index in range(len(images))]
 
     load(plan)
-    from mnist_mlp.runs.saved_model import start_finished
+    from mnist_mlp.runs.saved import start_finished
 
     engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)
     probabilities = engine.predict(images)
@@ -188,7 +188,7 @@ def read_digits(options: Options, reporter: Reporter) -> inputs.Digits:
                 text,
                 reframe=not options.no_reframe,
                 segment=options.segment,
-                complain=reporter.line,
+                reporter=reporter,
                 name=text if several else "",
             )
         except UserError as error:

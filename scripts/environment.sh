@@ -1,72 +1,72 @@
 # Sourced by the scripts beside it: `environment [EXTRA]` returns once .venv holds the project (and EXTRA).
 #
-# .venv/ready is the only thing trusted. It says what .venv was made from, is removed before pip starts
-# and written after pip has succeeded; so an interrupted set-up is never taken for a finished one.
+# Only .venv/ready is trusted. It records what .venv was made from; it is removed before pip starts and written after pip
+# has succeeded, so that an interrupted set-up is never mistaken for a finished one.
 # Nothing here writes to standard output, and no Python is started when .venv is ready.
 
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 venv=$root/.venv
 
-# Each of these would lead Python or pip out of .venv.
+# With any of these, Python or pip would work outside .venv.
 unset PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$*"; exit 2; }
 
-recipe() {  # recipe PYTHON EXTRA: all that decides what .venv holds
+recipe() {  # recipe PYTHON EXTRA: everything that determines the contents of .venv
     printf '%s\n' "$1" "$2" "$root" "$(<"$root/pyproject.toml")" "$(<"$root/scripts/constraints.txt")"
 }
 
-look() {  # look EXTRA: sets `python`, `extra`, and `state` to ready, stale (whole, but of another recipe) or absent
+inspect() {  # inspect EXTRA: sets `python`, `extra`, and `state`: ready, stale (complete, of another recipe) or absent
     state=absent python=${PYTHON:-} extra=$1
-    local made_with='' had='' place=''
+    local made_with='' had='' made_in=''
     [ -x "$venv/bin/python" ] && [ -f "$venv/ready" ] || return 0
-    { read -r made_with; read -r had; read -r place; } <"$venv/ready" || return 0
-    [ "$place" = "$root" ] && [ "${python:=$made_with}" = "$made_with" ] || return 0
+    { read -r made_with; read -r had; read -r made_in; } <"$venv/ready" || return 0
+    [ "$made_in" = "$root" ] && [ "${python:=$made_with}" = "$made_with" ] || return 0
     extra=${extra:-$had}
     state=stale
     [ "$(<"$venv/ready")" != "$(recipe "$python" "$extra")" ] || state=ready
 }
 
-choose_python() {  # sets `base` to the first Python that really runs, has a fitting version and can make a venv
-    local name said found=
+choose_python() {  # sets `base` to the first Python that runs, is supported and can make a venv
+    local name answer found=
     set -- python3 python3.13 python3.12 python3.11 python3.10 python
     [ -z "${PYTHON:-}" ] || set -- "$PYTHON"
     for name; do
         command -v "$name" >/dev/null || continue
-        # The real path, so that .venv dangles, and is made anew, when that Python is removed or replaced.
-        if said=$("$name" -Es -c 'import os, sys
+        # The real path: when that Python is removed or replaced, .venv dangles and is made again.
+        if answer=$("$name" -Es -c 'import os, sys
 print("%d.%d %s" % (sys.version_info[0], sys.version_info[1], os.path.realpath(sys.executable)))
-sys.path = [place for place in sys.path if place]  # without the random.py that lies where you stand
+sys.path = [path for path in sys.path if path]  # without the current directory, which may hold a random.py
 import ensurepip, venv' 2>/dev/null); then
-            case $said in 3.1[0-3]\ *) base=${said#* }; return ;; esac
-            found+=", $name is ${said%% *}"
-        elif [ -n "$said" ]; then found+=", $name is ${said%% *} without venv"
+            case $answer in 3.1[0-3]\ *) base=${answer#* }; return ;; esac
+            found+=", $name is ${answer%% *}"
+        elif [ -n "$answer" ]; then found+=", $name is ${answer%% *} without venv"
         else found+=", $name does not run"; fi
     done
     found=${found#, }
     fail "Expected ${PYTHON:+PYTHON=$PYTHON to be }Python 3.10 to 3.13 with venv; found ${found:-none}." \
         "Install one (Debian, Ubuntu: apt install python3-venv; macOS: brew install python@3.13)" \
-        "or name one: PYTHON=/path/to/python3.13 $0"
+        "or choose one: PYTHON=/path/to/python3.13 $0"
 }
 
-lock() {  # file descriptor 9 holds it until we close it, or the kernel does when we and pip are gone: never stale
+lock() {  # held by file descriptor 9; the kernel releases it when this shell and pip have ended, so it is never stale
     exec 9>>"$root/scripts/environment.sh"  # opened for appending, never written
     "$base" -I -c 'import fcntl, sys
 try:
     fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except OSError:
-    sys.stderr.write("waiting for another call that sets up .venv ...\n")
+    sys.stderr.write("waiting for another process that sets up .venv ...\n")
     fcntl.flock(9, fcntl.LOCK_EX)'
 }
 
 environment() {
-    look "${1:-}"
+    inspect "${1:-}"
     [ $state != ready ] || return 0
     choose_python
     lock
-    look "${1:-}"  # another call may have done it meanwhile
-    if [ -L "$venv" ]; then fail "Expected $venv to be a directory of its own, it is a link; remove it, then try again: $0"; fi
+    inspect "${1:-}"  # another process may have done it meanwhile
+    if [ -L "$venv" ]; then fail "$venv is a symbolic link, perhaps to the environment of another project; remove it and run $0 again."; fi
     if [ $state != ready ]; then set_up; fi
     exec 9>&-
 }
@@ -74,17 +74,17 @@ environment() {
 set_up() {
     local log made_from
     log=$(mktemp)
-    trap 'rm -f "$log"; exit 130' INT  # whoever presses Ctrl-C needs no advice about pip
+    trap 'rm -f "$log"; exit 130' INT  # after Ctrl-C without the advice about pip
     rm -f "$venv/ready"
-    if [ $state = stale ]; then say "bringing .venv up to date ..."; else
+    if [ $state = stale ]; then say "updating .venv ..."; else
         say "setting up .venv with $base (once; about a minute) ..."
-        "$base" -I -m venv --clear "$venv" >"$log" 2>&1 || give_up "$log" "Could not make $venv with $base."
+        "$base" -I -m venv --clear "$venv" >"$log" 2>&1 || give_up "$log" "$base could not make $venv (see above)."
         python=${PYTHON:-$base}
     fi
-    made_from=$(recipe "$python" "$extra")  # before pip reads it: an edit meanwhile must count as a change
+    made_from=$(recipe "$python" "$extra")  # before pip reads it: a later edit must count as a change
     (cd "$root" && .venv/bin/python -m pip install --quiet --no-input --no-user --constraint scripts/constraints.txt \
         --editable ".${extra:+[$extra]}") >"$log" 2>&1 \
-        || give_up "$log" "Could not install into $venv: see above. With a package registry in reach, try again: $0"
+        || give_up "$log" "pip could not install into $venv (see above). Check the connection to the package index, then run $0 again."
     printf '%s\n' "$made_from" >"$venv/ready.part" && mv "$venv/ready.part" "$venv/ready"
     rm -f "$log"
     trap - INT

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Rebuilds mnist_mlp/data/digits.npy, byte for byte, from the optical digits that scikit-learn ships.
+"""Rebuild mnist_mlp/data/digits.npy, byte for byte, from the optical digits that scikit-learn ships.
 
-The table (1,797 lines of 64 grey levels 0–16 and a label) comes from --csv, else from an installed
-scikit-learn, else out of the scikit-learn wheel, which pip downloads into a temporary directory.
-Written is uint8 [1797, 65], the label first: 1,437 rows for training, then 360 for testing. Of each class
-a fifth, drawn with a fixed seed, is for testing; within either part the rows keep the order of the table.
+The table (1,797 lines of 64 grey levels 0–16 and a label) is read from --csv, or from an installed scikit-learn, or
+from the scikit-learn wheel, which pip downloads to a temporary directory. The result is uint8 [1797, 65], the label
+first: 1,437 rows for training, then 360 for testing. A fifth of each class, drawn with a fixed seed, is for testing;
+both parts keep the order of the table.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ import numpy as np
 OUTPUT = Path(__file__).parents[1] / "mnist_mlp" / "data" / "digits.npy"
 MEMBER = "sklearn/datasets/data/digits.csv.gz"
 WHEEL = "scikit-learn==1.7.2"
-TABLE_SHA256 = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"  # of the unpacked text
+TABLE_SHA256 = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"  # of the uncompressed text
 TEST_SIZE = 360
 SEED = 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="the file to write (default: %(default)s)")
-    parser.add_argument("--csv", type=Path, help="the table itself, digits.csv or digits.csv.gz")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="file to write (default: %(default)s)")
+    parser.add_argument("--csv", type=Path, help="the table, digits.csv or digits.csv.gz")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if --output differs")
     args = parser.parse_args()
     built = build(find_table(args.csv))
@@ -47,33 +47,34 @@ def main() -> int:
 
 
 def find_table(csv: Path | None) -> bytes:
-    """The table's text, checked against the published one."""
+    """Return the text of the table. Exit unless it is the published one."""
     sklearn = importlib.util.find_spec("sklearn")
     if csv is not None:
         data = csv.read_bytes()
-    elif sklearn is not None and sklearn.origin is not None:  # found, not imported
+    elif sklearn is not None and sklearn.origin is not None:  # its files are read; it is not imported
         data = (Path(sklearn.origin).parents[1] / MEMBER).read_bytes()
     else:
         data = download_table()
     text = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     received = hashlib.sha256(text).hexdigest()
     if received != TABLE_SHA256:
-        sys.exit(f"expected the table with SHA-256 {TABLE_SHA256}, received {received}; name another with --csv")
+        sys.exit(f"expected the table with SHA-256 {TABLE_SHA256}, received {received}; try another with --csv")
     return text
 
 
 def download_table() -> bytes:
+    """Return the table in the scikit-learn wheel."""
     with tempfile.TemporaryDirectory() as scratch:
         pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--only-binary=:all:"]
         if subprocess.run([*pip, "--dest", scratch, WHEEL]).returncode:
-            sys.exit(f"pip could not download {WHEEL}; name its digits.csv.gz with --csv")
+            sys.exit(f"pip could not download {WHEEL}; try --csv=FILE with its digits.csv.gz")
         (wheel,) = Path(scratch).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             return archive.read(MEMBER)
 
 
 def build(text: bytes) -> bytes:
-    """The bytes of digits.npy. Nothing in them depends on a clock or on a compressor."""
+    """Return the bytes of digits.npy, which depend neither on a clock nor on a compressor."""
     table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.uint8)
     labels = table[:, 64]
     test = test_rows(labels)
@@ -84,12 +85,12 @@ def build(text: bytes) -> bytes:
 
 
 def test_rows(labels: np.ndarray) -> np.ndarray:
-    """bool [n]: TEST_SIZE rows, spread over the classes as the rows are, by largest remainders."""
+    """Return bool [n]: TEST_SIZE rows, with the classes in proportion to the table, by largest remainders."""
     shares = np.bincount(labels) * TEST_SIZE
     counts = shares // len(labels)
     for label in np.argsort(-(shares % len(labels)), kind="stable")[: TEST_SIZE - counts.sum()]:
         counts[label] += 1
-    keys = np.random.PCG64(SEED).random_raw(len(labels))  # raw draws: the same in every version of NumPy
+    keys = np.random.PCG64(SEED).random_raw(len(labels))  # raw draws are the same in every version of NumPy
     test = np.zeros(len(labels), bool)
     for label, count in enumerate(counts):
         members = np.flatnonzero(labels == label)

@@ -36,7 +36,7 @@ from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import detect
 from mnist_mlp.devices.strategy import Request, choose
 from mnist_mlp.engine.base import Recipe
-from mnist_mlp.engine.create import start
+from mnist_mlp.engine.create import EngineSpec, create_engine
 from mnist_mlp.training import optimizers
 
 if backend == "jax":
@@ -67,7 +67,8 @@ def engine_of(model, replicas, steps):
         config = Config(epochs=1, augment=augment, schedule="cosine", warmup=0.1, weight_decay=0.1, ema=0.95)
     splits, recipe = {"train": split, "test": test}, Recipe(config.augment)
     make_optimizer = lambda: optimizers.of_config(config, steps + 1)  # noqa: E731 (in the last step the rate is not 0)
-    return start(plan_of(replicas), "compiled", lambda: smooth(name), make_optimizer, splits, BATCH, recipe)
+    spec = EngineSpec(lambda: smooth(name), splits, BATCH, make_optimizer, recipe)
+    return create_engine(plan_of(replicas), spec)
 
 
 real = os.environ.get("CURVES_MNIST")  # a directory with MNIST; else the embedded digits
@@ -89,10 +90,10 @@ def keep(begin, state):
 def take_steps(model, replicas, steps):
     begin = f"{model}/{len(replicas) if index else replicas}"
     engine = engine_of(model, replicas, steps)
-    order = np.concatenate([batch_indices(0, epoch, len(split), BATCH) for epoch in range(1 if real else steps)])
+    batches = np.concatenate([batch_indices(0, epoch, len(split), BATCH) for epoch in range(1 if real else steps)])
     fresh = engine.state()
     after, sums = later(fresh), []
-    for step, row in enumerate(order[:steps]):
+    for step, row in enumerate(batches[:steps]):
         place = f"{model}/before/{step}/"
         before = part(found, place) or part(given, place) or after
         keep(place, before)

@@ -99,13 +99,13 @@ def losses_without_a_replica(engine, backend, replicas):
 
     from mnist_mlp.engine.tensorflow import programs
 
-    right = programs.weighted_cross_entropy
+    right = programs.cross_entropy
 
-    def weighted_cross_entropy(labels, logits, *more):
+    def cross_entropy(labels, logits, *more):
         dropped = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
         return right(labels, tf.where(dropped, tf.stop_gradient(logits), logits), *more)
 
-    return programs, "weighted_cross_entropy", weighted_cross_entropy
+    return programs, "cross_entropy", cross_entropy
 
 
 def cut_product(backend):
@@ -157,9 +157,9 @@ def shifting_labels(engine, backend):
         def gatherer(mesh):
             gather = right_gatherer(mesh)
 
-            def shifted(images, labels, order, step):
-                x, y, *rest = gather(images, labels, order, step)
-                return x, jnp.where((order[step] < 0).any(), (y + 1) % 10, y), *rest
+            def shifted(data, batch_indices, step):
+                batch, ragged = gather(data, batch_indices, step), (batch_indices[step] < 0).any()
+                return batch._replace(labels=jnp.where(ragged, (batch.labels + 1) % 10, batch.labels))
 
             return shifted
 
@@ -170,18 +170,20 @@ def shifting_labels(engine, backend):
         return engine, "train_program", train_program
     import tensorflow as tf
 
-    right = engine.training_step
+    from mnist_mlp.engine.tensorflow import programs
+
+    right = programs.training_step
 
     def training_step(network, optimizer, replicas, recipe):
         step = right(network, optimizer, replicas, recipe)
 
-        def shifted(images, labels, row, weight_of_all, seed):
-            full = float(row.shape[0] * replicas)
-            return step(images, tf.where(weight_of_all < full, (labels + 1) % 10, labels), row, weight_of_all, seed)
+        def shifted(data, row, batch_weight, seed):
+            (images, labels), full = data, float(row.shape[0] * replicas)
+            return step((images, tf.where(batch_weight < full, (labels + 1) % 10, labels)), row, batch_weight, seed)
 
         return shifted
 
-    return engine, "training_step", training_step
+    return programs, "training_step", training_step
 
 
 def engine_class(engine):
@@ -194,8 +196,8 @@ def without_ragged_batches(train):
 
     from mnist_mlp.engine.base import Sums
 
-    def train_full_ones(self, order, start=0, stop=None):
-        rows = order[start : len(order) if stop is None else stop]
+    def train_full_ones(self, batch_indices, start=0, stop=None):
+        rows = batch_indices[start : len(batch_indices) if stop is None else stop]
         full = (rows >= 0).all(1)
         sums = train(self, rows[full]) if full.any() else Sums(np.zeros(0), 0, 0)
         losses = np.zeros(len(rows))
@@ -216,13 +218,13 @@ def without_last_update(train):
 
     from mnist_mlp.engine.base import Sums
 
-    def train_and_forget(self, order, start=0, stop=None):
-        stop = len(order) if stop is None else stop
+    def train_and_forget(self, batch_indices, start=0, stop=None):
+        stop = len(batch_indices) if stop is None else stop
         if stop - start < 2:
-            return train(self, order, start, stop)
-        first = train(self, order, start, stop - 1)
+            return train(self, batch_indices, start, stop)
+        first = train(self, batch_indices, start, stop - 1)
         state = self.state()
-        last = train(self, order, stop - 1, stop)
+        last = train(self, batch_indices, stop - 1, stop)
         self.restore(state)
         losses = np.concatenate([first.losses, last.losses])
         return Sums(losses, first.correct + last.correct, first.seen + last.seen)

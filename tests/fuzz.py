@@ -1,13 +1,13 @@
-"""Feeds damaged files to everything that reads a file: the answer must be what NumPy reads too, or one UserError.
+"""Feed damaged files to every reader of files: the result must equal what NumPy reads, or be one `UserError`.
 
-    python tests/fuzz.py                            # 100,000 inputs, shared out over all targets
+    python tests/fuzz.py                            # 100,000 inputs, split evenly between all targets
     python tests/fuzz.py npz --inputs 20000         # one target
-    python tests/fuzz.py npz --program 00ff3a…      # the one input that a failure names
-    python tests/fuzz.py npz --engine atheris       # guided by coverage, where atheris is installed
+    python tests/fuzz.py npz --program 00ff3a…      # the input that a failure names
+    python tests/fuzz.py npz --engine atheris       # guided by coverage, if atheris is installed
 
-An input is made from a whole file by a few edits, which a string of bytes, the program, decides: bits flipped, numbers
-in headers replaced, pieces cut out, moved or taken from another file. Mostly the edits come before the packing, so
-that check sums are right and the code behind them is reached. Hypothesis or atheris invents the programs.
+A few edits turn a valid file into an input; a string of bytes, the program, determines them: flip bits, replace numbers
+in headers, delete, move or insert pieces of this file or another. Most edits are made before packing, so that checksums
+are valid and the code behind them is reached. Hypothesis or atheris generates the programs.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ VALUES: list[object] = [
 
 
 class Draw:
-    """Reads decisions out of a program; where it ends, every further one is 0."""
+    """Reads decisions from a program; after its end, every decision is 0."""
 
     def __init__(self, program: bytes) -> None:
         self.rest = io.BytesIO(program)
 
     def below(self, count: int) -> int:
-        """One of 0, 1, …, count - 1."""
+        """Return one of 0, 1, …, count - 1."""
         return int.from_bytes(self.rest.read(1 if count <= 256 else 3), "little") % max(count, 1)
 
-    def place(self, length: int) -> int:
-        """A place in a file: mostly near its start or its end, where the headers are."""
+    def offset(self, length: int) -> int:
+        """Return an offset in a file, mostly near its start or end, where the headers are."""
         near = min(length, 200)
         return [self.below(near), length - 1 - self.below(near), self.below(length)][self.below(3)] if length else 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Seed:
-    """A whole file: its parts, and how they are packed into it."""
+    """A valid file: its parts, and how to pack them."""
 
     parts: Parts
     pack: Callable[[Parts], bytes] = lambda parts: parts[""]
@@ -113,10 +113,10 @@ def npz(arrays: dict[str, np.ndarray], packing: int = zipfile.ZIP_STORED) -> See
 
 
 def damaged(seeds: list[Seed], program: bytes) -> bytes:
-    """The file that a program makes from one of the seeds."""
+    """Return the file that a program makes from one of the seeds."""
     draw = Draw(program)
     seed = seeds[draw.below(len(seeds))]
-    where = draw.below(4)  # 0: the packed file, 3: both, else the parts, which are then packed as they should be
+    where = draw.below(4)  # 0: edit the packed file; 3: both; otherwise the parts, which are then packed correctly
     parts = dict(seed.parts)
     donors = [content for other in seeds for content in other.parts.values()]
     for _ in range(1 + draw.below(3) if where else 0):
@@ -131,8 +131,8 @@ def damaged(seeds: list[Seed], program: bytes) -> bytes:
 
 
 def edit(content: bytes, draw: Draw, donors: list[bytes]) -> bytes:
-    """One edit of a file."""
-    kind, at, changed = draw.below(8), draw.place(len(content)), bytearray(content)
+    """Make one edit of a file."""
+    kind, at, changed = draw.below(8), draw.offset(len(content)), bytearray(content)
     if kind == 0 and content:
         changed[at] ^= 1 << draw.below(8)
     elif kind == 1 and content:
@@ -141,7 +141,7 @@ def edit(content: bytes, draw: Draw, donors: list[bytes]) -> bytes:
         size = (2, 4, 8)[draw.below(3)]
         number = NUMBERS[draw.below(len(NUMBERS))] + draw.below(3) - 1
         changed[at : at + size] = (number % 2 ** (8 * size)).to_bytes(size, ("little", "big")[draw.below(2)])
-    elif kind == 3:  # a number written in digits
+    elif kind == 3:  # a decimal number
         found = list(re.finditer(rb"\d+", content[:20_000]))
         if found:
             match = found[draw.below(len(found))]
@@ -152,7 +152,7 @@ def edit(content: bytes, draw: Draw, donors: list[bytes]) -> bytes:
         del changed[at : at + 1 + draw.below(64)]
     elif kind == 6:  # a piece of this file or of another
         donor = [content, donors[draw.below(len(donors))]][draw.below(2)]
-        start, length = draw.place(len(donor)), 1 + draw.below(64)
+        start, length = draw.offset(len(donor)), 1 + draw.below(64)
         changed[at : at + length * draw.below(2)] = donor[start : start + length]
     else:
         changed[at:at] = bytes(draw.below(256) for _ in range(1 + draw.below(8)))
@@ -160,23 +160,23 @@ def edit(content: bytes, draw: Draw, donors: list[bytes]) -> bytes:
 
 
 def edit_json(content: bytes, draw: Draw, donors: list[bytes]) -> bytes:
-    """Another value, or none, somewhere in a JSON text; one time in eight so deep that parsers give up."""
+    """Replace or delete a value somewhere in a JSON text; now and then, nest it too deep for parsers."""
     try:
         root = {"": json.loads(content)}
-    except (ValueError, RecursionError):  # an edit before this one
+    except (ValueError, RecursionError):  # after an earlier edit
         return content
-    places: list[tuple[typing.Any, typing.Any]] = []
+    entries: list[tuple[typing.Any, typing.Any]] = []
     stack: list[typing.Any] = [root]
     while stack:
         value = stack.pop()
-        places += [(value, key) for key in (value if isinstance(value, dict) else range(len(value)))]
+        entries += [(value, key) for key in (value if isinstance(value, dict) else range(len(value)))]
         stack += [value[key] for key in (value if isinstance(value, dict) else range(len(value))) if holds(value[key])]
-    inside, key = places[draw.below(len(places))]
+    inside, key = entries[draw.below(len(entries))]
     kind = draw.below(4)
     if kind == 0 and inside is not root:
         del inside[key]
     elif kind == 1:
-        other, name = places[draw.below(len(places))]
+        other, name = entries[draw.below(len(entries))]
         inside[key] = json.loads(json.dumps(other[name]))
     else:
         inside[key] = copy.deepcopy(VALUES[draw.below(len(VALUES))])
@@ -194,7 +194,7 @@ def same(array: np.ndarray, other: np.ndarray) -> bool:
 
 
 def read_idx(path: Path) -> None:
-    """IDX images. Oracle: the same bytes by position."""
+    """Read IDX images. Oracle: the same bytes by position."""
     array = array_files.read_idx(path, (None, 28, 28))
     content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
@@ -204,32 +204,32 @@ def read_idx(path: Path) -> None:
 
 
 def read_images(path: Path) -> None:
-    """Images of a user. Oracle: np.load, and grey levels worked out anew."""
+    """Read a user's images. Oracle: np.load, and grey levels computed again."""
     images = array_files.read_images(path)
     assert images.dtype == np.uint8 and images.shape[1:] == (28, 28) and len(images)
     loaded = np.load(path, allow_pickle=False)
     if not isinstance(loaded, np.ndarray):
         loaded = loaded[next(name for name in ("images", "x_test", *loaded.files) if name in loaded.files)]
     levels = loaded.ravel()
-    if loaded.dtype.kind == "f":  # as exact numbers; half grey and less precise floats may round either way
+    if loaded.dtype.kind == "f":  # exactly; half grey and float16 may round either way
         levels = levels.astype(np.float64) * 255
     assert np.abs(levels - images.ravel()).max() <= (0.5001 if loaded.dtype.itemsize > 2 else 0.6)
 
 
 def read_npz(path: Path) -> None:
-    """MNIST as Keras ships it, here of three images. Oracle: np.load."""
-    whole, array_files.SHAPES = array_files.SHAPES, SMALL
+    """Read MNIST as Keras ships it, here with three images. Oracle: np.load."""
+    real, array_files.SHAPES = array_files.SHAPES, SMALL
     try:
         arrays = array_files.read_npz(path)
     finally:
-        array_files.SHAPES = whole
+        array_files.SHAPES = real
     with np.load(path, allow_pickle=False) as loaded:
         assert all(same(array, loaded[name]) for name, array in arrays.items())
     assert {name: array.shape for name, array in arrays.items()} == SMALL
 
 
 def read_arrays(path: Path) -> None:
-    """What np.savez wrote. Oracle: np.load."""
+    """Read what np.savez wrote. Oracle: np.load."""
     arrays = archives.read_arrays(path)
     with np.load(path, allow_pickle=False) as loaded:
         assert set(loaded.files) == set(arrays)
@@ -238,7 +238,7 @@ def read_arrays(path: Path) -> None:
 
 
 def read_config(path: Path) -> None:
-    """A Config out of a JSON object. Oracle: what was taken gives the same Config again."""
+    """Read a Config from a JSON object. Oracle: its dictionary gives the same Config again."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
@@ -250,7 +250,7 @@ def read_config(path: Path) -> None:
 
 
 def read_run(path: Path) -> None:
-    """The files of a finished run, which stand in the input one after the other. Oracle: what is read is typed."""
+    """Read the files of a finished run, concatenated in the input. Oracle: the types of the results."""
     run = path.parent / "run"
     run.mkdir(exist_ok=True)
     for name in RUN:
@@ -265,14 +265,14 @@ def read_run(path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> None:
-    """A checkpoint. Oracle: what was taken is written and read to the same bytes again."""
+    """Read a checkpoint. Oracle: a round trip gives the same bytes."""
     arrays = checkpoint.read(path).to_arrays()
     again = checkpoint.Checkpoint.from_arrays(arrays).to_arrays()
     assert arrays.keys() == again.keys() and all(same(array, again[name]) for name, array in arrays.items())
 
 
 def check_model(path: Path) -> None:
-    """A .keras file, before Keras reads it. Oracle: what its configuration names is what the whole file named."""
+    """Check a .keras file before Keras reads it. Oracle: its classes are those of the valid file."""
     assert re.fullmatch(r"\d[\w.+]*", file_check.check(path, "3.15.1"))
     with zipfile.ZipFile(path) as archive:
         text = archive.read("config.json").decode()
@@ -281,7 +281,7 @@ def check_model(path: Path) -> None:
 
 
 def pairs_in(value: typing.Any) -> typing.Iterator[tuple[str, typing.Any]]:
-    """All keys with their values in a JSON value, however deep."""
+    """Yield all keys and values in a JSON value, at any depth."""
     for key, inner in value.items() if isinstance(value, dict) else (("", item) for item in value):
         yield key, inner if isinstance(inner, str) else repr(inner)
         if isinstance(inner, (dict, list)):
@@ -289,12 +289,12 @@ def pairs_in(value: typing.Any) -> typing.Iterator[tuple[str, typing.Any]]:
 
 
 SMALL = {"x_train": (3, 28, 28), "y_train": (3,), "x_test": (2, 28, 28), "y_test": (2,)}
-TOGETHER = 5  # programs that Hypothesis draws at a time: drawing takes longer than most targets do
+TOGETHER = 5  # programs that Hypothesis draws at once, since drawing takes longer than most targets
 RUN = ("config.json", "model.keras", "result.json")
 
 
 def run_seed() -> Seed:
-    """A finished run, its three files one after the other."""
+    """Return a finished run: its three files, concatenated."""
     kinds = typing.get_type_hints(result.Result)
     done: dict[str, typing.Any] = {name: (typing.get_origin(kind) or kind)() for name, kind in kinds.items()}
     done["dataset"] = {"name": "digits", "train_examples": 2, "validation_examples": 0, "test_examples": 1}
@@ -309,7 +309,7 @@ def run_seed() -> Seed:
 
 
 def with_checksum(content: bytes) -> bytes:
-    """A JSON object with the check sum that the files of a run have; anything else as it is."""
+    """Add the checksum that a run's files have to a JSON object; return anything else unchanged."""
     try:
         values = json.loads(content)
         return json.dumps({**values, "sha256": atomic.checksum(values)}).encode()
@@ -318,7 +318,7 @@ def with_checksum(content: bytes) -> bytes:
 
 
 def checkpoint_seed() -> Seed:
-    """A checkpoint in the midst of the second epoch; its digest is made good after edits of what it covers."""
+    """Return a checkpoint in the middle of the second epoch; packing recomputes its digest after edits."""
     row = {"epoch": 1, "loss": 0.5, "accuracy": 0.75, "seconds": 1.25}
     progress = checkpoint.Progress(1, 2, np.array([1.5, 2.5]), 3, 4, 0.5, [row])
     arguments = (5, CHECKPOINT, config.Config(), {"name": "digits"}, {"backend": "jax"}, [{"step": 3}])
@@ -329,12 +329,12 @@ def checkpoint_seed() -> Seed:
     def pack(parts: Parts) -> bytes:
         about = parts.get("about.json", b"")
         try:
-            warnings.simplefilter("ignore")  # NumPy's words about lengths that cannot be
+            warnings.simplefilter("ignore")  # NumPy's, about impossible lengths
             named = {name.removesuffix(".npy"): parts[name] for name in parts if name != "about.json"}
             found = {name: np.load(io.BytesIO(content), allow_pickle=False) for name, content in named.items()}
             values = {key: value for key, value in json.loads(about).items() if key != "sha256"}
             about = json.dumps({**values, "sha256": checksum(values, found)}).encode()
-        except Exception:  # edits that no digest can be made for
+        except Exception:  # no digest is possible after some edits
             pass
         members = {name: content for name, content in parts.items() if name != "about.json"}
         return zipped({**members, "about.npy": npy(np.frombuffer(about, np.uint8))}).content()
@@ -343,7 +343,7 @@ def checkpoint_seed() -> Seed:
 
 
 def model_seed() -> Seed:
-    """A small network as Keras writes it: 784 → 2 → 10."""
+    """Return a small network as Keras writes it: 784 → 2 → 10."""
     import h5py
 
     def layer(kind: str, **settings: object) -> dict[str, object]:
@@ -399,16 +399,16 @@ TARGETS: dict[str, tuple[list[Seed], Callable[[Path], None]]] = {
 
 
 class Failure(Exception):
-    """Something else came out than an answer or a UserError."""
+    """A target neither read the input correctly nor raised a `UserError`."""
 
 
 @dataclasses.dataclass
 class Tally:
-    """What a target did with its inputs."""
+    """Counts of what a target did with its inputs."""
 
     target: str
     inputs: int = 0
-    taken: int = 0
+    accepted: int = 0
     slowest: float = 0.0
     refusals: Counter[str] = dataclasses.field(default_factory=Counter)
     began: float = dataclasses.field(default_factory=time.perf_counter)
@@ -416,38 +416,38 @@ class Tally:
     def __str__(self) -> str:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         return (
-            f"{self.target:<10} {self.inputs:>7,} inputs {time.perf_counter() - self.began:>6.1f} s, {self.taken:,} "
-            f"taken, {len(self.refusals)} distinct refusals; slowest {self.slowest:.3f} s, peak {memory} MB"
+            f"{self.target:<10} {self.inputs:>7,} inputs {time.perf_counter() - self.began:>6.1f} s, {self.accepted:,} "
+            f"accepted, {len(self.refusals)} distinct refusals; slowest {self.slowest:.3f} s, peak {memory} MB"
         )
 
 
 def feed(tally: Tally, program: bytes, path: Path) -> None:
-    """Gives one input to a target. Raises Failure unless it is taken, or refused in one line."""
+    """Feed one input to a target. Raise `Failure` unless it is read correctly, or refused in one line."""
     seeds, target = TARGETS[tally.target]
     path.write_bytes(damaged(seeds, program))
     began = time.perf_counter()
     try:
         target(path)
-        tally.taken += 1
+        tally.accepted += 1
     except UserError as error:
         message = str(error).replace(str(path.parent), "")
         if "\n" in message or len(message) > 1000 or not message:
-            raise Failure(f"{tally.target}: a refusal that is not one short line: {message[:1000]!r}") from error
+            raise Failure(f"{tally.target}: the error message is not one short line: {message[:1000]!r}") from error
         tally.refusals[re.sub(r"'.*'|\\\w+|\d+", "…", message)] += 1
     except BaseException as error:
-        again = f"type python tests/fuzz.py {tally.target} --program {program.hex()}"
-        raise Failure(f"{tally.target}: {type(error).__name__}: {error}; {again}") from error
+        again = f"python tests/fuzz.py {tally.target} --program {program.hex()}"
+        raise Failure(f"{tally.target}: {type(error).__name__}: {error}; to repeat, run {again}") from error
     tally.inputs += 1
     tally.slowest = max(tally.slowest, time.perf_counter() - began)
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A directory for the inputs, in memory where that can be."""
+    """Make a directory for the inputs, in memory if possible."""
     return tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 
 
 def with_hypothesis(target: str, inputs: int, seed: int = 0) -> Tally:
-    """Feeds that many inputs to a target. Raises Failure, for the shortest program found that leads to it."""
+    """Feed inputs to a target. Raise `Failure` for the shortest failing program found."""
     import hypothesis
     from hypothesis import strategies
 
@@ -474,7 +474,7 @@ def with_hypothesis(target: str, inputs: int, seed: int = 0) -> Tally:
 
 
 def with_atheris(target: str, inputs: int) -> None:
-    """Does the same with programs that reach new code. Ends the process, as libFuzzer does."""
+    """Do the same with programs that reach new code. End the process, as libFuzzer does."""
     import atheris
 
     for module in (archives, array_files, file_check, config, options, saved, result, zipfile, gzip):
@@ -494,17 +494,19 @@ def with_atheris(target: str, inputs: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; not given: all")
-    parser.add_argument("--inputs", type=int, default=100_000, help="in all, over the targets")
-    parser.add_argument("--seed", type=int, default=0, help="of hypothesis: another one, other inputs")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"{', '.join(TARGETS)} (default: all)")
+    parser.add_argument(
+        "--inputs", type=int, default=100_000, help="number of inputs, over all targets (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of Hypothesis; another seed gives other inputs")
     parser.add_argument("--engine", choices=("hypothesis", "atheris"), default="hypothesis")
-    parser.add_argument("--program", type=bytes.fromhex, help="one input alone, from the words of a failure")
+    parser.add_argument("--program", type=bytes.fromhex, help="a single input, from the message of a failure")
     options = parser.parse_args()
     names = options.targets or list(TARGETS)
     if unknown := set(names) - set(TARGETS):
-        parser.error(f"expected targets of {', '.join(TARGETS)}, received {', '.join(unknown)}")
+        parser.error(f"expected targets among {', '.join(TARGETS)}, received {', '.join(unknown)}")
     if importlib.util.find_spec(options.engine) is None:
-        print(f"{options.engine} is not installed; type pip install {options.engine}", file=sys.stderr)
+        print(f"{options.engine} is not installed; run: pip install {options.engine}", file=sys.stderr)
         return 2
     share = max(1, options.inputs // len(names))
     for name in names:

@@ -128,7 +128,7 @@ class NumPyNetwork:
             (rng.normal(0, n**-0.5, (n, m)), rng.normal(0, 0.1, m)) for n, m in zip(ends, ends[1:], strict=False)
         ]
 
-    def look(self, images):
+    def forward(self, images):
         assert len(images) <= self.sizes[-1]
         x, found = images.reshape(-1, 784) / 255, []
         for kernel, bias in self.layers:
@@ -140,4 +140,4 @@ class NumPyNetwork:
         return [output.astype(np.float32) for output in outputs]
 
     def predict(self, images):
-        return self.look(images)[-1]
+        return self.forward(images)[-1]

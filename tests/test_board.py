@@ -1,5 +1,6 @@
 """What a run writes for TensorBoard (read back with TensorBoard's own reader), and the trace of --profile."""
 
+import contextlib
 import gzip
 import json
 import re
@@ -10,6 +11,7 @@ import pytest
 from helpers.fork_server import run_code
 from helpers.once import once
 
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.engine.base import Sums
 from mnist_mlp.errors import UserError
 from mnist_mlp.training import profiler
@@ -118,10 +120,12 @@ def test_the_network_as_text_and_the_options(resumed):
 class Counting:
     """An engine that remembers its calls."""
 
+    on_progress = None
+
     def __init__(self):
         self.calls = []
 
-    def train(self, order, start, stop):
+    def train(self, rows, start, stop):
         self.calls.append((start, stop))
         return Sums(np.arange(start, stop, dtype=float), stop - start, 2 * (stop - start))
 
@@ -139,7 +143,7 @@ class Counting:
 )
 def test_which_steps_are_traced(calls, made, traced, monkeypatch, tmp_path):
     counting = Counting()
-    engine = profiler.Profiled(counting, tmp_path, print)
+    engine = profiler.Profiled(counting, tmp_path, SILENT)
     seen = []
 
     class Block:
@@ -149,21 +153,41 @@ def test_which_steps_are_traced(calls, made, traced, monkeypatch, tmp_path):
         def __exit__(self, *error):
             seen.append(counting.calls[-1])
 
-    monkeypatch.setattr(engine, "traced", Block)
-    monkeypatch.setattr(engine, "say_where", seen.append)
-    order = np.zeros((max(stop for _, stop in calls), 2), np.int32)
+    monkeypatch.setattr(counting, "trace", lambda directory: Block(), raising=False)
+    monkeypatch.setitem(vars(engine), "report", seen.append)
+    rows = np.zeros((max(stop for _, stop in calls), 2), np.int32)
     for start, stop in calls:
-        sums = engine.train(order, start, stop)
+        sums = engine.train(rows, start, stop)
         assert sums.losses.tolist() == list(range(start, stop))
         assert (sums.correct, sums.seen) == (stop - start, 2 * (stop - start))
     assert counting.calls == made
     assert seen == [made.index(traced), traced, traced[1] - traced[0]]
 
 
+def test_what_is_set_on_the_wrapper_reaches_the_engine(monkeypatch, tmp_path):
+    """And progress counts on from call to call, of which the wrapper makes three."""
+    counting, heard = Counting(), []
+    monkeypatch.setattr(counting, "trace", lambda directory: contextlib.nullcontext(), raising=False)
+    engine = profiler.Profiled(counting, tmp_path, SILENT)
+    engine.on_progress = lambda steps, *figures: heard.append((steps, *figures))
+    engine.seed = 5
+    assert counting.seed == 5 and "on_progress" not in vars(engine)
+
+    def train(batch_indices, start, stop):
+        counting.on_progress(stop - start, 0.5, 0.9, 0.01)
+        return Sums(np.zeros(stop - start), 0, 0)
+
+    monkeypatch.setattr(counting, "train", train)
+    set_by_user = counting.on_progress
+    engine.train(np.zeros((200, 2), np.int32))
+    assert heard == [(steps, 0.5, 0.9, 0.01) for steps in (10, 110, 200)]
+    assert counting.on_progress is set_by_user
+
+
 def test_what_is_in_the_way_of_a_trace(tmp_path):
     (tmp_path / "profile").touch()
-    with pytest.raises(UserError, match=f"--profile: {tmp_path}/profile is in the way, .* remove it"):
-        profiler.Profiled(Counting(), tmp_path / "profile", print)
+    with pytest.raises(UserError, match=f"--profile: {tmp_path}/profile exists and is not a directory; remove it"):
+        profiler.Profiled(Counting(), tmp_path / "profile", SILENT)
 
 
 TRACED = """
@@ -173,6 +197,7 @@ from pathlib import Path
 import numpy as np
 from mnist_mlp import data, devices, train
 from mnist_mlp.cli import program
+from mnist_mlp.cli.terminal import PRINT
 from mnist_mlp.data import batches
 from mnist_mlp.training import session
 from mnist_mlp.config import Config
@@ -189,10 +214,10 @@ def main(flags):
         splits = {"train": data.load(config).train}
         engine = session.make_engine(config, devices.plan(config), partial(networks.build, config.model), splits)
         engine.compile()
-        order, begun, ends = batches.batch_indices(0, 0, len(splits["train"]), 32), engine.state(), []
-        for one in (engine, Profiled(engine, Path(kind), print)):
+        rows, begun, ends = batches.batch_indices(0, 0, len(splits["train"]), 32), engine.state(), []
+        for one in (engine, Profiled(engine, Path(kind), PRINT)):
             engine.restore(begun)
-            sums = one.train(order)
+            sums = one.train(rows)
             ends.append({"correct": sums.correct, "seen": sums.seen, **engine.state()})
         assert all((ends[1][name] == end).all() for name, end in ends[0].items() if isinstance(end, np.ndarray))
         assert [ends[1][name] for name in ("correct", "seen")] == [ends[0][name] for name in ("correct", "seen")]

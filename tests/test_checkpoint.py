@@ -200,7 +200,7 @@ def test_a_checkpoint_of_another_run_is_passed_over(tmp_path):
     run_dir(tmp_path, example(50), example(99, model="wide"))
     with directory.opened(tmp_path, Config(dataset="digits", resume=True)) as run:
         assert run.resumed_from.total_steps == 50
-    assert list(run.skipped.values()) == ["step-000000099.npz is of another run (another --model)"]
+    assert list(run.skipped.values()) == ["step-000000099.npz belongs to another run (another --model)"]
 
 
 # ---- resuming with other options ----

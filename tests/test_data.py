@@ -1,4 +1,4 @@
-"""Every source gives the same verified data; what is not MNIST never passes for it; orders are exact."""
+"""Every source gives the same verified data; what is not MNIST never passes for it; batch indices are exact."""
 
 import gzip
 import hashlib
@@ -53,19 +53,19 @@ AT_START = dict(os.environ)
 
 @pytest.fixture(scope="module", autouse=True)
 def numpy_alone():
-    """What is forked has begun before a test changes the environment."""
+    """Start the process that forks before a test changes the environment."""
     run_code("", backend=None)
 
 
 @pytest.fixture(scope="module")
 def tensorflow_imported():
-    """The same; and what TensorFlow says at its import is said."""
+    """Start the one with TensorFlow, too, so that its messages at the import are not a test's."""
     run_code("", backend="tensorflow")
 
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
-    """No test sees this machine's caches or network: downloads are asked of a closed port of our own."""
+    """Hide this machine's caches and network: downloads go to a closed port of our own."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     monkeypatch.setenv("no_proxy", "*")
@@ -76,7 +76,7 @@ def alone(tmp_path, monkeypatch):
 
 
 def ask(monkeypatch, url):
-    monkeypatch.setattr(downloads, "PROBES", dict.fromkeys(downloads.PROBES, url))
+    monkeypatch.setattr(downloads, "CHECKED_URLS", dict.fromkeys(downloads.CHECKED_URLS, url))
 
 
 FEW = {"x_train": 600, "y_train": 600, "x_test": 100, "y_test": 100}
@@ -84,7 +84,7 @@ FEW = {"x_train": 600, "y_train": 600, "x_test": 100, "y_test": 100}
 
 @pytest.fixture
 def few(monkeypatch):
-    """As if MNIST were these few images, of the embedded digits, and had their hashes."""
+    """Let MNIST be a few images of the embedded digits, with their hashes."""
     arrays = {key: array[: FEW[key]] for key, array in embedded_digits.load().items()}
     hashes = {
         part: content_hash(Split(arrays[f"x_{part}"], arrays[f"y_{part}"])) for part in ("train", "test")
@@ -110,7 +110,7 @@ def write_idx(directory, arrays):
 
 @pytest.fixture
 def copy(few, tmp_path):
-    """A directory with the four .gz files, three of which a test leaves alone."""
+    """A directory with the four .gz files, for a test to change."""
     return write_idx(tmp_path / "copy", few)
 
 
@@ -180,9 +180,9 @@ sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sy
 
 @pytest.fixture
 def forked(monkeypatch, full, tensorflow_imported):
-    """The child processes of `libraries` come from one that has imported TensorFlow, or from one that has not.
+    """Fork the child processes of `downloads` from a process that has already imported TensorFlow, or has not.
 
-    `forked.absent`: packages that are not installed, for us and for the child. `forked.site`: what a child does first.
+    `forked.absent`: packages that count as not installed, for us and the child. `forked.site`: code that it runs first.
     """
     own, real = SimpleNamespace(absent=(), site=""), subprocess.Popen
     installed = downloads._installed
@@ -191,7 +191,7 @@ def forked(monkeypatch, full, tensorflow_imported):
     def popen(command, *, env, **options):
         _, _, code, *arguments = command
         code = f"import os\nos.environ |= {env}\n{WITHOUT.format(absent=own.absent)}{own.site}{code}"
-        if full:  # in a process of its own all the same
+        if full:  # in a new process instead of a fork
             return real([sys.executable, "-c", code, *arguments], env=env, **options)
         backend = None if "tensorflow" in own.absent else "tensorflow"
         return start_code(code, *arguments, backend=backend, env=AT_START, **options)
@@ -200,7 +200,7 @@ def forked(monkeypatch, full, tensorflow_imported):
     return own
 
 
-# TFDS' own download is shown the files in its place, which may be fewer.
+# Makes TFDS read given files, which may have fewer images, instead of downloading them.
 SHOWN = """
 from tensorflow_datasets.core.download.download_manager import DownloadManager
 from tensorflow_datasets.image_classification import mnist
@@ -211,7 +211,7 @@ TFDS_NAMES = {"x_train": "train_data", "y_train": "train_labels", "x_test": "tes
 
 
 def shown(directory):
-    """Code that shows TFDS the files of a directory, unpacked below it."""
+    """Return code that makes TFDS read the files of a directory, unpacked below it."""
     unpack(directory, directory / "plain")
     files = {TFDS_NAMES[key]: str(directory / "plain" / name) for key, name in array_files.IDX_NAMES.items()}
     return SHOWN.format(files=files, counts=(array_files.SHAPES["x_train"][0], array_files.SHAPES["x_test"][0]))
@@ -219,7 +219,7 @@ def shown(directory):
 
 @pytest.fixture
 def prepared(tmp_path_factory, few, tensorflow_imported):
-    """A directory for each format, as tfds.load("mnist") would have prepared it after its download."""
+    """A directory for each format, as tfds.load("mnist") would have prepared it after a download."""
     pytest.importorskip("tensorflow_datasets")
 
     def make(place):
@@ -258,7 +258,7 @@ def test_tfds_directories(few, prepared, forked, tmp_path, capfd, file_format):
     assert "mnist/3.0.1: expected a prepared TFDS directory" in refusal(data_dir=home)
 
     forked.absent = (needed,)
-    assert f"expected {needed} to be installed" in refusal(data_dir=home)
+    assert f"needs {needed}, which is not installed; run: pip install" in refusal(data_dir=home)
 
 
 @pytest.mark.full
@@ -319,8 +319,8 @@ def test_a_source_that_the_named_directory_lacks(tmp_path, source):
         ({"dataset": "digits", "data_source": "keras"}, "received --data_source=keras"),
         ({"data_source": "idx"}, "add --data_dir=DIR"),
         ({"data_source": "npz", "dataset": "auto"}, "add --data_dir=DIR"),
-        ({"data_source": "keras", "data_dir": "x"}, "leave one of them out"),
-        ({"data_source": "download", "data_dir": "x"}, "leave one of them out"),
+        ({"data_source": "keras", "data_dir": "x"}, "use only one of the two"),
+        ({"data_source": "download", "data_dir": "x"}, "use only one of the two"),
     ],
 )
 def test_contradictory_flags(options, reason):
@@ -348,7 +348,7 @@ def test_damaged_files_in_a_named_directory(copy):
         labels.write_bytes(content)
         message = refusal(data_dir=copy, dataset="auto")
         assert message.startswith(f"{labels}: expected an IDX file of 100 bytes") and reason in message
-        assert message.endswith("name another directory with --data_dir=DIR")
+        assert message.endswith("; repair it or try another directory with --data_dir=DIR")
     labels.write_bytes(gzip.compress(gzip.decompress(whole)[:-1] + b"\x0a"))
     assert "expected labels 0–9, received 10" in refusal(data_dir=copy)
     labels.unlink()
@@ -362,7 +362,7 @@ def test_a_damaged_cache_is_noted_and_passed_over(tmp_path):
     path.write_bytes(b"PK\x03\x04 no zip")
     loaded = load(dataset="auto")
     assert loaded.name == "digits" and loaded.source == "embedded" and loaded.verified
-    assert str(path) in loaded.notes[0] and "passed over" in loaded.notes[0]
+    assert str(path) in loaded.notes[0] and loaded.notes[0].startswith("skipped Keras cache: ")
     assert "its accuracy is not MNIST accuracy" in loaded.notes[1]
     assert str(path) in refusal(data_source="keras", dataset="auto")
 
@@ -385,9 +385,11 @@ def test_damaged_digits_are_named(monkeypatch):
     arrays = {name: array.copy() for name, array in embedded_digits.load().items()}
     arrays["x_test"][0, 14, 14] ^= 1
     monkeypatch.setattr(embedded_digits, "load", lambda: arrays)
-    said = refusal(dataset="digits")
-    assert said.startswith(f"{embedded_digits.FILE}: expected the embedded digits, received a damaged file (")
-    assert said.endswith("; install the package again")
+    message = refusal(dataset="digits")
+    assert message.startswith(
+        f"{embedded_digits.FILE}: the embedded digits are damaged (embedded: expected the published"
+    )
+    assert message.endswith("; reinstall mnist_mlp")
 
 
 def test_missing_data_are_answered_without_a_framework():
@@ -431,8 +433,8 @@ def test_fashion_mnist_is_neither_mnist_nor_unbalanced(copy, tmp_path):
 
 
 def test_a_host_that_never_answers(monkeypatch):
-    assert 2 * downloads.PROBE_SECONDS < 10  # after which a machine without network is answered
-    monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.3)
+    assert 2 * downloads.URL_CHECK_SECONDS < 10  # after which a machine without network is answered
+    monkeypatch.setattr(downloads, "URL_CHECK_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ask(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}/")
         loaded = load(dataset="auto")
@@ -441,16 +443,16 @@ def test_a_host_that_never_answers(monkeypatch):
 
 
 def test_a_name_server_that_never_answers(monkeypatch):
-    monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(downloads, "URL_CHECK_SECONDS", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(20))  # no time limit reaches it
     start = time.monotonic()
     assert "no answer within" in load(dataset="auto").notes[0]
     assert time.monotonic() - start < 15
 
 
-@pytest.mark.parametrize("pause, given_up", [(110, False), (130, True)])
-def test_a_stalled_download_is_given_up_and_a_slow_one_is_not(tmp_path, monkeypatch, pause, given_up):
-    """By a clock that goes on by a second with each look; the child writes a line after each pause, four in all."""
+@pytest.mark.parametrize("pause, aborted", [(110, False), (130, True)])
+def test_a_stalled_download_is_aborted_and_a_slow_one_is_not(tmp_path, monkeypatch, pause, aborted):
+    """The clock advances by a second with each poll; the child writes a line after each pause, four in all."""
     clock = SimpleNamespace(seconds=0, monotonic=lambda: clock.seconds)
 
     class Child:
@@ -463,26 +465,30 @@ def test_a_stalled_download_is_given_up_and_a_slow_one_is_not(tmp_path, monkeypa
                 raise subprocess.TimeoutExpired("child", timeout)
 
     monkeypatch.setattr(downloads, "time", clock)
-    with pytest.raises(downloads.ChildFailed, match="nothing arrived for 120 s") if given_up else nullcontext():
+    with pytest.raises(downloads.ChildFailed, match="no data arrived for 120 s") if aborted else nullcontext():
         downloads._wait(Child(), tmp_path)
-    assert clock.seconds == (122 if given_up else 4 * pause)
+    assert clock.seconds == (122 if aborted else 4 * pause)
 
 
-def test_a_child_process_has_its_own_environment_and_tells_its_last_line(tmp_path, monkeypatch):
+def test_a_child_process_has_its_own_environment_and_its_last_line_is_the_reason(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(
         "import json, os, sys\n"
         "if 'find_tfds' in ''.join(sys.orig_argv):\n"
-        f"    json.dump(dict(os.environ), open({str(tmp_path / 'told')!r}, 'w'))\n"
+        f"    json.dump(dict(os.environ), open({str(tmp_path / 'environment.json')!r}, 'w'))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(downloads.ChildFailed, match="^exited with code 1: AttributeError: 'str' object .* 'glob'$"):
-        downloads._run(downloads.find_tfds, "mnist", tmp_path, KERAS_HOME="elsewhere")  # it gets words alone
-    told = json.loads((tmp_path / "told").read_text())
-    assert (told["KERAS_HOME"], told["CUDA_VISIBLE_DEVICES"], told["JAX_PLATFORMS"]) == ("elsewhere", "-1", "cpu")
-    assert told["PYTHONPATH"] == f"{Path(downloads.__file__).parents[2]}{os.pathsep}{tmp_path}"
+        downloads._run(downloads.find_tfds, "mnist", tmp_path, KERAS_HOME="elsewhere")  # it gets strings
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    assert [environment[name] for name in ("KERAS_HOME", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS")] == [
+        "elsewhere",
+        "-1",
+        "cpu",
+    ]
+    assert environment["PYTHONPATH"] == f"{Path(downloads.__file__).parents[2]}{os.pathsep}{tmp_path}"
 
 
-def test_a_child_process_does_not_go_on_alone(monkeypatch):
+def test_a_child_process_does_not_outlive_an_interrupt(monkeypatch):
     children = []
 
     def interrupted(child, watched):
@@ -497,7 +503,7 @@ def test_a_child_process_does_not_go_on_alone(monkeypatch):
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch, forked):
-    """A web server over a directory, from which Keras' own code downloads in the child process."""
+    """A web server for a directory, from which Keras' own code downloads in the child process."""
     directory = tmp_path / "mirror"
     handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
     server = http.server.ThreadingHTTPServer(
@@ -541,7 +547,7 @@ def test_a_wrong_download_leaves_nothing_behind(mirror, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_download_by_tfds(few, mirror, forked, tmp_path):
-    """Keras is refused, then TFDS prepares, shown the files in place of its own download."""
+    """Keras' download fails, then TFDS prepares the files that it reads instead of downloading."""
     pytest.importorskip("tensorflow_datasets")
     mirror.mkdir()
     forked.site += shown(write_idx(tmp_path / "files", few))
@@ -551,7 +557,7 @@ def test_a_download_by_tfds(few, mirror, forked, tmp_path):
     assert sorted(path.name for path in (tmp_path / "tfds").iterdir()) == ["mnist"]
 
 
-# Content hash and orders
+# Content hash and batch indices
 
 
 def some(n=300, seed=0):
@@ -580,7 +586,7 @@ def test_content_hash_of_equal_images_with_two_labels():
 
 
 @pytest.mark.parametrize("n, batch, shape", [(10, 3, (4, 3)), (9, 3, (3, 3)), (5, 32, (1, 5)), (1, 1, (1, 1))])
-def test_orders_hold_every_index_once(n, batch, shape):
+def test_batches_hold_every_index_once(n, batch, shape):
     for order in (batch_indices(7, 2, n, batch), sequential_indices(n, batch)):
         assert order.shape == shape and order.dtype == np.int32
         padding = order.size - n
@@ -589,14 +595,14 @@ def test_orders_hold_every_index_once(n, batch, shape):
     assert sequential_indices(n, batch).ravel()[:n].tolist() == list(range(n))
 
 
-def test_the_order_depends_on_seed_and_epoch_alone():
+def test_batches_depend_on_seed_and_epoch_alone():
     first = batch_indices(0, 0, 60000, 32)
     assert first.shape == (1875, 32)
     assert (first == batch_indices(0, 0, 60000, 32)).all()
     assert (first.ravel() == batch_indices(0, 0, 60000, 96).ravel()).all()
     for other in (batch_indices(1, 0, 60000, 32), batch_indices(0, 1, 60000, 32), batch_indices(0, 2, 60000, 32)):
         assert (first == other).sum() < 20
-    # Written down once: a run of today can be repeated with any version of NumPy.
+    # Stored here, so that a run can be repeated with any version of NumPy.
     assert batch_indices(0, 0, 10, 10).tolist() == [[9, 7, 2, 0, 4, 3, 5, 6, 1, 8]]
 
 

@@ -50,7 +50,7 @@ def test_another_table_is_refused(tmp_path):
 
 
 def test_the_shipped_file_holds_the_published_table(make_digits, table):
-    """Without the network: the published text has these lines, and the split is the one of the script."""
+    """Without a network: the file has the lines of the published text, and the script's split."""
     assert table.dtype == np.uint8 and table.shape == (1797, 65) and table[:, 1:].max() == 16
     assert embedded_digits.FILE.stat().st_size < 200_000
     counts = np.bincount(table[:, 0])
@@ -87,7 +87,7 @@ def test_enlarging_keeps_grey_levels_and_direction():
 
 
 def test_loading_takes_less_than_50_ms():
-    """On a quiet machine: here in CPU time, twice that is allowed."""
+    """On a quiet machine; here twice that is allowed, in CPU time."""
     embedded_digits.load()
     times = []
     for _ in range(5):

@@ -162,15 +162,15 @@ def test_the_flag_has_each_kind():
 
 def test_known_words():
     """Of the hash, by hand: a change of it would change every run."""
-    found = keras.ops.convert_to_numpy(augmentation.words(1, 2, np.array([3], np.int32), 3))[0].tolist()
+    found = keras.ops.convert_to_numpy(augmentation.random_words(1, 2, np.array([3], np.int32), 3))[0].tolist()
     assert found == random_words(1, 2, 3, 3) == [601243762, 1861410110, 4108338714]
 
 
 def test_the_draws_are_even_and_normal():
-    words = augmentation.words(5, 11, np.arange(20_000, dtype=np.int32), 12)
-    columns = [augmentation.evenly(words[:, i], augmentation.LEVELS) for i in range(12)]
+    words = augmentation.random_words(5, 11, np.arange(20_000, dtype=np.int32), 12)
+    columns = [augmentation.uniform(words[:, i], augmentation.LEVELS) for i in range(12)]
     even = np.concatenate([keras.ops.convert_to_numpy(column)[:, 0] for column in columns], axis=1)
-    normal = keras.ops.convert_to_numpy(augmentation.normally(words)) / augmentation.DEVIATION
+    normal = keras.ops.convert_to_numpy(augmentation.normal(words)) / augmentation.DEVIATION
     assert -1 <= even.min() < -0.99 and 0.99 < even.max() < 1 and len(np.unique(even)) == 256
     np.testing.assert_allclose(even.mean(0), 0, atol=0.02)
     np.testing.assert_allclose(even.var(0), 1 / 3, atol=0.01)
@@ -259,12 +259,12 @@ def test_compiled_agrees_with_fit(recipe, digits, undistorted):
 @pytest.mark.slow
 def test_another_seed_needs_no_new_program(digits):
     engine = start(TensorFlowEngine, digits, Recipe("affine"))
-    order, at_start = batch_indices(0, 0, len(digits.train), 32), engine.state()
+    batches, at_start = batch_indices(0, 0, len(digits.train), 32), engine.state()
     found = []
     for seed in (0, 2**32 - 1, 0):
         engine.seed = seed
         engine.restore(at_start)
-        found.append(engine.train(order).losses)
+        found.append(engine.train(batches).losses)
     np.testing.assert_array_equal(found[0], found[2])
     assert np.abs(found[0] - found[1]).max() > 0.1
 

@@ -15,8 +15,8 @@ from mnist_mlp.data import Split
 from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine import batching
-from mnist_mlp.engine import create as starting
-from mnist_mlp.engine.base import DeviceSet, check_places, read_state, write_state
+from mnist_mlp.engine.base import DeviceSet, check_placement, read_state, write_state
+from mnist_mlp.engine.create import EngineSpec, create_engine
 from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.engine.tensorflow import devices
 from mnist_mlp.engine.tensorflow.devices import attach
@@ -35,8 +35,8 @@ CPU = DeviceSet("CPU")
 
 def start(kind, model, split, batch_size, optimizer="adam", rate=None, xla=None):
     optimizer = optimizers.make_optimizer(optimizer, rate)
-    attached = DeviceSet("CPU", xla=xla)
-    return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, attached)
+    devices = DeviceSet("CPU", xla=xla)
+    return ENGINES[kind](model, optimizer, {"train": split, "test": split}, batch_size, devices)
 
 
 def weights(engine):
@@ -60,11 +60,11 @@ def distance(a, b):
 def test_numpy_agrees_in_loss_and_gradients(kind, name, l2, digits):
     """Within what float32 rounds, as `parity` knows it. In two of the batches some of the places are empty, or most."""
     split = Split(digits.train.images[:92], digits.train.labels[:92])
-    order = batch_indices(0, 0, 92, 32)
-    order = np.concatenate([order, np.where(np.arange(32) < 3, order[:1], -1)])
-    assert list((order < 0).sum(1)) == [0, 0, 4, 29]
+    batches = batch_indices(0, 0, 92, 32)
+    batches = np.concatenate([batches, np.where(np.arange(32) < 3, batches[:1], -1)])
+    assert list((batches < 0).sum(1)) == [0, 0, 4, 29]
     engine = start(kind, networks.build(name), split, 32, "sgd", 0.5)
-    for row in order:
+    for row in batches:
         before = weights(engine)
         sums = engine.train(row[None])
         after = weights(engine)
@@ -131,11 +131,11 @@ def test_dropout_by_a_named_generator_draws_the_same_numbers(xla):
 @pytest.mark.parametrize("name", ["mlp_l2", "mlp_dropout"])
 def test_compiled_without_xla_is_fit_to_the_last_bit(name, digits):
     """The same kernels in the same order: what differs with XLA is rounding (and the bits that dropout draws)."""
-    order = batch_indices(2, 0, len(digits.train), 100)
+    batches = batch_indices(2, 0, len(digits.train), 100)
     ends = []
     for kind, more in (("compiled", {"xla": False}), ("fit", {})):
         engine = start(kind, networks.build(name), digits.train, 100, **more)
-        engine.train(order[:5])
+        engine.train(batches[:5])
         ends.append(engine.state())
     assert ends[0].keys() == ends[1].keys()
     for key in ends[0]:
@@ -152,25 +152,25 @@ def assert_same_state(found, expected):
 def test_neither_the_cut_into_calls_nor_a_restart_changes_anything(digits):
     """With dropout, whose random state must go on too."""
     split = Split(digits.train.images[:197], digits.train.labels[:197])
-    order = batch_indices(0, 0, 197, 8)
+    batches = batch_indices(0, 0, 197, 8)
     engine = start("compiled", networks.build("mlp_dropout"), split, 8)
     begin = engine.state()
-    whole = engine.train(order)
+    whole = engine.train(batches)
     end = engine.state()
     assert distance([end["model/hidden_1/kernel"]], [begin["model/hidden_1/kernel"]]) > 0.01
 
     engine.restore(begin)
     cuts = [0, 1, 2, 11, 12, 20]
-    parts = [engine.train(order, *cut) for cut in zip(cuts, cuts[1:], strict=False)]
+    parts = [engine.train(batches, *cut) for cut in zip(cuts, cuts[1:], strict=False)]
     middle = engine.state()
-    parts.append(engine.train(order, 20, len(order)))
+    parts.append(engine.train(batches, 20, len(batches)))
     np.testing.assert_array_equal(np.concatenate([part.losses for part in parts]), whole.losses)
     assert sum(part.correct for part in parts) == whole.correct
     assert sum(part.seen for part in parts) == whole.seen == len(split)
     assert_same_state(engine.state(), end)
 
     engine.restore(middle)
-    rest = engine.train(order[20:])  # an order of its own
+    rest = engine.train(batches[20:])  # batch indices of their own
     np.testing.assert_array_equal(rest.losses, parts[-1].losses)
     assert_same_state(engine.state(), end)
 
@@ -178,7 +178,7 @@ def test_neither_the_cut_into_calls_nor_a_restart_changes_anything(digits):
 def test_a_call_lasts_about_a_second():
     pace = batching.Pace()
     made = []
-    for start_at, stop in batching.pieces(1000, pace):
+    for start_at, stop in batching.chunks(1000, pace):
         made.append(stop - start_at)
         pace.took = lambda steps, seconds: setattr(pace, "steps", 300)
     assert made == [8, 300, 300, 300, 92]
@@ -189,7 +189,7 @@ def test_a_call_lasts_about_a_second():
     assert pace.steps == 3200
     pace.took(10, 30.0)
     assert pace.steps == 1
-    assert list(batching.pieces(1000, None)) == [(0, 1000)]
+    assert list(batching.chunks(1000, None)) == [(0, 1000)]
 
 
 @pytest.fixture(scope="module")
@@ -211,9 +211,9 @@ def untrained():
 BATCH_SIZES = [7, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 333, 997, 2000))]
 
 
-def test_fit_refuses_an_order_that_it_would_cut_otherwise(digits):
+def test_fit_refuses_padding_before_the_end(digits):
     engine = start("fit", networks.build("softmax"), digits.train, 2)
-    with pytest.raises(ValueError, match="padding at the end"):
+    with pytest.raises(ValueError, match="padding only at the end"):
         engine.train(np.array([[0, -1], [1, 2]], np.int32))
 
 
@@ -230,16 +230,16 @@ def test_a_step_without_examples_leaves_the_weights_whole(digits):
 def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
     """Here TensorFlow has no GPU, whatever the plan says."""
     environment = {"KERAS_BACKEND": "tensorflow"}
-    attached = attach(Plan("tensorflow", "gpu", "auto", environment), 1)
-    assert attached.kind == "CPU"
-    assert "this run is on the CPU; type pip install 'tensorflow[and-cuda]'" in attached.notes[0]
+    devices = attach(Plan("tensorflow", "gpu", "auto", environment), 1)
+    assert devices.kind == "CPU"
+    assert "this run is on the CPU; run pip install 'tensorflow[and-cuda]'" in devices.notes[0]
     with pytest.raises(UserError, match="--strategy=gpu: TensorFlow .* can use none of the GPUs of this machine"):
         attach(Plan("tensorflow", "gpu", "gpu", environment), 1)
 
 
 def test_a_program_that_ran_elsewhere_is_refused(digits):
     engine = TensorFlowEngine(networks.build("softmax"), None, {"test": digits.test}, 32, DeviceSet("GPU: made up"))
-    with pytest.raises(UserError, match="expected the weights on GPU: made up .*, found CPU:0; type python -m"):
+    with pytest.raises(UserError, match="the weights are on CPU:0 instead of GPU: made up .*; run python -m"):
         engine.compile()
 
 
@@ -247,17 +247,17 @@ def test_a_program_that_ran_elsewhere_is_refused(digits):
     "weights_on, step_on, words",
     [
         (["GPU:0", "GPU:1"], ["GPU:0", "GPU:1"], ""),
-        (["GPU:0", "GPU:1"], ["GPU:0", "CPU:0"], "expected the compiled step on GPU: 2 × X .*, found GPU:0, CPU:0"),
-        (["CPU:0", "GPU:1"], ["GPU:0", "GPU:1"], "expected the weights on GPU: 2 × X .*, found CPU:0, GPU:1"),
-        (["GPU:0"], ["GPU:0", "GPU:1"], "expected the weights on GPU: 2 × X .2 replicas., found GPU:0"),
-        (["GPU:0", "GPU:1"], [], "expected the compiled step on GPU: 2 × X .2 replicas., found"),
+        (["GPU:0", "GPU:1"], ["GPU:0", "CPU:0"], "the compiled step ran on GPU:0, CPU:0 instead of GPU: 2 × X"),
+        (["CPU:0", "GPU:1"], ["GPU:0", "GPU:1"], "the weights are on CPU:0, GPU:1 instead of GPU: 2 × X"),
+        (["GPU:0"], ["GPU:0", "GPU:1"], "the weights are on GPU:0 instead of GPU: 2 × X .replicas: 2"),
+        (["GPU:0", "GPU:1"], [], "the compiled step ran on no known device instead of GPU: 2 × X .replicas: 2"),
     ],
 )
 def test_what_ended_elsewhere_is_an_error(weights_on, step_on, words):
-    attached = DeviceSet("GPU: 2 × X", replicas=2)
-    engine = SimpleNamespace(attached=attached, weights_on=weights_on, step_on=step_on)
+    devices = DeviceSet("GPU: 2 × X", replicas=2)
+    engine = SimpleNamespace(devices=devices, weights_on=weights_on, step_on=step_on)
     with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
-        check_places(engine)
+        check_placement(engine)
 
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
@@ -301,8 +301,8 @@ def test_xla_is_off_where_it_is_slower(digits):
 @pytest.mark.parametrize("replicas", [2, 3])
 def test_fit_is_for_one_device(replicas, monkeypatch):
     monkeypatch.setattr(devices, "attach", lambda plan, timeout: DeviceSet("CPU: here", replicas=replicas))
-    with pytest.raises(UserError, match=f"--engine=fit: expected one device, received {replicas}; type --replicas=1"):
-        starting.start(Plan("tensorflow", "cpu", "cpu", {}), "fit", None, None, {}, 32)
+    with pytest.raises(UserError, match=f"--engine=fit: expected one device, received {replicas}; use --replicas=1"):
+        create_engine(Plan("tensorflow", "cpu", "cpu", {}), EngineSpec(lambda: None, {}, 32, kind="fit"))
 
 
 OF_EACH_KIND = ("ftrl", "muon", "nadam", "sgd")  # with other variables than a slot or two for each weight, or none

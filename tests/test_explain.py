@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from helpers.fork_server import run
+from helpers.programs import Collector
 
 from mnist_mlp import devices
 from mnist_mlp.errors import UserError
@@ -20,17 +21,17 @@ QUESTIONS = {  # and how many claims stand under each, on the digits
     "How many layers are there, and how many are hidden?": 2,
     "Is Flatten a dense layer?": 2,
     "How many parameters, and why?": 4,
-    "How many points are in the training set? What do 1875 and 313 stand for?": 5,
+    "How many points are in the training set? What do 1875 and 313 mean?": 5,
     "What are a batch, a step and an epoch, and what does a step cost?": 4,
     "What is the loss before training?": 2,
-    "Does the loss fall along the trajectory?": 2,
+    "Does the loss fall during training?": 2,
     "Should the last layer be a sigmoid?": 3,
     "What is the final test accuracy?": 1,
     "Does it overfit?": 1,
     "What happens without the hidden layers?": 2,
     "What if the pixels stay at 0 to 255, as in the lecture?": 1,
 }
-CHANCE = {"Does it overfit?", "hidden layers help", "it ends lower"}  # where 360 images may not tell
+CHANCE = {"Does it overfit?", "hidden layers help", "the accuracy is lower"}  # where 360 images may not decide
 
 
 def row(claim="a claim", holds=True):
@@ -48,7 +49,7 @@ def test_columns_stand_below_each_other():
 
 def test_the_end_counts_what_holds():
     rows = [row(), row(), row(holds=None), row(holds=False)]
-    assert explain.closing(rows, 1.25).strip() == "4 claims: 2 ✓, 1 ✗, 1 – (these data cannot tell); 1.2 s"
+    assert explain.closing(rows, 1.25).strip() == "4 claims: 2 ✓, 1 ✗, 1 – (these data cannot decide); 1.2 s"
     assert "–" not in explain.closing(rows[:2], 1)
 
 
@@ -61,7 +62,7 @@ def test_flags_that_are_refused(flags):
 @pytest.mark.parametrize("holds", [True, None, False])
 def test_a_claim_that_does_not_hold_is_an_exit_code(monkeypatch, capsys, holds):
     found = {"claims": [row(), row("grass is blue", holds)]}
-    monkeypatch.setattr(explain, "explain", lambda options, say: found)
+    monkeypatch.setattr(explain, "explain", lambda options, reporter: found)
     if holds is False:
         with pytest.raises(explain.Refuted, match="grass is blue") as refuted:
             explain.main(["--json"])
@@ -86,10 +87,10 @@ def changed(lesson, monkeypatch):
     def change(name, method):
         monkeypatch.setattr(lesson.engine, name, functools.partial(method, getattr(lesson.engine, name)))
 
-    for name in ("still", "trained"):
+    for name in ("frozen", "trained"):
         lesson.__dict__.pop(name, None)
     yield change
-    for name in ("still", "trained"):
+    for name in ("frozen", "trained"):
         lesson.__dict__.pop(name, None)
 
 
@@ -99,9 +100,9 @@ def verdicts(claims):
 
 @pytest.mark.slow
 def test_all_of_it_on_the_digits(digits, full):
-    said, began = [], time.perf_counter()
+    report, began = Collector(), time.perf_counter()
     options = explain.Options(dataset="digits", strategy="cpu", **({} if full else {"epochs": 2, "seeds": 2}))
-    found = explain.explain(options, dataset=digits, say=said.append)
+    found = explain.explain(options, dataset=digits, reporter=report)
     assert 0 < found["seconds"] < time.perf_counter() - began
     rows = json.loads(json.dumps(found["claims"], allow_nan=False))
     assert {q: sum(row["question"] == q for row in rows) for q in QUESTIONS} == QUESTIONS and len(rows) == 29
@@ -111,14 +112,13 @@ def test_all_of_it_on_the_digits(digits, full):
     for number in (
         *("784 → 128 → 64 → 10", "(784 + 1) · 128 = 100,480", "(128 + 1) · 64 = 8,256", "(64 + 1) · 10 = 650"),
         *("100,480 + 8,256 + 650 = 109,386 | 109,386 numbers", "282,240 of 282,240", "7,850 parameters"),
-        *("1437/32 → 45 | 45 updates", "360/32 → 12 | 12 batches; 360 answers", "orders of 1875 and 313"),
+        *("1437/32 → 45 | 45 updates", "360/32 → 12 | 12 batches; 360 answers", "index arrays of 1875 and 313"),
         *("1875 = 6 · 313 − 3", "45 of 45 batches", "−ln(1/10) = 2.3026", "| 255 times", "360 of 360 images"),
     ):
         assert number in measured
-    text = "\n".join(said)
-    assert max(map(len, text.splitlines())) <= 120
-    assert all(f"\n{question}\n" in text for question in QUESTIONS)
-    assert "29 claims: " in said[-1] and " 0 ✗" in said[-1]
+    assert max(map(len, "\n".join(report.lines).splitlines())) <= 120
+    assert all(f"\n{question}\n" in "\n".join(report.lines) for question in QUESTIONS)
+    assert "29 claims: " in report.lines[-1] and " 0 ✗" in report.lines[-1]
 
 
 @pytest.mark.full
@@ -243,27 +243,27 @@ def test_a_loss_that_does_not_fall_is_found(lesson, changed):
 
 @pytest.mark.slow
 def test_a_difference_is_claimed_only_where_there_is_one():
-    from mnist_mlp.lab.explain.after_training import compare, sure
+    from mnist_mlp.lab.explain.after_training import compare, sign
     from mnist_mlp.lab.explain.lesson import Trained
 
     rng = np.random.default_rng(0)
     good, bad, as_good = (Trained([], rng.random((3, 5000)) < share) for share in (0.97, 0.92, 0.97))
     assert compare(good, bad)[1] is True and compare(bad, good)[1] is False
-    words, answer = compare(good, as_good)
-    assert answer is None and words.endswith("not to be told apart with 5,000 images and 3 seeds")
+    text, answer = compare(good, as_good)
+    assert answer is None and text.endswith("too close to call with 5,000 images and 3 seeds")
     two_wrong = Trained([], np.arange(20) > np.ones((3, 1)))  # each seed says the same, of 20 images
     assert compare(Trained([], np.ones((3, 20), bool)), two_wrong)[1] is None
-    assert (sure(0.1, 0.2), sure(-0.2, -0.1), sure(-0.1, 0.2)) == (True, False, None)
+    assert (sign(0.1, 0.2), sign(-0.2, -0.1), sign(-0.1, 0.2)) == (True, False, None)
 
 
 @pytest.mark.slow
 def test_overfitting_is_what_test_images_say(lesson, changed):
     from mnist_mlp.lab.explain.after_training import compare_train_and_test
 
-    right = lesson.trained.right
-    lesson.trained = SimpleNamespace(right=np.zeros_like(right))
+    correct = lesson.trained.correct
+    lesson.trained = SimpleNamespace(correct=np.zeros_like(correct))
     (claim,) = compare_train_and_test(lesson)
     assert claim.holds is True and "0.00%" in claim.measured
-    lesson.trained = SimpleNamespace(right=np.ones_like(right))
+    lesson.trained = SimpleNamespace(correct=np.ones_like(correct))
     (claim,) = compare_train_and_test(lesson)
     assert claim.holds is False

@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 from helpers import fork_server
 from helpers.once import once
+from helpers.programs import Collector, refused
 from helpers.programs import program as answer_of
-from helpers.programs import refused
-from helpers.reporting import Lines
 
 from mnist_mlp.cli import child_process
 from mnist_mlp.cli.terminal import SILENT
@@ -111,7 +110,7 @@ def test_plain_layers_compute_what_keras_does(name, pixels, tmp_path):
 def test_a_layer_that_no_format_has_is_refused(layer):
     image = keras.Input((28, 28))
     x = keras.layers.Dense(10)(keras.layers.Flatten()(layer(image)))
-    with pytest.raises(UserError, match=f"received the {type(layer).__name__} layer 'odd', which is of none of our"):
+    with pytest.raises(UserError, match=f"cannot export the {type(layer).__name__} layer 'odd', which no model"):
         portable.layers_of(keras.Model(image, keras.layers.Softmax()(x)))
 
 
@@ -307,7 +306,7 @@ def test_without_tensorflow_the_other_formats_are_named(monkeypatch):
     [
         (["--format", "onx"], "did you mean 'onnx'"),
         (["--format=onnx", "--run_dir=nowhere"], "--run_dir=nowhere: expected the directory of a finished run"),
-        ([], "type --run_dir=DIR"),
+        ([], "use --run_dir=DIR"),
     ],
 )
 def test_mistakes_are_answered_in_a_line_without_a_framework(argv, words):
@@ -468,7 +467,7 @@ def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, t
     directory, first = exported
     shutil.copytree(directory, tmp_path / "export")
     options = program.Options(run_dir=str(directory.parent), format=("weights",), output=str(tmp_path / "export"))
-    reporter = Lines()
+    reporter = Collector()
     again = program.export(options, reporter=reporter)
     kept = "saved_model, onnx, litert, keras, onnx_int8, litert_int8"
     assert f"kept     {kept}: exported before from the same model" in reporter.lines

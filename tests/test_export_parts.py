@@ -219,7 +219,7 @@ def test_layers_are_read_as_they_compute():
 )
 def test_layers_that_compute_something_else_are_refused(kind, has):
     pytest.importorskip("keras")
-    with pytest.raises(UserError, match=f"received the {kind} layer 'my_{kind}'"):
+    with pytest.raises(UserError, match=f"cannot export the {kind} layer 'my_{kind}'"):
         portable.layer_of(layer(kind, **has))
 
 

@@ -1,4 +1,4 @@
-"""Whatever the bytes of a file are: an answer or one UserError, and no memory on a header's word."""
+"""Files of any bytes give a result or one `UserError`, and headers are not trusted with memory."""
 
 import json
 import re
@@ -18,8 +18,8 @@ IMPORTS = f"import sys; sys.path[:0] = {[str(Path(fuzz.__file__).parent), str(PA
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)
-def test_whole_files_are_taken(target, tmp_path):
-    """Else every input would be refused for one and the same reason, and nothing be tried."""
+def test_valid_files_are_accepted(target, tmp_path):
+    """Otherwise every input would be refused for the same reason, and nothing would be tested."""
     seeds, read = fuzz.TARGETS[target]
     for seed in seeds:
         (tmp_path / "file.keras").write_bytes(seed.content())
@@ -47,18 +47,18 @@ def test_a_hundred_thousand_damaged_files():
     assert done.returncode == 0, done.stderr[-3000:]
     counts = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) inputs", done.stdout)]
     assert len(counts) == len(fuzz.TARGETS) and sum(counts) > 99_000
-    assert all(int(count.replace(",", "")) > 100 for count in re.findall(r"([\d,]+) taken", done.stdout))
+    assert all(int(count.replace(",", "")) > 100 for count in re.findall(r"([\d,]+) accepted", done.stdout))
 
 
-@pytest.mark.slow  # Hypothesis looks for a short one
-def test_a_failure_names_the_input_and_the_program_makes_it_again(monkeypatch, tmp_path):
+@pytest.mark.slow  # Hypothesis shrinks the input
+def test_a_failure_names_the_input_and_its_program_repeats_it(monkeypatch, tmp_path):
     def careless(path):
         if len(path.read_bytes()) < 50:
             raise KeyError("x_train")
 
     monkeypatch.setitem(fuzz.TARGETS, "idx", (fuzz.TARGETS["idx"][0], careless))
     with pytest.raises(
-        fuzz.Failure, match="idx: KeyError: 'x_train'; type python tests/fuzz.py idx --program"
+        fuzz.Failure, match="idx: KeyError: 'x_train'; to repeat, run python tests/fuzz.py idx --program"
     ) as raised:
         fuzz.with_hypothesis("idx", 100)
     program = bytes.fromhex(str(raised.value).split()[-1])
@@ -80,11 +80,11 @@ def test_an_engine_that_is_not_installed_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["fuzz.py", "idx", "--engine=atheris"])
     monkeypatch.setattr(fuzz.importlib.util, "find_spec", lambda name: None)
     assert fuzz.main() == 2
-    assert capsys.readouterr() == ("", "atheris is not installed; type pip install atheris\n")
+    assert capsys.readouterr() == ("", "atheris is not installed; run: pip install atheris\n")
 
 
-# Each file claims 10 GB or more and has a few hundred bytes, or 20 MB where it is packed. It is read in a process whose
-# memory cannot grow by more than 300 MB.
+# Each file claims 10 GB or more and has a few hundred bytes, or 20 MB if it is compressed. It is read in a process
+# whose memory cannot grow by more than 300 MB.
 CLAIMS = {
     "IDX": ("array_files.read_images", "idx_claim()", "in a file of"),
     "IDX in gzip": ("array_files.read_images", "gzip.compress(idx_claim() + bytes(20_000_000))", "in a file of"),
@@ -111,8 +111,8 @@ CLAIMS = {
     "npz whose directory claims it": ("archives.read_arrays", "longer_directory()", "too many members"),
     "Keras' weights": ("check", "longer_member('model.weights.h5')", "claims 4294967294 bytes"),
     "an HDF5 array": ("check", "model(claim=(10**10,))", "claims 10000000000 bytes"),
-    "an HDF5 array in pieces": ("check", "model(claim=(10**10,), chunks=(1000,))", "in pieces"),
-    "Keras' layers": ("check", "model(units=10**7)", "more weights than there are in the file"),
+    "an HDF5 array in pieces": ("check", "model(claim=(10**10,), chunks=(1000,))", "in chunks"),
+    "Keras' layers": ("check", "model(units=10**7)", "more weights than the file contains"),
 }
 PROGRAM = """
 import contextlib, gzip, io, json, random, resource, struct, sys, zipfile
@@ -154,7 +154,7 @@ def check(path):
     return file_check.check(path, "3.15.1")
 
 cases = eval(sys.stdin.read())
-for read, content, _ in cases.values():  # whole files first, for what is allocated once
+for read, content, _ in cases.values():  # first any files, for what is allocated once
     with contextlib.suppress(UserError):
         eval(read)(Path(fuzz.__file__))
 files = {case: eval(content) for case, (_, content, _) in cases.items()}
@@ -172,7 +172,7 @@ for case, content in files.items():
 
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory):
-    """{case: (KB by which the peak of memory grew, message)} of the CLAIMS."""
+    """{case: (growth of peak memory in KB, message)} for the CLAIMS."""
     directory = tmp_path_factory.mktemp("claims")
     done = run_code(IMPORTS + PROGRAM, backend=None, input=repr(CLAIMS), cwd=directory)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -188,15 +188,15 @@ def test_ten_gigabytes_are_refused_before_they_are_allocated(refusals, case):
 
 
 def test_nothing_in_the_package_loads_pickles_or_code():
-    """np.load and Keras' safe mode refuse both unless told otherwise; multiprocessing pickles what it sends, which only
-    a search does, to its own children over pipes that nobody else holds."""
-    told = r"allow_pickle\s*=\s*(?!False)|safe_mode\s*=\s*(?!True)|unsafe_deserialization|format\.read_array\("
+    """np.load and Keras' safe mode refuse both by default. multiprocessing pickles what it sends; only `tune` uses it,
+    for its own child processes, over pipes that no other process has."""
+    enabled = r"allow_pickle\s*=\s*(?!False)|safe_mode\s*=\s*(?!True)|unsafe_deserialization|format\.read_array\("
     imported = r"(?:import|from)\s+(?:c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|multiprocessing)\b"
     files = sorted(PACKAGE.rglob("*.py"))
     assert len(files) > 100
     for file in files:
         text = file.read_text()
-        found = set(re.findall(rf"{told}|{imported}", text))
+        found = set(re.findall(rf"{enabled}|{imported}", text))
         assert found <= ({"from multiprocessing"} if file.parent.name == "tune" else set()), file
         for call in re.findall(r"load_model\([^)]*\)", text):
             assert "safe_mode=True" in call and "compile=False" in call, file

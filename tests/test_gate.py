@@ -12,7 +12,7 @@ import pytest
 import scipy
 from helpers.fork_server import run, run_code
 from helpers.once import once
-from helpers.reporting import Lines
+from helpers.programs import Collector
 
 from mnist_mlp import evaluate, train
 from mnist_mlp.checks import gate, references
@@ -191,8 +191,8 @@ def test_the_power_is_what_is_stated(preset, dataset, alarms):
 
 def test_what_the_report_says():
     lines = summary.gated(judged(correct=351))
-    assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 right runs fails"
-    assert lines[1].startswith("         right: 351, expected 350 ± 3, p = ")
+    assert lines[0] == f"gate     passed, p = 1; by the spread of {SMOKE.seeds} seeds 1 in 10,000 correct runs fails"
+    assert lines[1].startswith("         correct: 351, expected 350 ± 3, p = ")
     assert lines[1].endswith("({} to {} pass)".format(*judged()["right"]["accepted"]))
     assert "losses of all 10 epochs: p = 1" in lines[3]
     powers = r"would notice \S+ points of accuracy less with probability 0.5, \S+ with 0.9, \S+ with 0.99$"
@@ -200,8 +200,34 @@ def test_what_the_report_says():
     assert max(map(len, lines)) < 120
     assert "p < 1e-9" in "\n".join(summary.gated(judged(correct=100)))
     assert summary.gated({}) == []
-    expected = ["1 in 10,000 right runs", "1 in 20 right runs", "3% of right runs"]
-    assert [summary.right_runs(share) for share in (1e-4, 0.05, 0.03)] == expected
+    expected = ["1 in 10,000 correct runs", "1 in 20 correct runs", "3% of correct runs"]
+    assert [summary.correct_runs(share) for share in (1e-4, 0.05, 0.03)] == expected
+
+
+def test_values_are_described_by_mean_sd_and_quantiles():
+    described = references.described(np.arange(101.0), Spread.of(np.arange(1.0, 102), "root"))
+    assert described["quantiles"] == {
+        "0": 0, "0.01": 1, "0.05": 5, "0.25": 25, "0.5": 50, "0.75": 75, "0.95": 95, "0.99": 99, "1": 100
+    }  # fmt: skip
+    assert described["mean"] == 50 and described["sd"] == pytest.approx(29.3002, abs=1e-4)  # √(101 · 102 / 12)
+    assert described["spread"]["scale"] == "root"
+
+
+def test_a_summary_counts_the_errors_and_a_half():
+    rows = [
+        {"seed": seed, "right": correct, "losses": [loss, loss / 2], "options": {"model": "mlp"}, "learning_rate": 0.1,
+         "train_examples": 500, "total": 100}
+        for seed, correct, loss in ((9, 96, 0.4), (7, 90, 0.2), (8, 84, 0.1))
+    ]  # fmt: skip
+    found = references.summary(rows, {"date": "today"})
+    assert (found.first_seed, found.seeds, found.train_examples, found.test_examples) == (7, 3, 500, 100)
+    assert found.right["mean"] == 90 and found.right["sd"] == 6
+    assert found.errors.centre == pytest.approx(math.sqrt(10.5), abs=1e-5) and found.errors.scale == "root"
+    assert [epoch.centre for epoch in found.epochs] == pytest.approx([math.log(0.2), math.log(0.1)], abs=1e-5)
+    assert [epoch.scale for epoch in found.epochs] == ["log", "log"]
+    assert [epoch["quantiles"]["1"] for epoch in found.losses] == [0.4, 0.2]
+    sides = [found.errors.low, found.errors.high]
+    assert [side.sd for side in sides] == pytest.approx([10.5**0.5 - 4.5**0.5, 16.5**0.5 - 10.5**0.5], abs=1e-5)
 
 
 def test_the_shipped_references():
@@ -320,20 +346,20 @@ def resumed(tmp_path_factory):
         flags = ["--preset=smoke", "--strategy=cpu", f"--run_dir={place / 'run'}"]
         assert run("train", *flags, "--epochs=4", backend="tensorflow").returncode == 0
         done = run("train", *flags, "--epochs=10", "--resume", "--gate", "--json", backend="tensorflow")
-        write_json(place / "said.json", {"code": done.returncode, "out": done.stdout, "err": done.stderr})
+        write_json(place / "done.json", {"code": done.returncode, "out": done.stdout, "err": done.stderr})
 
     place = once(tmp_path_factory, "gated", make)
-    return place / "run", SimpleNamespace(**read_json(place / "said.json"))
+    return place / "run", SimpleNamespace(**read_json(place / "done.json"))
 
 
 @pytest.mark.slow
 def test_a_correct_run_passes(resumed):
-    path, said = resumed
-    assert said.code == 0, said.err
-    result = json.loads(said.out)
+    path, done = resumed
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
     assert result["resumed"] and result["gate"]["passed"] and result["gate"] == read_json(path / "result.json")["gate"]
     assert result["gate"]["right"]["observed"] == result["test"]["correct"]
-    assert "gate     passed" in said.err
+    assert "gate     passed" in done.err
 
 
 @pytest.mark.slow
@@ -352,7 +378,7 @@ def test_without_the_flag_nothing_is_judged():
 def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
     test = Split(digits.test.images, ((digits.test.labels + 1) % 10).astype(np.uint8))
     shifted = dataclasses.replace(digits, test=test)
-    reporter = Lines()
+    reporter = Collector()
     options = evaluate.Options(run_dir=str(trained), strategy="cpu", gate=True)
     result = evaluate.evaluate(options, dataset=shifted, reporter=reporter)
     assert list(result.gate["found"]) == [FEW] and result.gate["p"] < 1e-9

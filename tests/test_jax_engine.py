@@ -51,12 +51,12 @@ try:
     attach(Plan("jax", "gpu", "gpu", {}), 60)
 except UserError as error:
     found.append(str(error))
-attached = attach(Plan("jax", "gpu", "auto", {}), 60)
-print(json.dumps([*found, attached.device, *attached.notes]))
+devices = attach(Plan("jax", "gpu", "auto", {}), 60)
+print(json.dumps([*found, devices.name, *devices.notes]))
 """
     refused, device, note = run(code)
     assert refused.startswith("--strategy=gpu: JAX ") and refused.endswith(
-        "type python -m mnist_mlp.doctor --strategy=gpu"
+        "run python -m mnist_mlp.doctor --strategy=gpu"
     )
     assert device.startswith("CPU: ") and ": this run is on the CPU; " in note and "set JAX_PLATFORMS" not in note
 
@@ -94,8 +94,8 @@ print(json.dumps(found))
 """
     compiled, predicted, divided = run(code)
     for words in (compiled, predicted):
-        assert words.startswith("expected the weights on GPU: made up (1 replicas), found CPU:0")
-    assert divided == "--replicas=3: JAX has already divided the CPU otherwise; start a new process"
+        assert words.startswith("the weights are on CPU:0 instead of GPU: made up (replicas: 1); ")
+    assert divided == "--replicas=3: JAX has already divided the CPU differently; start a new process"
 
 
 @pytest.mark.slow
@@ -131,9 +131,9 @@ def test_jax_trains_whole_epochs_as_fit_does():
 split = load(Config(dataset="digits")).train
 ends, losses = [], []
 for engine_class in (JaxEngine, FitEngine):
-    attached = DeviceSet("CPU", where=jax.devices())
+    devices = DeviceSet("CPU", where=jax.devices())
     optimizer = optimizers.make_optimizer("sgd", 0.1)
-    engine = engine_class(networks.build("softmax", seed=1), optimizer, {"train": split}, 32, attached)
+    engine = engine_class(networks.build("softmax", seed=1), optimizer, {"train": split}, 32, devices)
     losses.append([engine.train(batch_indices(1, epoch, len(split), 32)).loss_sum for epoch in range(3)])
     ends.append(engine.state()["model/logits/kernel"])
 assert losses[0][2] < 0.5 * losses[0][0]
@@ -180,17 +180,17 @@ def test_jax_goes_on_where_tensorflow_stopped(digits, tmp_path):
     from mnist_mlp.models import networks
     from mnist_mlp.training import optimizers
 
-    order = batch_indices(0, 0, len(digits.train), 32)
+    batches = batch_indices(0, 0, len(digits.train), 32)
     optimizer = optimizers.make_optimizer("adam", None)
     engine = TensorFlowEngine(networks.build("softmax"), optimizer, {"train": digits.train}, 32, DeviceSet("CPU"))
-    engine.train(order[:20])
+    engine.train(batches[:20])
     np.savez(tmp_path / "state.npz", **engine.state())
-    expected = engine.train(order[20:])
+    expected = engine.train(batches[20:])
     code = f"""
 split = load(Config(dataset="digits")).train
 optimizer = optimizers.make_optimizer("adam", None)
-attached = DeviceSet("CPU", where=jax.devices())
-engine = JaxEngine(networks.build("softmax", seed=9), optimizer, {{"train": split}}, 32, attached)
+devices = DeviceSet("CPU", where=jax.devices())
+engine = JaxEngine(networks.build("softmax", seed=9), optimizer, {{"train": split}}, 32, devices)
 engine.restore(dict(np.load({str(tmp_path / "state.npz")!r})))
 sums = engine.train(batch_indices(0, 0, len(split), 32)[20:])
 print(json.dumps([sums.loss_sum, sums.correct, int(optimizer.iterations)]))
@@ -198,4 +198,4 @@ print(json.dumps([sums.loss_sum, sums.correct, int(optimizer.iterations)]))
     loss_sum, correct, iterations = run(code)
     assert loss_sum == pytest.approx(expected.loss_sum, rel=1e-5)
     assert abs(correct - expected.correct) <= 1  # one may lie between two classes
-    assert iterations == len(order)
+    assert iterations == len(batches)

@@ -85,7 +85,7 @@ def test_the_store_stays_small(tmp_path, place, monkeypatch):
     put_in(store, folder(tmp_path / "work", a=b"1" * 100, b=b"2" * 100, c=b"3" * 100), set())
     for age, name in enumerate("bca"):
         os.utime(store / name, (1000 - age, 1000 - age))
-    monkeypatch.setattr(compilation_cache, "LARGEST", 2 * (100 + DIGEST))
+    monkeypatch.setattr(compilation_cache, "MAX_BYTES", 2 * (100 + DIGEST))
     trim(store.parent)
     assert sorted(contents(store)) == ["b", "c"]
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.programs import Collector
 
 from mnist_mlp.lab.ladder import figure as ladder_figure
 from mnist_mlp.lab.ladder import networks, trials
@@ -69,14 +70,14 @@ class MultiSeedTrainer:
         self.fitted.append((seed, epochs, learning_rate))
         return SimpleNamespace(seconds=float(seed))
 
-    def begin(self, seed, learning_rate):
+    def reset(self, seed, learning_rate):
         self.begun.append((seed, learning_rate))
 
-    def order_of(self, examples, seed, passed, shuffle):
+    def batches(self, examples, seed, passed, shuffle):
         assert shuffle
         return [[passed, step] for step in range(2)]
 
-    def right(self):
+    def correct(self):
         return np.array([True, False])
 
 
@@ -91,26 +92,27 @@ def test_few_examples_are_trained_in_as_many_updates():
 
 @pytest.fixture
 def lab(monkeypatch):
-    """Trials whose networks are not real, and what they tell."""
+    """Trials whose networks are not real, and their progress."""
     monkeypatch.setitem(
         sys.modules, "mnist_mlp.training.multi_seed", SimpleNamespace(MultiSeedTrainer=MultiSeedTrainer)
     )  # which imports frameworks
+    monkeypatch.setattr(trials, "load", lambda plan: None)
     monkeypatch.setattr(trials, "gc", SimpleNamespace(collect=lambda: None))
     monkeypatch.setattr(networks, "set_start", lambda model, network: setattr(model, "start", network.start))
-    said = []
+    report = Collector()
     dataset = SimpleNamespace(train=SimpleNamespace(labels=np.tile(np.arange(10), 5)))
-    return Trials("plan", dataset, (3, 4), 2, said.append), said
+    return Trials("plan", dataset, (3, 4), 2, report), report.progress_seen
 
 
 def test_a_network_is_trained_once_for_each_seed(lab):
-    made, said = lab
+    made, steps = lab
     first = made.score(Network(rate=0.5), "a")
-    assert made.score(Network(rate=0.5), "again") is first and said == [
+    assert made.score(Network(rate=0.5), "again") is first and steps == [
         "a: compiling",
         "a: seed 1 of 2",
         "a: seed 2 of 2",
     ]
-    assert first.right.shape == (2, 2) and first.train_seconds == (3.0, 4.0) and first.parameters == 11
+    assert first.correct.shape == (2, 2) and first.train_seconds == (3.0, 4.0) and first.parameters == 11
     assert made.trainers[Network()].fitted == [(3, 2, 0.5), (4, 2, 0.5)]
     assert made.score(Network(rate=0.5), "few", per_class=1) is not first
     assert [seed for seed, _ in made.trainers[Network()].begun] == [3, 4]
@@ -146,7 +148,7 @@ def outcome(losses, accuracy, *diagnoses):
     return SimpleNamespace(curve=SimpleNamespace(step_losses=np.array(losses)), accuracy=accuracy, diagnoses=told)
 
 
-def test_each_mistake_has_a_panel_beside_the_right_program():
+def test_each_mistake_has_a_panel_beside_the_correct_program():
     pytest.importorskip("matplotlib")
     outcomes = {RIGHT: outcome([2.0, 1.0], 0.97)}
     for n in range(5):
@@ -159,8 +161,8 @@ def test_each_mistake_has_a_panel_beside_the_right_program():
     assert [panel.get_title(loc="left") for panel in panels[:5]] == ["m0", "m1", "m2", "m3", "m4"]
     assert [panel.axison for panel in panels] == [True] * 5 + [False] * 3
     assert [line.get_ydata().tolist() for line in panels[1].lines] == [[2, 1], [3, 4]]
-    assert panels[1].texts[0].get_text() == "10.0% (right: 97.0%), told by the curve"
-    assert panels[4].texts[0].get_text() == "40.0% (right: 97.0%), not told"
+    assert panels[1].texts[0].get_text() == "10.0% (correct: 97.0%), evidence: curve"
+    assert panels[4].texts[0].get_text() == "40.0% (correct: 97.0%), not recognized"
     assert [bool(panel.get_ylabel()) for panel in panels[:5]] == [True, False, False, False, True]
     assert [bool(panel.get_xlabel()) for panel in panels[:5]] == [False, True, True, True, True]
     assert figure._supxlabel.get_text().startswith("digits, 1,437 training images, 3 epochs, seed 7. ")
@@ -313,7 +315,7 @@ def test_the_network_adds_up(history):
     plain = State(networkShape=(), y=False, sinX=True)
     assert report.arithmetic(plain) == "x, sin x → 1 output; 3·1 = 3 weights and biases"
     deep = report.arithmetic(State(networkShape=(1,) * 8))
-    assert deep.endswith("1 output; in all = 19 weights and biases")
+    assert deep.endswith("1 output; in total = 19 weights and biases")
     assert "+" in report.arithmetic(State(networkShape=(1,) * 7))
 
 
@@ -330,8 +332,8 @@ def test_points_and_their_outputs_as_csv(history):
 
 def test_points_off_the_map_are_counted(history):
     notes = report.own_notes([(6, -6, 1), (6.01, 0, 1), (0, -6.01, -1)], history.state)
-    assert notes[0].endswith("dataset and noise of the state have no effect") and len(notes) == 2
-    assert notes[1].startswith("--data: 2 of 3 points lie off the map")
+    assert notes[0].endswith("dataset and noise of the URL have no effect") and len(notes) == 2
+    assert notes[1].startswith("--data: 2 of 3 points lie outside of the map")
     assert len(report.own_notes([(6, 6, 1)], history.state)) == 1
 
 
@@ -343,14 +345,14 @@ def test_runs_without_an_update_are_explained(history):
     def said(**changes):
         return report.warnings([dataclasses.replace(still, state=dataclasses.replace(history.state, **changes))])
 
-    assert said(batchSize=n + 1) == [f"no update was made: a batch of {n + 1} is never full with {n:,} training points"]
+    assert said(batchSize=n + 1) == [f"no update was made: {n:,} training points never fill a batch of {n + 1}"]
     assert said(batchSize=n, learningRate=0) == ["no weight changed: learningRate is 0"]
-    assert said(batchSize=n)[0].startswith("no weight changed: each step, learningRate times gradient, was 0")
+    assert said(batchSize=n)[0].startswith("no weight changed: every step (learningRate times gradient) was 0")
     lost = dataclasses.replace(history, parameters=[math.nan] * 11)
     assert report.warnings([lost] * 6)[0].startswith(
-        "training left the range of numbers (nan or inf; null in JSON) with seed 0.5, 0.5, 0.5, 0.5, 0.5, …, as on"
+        "training diverged (nan or inf; null in JSON) with seed 0.5, 0.5, 0.5, 0.5, 0.5, …, as on"
     )
-    assert "points on one side" in report.warnings([dataclasses.replace(history, test_points=[])])[0]
+    assert "no training or no test points" in report.warnings([dataclasses.replace(history, test_points=[])])[0]
 
 
 def row(text, losses, state=None, dead=0.0):
@@ -387,9 +389,9 @@ def titles(shape, left_out=0):
 
 def test_what_is_not_drawn_is_told():
     assert titles((64, 3)) == ["Features", "Output", "2 hidden layers", "64", "3", ""]
-    assert titles((65,)) == ["Features", "Output", "1 hidden layer", "65", "of each layer the first 64 neurons"]
+    assert titles((65,)) == ["Features", "Output", "1 hidden layer", "65", "only the first 64 neurons of each layer"]
     assert titles((3, 1000), 1)[-1] == (
-        "between two layers the 128 heaviest links (not drawn: 1 lighter ones); of each layer the first 64 neurons"
+        "only the 128 heaviest links between two layers (1 not drawn); only the first 64 neurons of each layer"
     )
     assert titles(()) == ["Features", "Output", "No hidden layer", ""]
 

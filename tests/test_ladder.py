@@ -14,6 +14,7 @@ import pytest
 from helpers.fork_server import run_code, start
 
 from mnist_mlp import devices
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab.ladder import approximation, networks, report, trials
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.xla(False)
 FLAGS = ("--dataset=digits", "--strategy=cpu", "--backend=tensorflow")
 
 
-def test_a_rung_changes_one_thing_of_what_it_is_held_against():
+def test_a_rung_changes_one_thing_of_what_it_is_compared_with():
     by_name = {rung.name: rung for rung in networks.RUNGS}
     assert len(by_name) == len(networks.RUNGS)
     seen = set()
@@ -42,7 +43,7 @@ def test_a_rung_changes_one_thing_of_what_it_is_held_against():
     assert [rung.name for rung in networks.RUNGS if not rung.against] == ["logistic regression"]
 
 
-def test_a_part_brings_what_it_is_held_against():
+def test_a_part_brings_what_it_is_compared_with():
     names = [rung.name for rung in networks.chosen(("regularisers",))]
     assert names == [networks.LECTURE, "dropout 0.2", "L2, 0.0001", "L2, 0.001"]
     assert networks.chosen(("width",)) == []
@@ -117,8 +118,7 @@ def test_images_and_seeds_decide_together_what_is_said_to_differ():
     ]
     text = " ".join(report.reading(rows, found_on("digits")).split())
     assert (
-        "for 4 tests, and by Student's interval over the seeds, these differ from what they are held against: 5, 8. "
-        in text
+        "Significant at 5% by Holm's correction for 4 tests and by Student's interval over the seeds: 5, 8. Not" in text
     )
     assert "does not mean equal: 6, 7." in text
     alone = row(number=5, p=0.01, p_holm=0.02, difference=0.02, difference_interval=None)
@@ -179,7 +179,7 @@ def test_the_theorem_alone_needs_no_images_and_no_framework(tmp_path):
 @pytest.fixture(scope="module")
 def trained(digits):
     plan = devices.plan(Config(strategy="cpu", backend="tensorflow"))
-    return trials.Trials(plan, digits, seeds=(0, 1), epochs=5, tell=lambda text: None)
+    return trials.Trials(plan, digits, seeds=(0, 1), epochs=5, reporter=SILENT)
 
 
 def accuracy(trained, **changed):
@@ -202,9 +202,9 @@ def test_a_network_is_trained_once_and_whatever_came_before_it(trained, digits):
     accuracy(trained, start="He", rate=0.01)
     after = trained.score(Network(hidden=(128, 64)), "again")
     assert trained.score(Network(), "again") is after
-    fresh = trials.Trials(trained.plan, digits, seeds=(0, 1), epochs=5, tell=lambda text: None)
+    fresh = trials.Trials(trained.plan, digits, seeds=(0, 1), epochs=5, reporter=SILENT)
     accuracy(fresh, start="He", rate=0.01)
-    np.testing.assert_array_equal(fresh.score(Network(), "first").right, after.right)
+    np.testing.assert_array_equal(fresh.score(Network(), "first").correct, after.correct)
 
 
 @pytest.mark.slow

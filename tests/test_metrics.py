@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnist_mlp.stats import metrics
-from mnist_mlp.stats.metrics import confusion_matrix, per_class, wilson_interval
+from mnist_mlp.stats.metrics import confusion_matrix, mcnemar, paired_difference_interval, per_class, wilson_interval
 
 
 def test_cross_entropy_by_hand():
@@ -100,3 +100,67 @@ def test_seeds_are_compared_on_the_same_images():
     reach = 4.303 * np.std([0.45, 0.45, 0], ddof=1) / 3**0.5
     assert found["difference_interval"] == pytest.approx([0.3 - reach, 0.3 + reach], abs=1e-3)
     assert metrics.compare_seeds(right[:1], before[:1])["difference_interval"] is None
+
+
+def by_formula(both, only_one, only_other, neither, z=1.959963984540054):
+    """Return Newcombe's method 10, implemented independently, with his correction of phi."""
+    n = both + only_one + only_other + neither
+
+    def wilson(k):
+        root = z * math.sqrt(z * z + 4 * k * (n - k) / n)
+        return (2 * k + z * z - root) / (2 * (n + z * z)), (2 * k + z * z + root) / (2 * (n + z * z))
+
+    one, other = both + only_one, both + only_other
+    product = both * neither - only_one * only_other
+    product = product if product <= 0 else max(product - n / 2, 0)
+    margins = one * (n - one) * other * (n - other)
+    phi = product / math.sqrt(margins) if margins else 0
+    (l1, u1), (l2, u2) = wilson(one), wilson(other)
+    p1, p2 = one / n, other / n
+    down, up = (p1 - l1, u2 - p2), (u1 - p1, p2 - l2)
+    widths = [math.sqrt(a * a - 2 * phi * a * b + b * b) for a, b in (down, up)]
+    return p1 - p2 - widths[0], p1 - p2 + widths[1]
+
+
+def test_paired_interval_against_a_published_one():
+    # Newcombe, Statistics in Medicine 17 (1998), paired data, table III, method 10.
+    assert paired_difference_interval(36, 12, 2, 0) == pytest.approx((0.0569, 0.3404), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        (20, 10, 5, 15),  # positive correlation: reduced by n / 2
+        (15, 10, 12, 3),  # negative correlation: not reduced
+        (20, 2, 3, 2),  # positive by less than n / 2: as if independent
+        (20, 2, 3, 1),
+        (9700, 120, 80, 100),
+        (10, 0, 0, 0),  # no variance: no correlation
+        (0, 7, 0, 3),
+        (3, 7, 0, 0),
+    ],
+)
+def test_paired_interval_by_the_formula(counts):
+    found = paired_difference_interval(*counts)
+    assert found == pytest.approx(by_formula(*counts), abs=1e-12)
+    both, one, other, neither = counts
+    swapped = paired_difference_interval(both, other, one, neither)
+    assert found == pytest.approx((-swapped[1], -swapped[0]), abs=1e-12)
+
+
+def test_mcnemar_by_hand():
+    def p(only_one, only_other, both=5, neither=4):
+        one = [True] * only_one + [False] * only_other + [True] * both + [False] * neither
+        other = [False] * only_one + [True] * only_other + [True] * both + [False] * neither
+        return mcnemar(np.array(one, bool), np.array(other, bool))
+
+    assert p(3, 1) == 10 / 16  # 2 · (1 + 4) / 2⁴
+    assert p(1, 3) == 10 / 16 and p(1, 3, both=0, neither=0) == 10 / 16
+    assert p(5, 0) == 2 / 32 and p(0, 6) == 2 / 64 and p(7, 2) == 2 * (1 + 9 + 36) / 512
+    assert p(2, 2) == 1 and p(0, 0) == 1 and p(1, 0) == 1
+
+
+def test_holm_adjusts_the_smallest_most_and_keeps_the_order():
+    assert metrics.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert metrics.holm([0.5, 0.6]) == [1.0, 1.0] and metrics.holm([0.02]) == [0.02] and metrics.holm([]) == []
+    assert metrics.holm([0.01, 0.01]) == [0.02, 0.02]

@@ -12,8 +12,8 @@ import pytest
 from conftest import ROOT
 from test_without_tensorflow import WITHOUT_TPU, colab_environment, colab_python
 
-from mnist_mlp.cli import flags as command
-from mnist_mlp.config import PRESETS, Config
+from mnist_mlp.cli.flags import given_flags
+from mnist_mlp.config import PRESETS, Config, with_preset
 
 FILE = ROOT / "notebooks" / "colab_tpu.ipynb"
 NOTEBOOK = json.loads(FILE.read_text(encoding="utf-8"))
@@ -122,7 +122,7 @@ def test_flags_to_try_next_exist():
     flags = re.findall(r"`(--[^`]+)`", TEXTS["reading"])
     assert len(flags) >= 5
     for words in flags:
-        command.parse(Config, shlex.split(words), program="train", about="", presets=PRESETS)
+        with_preset(PRESETS, given_flags(Config, shlex.split(words), program="train", about=""))
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_runs_from_top_to_bottom(repository, tmp_path):
     assert (result["backend"], result["versions"]["keras"], result["dataset"]["name"]) == ("jax", "3.13.2", "digits")
     assert "verdict  train --strategy=cpu would run on the CPU, jax" in printed(outputs["doctor"])
     assert "this run uses the embedded digits" in re.sub(r"\s+", " ", printed(outputs["train"]))
-    right = f"{result['test']['correct']} of 360 right = {100 * result['test']['accuracy']:.2f}%"
+    right = f"{result['test']['correct']} of 360 correct = {100 * result['test']['accuracy']:.2f}%"
     for cell in ("train", "evaluate"):
         assert right in printed(outputs[cell])
     assert "asked for cpu, ran on CPU: " in printed(outputs["device"])

@@ -169,7 +169,7 @@ networks.RUNGS = networks.RUNGS[:3]  # up to the lecture's
 import importlib
 def program(words):
     name, *flags = shlex.split(words)
-    importlib.import_module(f"mnist_mlp.{name}").main([*flags, f"--dataset={DATASET}", "--strategy=cpu"])
+    importlib.import_module(f"mnist_mlp.{name}.command").main([*flags, f"--dataset={DATASET}", "--strategy=cpu"])
 dataset = data.load(Config(dataset=DATASET, data_dir=DATA_DIR))""",
     "explain.Options(**settings)": "explain.Options(**settings, epochs=2, seeds=2)",
     "--only layers --seeds 3": "--only layers --seeds 2 --epochs 4",
@@ -194,11 +194,11 @@ def test_lecture_from_top_to_bottom(tmp_path, full):
     assert "1,437 training and 360 test images" in said["data"]
     assert "784 weights + 1 bias = 785 numbers" in said["logistic"]
     assert number(r"logistic loss (\S+) ", said["logistic"]) == pytest.approx(0.6931, abs=1e-4)
-    assert number(r"test: (\d+) mistakes", said["logistic"]) <= 5
+    assert number(r"test: (\d+) errors", said["logistic"]) <= 5
     assert number(r"no slope in (\d+)%", said["two-losses"]) > 50 and "convex True" in said["two-losses"]
     assert re.sub(" +", " ", said["by-hand"]).startswith(
         " 128 neurons: (784 + 1) · 128 = 100,480 parameters\n 64 neurons: (128 + 1) · 64 = 8,256 parameters\n"
-        " 10 neurons: (64 + 1) · 10 = 650 parameters\n in all: 109,386\n"
+        " 10 neurons: (64 + 1) · 10 = 650 parameters\n total: 109,386\n"
     )
     assert number(r"at most (\S+) apart", said["by-hand"]) < 1e-5 and number(r"1 up to (\S+)", said["by-hand"]) < 1e-5
     assert (
@@ -221,7 +221,7 @@ def test_lecture_from_top_to_bottom(tmp_path, full):
     measured = {row["arithmetic"]: row["measured"] for row in claims.values()}
     assert measured["100,480 + 8,256 + 650 = 109,386"].startswith("109,386 numbers")
     assert measured["1437/32 → 45"].startswith("45 updates") and measured["360/32 → 12"].startswith("12 batches")
-    assert measured["60000/32 = 1875; 10000/32 → 313"].startswith("orders of 1875 and 313")
+    assert measured["60000/32 = 1875; 10000/32 → 313"].startswith("index arrays of 1875 and 313")
     assert 2.2 < number(r"^(\S+) ±", measured["−ln(1/10) = 2.3026"]) < 2.5
     assert re.search(r"29 claims: \d+ ✓, 0 ✗", said["explain"])
     assert said["softmax"].startswith("7,850 parameters\nwith hidden layers: test accuracy ")
@@ -230,7 +230,7 @@ def test_lecture_from_top_to_bottom(tmp_path, full):
     assert re.search(r"the lecture's net +9\d\.\d\d ± .* 109,386 ", said["ladder"])
     for mistake in ("zero initialisation", "ReLU on the logits"):
         assert re.search(rf"{mistake} +\d\d\.\d\d% .* 1 of 1\b", said["broken"])
-    assert re.search(r"right program .* 0 times\n", said["broken"])
+    assert re.search(r"correct program .* none in 1\n", said["broken"])
 
 
 # At the end of playground.ipynb: the addresses of all its runs.
@@ -285,7 +285,7 @@ def exercises_hold(said):
     assert said["by-hand"].startswith("2 weights + 1 bias = 3 parameters\n")
     assert (
         train("by-hand", "b = 0, w = (1, 1)") < 0.01
-        and "b = 0, w = (1, 1): training loss 0.000, right 100.0%" in said["by-hand"]
+        and "b = 0, w = (1, 1): training loss 0.000, correct 100.0%" in said["by-hand"]
     )
     assert train("by-hand", "b = 0, w = (0, 0)") == 0.5 and train("by-hand", "b = 0, w = (−1, −1)") > 1.9
     assert number(r"differ by at most (\S+)", said["by-hand"]) < 1e-12
@@ -373,7 +373,7 @@ def test_it_finds_the_code_or_says_what_to_do(name, tmp_path):
     assert "Stop: Fill in REPOSITORY in the settings above" in done.stderr
     nothing = (tmp_path / "nothing").as_uri()
     done = begin(name, tmp_path, MNIST_MLP_REPOSITORY=nothing)
-    assert f"Stop: Expected a clone of mnist_mlp from REPOSITORY = {nothing}, received none" in done.stderr
+    assert f"Stop: Cannot clone mnist_mlp from REPOSITORY = {nothing}: correct the URL" in done.stderr
 
 
 @pytest.mark.slow

@@ -208,7 +208,7 @@ def test_an_average_that_holds_initial_weights_is_told():
 
     told = "\n".join(lines(0.99))
     assert told.startswith(
-        "recipe   ema 0.99\n  !      --ema=0.99: after 45 steps 64% of the average are still the weights"
+        "recipe   ema 0.99\n  !      --ema=0.99: after 45 steps, 64% of the average is still the weights"
     )
     assert lines(0.9) == ["recipe   ema 0.9"]
 

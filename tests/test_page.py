@@ -114,7 +114,7 @@ def test_drawn_digits(open_page, full):
 def test_probabilities_and_neurons_are_shown(open_page):
     page = open_page()
     captions = page.locator(".layer figcaption").all_inner_texts()
-    assert captions == ["Hidden layer 1: 128 neurons at rest", "Hidden layer 2: 64 neurons at rest"]
+    assert captions == ["Hidden layer 1: 128 neurons, none active", "Hidden layer 2: 64 neurons, none active"]
     draw(page, STROKES[3])
     settled(page)
     shares = page.locator("#bars .value").all_inner_texts()
@@ -201,7 +201,7 @@ def test_examples_by_keyboard(open_page, mnist):
     example.focus()
     page.keyboard.press("Enter")
     settled(page)
-    assert page.locator("#words").inner_text().endswith("Right.") and example.get_attribute("aria-pressed") == "true"
+    assert page.locator("#words").inner_text().endswith("Correct.") and example.get_attribute("aria-pressed") == "true"
     index = int(example.get_attribute("aria-label").split()[2].rstrip(","))
     assert seen(page) == mnist.test.images[index].ravel().tolist()  # as it is, not framed once more
     page.locator("#more").click()
@@ -269,7 +269,7 @@ def test_a_server_that_stops_is_told(browser, server):
     page.wait_for_selector("#examples button")
     page.route("**/page/look", lambda route: route.abort())
     draw(page, STROKES[5])
-    page.wait_for_selector("text=The server does not answer")
+    page.wait_for_selector("text=The server does not respond")
     page.unroute("**/page/look")
     draw(page, [[(50, 50), (51, 51)]])
     settled(page)

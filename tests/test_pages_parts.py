@@ -13,7 +13,7 @@ from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
 from mnist_mlp.report import comparison_page, comparison_text, result_sections, run_page, svg_charts
 from mnist_mlp.report.compare_runs import Pair, compare, pair_of, remarks
-from mnist_mlp.report.content import Material, Predictions
+from mnist_mlp.report.content import Predictions, RunContent
 from mnist_mlp.report.svg_charts import Line
 from mnist_mlp.runs import directory
 from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval, per_class, wilson_interval
@@ -22,15 +22,15 @@ from mnist_mlp.text import aligned
 N = 40
 
 
-def material(name="run", wrong=(), data="mnist", changes=None, seen=True, unsure=False, **options) -> Material:
+def material(name="run", wrong=(), data="mnist", changes=None, predicts=True, unsure=False, **options) -> RunContent:
     """A run on 40 test images, four of each class, of which those by index are taken for the next class."""
     labels = np.repeat(np.arange(10), 4).astype(np.uint8)
     predicted = labels.astype(int)
     predicted[list(wrong)] = (predicted[list(wrong)] + 1) % 10
     logits = np.zeros((N, 10))
     logits[np.arange(N), predicted] = 1 if unsure else 9
-    looked = Predictions(Split(np.zeros((N, 28, 28), np.uint8), labels), logits)
-    confusion = looked.confusion
+    predictions = Predictions(Split(np.zeros((N, 28, 28), np.uint8), labels), logits)
+    confusion = predictions.confusion
     correct = int(np.trace(confusion))
     result = {
         "model": "mlp",
@@ -64,7 +64,8 @@ def material(name="run", wrong=(), data="mnist", changes=None, seen=True, unsure
         "resumed": [],
     }
     result |= changes or {}
-    return Material(name, Config(**options), result, [], looked if seen else None, "" if seen else "It has no data.")
+    why_not = "" if predicts else "It has no data."
+    return RunContent(name, Config(**options), result, [], predictions if predicts else None, why_not)
 
 
 # Charts
@@ -183,7 +184,7 @@ def test_ten_bars_know_the_truth_and_what_was_said():
     drawing = svg_charts.ten_bars("x", p, 5, 3, [f"n{digit}" for digit in range(10)])
     boxes = attributes(drawing, "rect")
     kinds = ["other"] * 10
-    kinds[5], kinds[3] = "truth", "said"
+    kinds[5], kinds[3] = "truth", "predicted"
     assert [box["class"] for box in boxes] == kinds
     assert (boxes[3]["x"], boxes[3]["y"], boxes[3]["height"]) == ("31", "12.5", "35.5")  # 46 · 0.75 and a pixel
     assert (boxes[9]["y"], boxes[9]["height"]) == ("47", "1") and "n5: 25.00%" in drawing
@@ -196,15 +197,15 @@ def test_ten_bars_know_the_truth_and_what_was_said():
 
 def test_the_better_one_is_named_where_a_difference_is_shown():
     pair = Pair("a", "b", 10, 1, 100, 0.09, (0.03, 0.15), 0.01, 0.02)
-    assert pair.in_words() == "a is better than b on such images."
+    assert pair.conclusion() == "a is significantly better than b on such images."
     turned = dataclasses.replace(pair, difference=-0.09)
-    assert turned.in_words() == "b is better than a on such images."
-    many = "No difference is shown: among so many comparisons chance alone gives as much too often."
-    assert dataclasses.replace(pair, p_holm=0.05).in_words() == many
-    chance = "No difference is shown: chance alone gives as much in {}% of such cases."
-    assert dataclasses.replace(pair, p=0.05, p_holm=0.05).in_words() == chance.format(5)
-    assert dataclasses.replace(pair, p=0.5, p_holm=1.0).in_words() == chance.format(50)
-    assert dataclasses.replace(pair, p=0.0499, p_holm=0.0499).in_words().startswith("a is better")
+    assert turned.conclusion() == "b is significantly better than a on such images."
+    many = "No significant difference after correction for the number of comparisons."
+    assert dataclasses.replace(pair, p_holm=0.05).conclusion() == many
+    chance = "No significant difference: chance alone gives as much in {}% of such cases."
+    assert dataclasses.replace(pair, p=0.05, p_holm=0.05).conclusion() == chance.format(5)
+    assert dataclasses.replace(pair, p=0.5, p_holm=1.0).conclusion() == chance.format(50)
+    assert dataclasses.replace(pair, p=0.0499, p_holm=0.0499).conclusion().startswith("a is significantly better")
 
 
 def test_a_pair_counts_the_images_that_one_alone_has_right():
@@ -229,14 +230,14 @@ def test_all_pairs_are_tested_and_corrected_together():
 
 
 def test_runs_that_cannot_be_tested_say_why():
-    unseen = material("d", seen=False)
+    unseen = material("d", predicts=False)
     found = compare([*three()[:2], unseen], ["h", "other", "h"])
     assert not found.pairs and found.left_out == [
-        "a and b: no test. McNemar’s needs the same test images in the same order, and these runs have others.",
-        "a and d: no test. It has no data.",
-        "b and d: no test. It has no data.",
+        "a and b are not tested. McNemar’s test needs the same test images in the same order; theirs differ.",
+        "a and d are not tested. It has no data.",
+        "b and d are not tested. It has no data.",
     ]
-    assert compare([unseen, material("e")], ["h", "h"]).left_out == ["d and e: no test. It has no data."]
+    assert compare([unseen, material("e")], ["h", "h"]).left_out == ["d and e are not tested. It has no data."]
 
 
 def test_remarks_tell_what_is_not_the_same():
@@ -244,18 +245,18 @@ def test_remarks_tell_what_is_not_the_same():
     other = material("b", data="digits", changes=gpu)
     found = remarks(compare([material("a"), other], ["h", "i"]))
     assert found[0].startswith("These runs have different data (digits, mnist): ")
-    assert found[1] == "The seconds are of different devices or frameworks." and len(found) == 3
+    assert found[1] == "The times were measured on different devices or frameworks." and len(found) == 3
     small = remarks(compare([material("a", data="digits"), material("b", data="digits")], ["h", "h"]))
     assert small == ["Measured on digits: this is not MNIST accuracy."]
     torn = material("b")
     torn.result["test"]["confusion"][0][0] -= 1
     (words,) = remarks(compare([material("a"), torn], ["h", "h"]))
-    assert words.startswith("b: computed again, some images come out otherwise")
+    assert words.startswith("b: some predictions computed now differ from those of the run")
 
 
 def test_the_table_of_a_comparison():
     lines = comparison_text.table(compare(three()[:2], ["h", "h"])).splitlines()
-    assert lines[0].split("  ")[0] == "run" and lines[1].startswith("a     100.00%  91.24–100.00%      0  0.1250")
+    assert lines[0].split("  ")[0] == "run" and lines[1].startswith("a     100.00%  91.24–100.00%       0  0.1250")
     assert lines[2].split() == [
         *("b", "80.00%", "65.24–89.50%", "8", "0.1250", "109,386", "2", "1.75", "s", "130.00", "s", "CPU,", "jax")
     ]  # fmt: skip
@@ -263,9 +264,9 @@ def test_the_table_of_a_comparison():
     assert lines[5].split() == ["a", "–", "b", "8", "0", "+20.00", *lines[5].split()[6:9], "0.0078", "0.0078"]
     low, high = paired_difference_interval(32, 8, 0, 0)
     assert lines[5].split()[6:9] == [f"{100 * low:+.2f}", "to", f"{100 * high:+.2f}"]
-    assert lines[7] == "a – b: a is better than b on such images."
-    alone = comparison_text.table(compare([material("a"), material("b", seen=False)], ["h", "h"])).splitlines()
-    assert len(alone) == 4 and alone[3] == "  !      a and b: no test. It has no data."
+    assert lines[7] == "a – b: a is significantly better than b on such images."
+    alone = comparison_text.table(compare([material("a"), material("b", predicts=False)], ["h", "h"])).splitlines()
+    assert len(alone) == 4 and alone[3] == "  !      a and b are not tested. It has no data."
 
 
 def test_columns_stand_below_each_other():
@@ -278,17 +279,15 @@ def test_columns_stand_below_each_other():
 
 def test_the_conclusion_names_the_best_and_how_sure_that_is():
     runs = three()
-    best = "a recognises the most of MNIST’s test images: 100.00%. "
+    best = "a has the highest test accuracy on MNIST: 100.00%. "
     two = compare(runs[1::-1], ["h", "h"])
-    assert comparison_page.conclusion(two) == f"{best}a is better than b on such images."
-    assert comparison_page.conclusion(compare(runs, ["h"] * 3)) == (
-        f"{best}Of 3 pairs of runs 1 differ by more than chance would explain."
-    )
+    assert comparison_page.conclusion(two) == f"{best}a is significantly better than b on such images."
+    assert comparison_page.conclusion(compare(runs, ["h"] * 3)) == (f"{best}1 of 3 pairs of runs differ significantly.")
     assert comparison_page.conclusion(compare(runs, ["h", "i", "j"])) == (
-        f"{best}Whether that is more than chance cannot be tested here."
+        f"{best}Whether the difference is significant cannot be tested here."
     )
     other = compare([runs[0], material("d", data="digits")], ["h", "i"])
-    assert comparison_page.conclusion(other) == "These runs were measured on different data."
+    assert comparison_page.conclusion(other) == "These runs were evaluated on different data."
 
 
 def test_the_whole_page_holds_each_run():
@@ -297,7 +296,7 @@ def test_the_whole_page_holds_each_run():
     for name, cells in (("a – b", "40 8 0 +20.00"), ("b – c", "40 2 7 −12.50")):
         row = re.search(f'<tr><th scope="row">{name}</th>(.*?)</tr>', page)[1]
         assert re.findall(r"<td>([^<]*)</td>", row)[:4] == cells.split()
-    assert "corrected by Holm for 3 comparisons" in page and "Command of c" in page
+    assert "corrected with Holm’s method for 3 comparisons" in page and "Command of c" in page
 
 
 def test_facts_are_shaded_where_they_differ():
@@ -313,13 +312,13 @@ def test_facts_of_a_run():
     assert comparison_page.results_of(run) == {
         "accuracy": "80.00%",
         "95% interval": "65.24–89.50%",
-        "mistakes": "8 of 40",
+        "errors": "8 of 40",
         "test loss": "0.1250",
         "training loss, last epoch": "0.2500",
     }
-    conditions = comparison_page.conditions_of(run)
-    assert (conditions["epochs"], conditions["steps"], conditions["XLA"]) == ("2", "200", "on")
-    assert conditions["versions"] == "keras 3.10, jax 0.6" and conditions["engine"] == "custom, jax"
+    setup = comparison_page.setup_of(run)
+    assert (setup["epochs"], setup["steps"], setup["XLA"]) == ("2", "200", "on")
+    assert setup["versions"] == "keras 3.10, jax 0.6" and setup["engine"] == "custom, jax"
     fresh = material("b", changes={"epochs": []})
     assert comparison_page.results_of(fresh)["training loss, last epoch"] == "–"
     assert comparison_page.took(run, "train") == "1.75 s" and comparison_page.took(run, "evaluate") == "–"
@@ -329,7 +328,7 @@ def test_facts_of_a_run():
 def test_options_that_differ_are_listed():
     runs = [material("a", seed=1, model="mlp", keep=3), material("b", seed=2, model="mlp", keep=3)]
     assert comparison_page.differing_options(runs) == ["seed"]
-    assert "All options are the same." in comparison_page.side_by_side(compare([runs[0], runs[0]], ["h", "h"]))
+    assert "All options are equal." in comparison_page.side_by_side(compare([runs[0], runs[0]], ["h", "h"]))
     assert "<td>1</td><td>2</td>" in comparison_page.side_by_side(compare(runs, ["h", "h"]))
 
 
@@ -348,15 +347,15 @@ def test_images_on_which_runs_differ_most_come_first(monkeypatch):
     runs = [material("a"), material("b", [5, 9], unsure=True), material("c", [5])]
     monkeypatch.setattr(comparison_page, "SHOWN", 1)
     two = comparison_page.differing_images(compare([runs[0], runs[2]], ["h", "h"]))
-    assert "1 image right for some of these runs and wrong for others (a, c); below, the 1 on which" in two
+    assert "1 image recognised by some of these runs (a, c) and not by others. Shown: the 1 on which" in two
     assert re.findall(r"image (\d+)</span>", two) == ["5"]
     three_of_them = comparison_page.differing_images(compare(runs, ["h"] * 3))
-    assert "2 images right" in three_of_them and re.findall(r"image (\d+)</span>", three_of_them) == ["5"]
-    assert '<span class="said">2</span>' in three_of_them and '<span class="truth">1</span>' in three_of_them
+    assert "2 images recognised by some" in three_of_them and re.findall(r"image (\d+)</span>", three_of_them) == ["5"]
+    assert '<span class="predicted">2</span>' in three_of_them and '<span class="truth">1</span>' in three_of_them
     same = comparison_page.differing_images(compare([runs[0], runs[0]], ["h", "h"]))
-    assert "Nowhere: each image is right for all runs, or wrong for all." in same
+    assert "Nowhere: all runs agree on every image." in same
     none = comparison_page.differing_images(compare(runs[:2], ["h", "i"]))
-    assert "The runs share no test images that are here." in none
+    assert "No two of these runs have the same test images at hand." in none
     some = comparison_page.differing_images(compare(runs, ["h", "i", "h"]))  # only a and c saw the same
     assert "(a, c)" in some
 
@@ -365,16 +364,16 @@ def test_images_on_which_runs_differ_most_come_first(monkeypatch):
 
 
 def test_the_result_in_words():
-    assert result_sections.in_words(material()) == (
-        "The network mlp was trained for 2 epochs on 3,200 images and recognises 40 of 40 images that it has never "
-        "seen; 0 it gets wrong."
+    assert result_sections.summary(material()) == (
+        "The network mlp was trained for 2 epochs on 3,200 images. It recognises 40 of 40 images that it has never "
+        "seen; 0 are errors."
     )
-    words = result_sections.in_words(material(wrong=[0, 8, 9, 12]))
+    words = result_sections.summary(material(wrong=[0, 8, 9, 12]))
     assert words.endswith(
-        "4 it gets wrong. Hardest for it: 2, of which it knows 50.0% and which it takes most often for 3."
+        "4 are errors. The hardest class is 2: 50.0% are recognised, and it is most often mistaken for 3."
     )
-    fresh = result_sections.in_words(material(changes={"epochs": []}))
-    assert fresh.startswith("The network mlp was not trained: these are its first weights. It recognises 40 of 40")
+    fresh = result_sections.summary(material(changes={"epochs": []}))
+    assert fresh.startswith("The network mlp was not trained: these are its initial weights. It recognises 40 of 40")
 
 
 def test_remarks_of_a_run():
@@ -390,13 +389,13 @@ def test_remarks_of_a_run():
     assert found[2:7] == [
         "of the data",
         "of the device",
-        "The gate FAILED, held against 100 seeds of right runs: p = 0.012. loss: too high",
+        "The gate FAILED, compared with 100 seeds of correct runs: p = 0.012. loss: too high",
         "Diagnosis: dead: zeros; less",
         "Resumed at step 1,500 of 2,000; the seconds are those of the last process.",
     ]
-    assert found[7].startswith("Computed again for this page") and len(found) == 8
+    assert found[7].startswith("The predictions computed for this page differ") and len(found) == 8
     run.result["gate"]["passed"] = True
-    assert "The gate passed, held against 100 seeds of right runs: p = 0.012." in result_sections.remarks(run)
+    assert "The gate passed, compared with 100 seeds of correct runs: p = 0.012." in result_sections.remarks(run)
     assert result_sections.remarks(material()) == []
 
 
@@ -404,7 +403,7 @@ def test_the_opening_has_the_figures():
     page = result_sections.opening(material(wrong=[0]))
     assert "97.50%<span> of the 40 test images of MNIST</span>" in page
     for name, value in {
-        "mistakes": "1 of 40", "whole run": "2 min 10 s", "training": "1.75 s", "parameters": "109,386"
+        "errors": "1 of 40", "whole run": "2 min 10 s", "training": "1.75 s", "parameters": "109,386"
     }.items():  # fmt: skip
         assert f"<dt>{name}</dt><dd>{value}</dd>" in page
 
@@ -437,18 +436,18 @@ def test_cells_are_the_darker_the_more_images_they_hold():
     counts[0][0], counts[1][2], counts[2][1], counts[3][4], counts[4][3] = 1234, 10, 1, 2, 3
     run.result["test"]["confusion"] = counts
     page = result_sections.confusion(run)
-    shades = dict(re.findall(r'class="(wrong-\d|right)" title="([\d,]+ × \w+ [^"]*)"', page)[::-1])
-    assert shades["right"] == "1,234 × 0 right" and shades["wrong-5"] == "10 × 1 taken for 2"
-    kinds = {title: kind for kind, title in re.findall(r'class="(wrong-\d)" title="([^"]*)"', page)}
+    shades = dict(re.findall(r'class="(error-\d|correct)" title="([\d,]+ × \w+ [^"]*)"', page)[::-1])
+    assert shades["correct"] == "1,234 × 0 correct" and shades["error-5"] == "10 × 1 mistaken for 2"
+    kinds = {title: kind for kind, title in re.findall(r'class="(error-\d)" title="([^"]*)"', page)}
     assert kinds == {
-        "10 × 1 taken for 2": "wrong-5",
-        "1 × 2 taken for 1": "wrong-1",  # ⌈1 · 5 / 10⌉
-        "2 × 3 taken for 4": "wrong-1",
-        "3 × 4 taken for 3": "wrong-2",
+        "10 × 1 mistaken for 2": "error-5",
+        "1 × 2 mistaken for 1": "error-1",  # ⌈1 · 5 / 10⌉
+        "2 × 3 mistaken for 4": "error-1",
+        "3 × 4 mistaken for 3": "error-2",
     }
-    assert "Most often: 1 taken for 2, 10 times; 4 taken for 3, 3 times; 3 taken for 4, 2 times." in page
+    assert "Most frequent: 1 mistaken for 2 (10 times); 4 mistaken for 3 (3 times); 3 mistaken for 4 (2 times)." in page
     assert page.count('class="zero"') == 100 - 5 - 9  # on the diagonal a 0 is right, too
-    assert "There is no mistake." in result_sections.confusion(material())
+    assert "There are no errors." in result_sections.confusion(material())
 
 
 def test_a_row_for_each_class():
@@ -497,7 +496,7 @@ def last(tmp_path, monkeypatch):
     """A function that runs the stage; what it looks at, draws and measures stands in for the real ones."""
     monkeypatch.setattr(run_page.content, "predict_test", lambda engine, test: "seen")
     monkeypatch.setattr(run_page.content, "weights_of", lambda engine: ["layers"])
-    monkeypatch.setattr(run_page.content, "Material", lambda *given: given)
+    monkeypatch.setattr(run_page.content, "RunContent", lambda *given: given)
     monkeypatch.setattr(run_page, "render", lambda made: f"page of {made[0]}, {made[2:]}")
 
     def go(chief=True, moved=False):

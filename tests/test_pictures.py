@@ -1,4 +1,4 @@
-"""A person's own pictures: every kind of file, what is wrong with bad ones, the frame, several digits, the terminal."""
+"""Your own pictures: formats, damaged files, MNIST's frame, several digits, the preview in the terminal."""
 
 import csv
 import errno
@@ -15,8 +15,7 @@ import pytest
 from conftest import ROOT
 from helpers.fork_server import run as run_program
 from helpers.fork_server import run_code
-from helpers.programs import program
-from helpers.reporting import Lines
+from helpers.programs import Collector, program
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 from PIL import Image, ImageDraw
 
@@ -38,7 +37,7 @@ def seven(digits):
 
 
 def drawing(image, side=280, *, dark_on_light=True):
-    """The digit as a picture of that side, as a drawing program would save it."""
+    """Return the digit as a square picture, as a drawing program would save it."""
     large = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
     return Image.eval(large, lambda level: 255 - level) if dark_on_light else large
 
@@ -50,19 +49,19 @@ def saved(picture, kind="PNG", **options):
 
 
 def same(found, image, limit=16.0):
-    """The same digit: in mean within so many grey levels."""
+    """Assert that it is the same digit: the mean difference is below `limit` grey levels."""
     assert found.dtype == np.uint8 and found.shape == (28, 28)
     assert np.abs(found.astype(int) - image).mean() < limit
 
 
 def coloured(picture, ink, paper):
-    """The drawing in two colours."""
+    """Return the drawing in two colours."""
     mask = Image.eval(picture, lambda level: 255 - level)
     return Image.composite(Image.new("RGB", picture.size, ink), Image.new("RGB", picture.size, paper), mask)
 
 
 def on_glass(picture, ink):
-    """The drawing in one colour on what is transparent."""
+    """Return the drawing in one colour on a transparent background."""
     layer = Image.new("RGBA", picture.size, (*ink, 0))
     layer.putalpha(Image.eval(picture, lambda level: 255 - level))
     return layer
@@ -73,7 +72,7 @@ def sixteen(picture):
 
 
 def turned(picture):
-    """Rotated, with the mark of a camera that says how to turn it back."""
+    """Rotate, with a camera's metadata that say how to turn it back."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return picture.rotate(90, expand=True), {"exif": exif}
@@ -103,7 +102,7 @@ PICTURES = {
 }
 
 
-def test_metadata_that_are_broken_do_not_matter(seven):
+def test_broken_metadata_are_ignored(seven):
     whole = saved(drawing(seven)).getvalue()
     broken = whole[:33] + chunk(b"eXIf", b"garbage" * 100) + whole[33:]
     same(normalize.framed(decode.read(io.BytesIO(broken), "p")), seven, 18.0)
@@ -182,7 +181,7 @@ def test_what_is_around_the_digit_is_no_ink(around, label, digits):
 
 
 def test_a_stroke_across_a_picture_is_no_ruled_line():
-    """A 4 that was cut out closely: its bar is as strong and as wide as the rest."""
+    """The bar of a closely cropped 4 is as strong and as wide as the rest."""
     picture = Image.new("L", (200, 260), 255)
     draw = ImageDraw.Draw(picture)
     for ends in ([(120, 0), (0, 170)], [(0, 170), (200, 170)], [(150, 60), (150, 260)]):
@@ -195,7 +194,7 @@ def test_what_is_plainly_not_one_digit(digits):
     page = Image.new("L", (600, 200), 255)
     for place in range(3):
         page.paste(drawing(digits.test.images[place], 140), (20 + 200 * place, 30))
-    with pytest.raises(UserError, match="expected one digit, received 3 beside each other; cut one out"):
+    with pytest.raises(UserError, match="expected one digit, received 3 beside each other; crop it to one"):
         normalize.framed(np.asarray(page, np.float32))
     with pytest.raises(UserError, match="expected a digit, received a picture with 400 pieces"):
         normalize.framed(dotted(40))
@@ -235,7 +234,7 @@ def test_scipy_is_not_imported_before_there_is_a_picture():
 
 
 def test_the_frame():
-    """A box of 20×20 with the proportions kept, the centre of mass at pixel (14, 14)."""
+    """The ink fills a box of 20×20 with its proportions kept, centre of mass at pixel (14, 14)."""
     picture = np.zeros((300, 400), np.float32)
     picture[50:250, 300:320] = 255
     found = normalize.framed(picture)
@@ -254,19 +253,19 @@ def chunk(kind, data):
 
 
 def bomb(side=60_000):
-    """A PNG of 3.6 thousand million pixels in a few kilobytes."""
+    """Return a PNG of 3.6 billion pixels in a few kilobytes."""
     size = side.to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00"
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(bytes(10**6)))
 
 
 @pytest.fixture
 def bad(seven):
-    """Names, contents and what must be said of them."""
+    """Names, contents, and parts of the messages."""
     whole = saved(drawing(seven)).getvalue()
     return {
         "empty.png": (b"", "expected a picture, received an empty file"),
-        "cut.png": (whole[: len(whole) // 2], "expected a whole picture, it cannot be decoded"),
-        "cut.jpg": (saved(drawing(seven), "JPEG").getvalue()[:900], "expected a whole picture, it cannot be decoded"),
+        "cut.png": (whole[: len(whole) // 2], "cannot decode this picture: "),
+        "cut.jpg": (saved(drawing(seven), "JPEG").getvalue()[:900], "cannot decode this picture: "),
         "text.png": (b"this is no picture\n" * 10, "expected a picture (PNG, JPEG, WEBP, BMP, GIF, TIFF)"),
         "bomb.png": (bomb(), "expected at most 100,000,000 pixels"),
         "blank.png": (saved(Image.new("L", (200, 200), 255)).getvalue(), "received a picture without any ink"),
@@ -280,23 +279,26 @@ def test_bad_pictures_get_a_line_each_and_the_rest_goes_on(bad, seven, tmp_path)
         (tmp_path / name).write_bytes(content)
     (tmp_path / "good.png").write_bytes(saved(drawing(seven)).getvalue())
     (tmp_path / "notes.txt").write_text("no picture, and not meant as one")
-    lines = []
-    found = inputs.read(f"{tmp_path}/*.[pje]*", complain=lines.append)
+    reporter = Collector()
+    found = inputs.read(f"{tmp_path}/*.[pje]*", reporter=reporter)
     assert [name for name, _ in found] == [f"{tmp_path}/good.png"]
-    for line, name in zip(lines, sorted(bad), strict=True):
+    for line, name in zip(reporter.lines, sorted(bad), strict=True):
         assert line.startswith(f"{tmp_path}/{name}: ") and bad[name][1] in line and "\n" not in line
-    lines.clear()
-    assert len(inputs.read(str(tmp_path), complain=lines.append)) == 1  # a folder: what has a picture's suffix
-    assert len(lines) == len(bad) - 1
+    reporter.lines.clear()
+    assert len(inputs.read(str(tmp_path), reporter=reporter)) == 1  # a directory: files with a picture's suffix
+    assert len(reporter.lines) == len(bad) - 1
 
 
 def test_what_names_nothing(tmp_path):
-    for place, words in ((str(tmp_path), "expected pictures in that folder"), (f"{tmp_path}/*.png", "nothing matches")):
+    for place, words in (
+        (str(tmp_path), "a directory with pictures"),
+        (f"{tmp_path}/*.png", "found no match"),
+    ):
         with pytest.raises(UserError, match=words):
-            inputs.read(place, complain=print)
-    lines = []
-    assert inputs.read(f"{tmp_path}/absent.png", complain=lines.append) == []
-    assert "absent.png: expected a picture that can be read; received: No such file" in lines[0]
+            inputs.read(place)
+    reporter = Collector()
+    assert inputs.read(f"{tmp_path}/absent.png", reporter=reporter) == []
+    assert "absent.png: cannot read this picture: No such file" in reporter.lines[0]
 
 
 # ---- several digits ----
@@ -406,11 +408,11 @@ def test_a_name_that_begins_as_a_home_directory(seven, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "~nouser.png").write_bytes(saved(drawing(seven)).getvalue())
     np.save(tmp_path / "~nouser.npy", seven[None])
-    assert len(inputs.read("~nouser.png", complain=print)) == len(inputs.read("~nouser.npy", complain=print)) == 1
+    assert len(inputs.read("~nouser.png")) == len(inputs.read("~nouser.npy")) == 1
     with pytest.raises(UserError, match="which names an unknown user"):
-        inputs.read("~nouser.jpg", complain=print)
+        inputs.read("~nouser.jpg")
     with pytest.raises(UserError, match="received: File name too long"):
-        inputs.read(300 * "x" + ".png", complain=print)
+        inputs.read(300 * "x" + ".png")
 
 
 def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
@@ -418,12 +420,12 @@ def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
     good.write_bytes(saved(drawing(seven)).getvalue())
     empty.mkdir()
     bad = [str(empty), f"{tmp_path}/*.gif", f"{tmp_path}/absent.npy", f"{tmp_path}/absent.png", "~nouser.png"]
-    reporter = Lines()
+    reporter = Collector()
     found = predict.read_digits(predict.Options(input=(*bad[:2], str(good), *bad[2:])), reporter)
     assert [name for name, _ in found] == [str(good)] and len(reporter.lines) == len(bad)
     for word, line in zip(bad, reporter.lines, strict=True):
-        assert word in line and "expected" in line
-    with pytest.raises(UserError, match="expected pictures in that folder"):
+        assert word in line and ("expected" in line or "cannot read" in line)
+    with pytest.raises(UserError, match="expected a directory with pictures"):
         predict.read_digits(predict.Options(input=(str(empty),)), reporter)
 
 
@@ -443,8 +445,10 @@ def test_arrays_among_other_inputs(seven, tmp_path):
 
 def test_a_pipe_is_told_to_come_by_standard_input(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    lines = []
-    assert inputs.read(f"{tmp_path}/pipe.png", complain=lines.append) == [] and "type - for standard input" in lines[0]
+    reporter = Collector()
+    assert (
+        inputs.read(f"{tmp_path}/pipe.png", reporter=reporter) == [] and "use - for standard input" in reporter.lines[0]
+    )
 
 
 def test_what_cannot_be_written_gets_advice_that_helps(tmp_path):
@@ -492,7 +496,7 @@ def test_the_program_shows_a_picture_of_standard_input(trained, seven, tmp_path)
 
 @pytest.mark.slow
 def test_standard_output_by_its_name(trained, seven, tmp_path):
-    """In a pipe, and behind what a file holds already."""
+    """In a pipe, and appended to a file."""
     (tmp_path / "good.png").write_bytes(saved(drawing(seven)).getvalue())
     (tmp_path / "log").write_text("first\n")
     flags = [f"--run_dir={trained}", f"--input={tmp_path}/good.png", "--output=/dev/stdout"]
@@ -529,9 +533,9 @@ def test_the_program_refuses_before_a_framework_is_imported(trained, bad, seven,
 
 @pytest.mark.slow
 def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F811
-    """As they are: the probabilities of the network's own weights. Brought into their frame once more: hardly changed.
+    """Unchanged, they give the probabilities of the network's weights. Normalized again, they hardly change.
 
-    Of a sample, on which as good as no digit is lost by it, unless all are asked for: then at most 0.3 points.
+    A sample, of which hardly any digit is lost, or with --full all images, of which at most 0.3 points are lost.
     """
     chosen = np.arange(10_000) if full else np.union1d(np.arange(200), np.arange(0, 10_000, 40))
     folder, images, labels = tmp_path / "pictures", mnist.test.images[chosen], mnist.test.labels[chosen]
@@ -557,13 +561,13 @@ def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F81
         assert (framed[:, 0] == labels).sum() >= right.sum() - 30
     apart = [
         np.abs(again.astype(int) - image).mean()
-        for (_, again), image in zip(inputs.read(str(folder), complain=print), images, strict=True)
+        for (_, again), image in zip(inputs.read(str(folder)), images, strict=True)
     ]
     assert np.median(apart) < 0.6 and np.quantile(apart, 0.9) < 2.5  # grey levels; it is 0.5 and 1.6
 
 
 def by_hand(run_dir, images):
-    """The probabilities that the weights of a run's network give, in float64."""
+    """Return the probabilities that the weights of a run's network give, in float64."""
 
     model, x = keras_file.load(run_dir / "model.keras"), images.reshape(-1, 784) / 255
     for name in ("hidden_1", "hidden_2", "logits"):

@@ -451,15 +451,15 @@ def test_features(text, features):
 @pytest.mark.parametrize(
     "text, note",
     [
-        ("activation=ReLU", "activation=ReLU: not known to the page, which takes tanh; did you mean 'relu'?"),
-        ("noise=90", "noise=90: the page takes 50 for more than 80"),
-        ("noise=-1", "noise=-1: the page takes 0"),
-        ("activaton=relu", "activaton: not a key of the page, without effect; did you mean 'activation'?"),
+        ("activation=ReLU", "activation=ReLU: unknown to the page, which uses tanh; did you mean 'relu'?"),
+        ("noise=90", "noise=90: the page uses 50 if it is above 80"),
+        ("noise=-1", "noise=-1: the page uses 0"),
+        ("activaton=relu", "activaton: not a key of the page; it has no effect; did you mean 'activation'?"),
         ("networkShape=4%2C2", "read as 4,2"),
         ("cosX=true", "no such feature"),
-        ("seed=é a\tb", "seed=é a\tb: a browser makes it %C3%A9%20ab, which is the seed here, too"),
+        ("seed=é a\tb", "seed=é a\tb: a browser turns it into %C3%A9%20ab, and so does this program"),
         ("x=0", "x=0: true to the page"),
-        (PAGE, "no # in this URL"),
+        (PAGE, "this URL has no #"),
     ],
 )
 def test_notes(text, note):
@@ -488,22 +488,22 @@ def test_a_seed_that_is_missing_is_drawn():
 @pytest.mark.parametrize(
     "text, error",
     [
-        ("batchSize=ten", "batchSize: expected a number, received 'ten'; type batchSize=10, or leave it out"),
+        ("batchSize=ten", "batchSize: expected a number, received 'ten'; try batchSize=10, or leave it out"),
         ("learningRate=1_0", "learningRate: expected a number, received '1_0'"),
         ("learningRate=nan", "learningRate: expected a number, received 'nan'"),
         ("learningRate=1e999", "learningRate: expected a number from -1e+300 to 1e+300, received inf"),
         ("percTrainData=101", "percTrainData: expected a number from 0 to 100, received 101"),
         ("networkShape=4,0", "networkShape: expected whole numbers of neurons from 1 to 10,000, received 0"),
-        ("networkShape=4,,2", "received 0; type networkShape=4,2, or networkShape= for no hidden layer"),
+        ("networkShape=4,,2", "received 0; try networkShape=4,2, or networkShape= for no hidden layer"),
         ("networkShape=2.5", "received 2.5"),
         ("networkShape=0x" + "f" * 300, "received inf"),
         ("networkShape=9999,9999", "expected at most 2,000,000 weights and biases"),
         ("networkShape=" + "1," * 200 + "1", "expected at most 100 hidden layers, received 201"),
-        ("networkShape&x=true", "networkShape: expected =; type networkShape=4,2"),
+        ("networkShape&x=true", "networkShape: expected = and values, received none; try networkShape=4,2"),
         ("relu", "expected a Playground URL or its keys, received 'relu'"),
         ("noise=10#x", "expected a URL or nothing before the #, received 'noise=10'"),
-        (f"{PAGE}%23noise=5", f"expected the keys behind a #, received '{PAGE}%23noise=5'; type '{PAGE}#noise=5'"),
-        (f"{PAGE}?noise=5", f"received '{PAGE}?noise=5'; type '{PAGE}#noise=5'"),
+        (f"{PAGE}%23noise=5", f"expected the keys after a #, received '{PAGE}%23noise=5'; try '{PAGE}#noise=5'"),
+        (f"{PAGE}?noise=5", f"received '{PAGE}?noise=5'; try '{PAGE}#noise=5'"),
         (5, "state: expected a Playground URL or its keys, received 5"),
     ],
 )
@@ -518,11 +518,11 @@ def test_what_cannot_be_computed(text, error):
     [
         ({"activation": "rely"}, "activation: expected one of relu, tanh, sigmoid, linear, received 'rely'; did you"),
         ({"noise": math.nan}, "noise: expected a number from 0 to 1e+06, received nan"),
-        ({"seed": 7}, 'seed: expected text, received 7; type seed="7"'),
-        ({"seed": "a\x1b"}, "seed: expected text as an address can hold it, without & = #, received"),
-        ({"seed": "a&b"}, 'type seed="a%26b"'),
-        ({"seed": "é"}, 'type seed="%C3%A9"'),
-        ({"seed": ""}, 'type seed="0.5"'),
+        ({"seed": 7}, 'seed: expected text, received 7; try seed="7"'),
+        ({"seed": "a\x1b"}, "seed: expected text that a URL can hold, without & = #, received"),
+        ({"seed": "a&b"}, 'try seed="a%26b"'),
+        ({"seed": "é"}, 'try seed="%C3%A9"'),
+        ({"seed": ""}, 'try seed="0.5"'),
         ({"x": 1}, "x: expected true or false, received 1"),
         ({"networkShape": 4}, "networkShape: expected the neurons of each hidden layer, received 4"),
     ],
@@ -545,8 +545,8 @@ def test_more_than_the_menus_offer():
         (("seed=1", -1), "--epochs: expected a whole number from 0 to 1,000,000, received -1"),
         (("seed=1", 2.0), "--epochs: expected"),
         (("seed=1&networkShape=1000,1000", 1, ["a"] * 100), "numbers in memory"),
-        (("seed=1", 1_000_000, ["a", "b"]), "expected at most 2,000,000 epochs in all"),
-        (("seed=1", 1, "abc"), "seeds: expected a list of texts, received 'abc'"),
+        (("seed=1", 1_000_000, ["a", "b"]), "expected at most 2,000,000 epochs in total"),
+        (("seed=1", 1, "abc"), "seeds: expected a list of strings, received 'abc'"),
         (("seed=1", 1, [1]), "seed: expected text, received 1"),
         ((7, 1), "state: expected a Playground URL or a State, received 7"),
     ],
@@ -579,7 +579,7 @@ def strict(text):
 def test_json(capsys):
     said = run(capsys, f"{PAGE}#networkShape=3&dataset=xor&noise=90&seed=5", "--epochs=2", "--seeds=2", "--json")
     result = strict(said.out)
-    assert said.err == "note: noise=90: the page takes 50 for more than 80 (--sweep noise=90 takes it as it is)\n"
+    assert said.err == "note: noise=90: the page uses 50 if it is above 80 (--sweep noise=90 keeps the value)\n"
     assert len(result["losses"]) == 3 and set(result["losses"][0]) == {"train", "test"}
     assert [len(result[name]) for name in ("parameters", "initial_parameters")] == [13, 13]
     assert [len(result[name]) for name in ("train_points", "test_points")] == [250, 250]
@@ -594,7 +594,7 @@ def test_training_that_leaves_the_numbers_is_null_in_json(capsys):
     result = strict(said.out)
     assert result["losses"][-1] == {"train": None, "test": None} and result["parameters"][0] is None
     assert result["losses"][0]["train"] < 1 and result["accuracy"] is None
-    assert "note: training left the range of numbers" in said.err
+    assert "note: training diverged (nan or inf; null in JSON)" in said.err
 
 
 def test_no_points_on_one_side(capsys):
@@ -602,7 +602,7 @@ def test_no_points_on_one_side(capsys):
         said = run(capsys, f"percTrainData={percent}&seed=1", "--epochs=1", "--json")
         result = strict(said.out)
         assert result["losses"][1][side] is None and result["accuracy"][side] is None
-        assert "leaves no points on one side; its loss is nan" in said.err
+        assert "leaves no training or no test points; that loss is nan" in said.err
         assert (result["parameters"] == result["initial_parameters"]) == (percent == 0)
 
 
@@ -614,7 +614,10 @@ def test_the_report(capsys):
     history = playground.run("networkShape=3&sinX=true&seed=5&regularization=L1&regularizationRate=0.1", 11)
     assert f"dead      {history.dead_weights} weights" in said.out and f"bias {history.parameters[0]:+.4f}" in said.out
     assert "add --figure=playground.png" in said.out and said.err == ""
-    assert "no update was made: a batch of 300" in run(capsys, "batchSize=300", "--epochs=1").err
+    assert (
+        "no update was made: 250 training points never fill a batch of 300"
+        in run(capsys, "batchSize=300", "--epochs=1").err
+    )
 
 
 def test_points_as_csv(capsys, tmp_path):
@@ -671,9 +674,9 @@ def test_own_points_are_told_as_such(capsys, tmp_path):
     file.write_text("1,2,1\n-9,2,0\n")
     said = run(capsys, "seed=5&noise=20", f"--data={file}", "--epochs=0", "--json")
     assert strict(said.out)["own_points"] is True
-    assert "dataset and noise of the state have no effect" in said.err and "1 of 2 points lie off the map" in said.err
+    assert "dataset and noise of the URL have no effect" in said.err and "1 of 2 points lie outside of" in said.err
     said = run(capsys, "seed=5&noise=20", f"--data={file}", "--epochs=0")
-    assert f"data      own points of {file}" in said.out and "(the page has other points)" in said.out
+    assert f"data      own points from {file}" in said.out and "(the page has other points)" in said.out
     assert strict(run(capsys, "seed=5", "--epochs=0", "--json").out)["own_points"] is False
     said = run(capsys, "seed=5", f"--data={file}", "--epochs=0", "--json", "--sweep", "x=true")
     assert strict(said.out)["own_points"] is True
@@ -688,7 +691,7 @@ def test_sweep_rows_keep_figures_alone_and_the_url_that_gives_them(capsys):
     assert more["url"] is None and "no URL" in more["note"] and "1 of 2 combinations have no URL" in said.err
     (row,) = sweep.run([({}, State(seed="1"))], 0, lambda state: ["1"])
     assert not any(isinstance(value, playground.History | list) for value in vars(row).values())
-    with pytest.raises(UserError, match="at most 50,000 runs in all, received 50,001"):
+    with pytest.raises(UserError, match="at most 50,000 runs in total, received 50,001"):
         next(sweep.run([({}, State())], 0, lambda state: ["1"] * 50_001))
     large = ({}, State(networkShape=(1000, 1000)))
     with pytest.raises(UserError, match="numbers in memory"):  # before the first is trained
@@ -730,19 +733,19 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
 def test_words_about_weights_that_do_not_change_and_large_numbers(capsys):
     for keys, words in (
         ("learningRate=0", "no weight changed: learningRate is 0"),
-        ("learningRate=1e-300", "each step, learningRate times gradient, was 0 or too small"),
-        ("batchSize=7.3&percTrainData=10", "a batch of 7.3 is never full with 50 training points"),
+        ("learningRate=1e-300", "every step (learningRate times gradient) was 0 or too small"),
+        ("batchSize=7.3&percTrainData=10", "50 training points never fill a batch of 7.3"),
     ):
         assert words in run(capsys, f"{keys}&seed=1", "--epochs=1").err
-    assert sweep.shown_spread([1234567.0]) == "1.23e+06" and sweep.shown_spread([999.0]) == "999.000"
+    assert sweep.format_spread([1234567.0]) == "1.23e+06" and sweep.format_spread([999.0]) == "999.000"
     assert "state " in run(capsys, "seed=1", "--epochs=0", "--sweep=", "--data=", "--csv=", "--figure=").out
 
 
 def test_progress_leaves_no_line_behind_also_when_interrupted(capsys):
-    with pytest.raises(KeyboardInterrupt), program.Terminal() as screen:
-        show = program.Progress(screen, 10)
-        screen.on, show.last = True, -9.0
-        show(3)
+    with pytest.raises(KeyboardInterrupt), program.Terminal() as terminal:
+        progress = program.EpochProgress(terminal, 10)
+        terminal.on, progress.last = True, -9.0
+        progress(3)
         raise KeyboardInterrupt
     assert capsys.readouterr().err.endswith("epoch 3 of 10\x1b[K\r\x1b[K")
 
@@ -761,14 +764,49 @@ def test_sweep(capsys, tmp_path):
     table = run(capsys, *flags, *words).out
     assert "4 combinations, 2 epochs, 2 seeds: median [min..max]" in table
     assert f"ReLU        4x2           90     {np.mean(losses):.3f} [{min(losses):.3f}..{max(losses):.3f}]" in table
+    assert "best" not in table and PAGE not in table  # noise=90 has no URL
+
+
+def test_a_sweep_ends_with_the_url_of_its_best_network(capsys):
+    words = (
+        "seed=1&noise=5",
+        "--epochs=3",
+        "--seeds=2",
+        "--sweep",
+        "learningRate=0.00001,0.03",
+        "networkShape=4x2,none",
+    )
+    *_, best, page = run(capsys, *words).out.splitlines()
+    medians = {
+        (rate, shape): np.median(
+            [
+                history.losses[-1]["test"]
+                for history in playground.run_seeds(
+                    State(learningRate=rate, networkShape=shape, noise=5, seed="1"), 3, ["1", "1-2"]
+                )
+            ]
+        )
+        for rate in (0.00001, 0.03)
+        for shape in ((4, 2), ())
+    }
+    rate, shape = min(medians, key=medians.get)
+    assert page == f"page      {State(learningRate=rate, networkShape=shape, noise=5, seed='1').to_url()}"
+    assert best.startswith(f"best      learningRate={rate:.5f}".rstrip("0")) and best.endswith(
+        "lowest median test loss"
+    )
+
+
+def test_a_sweep_without_test_points_names_no_best_network(capsys):
+    out = run(capsys, "seed=1&percTrainData=100", "--epochs=0", "--sweep", "activation=relu,tanh").out
+    assert "best" not in out and PAGE not in out
 
 
 @pytest.mark.parametrize(
     "words, error",
     [
         (["activaton=relu"], "received 'activaton=relu'; did you mean 'activation'?"),
-        (["activation"], "expected values behind activation=, received none; type --sweep activation=relu,tanh"),
-        (["networkShape=4x0"], "received 0; type --sweep networkShape=4,8x2 (x between layers"),
+        (["activation"], "expected values after activation=, received none; try --sweep activation=relu,tanh"),
+        (["networkShape=4x0"], "received 0; try --sweep networkShape=4,8x2 (x separates layers"),
         (["activation=rely"], "expected one of relu, tanh, sigmoid, linear, received 'rely'"),
         (["networkShape=4x"], "networkShape: expected a number, received ''"),
         (["x=yes"], "x: expected true or false, received 'yes'"),
@@ -786,7 +824,7 @@ def test_sweep_with_a_fault(words, error):
     "argv, error",
     [
         (["--exercise=3", "--epochs=4"], "expected --exercise or --epochs, received both"),
-        (["seed=1", "--exercise=3"], "expected --exercise or a state, received both"),
+        (["seed=1", "--exercise=3"], "expected --exercise or a URL, received both"),
         (["--sweep", "noise=1", "--figure=a.png"], "expected --sweep or --figure, received both"),
         (["seed=1", "seed=2"], "received 'seed=2'"),
         (["--seeds=0"], "--seeds: expected a whole number from 1 to 1,000, received 0"),
@@ -815,4 +853,4 @@ def test_a_process_of_its_own_without_frameworks():
 def test_an_error_is_one_line_with_exit_code_2():
     done = fork_server.run("lab.playground", "batchSize=x", backend=None)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: batchSize: expected a number, received 'x'; type batchSize=10, or leave it out\n"
+    assert done.stderr == "error: batchSize: expected a number, received 'x'; try batchSize=10, or leave it out\n"

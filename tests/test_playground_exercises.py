@@ -10,7 +10,9 @@ import statistics
 import numpy as np
 import pytest
 from helpers.once import once
+from helpers.programs import Collector
 
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab.playground import State, command, exercises, run, run_seeds
 from mnist_mlp.lab.playground.exercises import measures, parts
@@ -63,7 +65,7 @@ def test_verdicts_come_from_the_figures(losses, seeds, marks):
     trial = parts.Trial("t", State(seed="0"), test=parts.Measured(0.2, 0.1, 0.3), train=parts.Measured(0.1))
     trial = dataclasses.replace(trial, lecture=(0.25, 0.15))
     history = dataclasses.replace(with_curve([losses[1]]), losses=[{"test": losses[0], "train": losses[1]}])
-    claims = list(parts.compared(trial, [history] * seeds))
+    claims = list(parts.compare(trial, [history] * seeds))
     assert [claim.mark for claim in claims] == marks
     assert f"{losses[0]:.3f}" in claims[0].text and "0.200 [0.100..0.300]" in claims[0].text
 
@@ -145,10 +147,10 @@ def check(answer, number, seeds):
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_what_needs_no_training(number):
-    lines = []
-    check(exercises.run(number, seeds=1, say=lines.append), number, 1)
-    assert lines[0].startswith(f"Exercise {number}: ") and any("https://" in line for line in lines)
-    assert any(line.startswith("✓ ") for line in lines)
+    report = Collector()
+    check(exercises.run(number, seeds=1, reporter=report), number, 1)
+    assert report.lines[0].startswith(f"Exercise {number}: ") and any("https://" in line for line in report.lines)
+    assert any(line.startswith("✓ ") for line in report.lines)
 
 
 SHORTER = {"1 tanh": 500, "3 tanh": 500, "4 tanh": 500}  # what is claimed holds by then
@@ -183,7 +185,7 @@ def kept(tmp_path_factory, monkeypatch, full):
 )
 def test_the_claims_of_an_exercise_hold(number, kept, tmp_path):
     file = tmp_path / "figure.png"
-    check(exercises.run(number, say=lambda line: None, figure=file), number, exercises.SEEDS)
+    check(exercises.run(number, reporter=SILENT, figure=file), number, exercises.SEEDS)
     assert file.stat().st_size > 20_000
 
 
@@ -217,7 +219,7 @@ def test_the_lectures_figures(number, name, epochs, test, train, kept, full):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2])
 def test_exercises_without_training_have_a_figure_too(number, tmp_path):
-    exercises.run(number, seeds=1, say=lambda line: None, figure=tmp_path / "figure.svg")
+    exercises.run(number, seeds=1, reporter=SILENT, figure=tmp_path / "figure.svg")
     assert (tmp_path / "figure.svg").stat().st_size > 20_000
 
 
@@ -231,13 +233,13 @@ def short(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [6, 9])  # of the others see test_the_claims_of_an_exercise_hold
 def test_restarts_and_layers_have_a_figure(number, short, tmp_path):
-    exercises.run(number, seeds=2, say=lambda line: None, figure=tmp_path / "figure.svg")
+    exercises.run(number, seeds=2, reporter=SILENT, figure=tmp_path / "figure.svg")
     assert (tmp_path / "figure.svg").stat().st_size > 20_000
 
 
 def test_an_exercise_by_the_command_line(monkeypatch, capsys, tmp_path):
-    def answer(number, *, seeds, say, figure):
-        say(f"{number}, {seeds} seeds, {figure and figure.name}")
+    def answer(number, *, seeds, reporter, figure):
+        reporter.line(f"{number}, {seeds} seeds, {figure and figure.name}")
         return {"number": number}
 
     def printed(*flags):
@@ -255,7 +257,7 @@ def test_what_is_said_of_several_seeds_is_not_judged_by_two(number, short):
     """After two epochs hardly anything holds; yet only three seeds say so."""
 
     def refuted(seeds):
-        claims = exercises.run(number, seeds=seeds, say=lambda line: None)["claims"]
+        claims = exercises.run(number, seeds=seeds, reporter=SILENT)["claims"]
         return {claim["text"].partition(":")[0] for claim in claims if claim["holds"] is False}
 
     always = {"it falls in every epoch (epochs in which it rose"}  # of each epoch of each seed
@@ -267,5 +269,5 @@ def test_what_is_said_of_several_seeds_is_not_judged_by_two(number, short):
 @pytest.mark.parametrize("number", [4, pytest.param(6, marks=pytest.mark.full)])
 def test_one_seed_alone_refutes_nothing(number, kept):
     """What is said of several seeds is not judged by one."""
-    answer = exercises.run(number, seeds=1, say=lambda line: None)
+    answer = exercises.run(number, seeds=1, reporter=SILENT)
     assert [claim["text"] for claim in answer["claims"] if claim["holds"] is False] == []

@@ -139,7 +139,7 @@ def test_the_chart_shows_both_losses_and_the_other_seeds():
     low, high = figure.axes[2].get_ylim()
     assert low == 0 and high > 9
     words = {text.get_text() for text in figure.axes[0].texts}
-    assert {"0.125", "0.062", "100.0% right", "50.0% right", "faint: 1 other seed"} <= words
+    assert {"0.125", "0.062", "100.0% correct", "50.0% correct", "faint: 1 other seed"} <= words
 
 
 def test_only_a_run_that_diverges_has_a_logarithmic_chart():
@@ -221,4 +221,4 @@ def test_large_networks_are_reduced_and_say_so(shape):
     figure = picture.figure(history)
     assert all(len(layer.get_paths()) <= figure_network.MOST_LINKS for layer in links(figure))
     words = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert ("lighter ones" in words) == (max(shape) > 3) and ("first 64 neurons" in words) == (max(shape) > 64)
+    assert ("heaviest links" in words) == (max(shape) > 3) and ("first 64 neurons" in words) == (max(shape) > 64)

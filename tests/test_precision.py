@@ -37,12 +37,12 @@ with tempfile.TemporaryDirectory() as place:
 import numpy as np
 from mnist_mlp.models import networks
 from mnist_mlp.devices.strategy import Plan
-from mnist_mlp.engine.create import start
+from mnist_mlp.engine.create import EngineSpec, create_engine
 
 images, found["short"] = dataset.test.images[:20], {}
 for precision in ("float32", "bfloat16"):
     make = lambda: networks.build("mlp", precision=precision)
-    engine = start(Plan(backend, "cpu", "cpu", {}), "compiled", make, lambda: None, {}, 20)
+    engine = create_engine(Plan(backend, "cpu", "cpu", {}), EngineSpec(make, {}, 20))
     arrays = dict(zip(("hidden_1", "hidden_2"), engine.layers(images))) | {"logits": engine.logits(images)}
     found["short"][precision] = [name for name, x in arrays.items() if not (x.view(np.uint32) & 0xFFFF).any()]
     exact = arrays["hidden_1"] if precision == "float32" else exact

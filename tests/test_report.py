@@ -141,9 +141,9 @@ def trained(path, *, dataset=None, reporter=SILENT, **options):
 
 def written(*runs, **options):
     """What the program writes of these runs, and what it says."""
-    said = []
-    path = report.report(report.Options(runs=tuple(map(str, runs)), strategy="cpu", **options), say=said.append)
-    return path, "\n".join(said)
+    said = Collector()
+    path = report.report(report.Options(runs=tuple(map(str, runs)), strategy="cpu", **options), reporter=said)
+    return path, "\n".join(said.lines)
 
 
 SCRIPT = "<script>alert(1)</script>"
@@ -216,7 +216,7 @@ def test_the_numbers_on_the_page_are_those_of_the_result(run):
         *(f"{name} {version}" for name, version in result["versions"].items()),
     ):
         assert words in page.text, words
-    matrix = page.rows("Rows: what the image is. Columns: what it was taken for.")
+    matrix = page.rows("Rows: true class. Columns: predicted class.")
     counts = [[int(cell.replace("·", "0").replace(",", "")) for cell in row[1:11]] for row in matrix[1:]]
     assert counts == test["confusion"]
     for row, known in zip(page.rows("Test images by class")[1:], test["per_class"], strict=True):
@@ -283,12 +283,13 @@ def test_the_activations_are_those_of_the_network(run):
 
     model = keras_file.load(run / "model.keras")
     path, config, result = read_run(str(run))
-    found, _ = report.material_of((path, config, result), "x", *planned(run))
+    found, _ = report.content_of((path, config, result), "x", *planned(run))
     names = ["hidden_1", "hidden_2"]
     submodel = keras.Model(model.input, [model.get_layer(name).output for name in names])
-    chosen = network_sections.first_of_each(found.seen)
-    shown = found.seen.test.images[chosen]
-    assert found.seen.test.labels[chosen].tolist() == list(range(10)) and found.seen.right[chosen].all()
+    chosen = network_sections.first_of_each(found.predictions)
+    shown = found.predictions.test.images[chosen]
+    assert found.predictions.test.labels[chosen].tolist() == list(range(10))
+    assert found.predictions.correct[chosen].all()
     mine = content.activations(found.layers, shown)
     for name, theirs in zip(names, submodel(shown.astype("float32")), strict=True):
         np.testing.assert_allclose(mine[name], theirs, rtol=1e-4, atol=1e-4)
@@ -354,18 +355,18 @@ def test_every_kind_of_run_has_a_page(name, tmp_path):
     assert not any("was not written" in words for words in said), said
     page = checked(tmp_path / "run" / "report.html")
     assert f"{100 * result.test['accuracy']:.2f}% of the 360" in page.text
-    assert "come out otherwise" not in page.text  # the counts are exactly those of the run
+    assert "differ from those of the run" not in page.text  # the counts are exactly those of the run
     if options.get("epochs") == 1:  # a point
         assert page.source.count('class="series train"') == 3  # two charts, one legend
     if options.get("epochs") == 0:
-        assert "No epoch was trained" in page.text and "was not trained: these are its first weights" in page.text
+        assert "No epoch was trained" in page.text and "was not trained: these are its initial weights" in page.text
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(networks.MODELS) - {"mlp"}))
 def test_every_network_has_a_page(name, run, tmp_path):
     """Its first weights, in the page of a run of another one."""
-    found, _ = report.material_of(read_run(str(run)), "x", *planned(run))
+    found, _ = report.content_of(read_run(str(run)), "x", *planned(run))
     layers = content.weights_of(types.SimpleNamespace(model=networks.build(name, seed=1)))
     (tmp_path / "page.html").write_text(run_page.render(dataclasses.replace(found, layers=layers)))
     page = checked(tmp_path / "page.html")
@@ -394,14 +395,14 @@ def test_classes_have_their_names_and_may_be_absent(tmp_path, digits):
 @pytest.mark.slow
 def test_numbers_that_are_not_finite(run):
     path, config, result = read_run(str(run))
-    made, _ = report.material_of((path, config, result), "x", *planned(run))
+    made, _ = report.content_of((path, config, result), "x", *planned(run))
     values = result.to_dict()
     values["test"]["loss"] = None
     values["epochs"][0] |= {"loss": None, "validation_loss": None}
     values["epochs"][1] |= {"loss": None}
-    logits = made.seen.logits.copy()
+    logits = made.predictions.logits.copy()
     logits[5], logits[6, 3], logits[7] = math.nan, math.inf, -math.inf
-    seen = content.Predictions(made.seen.test, logits)
+    predictions = content.Predictions(made.predictions.test, logits)
     for weight in (math.nan, math.inf, 3e38, 1e25):
         layers = [
             dataclasses.replace(layer, kernel=np.full_like(layer.kernel, weight)) if layer.kernel is not None else layer
@@ -409,7 +410,8 @@ def test_numbers_that_are_not_finite(run):
         ]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            page = Page(run_page.render(dataclasses.replace(made, result=values, layers=layers, seen=seen)))
+            changed = dataclasses.replace(made, result=values, layers=layers, predictions=predictions)
+            page = Page(run_page.render(changed))
         assert "not a finite number" in page.text and "training diverged" in page.text
 
 
@@ -470,7 +472,7 @@ def test_all_text_can_be_read(scheme):
     for words in ("ink", "quiet", "blue", "orange"):
         for ground in ("paper", "card"):
             assert contrast(colours[words], colours[ground]) >= 4.5, (words, ground)
-    for ground in ("right", *(f"wrong-{shade}" for shade in range(1, 6))):
+    for ground in ("correct", *(f"error-{shade}" for shade in range(1, 6))):
         assert contrast(colours[f"{ground}-ink"], colours[ground]) >= 4.5, ground
     for hue in range(1, 9):  # lines and boxes, which are no text
         assert contrast(colours[f"hue-{hue}"], colours["paper"]) >= 3, hue
@@ -590,7 +592,7 @@ def test_without_its_images_a_run_still_has_a_page(why, run, own, tmp_path, digi
         result["dataset"]["name"] = "mnist"
         atomic.write_json(path / "result.json", result)
         atomic.write_json(path / "config.json", config | {"dataset": "mnist", "data_dir": str(folder)})
-        words = f"the images of the run are not to be had (--data_dir={folder}: expected a directory"
+        words = f"the images of the run are not available (--data_dir={folder}: expected a directory"
     if why == "others":
         other = dataclasses.replace(digits, test=Split(digits.test.images[::-1], digits.test.labels[::-1]))
         words = "the test images found now are not those"
@@ -612,12 +614,12 @@ def test_without_its_images_a_run_still_has_a_page(why, run, own, tmp_path, digi
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], "expected the directory of a run, or several; type python -m mnist_mlp.report DIR"),
+        ([], "expected one or more run directories, received none; try python -m mnist_mlp.report DIR"),
         (["nowhere"], "nowhere: expected the directory of a finished run, there is nothing of that name"),
         (["--outputs=x"], "unknown flag --outputs; did you mean '--output'?"),
         (["DONE", "DONE"], "more than once"),
         (["DONE", "nowhere"], "nowhere: expected"),
-        (["STOPPED"], "found no model.keras in it; to finish the run type python -m mnist_mlp.train"),
+        (["STOPPED"], "found no model.keras in it; to finish"),
         (["DONE", "--output=DONE/model.keras"], "received one of the run"),
         (["DONE", "--output=DONE/checkpoints/x.html"], "received one of the run"),
         (["DONE", "--output=nowhere/x.html"], "expected a file in a directory that exists"),
@@ -656,13 +658,14 @@ def test_a_comparison_counts_the_images_that_one_alone_recognises(run, other, tm
     right = [predicted(path)[1].argmax(1) == labels for path in (run, other)]
     only_one, only_other = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     assert only_one > only_other > 0
-    (row,) = page.rows("Each pair on the test images that both saw")[1:]
+    (row,) = page.rows("Each pair on the same test images")[1:]
     points = f"{100 * (only_one - only_other) / 360:+.2f}"
     assert row[:5] == ["first – second", "360", str(only_one), str(only_other), points]
     n = only_one + only_other
     p = 2 * sum(math.comb(n, k) for k in range(min(only_one, only_other) + 1)) / 2**n
     assert row[6] == ("<0.0001" if p < 1e-4 else f"{p:.2g}") == row[7]  # of one comparison nothing is corrected
-    assert "first is better than second on such images." in page.text and "first is better than second" in said
+    better = "first is significantly better than second on such images."
+    assert better in page.text and better in said
     shown = [int(index) for index in re.findall(r"Test image (\d+): a \d", page.source)]
     assert shown and all(right[0][index] != right[1][index] for index in shown)
     for name, path in (("first", run), ("second", other)):
@@ -708,21 +711,21 @@ def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, othe
     third = copy(run, tmp_path / "third")
     output, said = written(run, other, third, own, output=str(tmp_path / "all.html"))
     page = checked(output)
-    rows = page.rows("Each pair on the test images that both saw")[1:]
+    rows = page.rows("Each pair on the same test images")[1:]
     assert [row[0] for row in rows] == ["first – second", "first – third", "second – third"]
-    assert "corrected by Holm for 3 comparisons" in page.text
+    assert "corrected with Holm’s method for 3 comparisons" in page.text
     assert rows[1][1:5] == ["360", "0", "0", "+0.00"] and rows[1][6:] == ["1", "1"]
-    assert "No difference is shown: chance alone gives as much in 100% of such cases." in page.text
-    assert page.text.count("no test. Not shown: the images of the run are not to be had") == 3
+    assert "No significant difference: chance alone gives as much in 100% of such cases." in page.text
+    assert page.text.count("are not tested. Not shown: the images of the run are not available") == 3
     assert f"These runs have different data ({SCRIPT}, digits)" in page.text and "different data" in said
 
 
 @pytest.mark.slow
 def test_other_images_or_another_order_are_not_tested(run, other):
-    made = [report.material_of(read_run(str(path)), path.name, *planned(path)) for path in (run, other)]
+    made = [report.content_of(read_run(str(path)), path.name, *planned(path)) for path in (run, other)]
     assert made[0][1] == made[1][1] == in_order_hash(data.load(Config(dataset="digits")).test)
     found = compare_runs.compare([made[0][0], made[1][0]], [made[0][1], "another"])
-    assert found.pairs == [] and "these runs have others" in found.left_out[0]
+    assert found.pairs == [] and "theirs differ" in found.left_out[0]
 
 
 @pytest.mark.slow
@@ -775,7 +778,7 @@ def test_in_a_process_of_its_own(flags, tmp_path):
     done = program("train", "--preset=smoke", "--epochs=1", *flags, "--run_dir=run")
     assert done.returncode == 0 and "was not written" not in done.stdout, done.stdout + done.stderr
     page = checked(tmp_path / "run" / "report.html")
-    assert flags[0].partition("=")[2] in page.text and "come out otherwise" not in page.text
+    assert flags[0].partition("=")[2] in page.text and "differ from those of the run" not in page.text
     done = program("report", "run", flags[0], "--output=again.html")
     assert done.returncode == 0 and done.stdout == "report   again.html\n", done.stderr
     checked(tmp_path / "again.html")
@@ -785,8 +788,8 @@ def test_in_a_process_of_its_own(flags, tmp_path):
 def test_on_mnist(mnist_run):  # noqa: F811
     result = json.loads((mnist_run.parent / "printed.json").read_text())
     page = checked(mnist_run / "report.html")
-    assert "come out otherwise" not in page.text and "not MNIST accuracy" not in page.text
-    matrix = page.rows("Rows: what the image is. Columns: what it was taken for.")[1:]
+    assert "differ from those of the run" not in page.text and "not MNIST accuracy" not in page.text
+    matrix = page.rows("Rows: true class. Columns: predicted class.")[1:]
     counts = [[int(cell.replace("·", "0").replace(",", "")) for cell in row[1:11]] for row in matrix]
     assert counts == result["test"]["confusion"]
 

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 from helpers.fork_server import run_code, start
 from helpers.once import once
-from helpers.programs import FRAMEWORKS, program, refused
-from helpers.reporting import Lines
+from helpers.programs import FRAMEWORKS, Collector, program, refused
 from on_mnist import mnist_run  # noqa: F401  # a fixture
 
 from mnist_mlp import data, evaluate, predict, train
@@ -162,7 +161,7 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
     result = atomic.read_json(tmp_path / "result.json")
     result["test"]["confusion"][0][0] += 1
     atomic.write_json(tmp_path / "result.json", result)
-    reporter = Lines()
+    reporter = Collector()
     evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), reporter=reporter)
     assert "the counts differ from those of the training run" in reporter.lines[-1]
 
@@ -170,7 +169,7 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
 def test_the_model_of_another_run_is_refused(small, tmp_path):
     copy_run(small, tmp_path)
     networks.build("softmax", seed=5).save(tmp_path / "model.keras")
-    refuses(evaluate.main, [f"--run_dir={tmp_path}"], "model.keras is damaged, or of another run")
+    refuses(evaluate.main, [f"--run_dir={tmp_path}"], "model.keras is damaged, or belongs to another run")
 
 
 def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, monkeypatch):
@@ -182,7 +181,7 @@ def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, m
         return load(file)
 
     monkeypatch.setattr(keras_file, "load", load_another)
-    with pytest.raises(UserError, match="was replaced meanwhile"):
+    with pytest.raises(UserError, match="was replaced while it was read"):
         evaluate.evaluate(evaluate.Options(run_dir=str(tmp_path)), reporter=SILENT)
 
 
@@ -316,7 +315,7 @@ def test_a_failed_run_takes_away_only_what_it_made(tmp_path):
 
 def test_of_two_runs_into_one_directory_one_goes_on(tmp_path):
     with directory.opened(tmp_path / "run", Config()):
-        for resume, words in ((False, "holds an unfinished run"), (True, f"process {os.getpid()} on .* is")):
+        for resume, words in ((False, "holds an unfinished run"), (True, f"locked by process {os.getpid()} on")):
             with pytest.raises(UserError, match=words), directory.opened(tmp_path / "run", Config(resume=resume)):
                 pytest.fail("two runs in one directory")
         assert (tmp_path / "run" / "config.json").exists()
@@ -351,7 +350,7 @@ def test_a_full_disk_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("program", [evaluate, predict])
 def test_what_is_no_run(program, tmp_path):
-    refuses(program.main, [], "type --run_dir=DIR")
+    refuses(program.main, [], "use --run_dir=DIR")
     refuses(program.main, [f"--run_dir={tmp_path}"], "found no config.json")
     words = "there is nothing of that name (train prints it at its end)"
     refuses(program.main, [f"--run_dir={tmp_path}/nowhere"], words)

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import math
 import subprocess
 from types import SimpleNamespace
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_mlp.checks import references
 from mnist_mlp.cli import child_process
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
@@ -20,106 +18,8 @@ from mnist_mlp.data.dataset import content_hash, in_order_hash
 from mnist_mlp.doctor import framework_check
 from mnist_mlp.engine import compilation_cache
 from mnist_mlp.errors import UserError
-from mnist_mlp.runs import saved_model
-from mnist_mlp.stats import metrics
-from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval
+from mnist_mlp.runs import saved
 from mnist_mlp.training import session
-
-# Intervals and tests
-
-
-def by_formula(both, only_one, only_other, neither, z=1.959963984540054):
-    """Newcombe's method 10, written down once more; phi as he corrects it."""
-    n = both + only_one + only_other + neither
-
-    def wilson(k):
-        root = z * math.sqrt(z * z + 4 * k * (n - k) / n)
-        return (2 * k + z * z - root) / (2 * (n + z * z)), (2 * k + z * z + root) / (2 * (n + z * z))
-
-    one, other = both + only_one, both + only_other
-    product = both * neither - only_one * only_other
-    product = product if product <= 0 else max(product - n / 2, 0)
-    margins = one * (n - one) * other * (n - other)
-    phi = product / math.sqrt(margins) if margins else 0
-    (l1, u1), (l2, u2) = wilson(one), wilson(other)
-    p1, p2 = one / n, other / n
-    down, up = (p1 - l1, u2 - p2), (u1 - p1, p2 - l2)
-    widths = [math.sqrt(a * a - 2 * phi * a * b + b * b) for a, b in (down, up)]
-    return p1 - p2 - widths[0], p1 - p2 + widths[1]
-
-
-def test_paired_interval_against_a_published_one():
-    # Newcombe, Statistics in Medicine 17 (1998), paired data, table III, method 10.
-    assert paired_difference_interval(36, 12, 2, 0) == pytest.approx((0.0569, 0.3404), abs=5e-5)
-
-
-@pytest.mark.parametrize(
-    "counts",
-    [
-        (20, 10, 5, 15),  # alike: less than the excess counts
-        (15, 10, 12, 3),  # unlike: all of it counts
-        (20, 2, 3, 2),  # alike by less than n / 2: as if independent
-        (20, 2, 3, 1),
-        (9700, 120, 80, 100),
-        (10, 0, 0, 0),  # no spread: no correlation
-        (0, 7, 0, 3),
-        (3, 7, 0, 0),
-    ],
-)
-def test_paired_interval_by_the_formula(counts):
-    found = paired_difference_interval(*counts)
-    assert found == pytest.approx(by_formula(*counts), abs=1e-12)
-    both, one, other, neither = counts
-    swapped = paired_difference_interval(both, other, one, neither)
-    assert found == pytest.approx((-swapped[1], -swapped[0]), abs=1e-12)
-
-
-def test_mcnemar_by_hand():
-    def p(only_one, only_other, both=5, neither=4):
-        one = [True] * only_one + [False] * only_other + [True] * both + [False] * neither
-        other = [False] * only_one + [True] * only_other + [True] * both + [False] * neither
-        return mcnemar(np.array(one, bool), np.array(other, bool))
-
-    assert p(3, 1) == 10 / 16  # 2 · (1 + 4) / 2⁴
-    assert p(1, 3) == 10 / 16 and p(1, 3, both=0, neither=0) == 10 / 16
-    assert p(5, 0) == 2 / 32 and p(0, 6) == 2 / 64 and p(7, 2) == 2 * (1 + 9 + 36) / 512
-    assert p(2, 2) == 1 and p(0, 0) == 1 and p(1, 0) == 1
-
-
-def test_holm_enlarges_the_smallest_most_and_keeps_the_order():
-    assert metrics.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-    assert metrics.holm([0.5, 0.6]) == [1.0, 1.0] and metrics.holm([0.02]) == [0.02] and metrics.holm([]) == []
-    assert metrics.holm([0.01, 0.01]) == [0.02, 0.02]
-
-
-# References
-
-
-def test_values_are_described_by_the_quantiles_that_were_agreed():
-    described = references.described(np.arange(101.0), references.Spread.of(np.arange(1.0, 102), "root"))
-    assert described["quantiles"] == {
-        "0": 0, "0.01": 1, "0.05": 5, "0.25": 25, "0.5": 50, "0.75": 75, "0.95": 95, "0.99": 99, "1": 100
-    }  # fmt: skip
-    assert described["mean"] == 50 and described["sd"] == pytest.approx(29.3002, abs=1e-4)  # √(101 · 102 / 12)
-    assert described["spread"]["scale"] == "root"
-
-
-def test_a_summary_counts_the_errors_and_a_half():
-    rows = [
-        {"seed": seed, "right": right, "losses": [loss, loss / 2], "options": {"model": "mlp"}, "learning_rate": 0.1,
-         "train_examples": 500, "total": 100}
-        for seed, right, loss in ((9, 96, 0.4), (7, 90, 0.2), (8, 84, 0.1))
-    ]  # fmt: skip
-    found = references.summary(rows, {"date": "today"})
-    assert (found.first_seed, found.seeds, found.train_examples, found.test_examples) == (7, 3, 500, 100)
-    assert found.right["mean"] == 90 and found.right["sd"] == 6
-    assert found.errors.centre == pytest.approx(math.sqrt(10.5), abs=1e-5) and found.errors.scale == "root"
-    assert [epoch.centre for epoch in found.epochs] == pytest.approx([math.log(0.2), math.log(0.1)], abs=1e-5)
-    assert [epoch.scale for epoch in found.epochs] == ["log", "log"]
-    assert [epoch["quantiles"]["1"] for epoch in found.losses] == [0.4, 0.2]
-    sides = [found.errors.low, found.errors.high]
-    assert [side.sd for side in sides] == pytest.approx([10.5**0.5 - 4.5**0.5, 16.5**0.5 - 10.5**0.5], abs=1e-5)
-
 
 # Orders
 
@@ -238,24 +138,22 @@ def test_one_worker_alone_meets_nobody(monkeypatch, tmp_path):
 
 
 def test_a_model_that_was_replaced_is_not_taken_for_the_results(tmp_path, monkeypatch):
-    started = []
+    created = []
 
-    def start(*arguments, **more):
-        started.append((arguments, more))
-        return arguments[2]()
+    def create_engine(plan, spec, *, start_timeout):
+        created.append((plan, spec.kind, spec.splits, spec.batch_size, spec.make_optimizer(), start_timeout))
+        return spec.make_model()
 
-    monkeypatch.setattr(saved_model, "start", start)
-    monkeypatch.setattr(saved_model.keras_file, "load", lambda file: f"model of {file.name}")
-    monkeypatch.setattr(saved_model, "digest", lambda file: f"digest of {file.name}")
+    monkeypatch.setattr("mnist_mlp.engine.create.create_engine", create_engine)
+    monkeypatch.setattr("mnist_mlp.models.keras_file.load", lambda file: f"model of {file.name}")
+    monkeypatch.setattr(saved, "digest", lambda file: f"digest of {file.name}")
     trained = SimpleNamespace(engine="custom", model_sha256="digest of model.keras")
-    found = saved_model.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)
+    found = saved.start_finished("plan", tmp_path, trained, {"test": 1}, 50, start_timeout=9)
     assert found == "model of model.keras"
-    (arguments, more) = started[0]
-    assert (*arguments[:2], *arguments[4:], more) == ("plan", "custom", {"test": 1}, 50, {"start_timeout": 9})
-    assert arguments[3]() is None  # no optimizer
+    assert created == [("plan", "custom", {"test": 1}, 50, None, 9)]
     trained.model_sha256 = "another"
-    with pytest.raises(UserError, match=f"--run_dir={tmp_path}: model.keras was replaced meanwhile"):
-        saved_model.start_finished("plan", tmp_path, trained, {}, 50, start_timeout=9)
+    with pytest.raises(UserError, match=f"--run_dir={tmp_path}: model.keras was replaced while it was read"):
+        saved.start_finished("plan", tmp_path, trained, {}, 50, start_timeout=9)
 
 
 # Compiled programs

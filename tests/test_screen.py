@@ -137,9 +137,10 @@ def test_a_bar_on_a_terminal_also_within_an_epoch(tmp_path):
 
 
 @pytest.mark.slow
-def test_fit_tells_within_an_epoch_how_far_it_is(monkeypatch, tmp_path):
+@pytest.mark.parametrize("profile", [False, True])  # with it, an epoch is two calls of `fit`
+def test_fit_tells_within_an_epoch_how_far_it_is(profile, monkeypatch, tmp_path):
     monkeypatch.setattr("mnist_mlp.engine.keras_fit.SECONDS_PER_CALL", 0.0)
-    config = Config(dataset="digits", epochs=2, batch_size=64, engine="fit", strategy="cpu")
+    config = Config(dataset="digits", epochs=2, batch_size=64, engine="fit", strategy="cpu", profile=profile)
     reporter = Collector()
     result = train_and_evaluate(config, tmp_path / "run", reporter=reporter)
     seen = reporter.progress_seen

@@ -71,7 +71,7 @@ def alive(request):
 @pytest.mark.parametrize(
     "flags, words",
     [
-        ([], "type --run_dir=DIR"),
+        ([], "use --run_dir=DIR"),
         (["--run_dir=/nowhere"], "--run_dir=/nowhere: expected the directory of a finished run"),
         (["--port=65536"], "--port: expected a whole number from 0 to 65,535"),
         (["--port=-1"], "--port: expected a whole number"),
@@ -93,8 +93,8 @@ def test_a_wrong_flag_ends_the_program_with_one_line():
 @pytest.mark.parametrize(
     "host, words",
     [
-        ("127.0.0.1", "take another with --port=N"),
-        ("192.0.2.1", "name an address of this machine"),
+        ("127.0.0.1", "try another --port=N"),
+        ("192.0.2.1", "try an address of this machine"),
         ("no.such.name.invalid", "expected a name or an address of this machine"),
     ],
 )
@@ -108,20 +108,20 @@ def test_places_that_cannot_be_had(host, words):
 def test_a_port_that_is_taken_ends_the_program_before_a_framework_is_imported(trained):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = program("serve", f"--run_dir={trained}", "--strategy=cpu", f"--port={taken.getsockname()[1]}")
-    refused(done, "take another with --port=N")
+    refused(done, "try another --port=N")
 
 
 @slow
 def test_without_the_extra(trained):
     done = run("serve", f"--run_dir={trained}", "--strategy=cpu", backend=None, absent=["uvicorn"])
-    refused(done, "uvicorn cannot be imported", "-m pip install 'mnist_mlp[serve]'")
+    refused(done, "packages that cannot be imported: uvicorn", "-m pip install 'mnist_mlp[serve]'")
 
 
 @slow
 def test_lines_and_the_end(trained):
     with serving(f"--run_dir={trained}", stand_in=True) as server:
         (line,) = server.lines
-        assert line.startswith("http://127.0.0.1:") and "mlp of run" in line and "Ctrl-C stops it" in line
+        assert line.startswith("http://127.0.0.1:") and "mlp of run" in line and "press Ctrl-C to stop" in line
         assert server.get("/healthz")
         with server.connect():
             assert b"mnist_connections 2.0" in server.get("/metrics")
@@ -130,7 +130,7 @@ def test_lines_and_the_end(trained):
     with serving(f"--run_dir={trained}", "--host=::1", stand_in=True) as server:
         assert server.url.startswith("http://[::1]:") and server.get("/healthz")
     with serving(f"--run_dir={trained}", "--host=0.0.0.0", stand_in=True, lines=2) as server:
-        assert server.lines[1] == "it listens beyond this machine: whoever can reach that address can use it\n"
+        assert server.lines[1] == "warning: every machine that can reach this address can use the server\n"
         assert server.stop()[0] == 0
 
 
@@ -144,7 +144,7 @@ def test_examples_that_are_gone(monkeypatch, capsys):
     monkeypatch.setattr(serve.saved, "data_of_run", lambda *given: given)
     found = serve.find_examples(None, None, "")
     assert found.round(0)["examples"] == [] and "--data_dir" in found.round(0)["note"]
-    assert capsys.readouterr().err == "the page has no examples: expected mnist, received none\n"
+    assert capsys.readouterr().err == "the page will have no examples: expected mnist, received none\n"
     with pytest.raises(UserError):
         serve.find_examples(None, None, "there")
 
@@ -204,7 +204,7 @@ def test_clients_that_send_too_slowly(hasty):
     with concurrent.futures.ThreadPoolExecutor(6) as threads:
         endless = threads.submit(trickle)
         for answer, seconds in threads.map(send, parts):
-            assert answer.startswith(b"HTTP/1.1 408 ") and b'{"error":"expected a whole request within 1' in answer
+            assert answer.startswith(b"HTTP/1.1 408 ") and b'{"error":"expected a complete request within 1' in answer
             assert seconds > 0.75
         assert endless.result()
 

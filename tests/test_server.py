@@ -28,7 +28,7 @@ from mnist_mlp.serve.app import PAGE, Service, make_app
 from mnist_mlp.serve.batching import Batches
 from mnist_mlp.serve.examples import Examples
 from mnist_mlp.serve.limits import WAITING, Limits, Refused
-from mnist_mlp.serve.middleware import is_loopback, name_of
+from mnist_mlp.serve.middleware import host_name, is_loopback
 from mnist_mlp.serve.model import About, Network
 
 PREDICT = "/v1/models/mnist:predict"
@@ -165,9 +165,9 @@ def changed(value, *, row=3, column=4, rest=0):
     [
         (256, 0, "a whole number from 0 to 255, received 256"),
         (-1, 0, "received -1"),
-        (1.5, 0, "0–1, since one of the numbers is no whole one, received 1.5"),
-        (255, 0.5, "0–1, since one of the numbers is no whole one, received 255"),
-        (-1.0, 0, "0–1, since one of the numbers is no whole one, received -1.0"),
+        (1.5, 0, "0–1, since one of the numbers is not whole, received 1.5"),
+        (255, 0.5, "0–1, since one of the numbers is not whole, received 255"),
+        (-1.0, 0, "0–1, since one of the numbers is not whole, received -1.0"),
         (256.0, 0, "a whole number from 0 to 255, received 256.0"),
         (10**25, 0, "received 1e+25"),
         (2**64 - 1, 0, "received 18446744073709551615"),
@@ -190,24 +190,24 @@ def test_the_place_of_a_wrong_value_is_named(ask, value, rest, words):
     [
         (b"", "expected JSON in UTF-8"),
         (b"{", "expected JSON in UTF-8"),
-        (b'{"instances": [[NaN]]}', "NaN and Infinity are no numbers of JSON"),
+        (b'{"instances": [[NaN]]}', "JSON has no NaN or Infinity"),
         (b'{"instances": [[1e999]]}', "infinity"),
         (b"\xff\xfe", "UTF-8"),
         (b"[" * 100_000, "expected JSON"),
         (b"[" * 900 + b"]" * 900, "expected a JSON object with instances or inputs, received a list of 1"),
         (b"7", "received a number"),
         (b"null", "received null"),
-        (b"{}", "expected one of instances and inputs, received neither"),
+        (b"{}", "expected either instances or inputs, received neither"),
         (b'{"instances": [], "inputs": []}', "received both"),
-        (b'{"instances": []}', "instances: expected a list of images, one at least, received an empty list"),
+        (b'{"instances": []}', "instances: expected a list of at least one image, received an empty list"),
         (b'{"instances": {"b64": "AAAA"}}', "instances: expected a list"),
         (b'{"instances": "AAAA"}', "instances: expected a list"),
         (b'{"instances": [5]}', "instances[0]: expected an image of 28×28"),
         (b'{"instances": [[]]}', "received an empty list"),
         (b'{"instances": [[1, 2]]}', "received a list of 2"),
-        (b'{"inputs": {"pixels": []}}', "expected the one input 'images'"),
+        (b'{"inputs": {"pixels": []}}', "expected the input 'images'"),
         (b'{"inputs": {}}', "no input"),
-        (b'{"instances": [{"images": [], "more": 1}]}', "expected the one input 'images'"),
+        (b'{"instances": [{"images": [], "more": 1}]}', "expected the input 'images'"),
         (b'{"instances": [{"b64": 5}]}', "instances[0].b64: expected the base64 of a picture, received a number"),
         (b'{"instances": [{"b64": "?"}]}', "instances[0].b64: expected the base64 of a picture"),
         (b'{"instances": [{"b64": ""}]}', "expected a picture, received an empty file"),
@@ -275,7 +275,7 @@ def test_only_its_own_page_may_ask(ask):
     body = {"json": {"instances": [[[0] * 28] * 28]}}
     assert ask(("POST", PREDICT, body | {"headers": {"origin": "http://localhost"}})).status_code == 200
     for origin in ("http://evil.example", "null", "http://localhost:81", "http://[", "localhost"):
-        refused(ask(("POST", PREDICT, body | {"headers": {"origin": origin}})), 403, "own page")
+        refused(ask(("POST", PREDICT, body | {"headers": {"origin": origin}})), 403, "this server's page")
     for host in ("127.0.0.1:8501", "[::1]:8501", "LOCALHOST"):
         assert ask(("GET", "/healthz", {"headers": {"host": host}})).status_code == 200
     refused(ask(("GET", "/healthz", {"headers": {"host": "evil.example"}})), 403, "evil.example")
@@ -284,7 +284,7 @@ def test_only_its_own_page_may_ask(ask):
 
 
 def test_names():
-    assert [name_of(host) for host in ("a:80", "a", "[::1]:5", "[::1]", "A")] == ["a", "a", "::1", "::1", "a"]
+    assert [host_name(host) for host in ("a:80", "a", "[::1]:5", "[::1]", "A")] == ["a", "a", "::1", "::1", "a"]
     assert [is_loopback(host) for host in ("127.0.0.2", "::1", "localhost", "0.0.0.0", "box")] == [True] * 3 + [
         False
     ] * 2
@@ -298,7 +298,7 @@ def test_look(ask, engine, digits):
         ("hidden_1", 128),
         ("hidden_2", 64),
     ]
-    for layer, expected in zip(answer["layers"], engine.look(image[None]), strict=False):
+    for layer, expected in zip(answer["layers"], engine.forward(image[None]), strict=False):
         np.testing.assert_allclose(layer["activations"], expected[0], rtol=1e-6)
     np.testing.assert_allclose(answer["probabilities"], engine.predict(image[None])[0], rtol=1e-5)
     two = {"json": {"instances": [image.tolist()] * 2}}
@@ -341,7 +341,7 @@ def test_layers_of_other_networks(name, units, digits):
 
     engine = engine_of(name)
     for each in (engine, FitEngine(engine.model, None, {}, 64, DeviceSet("CPU"))):
-        *hidden, probabilities = Network(each, 4).look(digits.test.images[:3])
+        *hidden, probabilities = Network(each, 4).forward(digits.test.images[:3])
         assert [output.shape for output in hidden] == [(3, n) for n in units]
         np.testing.assert_allclose(probabilities, engine.predict(digits.test.images[:3]), rtol=1e-5, atol=1e-8)
 
@@ -350,7 +350,7 @@ def test_layers_of_other_networks(name, units, digits):
 def test_a_network_that_diverged_is_not_served():
     engine = engine_of()
     engine.model.trainable_variables[0].assign(np.full((784, 128), np.nan))
-    with pytest.raises(UserError, match="received nan: training diverged"):
+    with pytest.raises(UserError, match="predicts nan: its training diverged"):
         Network(engine, 4).compile()
 
 
@@ -431,10 +431,10 @@ def test_images_that_wait_go_together():
     async def go():
         batches = Batches(call, 8, lambda size: None)
         pictures = [np.full((n, 28, 28), index, np.uint8) for index, n in enumerate((1, 3, 2, 20, 7, 1))]
-        found = await asyncio.gather(*map(batches.look, pictures))
+        found = await asyncio.gather(*map(batches.forward, pictures))
         for index, (images, (output,)) in enumerate(zip(pictures, found, strict=True)):
             assert output.tolist() == [index] * len(images)
-        assert batches.waiting == 0 and not batches.at_work
+        assert batches.waiting == 0 and not batches.busy
 
     asyncio.run(go())
     assert sum(sizes) == 34 and max(sizes) <= 8 and sizes[0] == 6
@@ -448,27 +448,27 @@ def test_too_many_that_wait_are_refused_and_errors_reach_those_who_asked():
             return [images[:, 0, 0]]
 
         batches = Batches(call, 4, lambda size: None)
-        many = [asyncio.create_task(batches.look(np.zeros((4, 28, 28), np.uint8))) for _ in range(WAITING + 5)]
+        many = [asyncio.create_task(batches.forward(np.zeros((4, 28, 28), np.uint8))) for _ in range(WAITING + 5)]
         results = await asyncio.gather(*many, return_exceptions=True)
         busy = [each for each in results if isinstance(each, Refused)]
         assert busy and all(each.status == 429 for each in busy) and len(busy) < 10
         with pytest.raises(ValueError, match="broken"):
-            await batches.look(np.full((1, 28, 28), 9, np.uint8))
-        assert (await batches.look(np.zeros((1, 28, 28), np.uint8)))[0].tolist() == [0]
+            await batches.forward(np.full((1, 28, 28), 9, np.uint8))
+        assert (await batches.forward(np.zeros((1, 28, 28), np.uint8)))[0].tolist() == [0]
 
     asyncio.run(go())
 
 
 def test_a_key_written_with_escapes_is_no_way_past_the_threads(monkeypatch):
-    from mnist_mlp.serve.request_bodies import Bodies
+    from mnist_mlp.serve.request_bodies import BodyReader
 
-    bodies, threads = Bodies(LIMITS), []
+    bodies, threads = BodyReader(LIMITS), []
     monkeypatch.setattr(
         "mnist_mlp.serve.request_bodies.request_images.read",
         lambda body, limits: threads.append(threading.current_thread().name),
     )
     for body in (b'{"instances": [{"b\\u00364": ""}]}', b'{"instances": [{"b64": ""}]}', b'{"instances": []}'):
-        asyncio.run(bodies.read(body))
+        asyncio.run(bodies.parse(body))
     assert [name.startswith("bodies") for name in threads] == [True, True, False]
 
 
@@ -476,7 +476,7 @@ def test_a_fault_of_the_server_is_told(service, digits):
     def broken(images):
         raise RuntimeError("the device is lost")
 
-    app = make_app(dataclasses.replace(service, network=types.SimpleNamespace(look=broken, sizes=[16], names=[])))
+    app = make_app(dataclasses.replace(service, network=types.SimpleNamespace(forward=broken, sizes=[16], names=[])))
     sent = []
 
     async def ask():

@@ -22,7 +22,7 @@ LIMITS = Limits(instances=3)
 BLANK = [[0] * 28 for _ in range(28)]
 
 
-def read(limits=LIMITS, **document) -> request_images.Question:
+def read(limits=LIMITS, **document) -> request_images.PredictRequest:
     return request_images.read(orjson.dumps(document), limits)
 
 
@@ -55,7 +55,7 @@ def test_the_shapes_of_an_image_are_the_same_image():
     flat = [value for row in level for value in row]
     deep = [[[value] for value in row] for row in level]
     found = read(instances=[level, flat, deep])
-    assert found.images.dtype == np.uint8 and found.images.shape == (3, 28, 28) and not found.columns
+    assert found.images.dtype == np.uint8 and found.images.shape == (3, 28, 28) and not found.columnar
     for image in found.images:
         np.testing.assert_array_equal(image, level)
 
@@ -63,8 +63,8 @@ def test_the_shapes_of_an_image_are_the_same_image():
 def test_inputs_are_answered_in_columns_by_their_name_or_without():
     for inputs in ([with_pixel(9)], {"images": [with_pixel(9)]}, [{"images": with_pixel(9)}]):
         found = read(inputs=inputs)
-        assert found.columns and found.images.shape == (1, 28, 28) and found.images[0, 0, 0] == 9
-    assert not read(instances=[{"images": with_pixel(9)}], signature_name="serving_default").columns
+        assert found.columnar and found.images.shape == (1, 28, 28) and found.images[0, 0, 0] == 9
+    assert not read(instances=[{"images": with_pixel(9)}], signature_name="serving_default").columnar
     assert read(instances=[BLANK], signature_name="").images.sum() == 0
 
 
@@ -83,7 +83,7 @@ def test_whole_numbers_are_levels_and_shares_are_of_255():
     [
         (with_pixel(256, 2, 3), "instances[0][2][3]: expected a whole number from 0 to 255, received 256"),
         (with_pixel(-1, 27, 27), "instances[0][27][27]: expected a whole number from 0 to 255, received -1"),
-        (with_pixel(255.5, 1, 0), "instances[0][1][0]: expected 0–1, since one of the numbers is no whole one, rec"),
+        (with_pixel(255.5, 1, 0), "instances[0][1][0]: expected 0–1, since one of the numbers is not whole, receiv"),
         (with_pixel(-0.1), "instances[0][0][0]: expected 0–1, since one"),
         (with_pixel(True, 0, 5), "instances[0][0][5]: expected a whole number from 0 to 255, received true or false"),
         (with_pixel(None, 3, 1), "instances[0][3][1]: expected a whole number from 0 to 255, received null"),
@@ -97,8 +97,8 @@ def test_whole_numbers_are_levels_and_shares_are_of_255():
             "instances[0][27][27]: expected a list of one number, received a",
         ),
         ("7", "instances[0]: expected an image of 28×28, 28×28×1 or 784 numbers, or {'b64': …}, received the text '7'"),
-        ({"picture": 1}, "instances[0]: expected the one input 'images', or {'b64': …}, received 'picture'"),
-        ({}, "instances[0]: expected the one input 'images', or {'b64': …}, received no input"),
+        ({"picture": 1}, "instances[0]: expected the input 'images', or {'b64': …}, received 'picture'"),
+        ({}, "instances[0]: expected the input 'images', or {'b64': …}, received no input"),
         ({"b64": 5}, "instances[0].b64: expected the base64 of a picture, received a number"),
         ({"b64": "*"}, "instances[0].b64: expected the base64 of a picture: "),
         ({"b64": "AAAA"}, "instances[0].b64: "),
@@ -117,11 +117,11 @@ def test_the_place_of_an_array_counts_the_pictures_before_it():
 def test_a_body_has_one_list_of_as_many_images_as_allowed():
     assert len(read(instances=[BLANK] * 3).images) == 3
     assert refused(instances=[BLANK] * 4) == "instances: expected at most 3 images, received 4"
-    assert refused(inputs=[]) == "inputs: expected a list of images, one at least, received an empty list"
-    assert refused(instances=7) == "instances: expected a list of images, one at least, received a number"
-    assert refused() == "expected one of instances and inputs, received neither"
-    assert refused(instances=[BLANK], inputs=[BLANK]) == "expected one of instances and inputs, received both"
-    assert refused(inputs={"x": [BLANK]}).startswith("inputs: expected the one input 'images', or")
+    assert refused(inputs=[]) == "inputs: expected a list of at least one image, received an empty list"
+    assert refused(instances=7) == "instances: expected a list of at least one image, received a number"
+    assert refused() == "expected either instances or inputs, received neither"
+    assert refused(instances=[BLANK], inputs=[BLANK]) == "expected either instances or inputs, received both"
+    assert refused(inputs={"x": [BLANK]}).startswith("inputs: expected the input 'images', or")
     assert refused(instances=[BLANK], signature_name="x") == "signature_name: expected serving_default, received 'x'"
     for body, words in ((b"[1]", "a list of 1"), (b"{}", "neither"), (b"[]", "an empty list"), (b"null", "null")):
         with pytest.raises(Refused, match=words):
@@ -129,9 +129,9 @@ def test_a_body_has_one_list_of_as_many_images_as_allowed():
 
 
 def test_only_what_json_does_not_know_gets_the_hint():
-    with pytest.raises(Refused, match="NaN and Infinity are no numbers of JSON"):
+    with pytest.raises(Refused, match="JSON has no NaN or Infinity"):
         request_images.parse(b'{"instances": [NaN]}')
-    with pytest.raises(Refused, match="NaN and Infinity are no numbers of JSON"):
+    with pytest.raises(Refused, match="JSON has no NaN or Infinity"):
         request_images.parse(b"[-Infinity]")
     with pytest.raises(Refused) as error:
         request_images.parse(b"{")
@@ -142,12 +142,12 @@ def test_pictures_may_have_so_many_pixels_together(monkeypatch):
     monkeypatch.setattr(request_images, "PIXELS", 2 * 28 * 30)
     assert len(read(instances=[{"b64": png(28, 30)}] * 2).images) == 2
     words = refused(status=413, instances=[{"b64": png(28, 30)}, {"b64": png(30, 29)}])
-    assert words == "instances[1].b64: expected at most 1,680 pixels in all; make the pictures smaller"
+    assert words == "instances[1].b64: expected at most 1,680 pixels in all; send smaller pictures"
 
 
 def test_pictures_are_not_read_after_the_time():
     entry = [{"b64": png()}]
-    with pytest.raises(Refused, match=r"inputs\[0\].b64: expected pictures that are read sooner") as error:
+    with pytest.raises(Refused, match=r"inputs\[0\].b64: reading the pictures takes too long") as error:
         request_images.images_of(entry, "inputs", time.monotonic() - 1)
     assert error.value.status == 413
     assert request_images.images_of(entry, "inputs", time.monotonic() + 60).shape == (1, 28, 28)
@@ -163,8 +163,8 @@ def test_the_size_of_a_picture_is_known_before_it_is_read(monkeypatch):
 def test_values_in_words():
     values = ("1234", 1, 1.5, None, True, [])
     words = ["the text '1234'", "a number", "a number", "null", "true or false", "an empty list"]
-    assert [request_images.kind_of(value) for value in values] == words
-    assert request_images.kind_of([0] * 1234) == "a list of 1,234" and request_images.kind_of({}) == "an object"
+    assert [request_images.described(value) for value in values] == words
+    assert request_images.described([0] * 1234) == "a list of 1,234" and request_images.described({}) == "an object"
     assert request_images.truncated("a" * 58) == repr("a" * 58)  # 60 characters with its quotes
     assert request_images.truncated("a" * 59) == "'" + "a" * 56 + "..."
     assert request_images.truncated("a" * 200) == "str" and request_images.truncated([1]) == "list"
@@ -174,16 +174,16 @@ def test_values_in_words():
 
 
 def test_paths_that_lead_nowhere():
-    assert responses.wrong_place("/v2") == "there is nothing at /v2; /docs lists what there is"
-    assert responses.wrong_place("/" + "x" * 120).startswith("there is nothing at /" + "x" * 99 + ";")
+    assert responses.not_found("/v2") == "there is nothing at /v2; /docs lists what there is"
+    assert responses.not_found("/" + "x" * 120).startswith("there is nothing at /" + "x" * 99 + ";")
     other = "Servable not found for request: Latest({}); the model is called mnist"
-    assert responses.wrong_place("/v1/models/resnet:predict") == other.format("resnet")
-    assert responses.wrong_place("/v1/models/" + "m" * 70 + "/versions/1") == other.format("m" * 60)
+    assert responses.not_found("/v1/models/resnet:predict") == other.format("resnet")
+    assert responses.not_found("/v1/models/" + "m" * 70 + "/versions/1") == other.format("m" * 60)
     version = "Servable not found for request: Specific(mnist, {}); its one version is 1"
-    assert responses.wrong_place("/v1/models/mnist/versions/2:predict") == version.format("2")
-    assert responses.wrong_place("/v1/models/mnist/versions/" + "9" * 30) == version.format("9" * 20)
+    assert responses.not_found("/v1/models/mnist/versions/2:predict") == version.format("2")
+    assert responses.not_found("/v1/models/mnist/versions/" + "9" * 30) == version.format("9" * 20)
     for path in ("/v1/models/mnist/versions/1/x", "/v1/models/mnist:other", "/v1/models/mnist/labels/a"):
-        assert responses.wrong_place(path).startswith("there is nothing at " + path)
+        assert responses.not_found(path).startswith("there is nothing at " + path)
 
 
 def test_answers_are_json_with_their_status():
@@ -266,25 +266,29 @@ def test_the_schema_holds_what_the_server_takes():
 
 def test_every_reference_of_the_schema_leads_somewhere():
     found = openapi.schemas(Limits())
-    bodies = [openapi.body("Instances", "Inputs"), openapi.body("One"), openapi.answers("Look", {400: "wrong"})]
+    bodies = [
+        openapi.request_body("Instances", "Inputs"),
+        openapi.request_body("One"),
+        openapi.responses_of("Look", {400: "wrong"}),
+    ]
     references = set(orjson.dumps([found, *({str(k): v for k, v in body.items()} for body in bodies)]).split(b'"'))
     names = {word.decode().rpartition("/")[2] for word in references if word.startswith(b"#/components/schemas/")}
     assert names <= set(found) and {"Levels", "Picture", "Error", "Look", "One"} <= names
 
 
 def test_bodies_and_answers_of_a_path():
-    one = openapi.body("One")["requestBody"]
+    one = openapi.request_body("One")["requestBody"]
     assert one["required"] and one["content"]["application/json"]["schema"] == openapi.ref("One")
-    two = openapi.body("Instances", "Inputs")["requestBody"]["content"]["application/json"]
+    two = openapi.request_body("Instances", "Inputs")["requestBody"]["content"]["application/json"]
     assert two["schema"] == {"oneOf": [openapi.ref("Instances"), openapi.ref("Inputs")]}
     example = read(**two["example"])  # the server can read its own example
     assert example.images.shape == (1, 28, 28) and example.images.max() > 200
-    found = openapi.answers("Outputs", {400: "wrong", 413: "large"})
+    found = openapi.responses_of("Outputs", {400: "wrong", 413: "large"})
     assert list(found) == [200, 400, 413] and found[413]["description"] == "large"
     assert found[400]["content"]["application/json"]["schema"] == openapi.ref("Error")
     assert found[200]["content"]["application/json"]["schema"] == openapi.ref("Outputs")
-    assert openapi.answers({"type": "string"}, {})[200]["content"] == openapi.of_json({"type": "string"})
-    assert openapi.named({"a": {}, "b": {}})["required"] == ["a", "b"]
+    assert openapi.responses_of({"type": "string"}, {})[200]["content"] == openapi.json_content({"type": "string"})
+    assert openapi.object_of({"a": {}, "b": {}})["required"] == ["a", "b"]
 
 
 # Test images to show
@@ -338,7 +342,7 @@ def test_there_is_room_for_as_many_connections_as_files(monkeypatch, soft, hard,
 
     fake = SimpleNamespace(getrlimit=lambda _: tuple(limit), setrlimit=setrlimit, RLIMIT_NOFILE=resource.RLIMIT_NOFILE)
     monkeypatch.setattr(server, "resource", fake)
-    assert server.room() == expected
+    assert server.connection_limit() == expected
     assert asked == ([] if raised is None else [raised])
 
 
@@ -348,7 +352,7 @@ def test_where_the_limit_cannot_be_raised_there_is_less_room(monkeypatch):
 
     fake = SimpleNamespace(getrlimit=lambda _: (1024, 100_000), setrlimit=setrlimit, RLIMIT_NOFILE=7)
     monkeypatch.setattr(server, "resource", fake)
-    assert server.room() == 824
+    assert server.connection_limit() == 824
 
 
 # One connection
@@ -420,7 +424,7 @@ def connect():
     state, config = ServerState(), uvicorn.Config(nothing, lifespan="off", log_config=None, ws="none")
 
     def made(seconds=20.0, most=3):
-        kind = connections.of_limits(seconds, most)
+        kind = connections.connection_class(seconds, most)
         found = kind(config=config, server_state=state, app_state={}, _loop=Loop())
         found.connection_made(Transport())
         return found
@@ -454,7 +458,7 @@ def test_a_head_may_be_so_long_and_no_longer(connect):
     connection.data_received(start + b"a" * (HEAD - len(start)))
     assert not connection.transport.written
     connection.data_received(b"a")
-    assert said(connection) == (431, "expected a request's head of at most 65,536 bytes, received more")
+    assert said(connection) == (431, "expected request headers of at most 65,536 bytes, received more")
     assert connection.transport.closed
 
 
@@ -471,7 +475,7 @@ def test_a_request_that_does_not_arrive_is_told_so(connect):
     connection = connect(seconds=2.5)
     connection.data_received(ASKED[:10])
     connection.timer.call()
-    assert said(connection) == (408, "expected a whole request within 2.5 seconds") and connection.timer is None
+    assert said(connection) == (408, "expected a complete request within 2.5 seconds") and connection.timer is None
 
 
 def test_an_answer_that_does_not_come_is_told_so(connect):
@@ -479,7 +483,7 @@ def test_an_answer_that_does_not_come_is_told_so(connect):
     connection.data_received(ASKED)
     assert [handle.cancelled for handle in connection.loop.later] == [True, False]  # the clock began anew
     connection.timer.call()
-    assert said(connection) == (503, "no answer within 3 seconds: too much is asked; try again")
+    assert said(connection) == (503, "no response within 3 seconds: the server is overloaded; try again")
 
 
 def test_an_answer_that_is_not_taken_ends_the_connection(connect):
@@ -543,10 +547,10 @@ def test_a_stopping_server_waits_a_moment_for_what_is_on_its_way(connect):
     busy.shutdown()
     busy.data_received(ASKED)
     assert not busy.cycle.keep_alive  # it is the last one
-    busy.end_if_idle()
+    busy.close_if_idle()
     assert not busy.transport.closed
     busy.cycle.response_complete = True
-    busy.end_if_idle()
+    busy.close_if_idle()
     assert busy.transport.closed
 
     answering = connect()

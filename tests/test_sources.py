@@ -1,4 +1,4 @@
-"""Files of every kind, whole and damaged: an array, or one UserError that names the file."""
+"""Array files of every kind, valid and damaged: an array, or one `UserError` that names the file."""
 
 import gzip
 import io
@@ -36,7 +36,7 @@ def npz(compressed=False, **arrays):
 
 
 def header(shape, dtype="|u1"):
-    """A .npy header that promises an array and brings none."""
+    """Return a .npy header without the array that it announces."""
     text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
 
@@ -50,18 +50,18 @@ def zipped(packing=zipfile.ZIP_DEFLATED, **members):
 
 
 def twice(content):
-    """An archive of members called images and imagez, both now called images."""
+    """Rename the member imagez of an archive, so that two members are called images."""
     return content.replace(b"imagez", b"images")
 
 
 def encrypted(content):
-    """An archive whose first member says that it is encrypted."""
+    """Mark the first member of an archive as encrypted."""
     at = content.rindex(b"PK\1\2")
     return flipped(content, at + 8)
 
 
 def newer(content, version):
-    """The same .npy file in NumPy's format 2.0 or 3.0."""
+    """Return the same .npy file in NumPy's format 2.0 or 3.0."""
     length = content[8:10] + bytes(2)
     return content[:6] + bytes([version, 0]) + length + content[10:]
 
@@ -74,7 +74,7 @@ def flipped(content, at):
 
 @pytest.fixture
 def small(monkeypatch):
-    """As if MNIST had a hundredth of its images."""
+    """Let MNIST have a hundredth of its images."""
     monkeypatch.setattr(
         array_files, "SHAPES", {key: (n // 100, *rest) for key, (n, *rest) in array_files.SHAPES.items()}
     )
@@ -182,7 +182,7 @@ def test_bad_images_are_refused_in_one_line(write, case):
     tracemalloc.stop()
     message = str(raised.value)
     assert message.startswith(str(path)) and "expected" in message and "\n" not in message
-    assert message.endswith("; name another file with --input=FILE")
+    assert message.endswith("; try another file with --input=FILE")
     assert reason in message
     assert len(message) < 300 + len(str(path))
     assert peak < 5_000_000
@@ -267,7 +267,7 @@ def test_npz_without_an_array(write):
 
 
 def test_an_archive_behind_something_else(write, small):
-    """zipfile reads it, NumPy does not."""
+    """Python's zipfile would read it, NumPy does not."""
     with pytest.raises(UserError, match="does not begin like a zip archive"):
         read_npz(write(b"#!" + npz(True, **mnist_shaped())))
 
@@ -302,7 +302,7 @@ def test_arrays_are_those_that_savez_wrote(write, arrays):
 
 
 def shared(count):
-    """An archive of `count` arrays of 100 kB, all of them the bytes of the first."""
+    """Return an archive of `count` arrays of 100 kB that share the bytes of the first."""
     content = npz(a=np.zeros(100_000, np.uint8))
     start = content.rindex(b"PK\1\2")
     entry, end = content[start:-22], content[-22:]
@@ -343,6 +343,6 @@ def test_arrays_of_more_than_a_gigabyte(tmp_path, monkeypatch):
 
 
 def test_members_beyond_number(write):
-    """Python takes ten times the directory's bytes to hold it."""
+    """Python needs ten times the size of the directory to hold it."""
     with pytest.raises(UserError, match="too many members"):
         read_arrays(write(zipped(zipfile.ZIP_STORED, **{f"{i:0200}": b"" for i in range(6000)})))

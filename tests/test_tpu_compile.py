@@ -437,7 +437,7 @@ def same(devices):
     engine.train(batches.batch_indices(0, 0, len(rest), 33))
     engine.evaluate("test"), engine.evaluate("validation"), engine.predict(dataset.test.images)
     compiled = {}
-    for name, (program, arguments) in programs.programs(*new(), devices, sizes, 33).items():
+    for name, (program, arguments) in tpu_programs.programs(*new(), devices, sizes, 33).items():
         compiled[name] = program.lower(*arguments).as_text()
     assert {text for texts in run.values() for text in texts} == set(compiled.values()), "they differ"
     assert compiled["train"] in run["train"] and compiled["validate"] in run["evaluate"]
@@ -449,12 +449,12 @@ for count in counts:
 jax.config.update("jax_enable_compilation_cache", False)
 os._exit = lambda code: None
 for request in requests:
-    programs.main(json.dumps(request), "answer")
+    tpu_programs.main(json.dumps(request), "answer")
     print(open("answer").read())
-programs.compile_program = lambda name, function, arguments: (
+tpu_programs.compile_program = lambda name, function, arguments: (
     function.trace(*arguments).lower(lowering_platforms=("tpu",)).as_text().count("stablehlo.convolution")
 )
-programs.main(json.dumps(lowered), "answer")
+tpu_programs.main(json.dumps(lowered), "answer")
 print(open("answer").read())
 """
 

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from helpers.fork_server import run, start
-from helpers.programs import quiet
+from helpers.programs import Collector
 
 from mnist_mlp import data, train
 from mnist_mlp.cli import flags as command
@@ -33,16 +33,16 @@ from mnist_mlp.files import atomic
 from mnist_mlp.tune import command as tune
 from mnist_mlp.tune import finish, fitting, folds, selection, space, study_dir, table, worker, worker_pool
 from mnist_mlp.tune.fitting import Fitter, Score, score
-from mnist_mlp.tune.messages import Failed, Fold
+from mnist_mlp.tune.messages import Failed, FitFold
 from mnist_mlp.tune.methods import METHODS
-from mnist_mlp.tune.space import Choice, Range, unused
+from mnist_mlp.tune.space import Choice, Range, unused_tables
 from mnist_mlp.tune.study import Row
 
 pytestmark = pytest.mark.xla(False)
 
 
 def spaces(*words, methods=("mlp",), file=None):
-    return space.spaces_of(methods, words, space.read(file, methods) if file else {}, {})
+    return space.resolve(methods, words, space.read_file(file, methods) if file else {}, {})
 
 
 def options(*argv):
@@ -68,11 +68,11 @@ def test_what_the_words_of_a_space_mean():
 @pytest.mark.parametrize("name", METHODS)
 def test_default_spaces_fit_their_methods_grids_and_files(name):
     found = space.default_space(name)
-    assert space.from_words(name, space.to_words(found)) == found
+    assert space.parse_space(name, space.format_space(found)) == found
     points = space.grid(found)
     assert 4 <= np.prod([len(values) for values in points.values()]) <= 100
-    for place_ in (0, -1):
-        METHODS[name].declared(**{key: values[place_] for key, values in points.items()})
+    for end in (0, -1):
+        METHODS[name].declared(**{key: values[end] for key, values in points.items()})
 
 
 def test_a_name_goes_to_the_networks_first_and_with_a_dot_to_one_method():
@@ -95,8 +95,8 @@ MISTAKES = [
     (["batch_size=0,16"], "expected a whole number from 1 to 2,147,483,647, received 0"),
     (["batch_size=1.5"], "received '1.5'"),
     (["batch_size=16,,32"], "received ''"),
-    (["epochs=10..3"], "expected the smaller end first, received '10..3'; type 3..10"),
-    (["epochs=3..3"], "type 3 alone"),
+    (["epochs=10..3"], "expected the smaller end first, received '10..3'; try 3..10"),
+    (["epochs=3..3"], "try 3 alone"),
     (["epochs=3..x"], "received 'x'"),
     (["epochs=3.."], "expected a range such as 3..10"),
     (["epochs=3..10:1"], "expected 2 points or more"),
@@ -106,7 +106,7 @@ MISTAKES = [
     (["learning_rate=nan..1"], "expected the smaller end first"),
     (["learning_rate=1e-3..inf"], "inf"),
     (["learning_rate=1e-3..1e-2:lg"], "expected a range"),
-    (["optimizer=adam..sgd"], "expected names with commas between them"),
+    (["optimizer=adam..sgd"], "expected names separated by commas"),
     (["optimizer=adm"], "did you mean 'adam'?"),
     (["epochs=3", "epochs=4"], "expected epochs of mlp once"),
 ]
@@ -154,25 +154,25 @@ def test_mistakes_in_a_file_are_answered(tmp_path, text, said):
 def test_tables_of_methods_that_are_not_compared_are_checked_and_told(tmp_path):
     file = tmp_path / "space.toml"
     file.write_text("[mlp]\nepochs = 3\n[tree]\nmax_depth = 3\n")
-    assert set(space.read(file, ("mlp",))) == {"mlp", "tree"}
-    (said,) = unused(["mlp", "tree"], ("mlp",))
-    assert "[tree] not used" in said and said.endswith("--methods=mlp,tree")
-    assert unused(["mlp"], ("mlp", "tree")) == []
-    with pytest.raises(UserError, match=r"a table of softmax; received \[mlp\], \[tree\]; type --methods=mlp,tree"):
-        space.read(file, ("softmax",))
+    assert set(space.read_file(file, ("mlp",))) == {"mlp", "tree"}
+    (note,) = unused_tables(["mlp", "tree"], ("mlp",))
+    assert "[tree] is not used" in note and note.endswith("--methods=mlp,tree")
+    assert unused_tables(["mlp"], ("mlp", "tree")) == []
+    with pytest.raises(UserError, match=r"a table for softmax; received \[mlp\], \[tree\]; try --methods=mlp,tree"):
+        space.read_file(file, ("softmax",))
     file.write_text('[mlp]\nepochs = 3\n[tree]\nmax_depth = "deep"\n')
     with pytest.raises(UserError, match=r"\[tree\] max_depth: expected a whole number"):
-        space.read(file, ("mlp",))
+        space.read_file(file, ("mlp",))
 
 
 def test_a_named_pipe_is_no_file_of_a_space_but_the_shells_is(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="received: what is no file"):
-        space.read(tmp_path / "pipe", ("mlp",))
+    with pytest.raises(UserError, match="received: not a regular file"):
+        space.read_file(tmp_path / "pipe", ("mlp",))
     theirs, ours = os.pipe()
     os.write(ours, b"[mlp]\nepochs = 3\n")
     os.close(ours)
-    assert space.read(Path(f"/dev/fd/{theirs}"), ("mlp",))["mlp"]["epochs"] == Choice((3,))
+    assert space.read_file(Path(f"/dev/fd/{theirs}"), ("mlp",))["mlp"]["epochs"] == Choice((3,))
     os.close(theirs)
 
 
@@ -213,7 +213,7 @@ def test_a_grid_has_an_end():
 
 
 def test_a_grid_needs_a_number_of_points():
-    with pytest.raises(UserError, match=r"type --space learning_rate=0.0001..0.01:log:5"):
+    with pytest.raises(UserError, match=r"try --space learning_rate=0.0001..0.01:log:5"):
         space.grid(spaces("learning_rate=1e-4..1e-2:log")["mlp"])
 
 
@@ -239,7 +239,7 @@ def test_folds_stay_what_they_are(digits):
 
 
 def test_more_folds_than_images_of_a_class_are_refused():
-    with pytest.raises(UserError, match="type --folds=3"):
+    with pytest.raises(UserError, match="try --folds=3"):
         folds.assign(np.repeat(np.arange(10), [9, 3, *[9] * 8]).astype("uint8"), 5, 0)
 
 
@@ -268,13 +268,13 @@ def test_a_weight_or_a_loss_that_is_no_number_is_seen_though_the_probabilities_a
 
 
 def test_a_study_that_goes_on_with_another_backend_says_so(tmp_path):
-    begun = tune.stored_options(options())
-    study_dir.write(tmp_path, begun, {}, {}, None, "tensorflow")
-    study = study_dir.begun(tmp_path)
+    stored = tune.stored_options(options())
+    study_dir.write_settings(tmp_path, study_dir.Settings(stored, {}, {}, "tensorflow"), None)
+    study = study_dir.read_settings(tmp_path)
     assert study_dir.changed_backend(study, "tensorflow") == study_dir.changed_backend(study, "") == []
-    assert "another backend, tensorflow: now it is jax" in study_dir.changed_backend(study, "jax")[0]
-    study_dir.write(tmp_path, begun, {}, {}, study, "jax")
-    assert study_dir.begun(tmp_path)["versions"]["backend"] == "tensorflow"
+    assert "another backend, tensorflow; it is now jax" in study_dir.changed_backend(study, "jax")[0]
+    study_dir.write_settings(tmp_path, study_dir.Settings(stored, {}, {}, "jax"), study)
+    assert study_dir.read_settings(tmp_path)["versions"]["backend"] == "tensorflow"
     assert study_dir.changed_backend(None, "jax") == []
 
 
@@ -306,7 +306,7 @@ def test_the_highest_mean_accuracy_is_chosen_and_held_against_the_next_method():
     tree = ROWS[3]
     assert "more than one standard error" in table.chosen_lines(chosen, tree)[1]
     assert selection.choose(ROWS[:3])[1] is ROWS[0]  # of one method, the next trial
-    with pytest.raises(UserError, match="none was"):
+    with pytest.raises(UserError, match="no trial was completed: all diverged"):
         selection.choose([ROWS[2]])
 
 
@@ -327,13 +327,13 @@ def test_large_losses_keep_their_width_and_one_trial_is_one():
 
 
 def test_what_the_opening_says_of_trials(digits):
-    def said(trials, **done):
+    def opening(trials, **done):
         given = {"pruning": "none", "jobs": 1, "seed": 0, "search": "random", "trials": trials}
         return " ".join(table.opening(digits, [9, 9], given, {"tree": {"max_depth": Choice((3,))}}, done).split())
 
-    assert "up to 1 trial of each method" in said(1, tree=0) and "goes on" not in said(1, tree=0)
-    assert "done already: 3" in said(3, tree=3) and "--trials" not in said(3, tree=3)
-    assert "! --trials=2: tree has 3 already, and all of them count" in said(2, tree=3)
+    assert "up to 1 trial of each method" in opening(1, tree=0) and "resumed" not in opening(1, tree=0)
+    assert "already finished: 3" in opening(3, tree=3) and "--trials" not in opening(3, tree=3)
+    assert "! --trials=2: tree already has 3, and all of them count" in opening(2, tree=3)
 
 
 def test_a_look_is_taken_again_only_at_other_images_and_only_the_same_are_no_longer_blind(
@@ -341,11 +341,11 @@ def test_a_look_is_taken_again_only_at_other_images_and_only_the_same_are_no_lon
 ):
     taken = []
     answer = {"confusion": np.eye(10, dtype=int).tolist(), "loss": 0.1, "seconds": 1, "ran_on": "CPU", "diverged": True}
-    monkeypatch.setattr(finish, "look_at_test", lambda *asked: taken.append(asked) or answer)
+    monkeypatch.setattr(finish, "fit_and_test", lambda *asked: taken.append(asked) or answer)
 
     def look(dataset, row):
-        found = finish.Found(options(), tmp_path, dataset, None, ROWS, {})
-        test, looks = finish.look(found, row, None)
+        search = finish.Finished(options(), tmp_path, dataset, None, ROWS, {})
+        test, looks = finish.test_once(search, row, None)
         atomic.write_json(tmp_path / "result.json", {"test": test, "looks": looks})
         dataset_block = {"train_examples": 1, "name": "mnist"}
         return table.test_lines({"test": test, "looks": looks, "chosen": {"method": "mlp"}, "dataset": dataset_block})
@@ -354,8 +354,8 @@ def test_a_look_is_taken_again_only_at_other_images_and_only_the_same_are_no_lon
     assert "this training diverged" in " ".join(look(digits, ROWS[0])) and len(taken) == 1
     look(digits, ROWS[0])
     assert len(taken) == 1
-    assert "looked at before" not in " ".join(look(others, ROWS[0])) and len(taken) == 2
-    assert "looked at before" in " ".join(" ".join(look(others, ROWS[1])).split()) and len(taken) == 3
+    assert "used before" not in " ".join(look(others, ROWS[0])) and len(taken) == 2
+    assert "used before" in " ".join(" ".join(look(others, ROWS[1])).split()) and len(taken) == 3
 
 
 def test_the_line_for_train_has_all_that_says_where_it_runs():
@@ -422,21 +422,26 @@ def test_a_file_that_train_cannot_take_is_refused(tmp_path, text, said):
     assert said in str(caught.value) and f"--config={file}" in str(caught.value)
 
 
-# A study goes on
+# A study is resumed
 
 
-def test_a_study_goes_on_with_the_options_that_it_was_begun_with(tmp_path):
+def settings(given, spaces=None, **data):
+    return study_dir.Settings(given, spaces or {}, data)
+
+
+def test_a_study_is_resumed_with_its_own_options(tmp_path):
     begun = options("--methods=tree", "--folds=3", "--trials=7", "--seed=5")
-    spaces_ = space.spaces_of(["tree"], ["max_depth=3..9"], {}, {})
-    study_dir.write(tmp_path, tune.stored_options(begun), spaces_, {"name": "digits", "training images": "abc"}, None)
-    study = study_dir.begun(tmp_path)
+    spaces_ = space.resolve(["tree"], ["max_depth=3..9"], {}, {})
+    data_ = {"name": "digits", "training images": "abc"}
+    study_dir.write_settings(tmp_path, settings(tune.stored_options(begun), spaces_, **data_), None)
+    study = study_dir.read_settings(tmp_path)
     now = tune.options_of({"methods": ("mlp",), "trials": 9}, tmp_path)
     assert (now.methods, now.folds, now.trials, now.seed) == (("tree", "mlp"), 3, 9, 5)
     study_dir.check_options(vars(now), study, tmp_path)
     assert study_dir.spaces(now.methods, (), {}, study)["tree"] == spaces_["tree"]
-    with pytest.raises(UserError, match=r"begun with \(max_depth=3..9\), received max_depth=3..8"):
+    with pytest.raises(UserError, match=r"started with \(max_depth=3..9\), received max_depth=3..8"):
         study_dir.spaces(now.methods, ["max_depth=3..8"], {}, study)
-    with pytest.raises(UserError, match=r"--folds=4: the study in .* was begun with --folds=3"):
+    with pytest.raises(UserError, match=r"--folds=4: the study in .* was started with --folds=3"):
         study_dir.check_options(vars(tune.options_of({"folds": 4}, tmp_path)), study, tmp_path)
     study_dir.check_data({"name": "digits", "training images": "abc"}, study, tmp_path)
     with pytest.raises(UserError, match="received others, of mnist"):
@@ -449,15 +454,16 @@ def test_a_damaged_study_or_another_directory_is_refused(tmp_path):
         pass
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(UserError, match="damaged"):
-        study_dir.begun(tmp_path)
+        study_dir.read_settings(tmp_path)
 
 
 def test_the_study_of_another_version_is_refused(tmp_path):
     stored = tune.stored_options(options())
-    study_dir.write(tmp_path, {**stored, "shuffle": True}, {}, {}, None)
-    with pytest.raises(UserError, match=r"options of this version .* received 'shuffle' of version"):
+    study_dir.write_settings(tmp_path, settings({**stored, "shuffle": True}), None)
+    with pytest.raises(UserError, match=r"does not know the options 'shuffle' of version"):
         tune.options_of({}, tmp_path)
-    study_dir.write(tmp_path, {name: value for name, value in stored.items() if name != "methods"}, {}, {}, None)
+    without = {name: value for name, value in stored.items() if name != "methods"}
+    study_dir.write_settings(tmp_path, settings(without), None)
     with pytest.raises(UserError, match="it has no option methods"):
         tune.options_of({}, tmp_path)
 
@@ -471,7 +477,7 @@ def test_where_the_figure_may_go(tmp_path):
         tune.check_figure(inside, tmp_path / "other", None)
     with pytest.raises(UserError, match="expected a name that ends in .png"):
         tune.check_figure(options(f"--figure={path / 'search.txt'}"), path, None)
-    with pytest.raises(UserError, match="the study has kept that name: type --figure= for no figure"):
+    with pytest.raises(UserError, match="the study remembers this flag: try --figure= for no figure"):
         tune.check_figure(inside, tmp_path / "other", {"options": tune.stored_options(inside)})
     tune.check_figure(options("--figure="), path, None)
 
@@ -485,7 +491,7 @@ def test_two_at_once_in_one_study_are_refused(tmp_path):
         pass
 
 
-def test_a_study_that_could_not_be_begun_leaves_nothing(tmp_path):
+def test_a_study_that_could_not_be_started_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="no"), study_dir.opened(tmp_path / "a" / "b"):
         raise UserError("no")
     assert list(tmp_path.iterdir()) == []
@@ -501,20 +507,20 @@ def small(digits, images=300):
 
 
 class Here(worker_pool.Worker):
-    """A worker without a process of its own; what goes to and fro is as it would be."""
+    """A worker in this process; its messages are pickled as between processes."""
 
     def __init__(self, cores):
-        self.asked = self.about = self.work = None
+        self.job = self.trial = self.work = None
         self.pipe, self.theirs = Pipe()
         self.process = SimpleNamespace(kill=self.theirs.close, wait=lambda: 0)
 
-    def tell(self, message):
+    def send(self, message):
         message = pickle.loads(pickle.dumps(message))
         if self.work is None:
             self.work, self.fitter = message, Fitter(message.train, message.request, message.seed)
             return
         try:
-            self.theirs.send(worker.answer(self.fitter, self.work, message))
+            self.theirs.send(worker.run(self.fitter, self.work, message))
         except UserError as error:
             self.theirs.send(Failed(str(error), error.exit_code))
 
@@ -525,15 +531,27 @@ def here(monkeypatch):
     monkeypatch.setattr(worker_pool, "Worker", Here)
 
 
-def test_a_worker_that_ends_is_told_with_what_it_was_doing(monkeypatch):
+def test_a_worker_that_dies_is_reported_with_its_job(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     one = worker_pool.Worker(None)
     assert one.process.wait() == 1
-    told = r"every worker process to live, one exited with code 1 while it fitted tree with {'max_depth': 3}; what"
-    with pytest.raises(UserError, match=told):
-        one.ask(Fold("tree", {"max_depth": 3}, 0), None)
-    with pytest.raises(UserError, match=told):
-        one.answer()
+    message = "^a worker process exited with code 1 while fitting tree with {'max_depth': 3}; finished trials are kept"
+    with pytest.raises(UserError, match=message):
+        one.submit(FitFold("tree", {"max_depth": 3}, 0), None)
+    with pytest.raises(UserError, match=message):
+        one.result()
+
+
+def test_a_killed_worker_is_reported_with_its_signal():
+    one = Here(None)
+    one.process.wait = lambda: -9
+    one.theirs.close()
+    with pytest.raises(UserError) as caught:
+        one.result()
+    assert str(caught.value) == (
+        "a worker process was killed by signal 9 (SIGKILL); finished trials are kept: run the same command again, "
+        "perhaps with fewer --jobs"
+    )
 
 
 @pytest.mark.parametrize(
@@ -544,18 +562,18 @@ def test_what_a_worker_fails_with_is_raised(failed, error, words):
     one = Here(None)
     one.theirs.send(failed)
     with pytest.raises(error, match=words) as caught:
-        one.answer()
+        one.result()
     assert getattr(caught.value, "exit_code", None) == failed.exit_code
 
 
 def stored(path):
     """The trials of a study, but for times: {(method, number): (state, values, correct of each fold)}."""
-    from mnist_mlp.tune.study import Search, open_storage
+    from mnist_mlp.tune.study import Search, SearchSettings, open_storage
 
-    study, found, file = study_dir.begun(path), {}, path / study_dir.TRIALS
+    study, found, storage = study_dir.read_settings(path), {}, open_storage(path / study_dir.TRIALS)
     for method, words in study["spaces"].items():
-        settings = {"folds": study["options"]["folds"], "seed": 0, "strategy": "random", "pruning": "none"}
-        search = Search(file, open_storage(file), method, space.from_words(method, words), **settings)
+        search_settings = SearchSettings("random", "none", study["options"]["folds"], seed=0)
+        search = Search(storage, method, space.parse_space(method, words), search_settings)
         for trial in search.rows():
             scores = [(score.correct, score.loss) for score in trial.scores]
             found[method, trial.number] = (trial.state, trial.values, scores)
@@ -563,11 +581,11 @@ def stored(path):
 
 
 def search_of(path, *words, method="tree", strategy="tpe", pruning="none", seed=0, folds=2):
-    from mnist_mlp.tune.study import Search, open_storage
+    from mnist_mlp.tune.study import Search, SearchSettings, open_storage
 
-    found = space.spaces_of([method], words, {}, {})[method]
-    file = path / "study.sqlite3"
-    return Search(file, open_storage(file), method, found, strategy=strategy, pruning=pruning, folds=folds, seed=seed)
+    space_ = space.resolve([method], words, {}, {})[method]
+    storage = open_storage(path / "study.sqlite3")
+    return Search(storage, method, space_, SearchSettings(strategy, pruning, folds, seed))
 
 
 def complete(search, trials, accuracy=lambda values: 50):
@@ -669,12 +687,12 @@ def test_a_damaged_storage_is_refused(digits, tmp_path, content):
     given = options("--methods=tree", "--trials=1", "--folds=2")
     path = tmp_path / "study"
     path.mkdir()
-    train = in_order_hash(digits.train)
-    spaces_ = space.spaces_of(["tree"], (), {}, {})
-    study_dir.write(path, tune.stored_options(given), spaces_, {"name": "digits", "training images": train}, None)
+    data_ = {"name": "digits", "training images": in_order_hash(digits.train)}
+    spaces_ = space.resolve(["tree"], (), {}, {})
+    study_dir.write_settings(path, settings(tune.stored_options(given), spaces_, **data_), None)
     (path / study_dir.TRIALS).write_bytes(content)
-    with pytest.raises(UserError, match="received a damaged one"):
-        tune.tune(given, path, dataset=digits, say=lambda text: None)
+    with pytest.raises(UserError, match="the stored trials are damaged"):
+        tune.tune(given, path, dataset=digits, reporter=SILENT)
 
 
 @pytest.mark.slow
@@ -689,7 +707,7 @@ def test_trials_that_are_gone_or_not_whole_are_refused(tmp_path):
 
     whole = file.read_bytes()
     without("DELETE FROM trial_user_attributes WHERE key = 'fold 1'")
-    with pytest.raises(UserError, match=r"damaged one \(trial 0 of tree has 1 scores of 2 folds\)"):
+    with pytest.raises(UserError, match=r"damaged \(trial 0 of tree has 1 scores of 2 folds\)"):
         search_of(tmp_path)
     without("DROP TABLE trials")
     with pytest.raises(UserError, match="it has no table of trials"):
@@ -699,7 +717,7 @@ def test_trials_that_are_gone_or_not_whole_are_refused(tmp_path):
         search_of(tmp_path)
     file.unlink()
     (tmp_path / "trials.csv").write_text("")
-    with pytest.raises(UserError, match=r"expected the trials that trials.csv was made from, received no such file"):
+    with pytest.raises(UserError, match=r"trials.csv is there, but the trials that it was written from are missing"):
         search_of(tmp_path)
     file.write_bytes(whole)
     assert len(search_of(tmp_path).rows()) == 1
@@ -711,7 +729,9 @@ def test_a_full_disk_is_told_with_how_to_go_on(tmp_path):
     trial, limits = search.next(1), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / study_dir.TRIALS).stat().st_size, limits[1]))
     try:
-        with pytest.raises(UserError, match=r"study.sqlite3 could not be written: .*; free space; go on with .*tune"):
+        with pytest.raises(
+            UserError, match="study.sqlite3 could not be written: .*; free some space, then resume with"
+        ):
             while True:
                 trial.add(Score(50, 100, 0.1, 0.0))
                 trial = search.next(100) if not trial.running else trial
@@ -738,15 +758,15 @@ class Sealed(data.Split):
 def test_no_test_image_is_touched_before_the_choice(digits, tmp_path, here):
     sealed = Sealed(digits.test.images, digits.test.labels)
     dataset = dataclasses.replace(small(digits), test=sealed)
-    said = []
+    report = Collector()
     with pytest.raises(Touched):
         tune.tune(
             options("--methods=tree", "--trials=3", "--folds=2", "--pruning=none"),
             tmp_path / "study",
             dataset=dataset,
-            say=said.append,
+            reporter=report,
         )
-    assert any(text.startswith("chosen   tree") for text in said)
+    assert any(text.startswith("chosen   tree") for text in report.lines)
     assert len((tmp_path / "study" / "trials.csv").read_text().splitlines()) == 4
     assert not (tmp_path / "study" / "result.json").exists()
 
@@ -757,19 +777,19 @@ def test_the_search_that_is_done_is_not_done_again_and_looks_are_counted(digits,
     given = options(
         "--methods=tree", "--trials=2", "--folds=2", "--jobs=2", "--space", "max_depth=1..2", "criterion=gini"
     )
-    first = tune.tune(given, path, dataset=small(digits), say=lambda text: None)
+    first = tune.tune(given, path, dataset=small(digits), reporter=SILENT)
     assert (path / study_dir.TRIALS).stat().st_size > 0 and not Path("opened-by-a-function").exists()
     assert len(first["looks"]) == 1 and first["best_network"] is None and not (path / "best.json").exists()
-    again = tune.tune(tune.options_of({}, path), path, dataset=small(digits), say=lambda text: None)
+    again = tune.tune(tune.options_of({}, path), path, dataset=small(digits), reporter=SILENT)
     of_the_call = ("seconds", "peak_memory_mb")
     assert {k: v for k, v in again.items() if k not in of_the_call} == {
         k: v for k, v in first.items() if k not in of_the_call
     }
-    said = []
+    report = Collector()
     more = tune.options_of({"methods": ("random_forest",), "trials": 1}, path)
-    third = tune.tune(more, path, dataset=small(digits), say=said.append)
+    third = tune.tune(more, path, dataset=small(digits), reporter=report)
     assert third["chosen"]["method"] == "random_forest" and len(third["looks"]) == 2
-    assert "looked at before (tree after 2 trials" in " ".join("\n".join(said).split())
+    assert "used before (tree after 2 trials" in " ".join("\n".join(report.lines).split())
 
 
 @pytest.mark.slow
@@ -777,7 +797,7 @@ def test_what_tune_chose_train_trains_to_the_same_numbers(tmp_path, here):
     path = tmp_path / "study"
     argv = ("--dataset=digits", "--methods=softmax,tree", "--trials=2", "--folds=2", "--strategy=cpu")
     argv += ("--space", "softmax.epochs=8", "batch_size=32", "learning_rate=0.003..0.01:log")
-    result = tune.tune(options(*argv), path, say=quiet)
+    result = tune.tune(options(*argv), path, reporter=SILENT)
     assert {row["method"] for row in result["methods"]} == {"softmax", "tree"}
     assert result["chosen"]["method"] == "softmax" and result["chosen"] == result["best_network"]
     config = dataclasses.replace(config_of(f"--config={path / 'best.json'}"), strategy="cpu")
@@ -804,12 +824,12 @@ def scored(path):
 def search_here(path):
     """What a process does that will be killed."""
     worker_pool.Worker = Here
-    tune.tune(options(*ARGUMENTS), path, say=quiet)
+    tune.tune(options(*ARGUMENTS), path, reporter=SILENT)
 
 
 @pytest.mark.slow
 def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_path, here, full, capsys):
-    tune.tune(options(*ARGUMENTS), tmp_path / "whole", say=quiet)
+    tune.tune(options(*ARGUMENTS), tmp_path / "whole", reporter=SILENT)
     expected, path, finished = stored(tmp_path / "whole"), tmp_path / "killed", {}
     scores = sum(len(correct) for _, _, correct in expected.values())
     forks, ends = multiprocessing.get_context("forkserver"), []
@@ -822,7 +842,7 @@ def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_
         process.kill()
         process.join()
         ends.append(process.exitcode)
-        now = stored(path) if study_dir.begun(path) and (path / study_dir.TRIALS).exists() else {}
+        now = stored(path) if study_dir.read_settings(path) and (path / study_dir.TRIALS).exists() else {}
         for key, before in finished.items():
             assert now[key] == before
         finished = {key: row for key, row in now.items() if row[0] in ("complete", "pruned")}
@@ -835,7 +855,7 @@ def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.full)])
-def test_a_stop_ends_the_workers_and_says_how_to_go_on(tmp_path, signum):
+def test_a_stop_ends_the_workers_and_says_how_to_resume(tmp_path, signum):
     path = tmp_path / "study"
     flags = ("--dataset=digits", "--jobs=2", "--methods=random_forest", "--trials=500", "--folds=2")
     flags += ("--space", "n_estimators=100,101")
@@ -847,14 +867,14 @@ def test_a_stop_ends_the_workers_and_says_how_to_go_on(tmp_path, signum):
     workers = workers_of(process.pid)
     assert len(workers) == 2
     process.send_signal(signum)
-    _, said = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     deadline = time.monotonic() + 60
     while any(map(lives, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(lives, workers))
     if signum == signal.SIGTERM:
-        assert process.returncode == 75 and f"--study_dir={path}" in said, said
-        assert said.count("\n") == 1
+        assert process.returncode == 75 and "; resume with: " in stderr and f"--study_dir={path}" in stderr, stderr
+        assert stderr.count("\n") == 1
 
 
 def workers_of(pid):
@@ -863,7 +883,7 @@ def workers_of(pid):
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid and "tune.worker" in stat.with_name("cmdline").read_text():
+            if int(fields[1]) == pid and "mnist_mlp.tune.worker" in stat.with_name("cmdline").read_text():
                 found.append(int(stat.parent.name))
         except OSError:
             pass
@@ -881,12 +901,12 @@ def test_without_the_packages_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "optuna", None)
-        with pytest.raises(UserError, match=r"expected the package optuna, .*pip install 'mnist_mlp\[tune\]'$"):
+        with pytest.raises(UserError, match=r"the package optuna is not installed; .*pip install 'mnist_mlp\[tune\]'$"):
             tune.main(["--dataset=digits"])
         with pytest.raises(UserError, match="did you mean 'epochs'"):
             tune.main(["--space", "epoch=3"])
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(UserError, match=r"expected the package scikit-learn, .*pip install 'mnist_mlp\[tune\]'$"):
+    with pytest.raises(UserError, match=r"scikit-learn is not installed; .*pip install 'mnist_mlp\[tune\]'$"):
         tune.main(["--dataset=digits", "--methods=tree"])
     assert list(tmp_path.iterdir()) == []
 
@@ -896,4 +916,4 @@ def test_without_the_packages_there_is_help_and_a_refusal_of_one_line():
     without = {"backend": None, "absent": ("optuna", "sklearn")}
     assert run("tune", "--help", **without).returncode == 0
     done = run("tune", "--dataset=digits", **without)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "expected the package optuna" in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "the package optuna is not installed" in done.stderr

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.programs import Collector
 
+from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.errors import Stopped, UserError
 from mnist_mlp.stats.metrics import mean_interval
 from mnist_mlp.tune import methods, proposals, search, study, study_dir, table
 from mnist_mlp.tune.fitting import Score
-from mnist_mlp.tune.proposals import Proposals, every_value, key, nth
+from mnist_mlp.tune.proposals import Proposals, all_values, key, nth
 from mnist_mlp.tune.space import Choice, Range
 from mnist_mlp.tune.study import Row
 
@@ -51,7 +53,7 @@ def test_points_of_a_product_are_counted_from_the_first_name():
     whole = {"a": (1, 2), "b": ("x", "y", "z")}
     found = [tuple(nth(whole, index).values()) for index in range(6)]
     assert found == [(1, "x"), (2, "x"), (1, "y"), (2, "y"), (1, "z"), (2, "z")]
-    assert list(every_value(Range(3, 6))) == [3, 4, 5, 6] and every_value(Choice((1, 0))) == (1, 0)
+    assert list(all_values(Range(3, 6))) == [3, 4, 5, 6] and all_values(Choice((1, 0))) == (1, 0)
     assert key({"b": 1, "a": "x"}) == key({"a": "x", "b": 1}) != key({"a": "x", "b": "1"})
 
 
@@ -70,7 +72,7 @@ def test_a_grid_has_all_points_once_in_an_order_of_its_own():
     wide = {"a": Range(1, 20)}
 
     def order(method, seed):
-        return [Proposals(method, wide, "grid", seed).point(number)["a"] for number in range(20)]
+        return [Proposals(method, wide, "grid", seed).grid_point(number)["a"] for number in range(20)]
 
     assert order("tree", 0) == order("tree", 0) != order("tree", 1) and order("tree", 0) != order("mlp", 0)
     assert sorted(order("mlp", 3)) == list(range(1, 21)) != order("mlp", 3)
@@ -87,7 +89,7 @@ def test_what_no_trial_had_is_found():
 @pytest.fixture(scope="module")
 def optuna():
     pytest.importorskip("optuna")
-    return proposals.imported()
+    return proposals.import_optuna()
 
 
 def test_values_come_to_optuna_as_they_are_declared(optuna):
@@ -121,10 +123,10 @@ def test_no_trial_has_the_values_of_another(optuna):
     assert first != all_of(1)
 
 
-def test_a_package_that_is_missing_is_told():
-    words = str(proposals.missing("optuna", ModuleNotFoundError("x")))
-    assert words.startswith("tune: expected the package optuna, it is not installed; type ")
-    assert "it cannot be imported (bad)" in str(proposals.missing("optuna", ImportError("bad")))
+def test_a_package_that_is_missing_is_named():
+    message = str(proposals.missing_package("optuna", ModuleNotFoundError("x")))
+    assert message.startswith("tune: the package optuna is not installed; run ")
+    assert "cannot be imported (bad)" in str(proposals.missing_package("optuna", ImportError("bad")))
 
 
 # The stored trials
@@ -154,16 +156,16 @@ def search_of(rows, folds=3):
         (row(0, state="running", depth=1), ""),
         (row(0, state="waiting"), ""),
         (row(4, 1, 2, depth=1), "trial 4 of tree has 2 scores of 3 folds"),
-        (row(4, state="pruned", depth=1), "trial 4 of tree is not whole"),
-        (row(4, 1, 2, 3), "trial 4 of tree is not whole"),
-        (row(4, 1, 2, 3, width=1), "trial 4 of tree is not whole"),
+        (row(4, state="pruned", depth=1), "trial 4 of tree is incomplete"),
+        (row(4, 1, 2, 3), "trial 4 of tree is incomplete"),
+        (row(4, 1, 2, 3, width=1), "trial 4 of tree is incomplete"),
         (
             Row("tree", 4, "pruned", {"depth": 1}, (Score(0, 100, 1, 1), Score(0, 0, 1, 1))),
-            "trial 4 of tree is not whole",
+            "trial 4 of tree is incomplete",
         ),
         (
             Row("tree", 4, "pruned", {"depth": 1}, (Score(0, 0, 1, 1), Score(0, 100, 1, 1))),
-            "trial 4 of tree is not whole",
+            "trial 4 of tree is incomplete",
         ),
         (Row("tree", 4, "pruned", {"depth": 1}, (Score(1, 1, 1, 1),)), ""),
     ],
@@ -172,26 +174,26 @@ def test_what_a_search_would_not_have_stored_is_damaged(stored, words):
     if not words:
         search_of([stored]).check()
         return
-    with pytest.raises(UserError, match=f"expected the trials of a study, received a damaged one .{words}.; begin"):
+    with pytest.raises(UserError, match=f"the stored trials are damaged .{words}.; start a new study"):
         search_of([stored]).check()
 
 
 def test_a_file_that_is_none_of_sqlite_is_damaged(tmp_path):
     file = tmp_path / "study.sqlite3"
-    assert study.damaged(file) == ""
+    assert study.find_damage(file) == ""
     file.touch()
-    assert study.damaged(file) == "it is empty"
+    assert study.find_damage(file) == "it is empty"
     file.write_bytes(b"no database" * 100)
-    assert "not a database" in study.damaged(file)
+    assert "not a database" in study.find_damage(file)
     file.unlink()
     connection = study.sqlite3.connect(file)
     connection.execute("CREATE TABLE other (x)")
     connection.commit()
-    assert study.damaged(file) == "it has no table of trials"
+    assert study.find_damage(file) == "it has no table of trials"
     connection.execute("CREATE TABLE trials (x)")
     connection.commit()
     connection.close()
-    assert study.damaged(file) == ""
+    assert study.find_damage(file) == ""
 
 
 # The tables
@@ -212,18 +214,18 @@ def test_the_search_is_told_before_the_first_trial():
     lines = table.opening(dataset(), [600] * 10, options(), spaces, {"tree": 0, "mlp": 0}).splitlines()
     assert lines == [
         "data     mnist: 6,000 training images; cache, content verified",
-        "         the 1,000 test images wait until the choice is made",
-        "folds    10 of 600 images each, stratified by seed 3, for all trials",
-        "search   tpe, up to 20 trials of each method, none is pruned, 1 job",
+        "         the 1,000 test images are not used before the choice is made",
+        "folds    10 of 600 images, stratified, drawn by seed 3, the same for all trials",
+        "search   tpe, up to 20 trials of each method, no pruning, 1 job",
         "         tree  depth=1..9",
         "         mlp   rate=0.1..0.2",
     ]
     more = options(pruning="median", jobs=4, trials=1, search="grid")
     again = table.opening(dataset(verified=False), [601, 600], more, spaces, {"tree": 1200, "mlp": 1}).splitlines()
     assert again[0].endswith("content not verified") and again[2].startswith("folds    2 of 600 or 601 images")
-    assert again[3] == "search   grid, up to 1 trial of each method, pruned by median, 4 jobs"
-    assert again[4] == "         tree  depth=1..9:3" and again[6] == "goes on  trials that are done already: 1,201"
-    assert "--trials=1: tree has 1,200 already, and all of them count" in " ".join(again[7:])
+    assert again[3] == "search   grid, up to 1 trial of each method, median pruning, 4 jobs"
+    assert again[4] == "         tree  depth=1..9:3" and again[6] == "resumed  trials already finished: 1,201"
+    assert "--trials=1: tree already has 1,200, and all of them count" in " ".join(again[7:])
 
 
 def test_a_method_is_told_when_it_is_done():
@@ -252,6 +254,11 @@ def test_a_row_has_mean_deviation_and_interval():
     assert "0.00–100.00" in table.row_line(row(0, 1, 99, depth=3), "tree", "")
 
 
+def test_a_row_without_hyper_parameters_keeps_its_figures():
+    line = table.row_line(row(7, 90, 92, 94), "tree", "more")
+    assert line.split()[:5] == ["tree", "more", "92.00", "±", "2.00"] and line.split()[-1] == "defaults"
+
+
 def test_the_tables_have_the_best_of_each_method_and_of_all():
     rows = [row(number, 80 + number, 82 + number, depth=3) for number in range(7)]
     rows += [row(0, 90, 91, method="mlp", epochs=5), row(1, 50, method="mlp", state="pruned")]
@@ -278,7 +285,7 @@ def test_the_choice_is_as_sure_as_the_folds_say():
     )
     near = table.chosen_lines(chosen, row(1, 91, 96, 92, method="mlp"))[1]  # 1, −2, 4: 1 point, a standard error of √3
     assert near.endswith(
-        "1.00 points behind, within one standard error of that difference (1.73): the folds do not tell them apart"
+        "1.00 points behind, within one standard error of that difference (1.73): the folds cannot separate them"
     )
     same = table.chosen_lines(chosen, row(1, 92, 94, 96, method="mlp"))[1]
     assert "0.00 points behind, within one standard error of that difference (0.00)" in same
@@ -295,7 +302,7 @@ def test_the_look_at_the_test_images_is_told():
         "looks": [{**look, "test images": "others"}, look],
     }
     assert table.test_lines(result) == [
-        "test     tree, fitted on all 6,000 training images: 960 of 1,000 right = 96.00%",
+        "test     tree, fitted on all 6,000 training images: 960 of 1,000 correct = 96.00%",
         "         (95% interval 95.00–97.00%), loss 0.1250, fitted in 2.2 s on CPU",
     ]
     result["looks"].insert(0, look)
@@ -348,10 +355,10 @@ BEGUN = {
 
 
 def test_how_a_study_was_begun_is_read_and_damage_told(tmp_path):
-    assert study_dir.begun(tmp_path) is None
+    assert study_dir.read_settings(tmp_path) is None
     file = tmp_path / study_dir.SETTINGS
     study_dir.write_json(file, {**BEGUN, "options": {**BEGUN["options"], "seed": 1}})
-    assert study_dir.begun(tmp_path)["options"]["seed"] == 1
+    assert study_dir.read_settings(tmp_path)["options"]["seed"] == 1
     for content, why in (
         ({**BEGUN, "spaces": []}, "it has no spaces"),
         ({**BEGUN, "versions": "3"}, "it has no versions"),
@@ -359,12 +366,11 @@ def test_how_a_study_was_begun_is_read_and_damage_told(tmp_path):
     ):
         study_dir.write_json(file, content)
         with pytest.raises(UserError) as error:
-            study_dir.begun(tmp_path)
-        words = f"{file}: expected how the study was begun, received a damaged file ({why}); begin another one"
-        assert str(error.value) == words
+            study_dir.read_settings(tmp_path)
+        assert str(error.value) == f"{file}: the settings of the study are damaged ({why}); start another study"
     file.write_text("{")
-    with pytest.raises(UserError, match="received a damaged file"):
-        study_dir.begun(tmp_path)
+    with pytest.raises(UserError, match="the settings of the study are damaged"):
+        study_dir.read_settings(tmp_path)
 
 
 def test_a_directory_holds_a_study_or_nothing(tmp_path):
@@ -373,11 +379,11 @@ def test_a_directory_holds_a_study_or_nothing(tmp_path):
     (tmp_path / f"{study_dir.TEMPORARY}x").touch()
     study_dir.inspect(tmp_path)
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(UserError, match=r"expected a new or empty directory, or a study to go on with; it holds '"):
+    with pytest.raises(UserError, match=r"expected a new or empty directory, or a study to resume; it holds '"):
         study_dir.inspect(tmp_path)
     (tmp_path / study_dir.SETTINGS).touch()
     study_dir.inspect(tmp_path)
-    with pytest.raises(UserError, match="expected a directory that can be read"):
+    with pytest.raises(UserError, match="the directory cannot be read"):
         study_dir.inspect(tmp_path / "none")
 
 
@@ -389,14 +395,14 @@ def test_a_study_goes_on_as_it_was_begun(tmp_path):
         with pytest.raises(UserError) as error:
             study_dir.check_options({**given, name: other}, BEGUN, tmp_path)
         assert str(error.value).startswith(
-            f"--{name}={other}: the study in {tmp_path} was begun with --{name}={given[name]}; leave it out"
+            f"--{name}={other}: the study in {tmp_path} was started with --{name}={given[name]}; leave it out"
         )
     study_dir.check_data({"name": "digits", "images": "h"}, BEGUN, tmp_path)
     study_dir.check_data({"name": "x"}, None, tmp_path)
-    with pytest.raises(UserError, match="expected the digits training images .* received others, of mnist; name"):
+    with pytest.raises(UserError, match="expected the digits training images .* received others, of mnist; try"):
         study_dir.check_data({"name": "mnist", "images": "h"}, BEGUN, tmp_path)
     study_dir.check_known(["methods", *study_dir.FIXED], BEGUN, tmp_path)
-    with pytest.raises(UserError, match="received 'pruning' of version 0.1; go on with that version"):
+    with pytest.raises(UserError, match="does not know the options 'pruning' of version 0.1; resume with that version"):
         study_dir.check_known(["methods", "folds", "search", "seed"], BEGUN, tmp_path)
 
 
@@ -407,33 +413,34 @@ def test_spaces_are_as_begun_or_as_given():
     with pytest.raises(UserError) as error:
         study_dir.spaces(["tree"], ["max_depth=4..31"], {}, BEGUN)
     assert str(error.value) == (
-        "--space: expected the space of tree that the study was begun with (max_depth=4..30:4), received "
-        "max_depth=4..31; leave it out, or name another --study_dir"
+        "--space: expected the space of tree that the study was started with (max_depth=4..30:4), received "
+        "max_depth=4..31; leave it out, or use another --study_dir"
     )
-    with pytest.raises(UserError, match=r"begun with \(none\), received min_samples_leaf=1,2; leave"):
+    with pytest.raises(UserError, match=r"started with \(none\), received min_samples_leaf=1,2; leave"):
         study_dir.spaces(["tree"], ["min_samples_leaf=1,2"], {}, BEGUN)
     assert study_dir.spaces(["tree"], ["max_depth=3,4"], {}, None)["tree"]["max_depth"] == Choice((3, 4))
 
 
 def test_what_is_added_to_a_study_is_written_beside_the_rest(tmp_path):
     given = {**BEGUN["options"], "study_dir": "here", "space": [], "space_file": None, "json": None}
-    study_dir.write(tmp_path, given, {"mlp": {"epochs": Range(5, 25)}}, {"name": "digits"}, BEGUN, "tensorflow")
+    more = study_dir.Settings(given, {"mlp": {"epochs": Range(5, 25)}}, {"name": "digits"}, "tensorflow")
+    study_dir.write_settings(tmp_path, more, BEGUN)
     written = json.loads((tmp_path / study_dir.SETTINGS).read_text())
     assert written["options"] == BEGUN["options"] and written["data"] == {"name": "digits"}
     assert written["spaces"] == {**BEGUN["spaces"], "mlp": ["epochs=5..25"]}
     assert written["versions"] == BEGUN["versions"]  # the first backend stays
-    study_dir.write(tmp_path, given, {}, {}, None, "tensorflow")
+    study_dir.write_settings(tmp_path, study_dir.Settings(given, {}, {}, "tensorflow"), None)
     fresh = json.loads((tmp_path / study_dir.SETTINGS).read_text())["versions"]
     assert fresh["backend"] == "tensorflow" and fresh["numpy"] == np.__version__
-    study_dir.write(tmp_path, given, {}, {}, None)
+    study_dir.write_settings(tmp_path, study_dir.Settings(given, {}, {}), None)
     assert "backend" not in json.loads((tmp_path / study_dir.SETTINGS).read_text())["versions"]
 
 
 def test_what_has_changed_since_is_told(monkeypatch):
     monkeypatch.setattr(study_dir, "versions", lambda: {"mnist_mlp": "0.1", "keras": "3.1", "jax": "0.6"})
     assert study_dir.changed_versions(BEGUN) == ["keras 3.1 (before: 0.0)"] and study_dir.changed_versions(None) == []
-    (words,) = study_dir.changed_backend(BEGUN, "tensorflow")
-    assert words == "the networks so far were fitted with another backend, jax: now it is tensorflow"
+    (note,) = study_dir.changed_backend(BEGUN, "tensorflow")
+    assert note == "the networks so far were fitted with another backend, jax; it is now tensorflow"
     assert not study_dir.changed_backend(BEGUN, "jax") and not study_dir.changed_backend(BEGUN, "")
     assert not study_dir.changed_backend(None, "jax") and not study_dir.changed_backend({"versions": {}}, "jax")
 
@@ -478,14 +485,14 @@ class Searched:
 
 class Worker:
     def __init__(self, log):
-        self.log, self.asked, self.about = log, None, None
+        self.log, self.job, self.trial = log, None, None
 
-    def ask(self, asked, about):
-        self.asked, self.about = asked, about
-        self.log.append((asked.method, asked.values["n"], asked.fold))
+    def submit(self, job, trial):
+        self.job, self.trial = job, trial
+        self.log.append((job.method, job.values["n"], job.fold))
 
-    def answer(self):
-        self.asked = None
+    def result(self):
+        self.job = None
         return 90
 
 
@@ -505,10 +512,10 @@ def pool(monkeypatch):
             log.append("closed")
 
         def idle(self):
-            return [worker for worker in self.workers if worker.asked is None]
+            return [worker for worker in self.workers if worker.job is None]
 
-        def answered(self):
-            return [worker for worker in self.workers if worker.asked is not None]
+        def ready(self):
+            return [worker for worker in self.workers if worker.job is not None]
 
     monkeypatch.setattr(search, "Pool", Pool)
     return log
@@ -527,55 +534,50 @@ class Asked:
         return self.after is not None and self.looked > self.after
 
 
-def shown(run, monkeypatch):
-    run.screen = SimpleNamespace(show=lambda text: run.told.append(text), clear=lambda: None)
-    run.told = []
-    return run
-
-
-def test_one_worker_fits_one_trial_after_the_other(pool, monkeypatch):
-    said = []
-    run = shown(search.Run([Searched("tree"), Searched("mlp")], 5, Asked(), said.append), monkeypatch)
-    run.run(None, 1)
+def test_one_worker_fits_one_trial_after_the_other(pool):
+    report = Collector()
+    search.TrialRunner([Searched("tree"), Searched("mlp")], 5, Asked(), report).run(None, 1)
     trials = [(method, number, fold) for method in ("tree", "mlp") for number in (0, 1) for fold in (0, 1)]
     assert pool == [*trials, "closed"]
-    assert run.told[0] == "tree: trial 1 of 2, fold 1 of 2" and run.told[-1] == "mlp: trial 2 of 2, fold 2 of 2"
-    assert [line.partition(";")[0] for line in said] == [
+    assert (
+        report.progress_seen[0] == "tree: trial 1 of 2, fold 1 of 2"
+        and report.progress_seen[-1] == "mlp: trial 2 of 2, fold 2 of 2"
+    )
+    assert [line.partition(";")[0] for line in report.lines] == [
         "tree: 2 trials, 0 of them pruned, best 90.00%, trial 0",
         "mlp: 2 trials, 0 of them pruned, best 90.00%, trial 0",
     ]
 
 
-def test_two_workers_share_the_trials(pool, monkeypatch):
-    run = shown(
-        search.Run([Searched("tree", folds=1), Searched("mlp", folds=1)], 1, Asked(), lambda _: None), monkeypatch
-    )
-    run.run(None, 2)
+def test_two_workers_share_the_trials(pool):
+    searches = [Searched("tree", folds=1), Searched("mlp", folds=1)]
+    search.TrialRunner(searches, 1, Asked(), SILENT).run(None, 2)
     assert pool == [("tree", 0, 0), ("mlp", 0, 0), "closed"]
 
 
-def test_where_all_is_done_no_worker_starts(pool, monkeypatch):
-    shown(search.Run([Searched("tree", count=0)], 5, Asked(), pytest.fail), monkeypatch).run(None, 2)
-    assert pool == []
+def test_no_worker_starts_if_all_trials_are_done(pool):
+    report = Collector()
+    search.TrialRunner([Searched("tree", count=0)], 5, Asked(), report).run(None, 2)
+    assert pool == report.lines == []
 
 
-def test_a_search_stops_after_what_it_has_stored(pool, monkeypatch):
-    run = shown(search.Run([Searched("tree", folds=1, count=9)], 9, Asked(after=3), lambda _: None), monkeypatch)
+def test_a_search_stops_after_what_it_has_stored(pool):
+    run = search.TrialRunner([Searched("tree", folds=1, count=9)], 9, Asked(after=3), SILENT)
     with pytest.raises(Stopped) as error:
         run.run(None, 1)
     done = pool.count("closed")
-    assert done == 1 and str(error.value) == f"interrupted, trials done: {len(pool) - 2}" and len(pool) > 2
+    assert done == 1 and str(error.value) == f"interrupted after {len(pool) - 2} finished trials" and len(pool) > 2
 
 
-def test_a_question_of_its_own_gets_a_process_of_its_own(pool):
+def test_a_job_can_have_a_process_of_its_own(pool):
     work = search.Work(None, np.arange(5), None, 0)
-    assert search.answer_of(work, search.Fold("tree", {"n": 7}, 0), Asked(), "x") == 90
+    assert search.run_alone(work, search.FitFold("tree", {"n": 7}, 0), Asked(), "x") == 90
     assert pool == [("tree", 7, 0), "closed"]
 
 
-def test_only_optimizers_that_are_searched_are_asked_for(monkeypatch):
+def test_only_optimizers_that_are_searched_are_checked(monkeypatch):
     asked = []
-    monkeypatch.setattr(search, "answer_of", lambda work, what, request, before: asked.append((work, what, before)))
+    monkeypatch.setattr(search, "run_alone", lambda work, job, request, when: asked.append((work, job, when)))
     train = SimpleNamespace(images=np.zeros((4, 28, 28)), labels=np.zeros(4))
     work = search.Work(train, np.zeros(4), None, 0)
     search.check_optimizers(work, {"tree": {"max_depth": Choice((1,))}, "mlp": {"epochs": Choice((1,))}}, None)
@@ -583,8 +585,8 @@ def test_only_optimizers_that_are_searched_are_asked_for(monkeypatch):
     search.check_optimizers(
         work, {"mlp": {"epochs": Choice((1,))}, "cnn": {"optimizer": Choice(("sgd", "adam"))}}, None
     )
-    ((given, what, before),) = asked
-    assert (what.method, what.values, before) == ("cnn", {"cnn": ("sgd", "adam")}, "anything was searched")
+    ((given, job, when),) = asked
+    assert (job.method, job.values, when) == ("cnn", {"cnn": ("sgd", "adam")}, "before the search")
     assert len(given.train.images) == len(given.train.labels) == 0
 
 

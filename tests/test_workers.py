@@ -317,7 +317,7 @@ def test_a_worker_that_dies_ends_the_other_and_both_go_on_to_the_same_bits(backe
         assert (backend, victim) == ("jax", 0) and "This most likely indicates that another task died" in words
     else:
         assert processes[1 - victim].returncode == 2, words
-        assert "error: --strategy=multiworker: another worker ended or cannot be reached" in words
+        assert "error: --strategy=multiworker: lost the connection to another worker" in words
     assert "Traceback" not in words
     if victim == 1:
         assert words.endswith("resume with: the same command and --resume on each worker\n")

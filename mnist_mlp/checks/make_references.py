@@ -161,7 +161,7 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
             "accuracies": curve.accuracy.tolist(),
             "train_examples": len(dataset.train),
             "backend": plan.backend,
-            "device": trainer.engine.attached.device,
+            "device": trainer.engine.devices.name,
             "versions": versions(plan.backend),
             "learning_rate": optimizers.peak_rate(trainer.engine.optimizer),
         }

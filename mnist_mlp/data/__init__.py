@@ -1,4 +1,4 @@
-"""The data sets: loading, verification by content hash, the batches of an epoch, and pictures of your own."""
+"""Data sets: loading, verification by content hash, batch indices, and your own pictures."""
 
 from mnist_mlp.data.dataset import Dataset, Split, load
 

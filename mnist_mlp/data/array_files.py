@@ -1,8 +1,7 @@
-"""Reads images and labels out of files: IDX (plain or gzip), NumPy's .npy and .npz.
+"""Read images and labels from files: IDX (plain or gzip), NumPy's .npy and .npz.
 
-Whatever the bytes are, the answer is an array or one UserError that names the file. A header is compared
-with the size of its file before anything is read on its word, what is read grows with the bytes that are really
-there, and pickled objects are never loaded.
+For any bytes, the result is an array or one `UserError` that names the file. Headers are not trusted: a header is
+checked against the size of its file before memory is allocated, and pickled objects are never loaded.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from numpy.typing import NDArray
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.archives import (
     MAX_BYTES,
-    _read_member,
     as_array,
     names_in,
     open_archive,
+    read_member,
     read_npy,
     read_up_to,
     reading,
@@ -46,30 +45,30 @@ IDX_NAMES = {
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
-DEFLATE_LIMIT = 1032  # deflate, as in gzip, shrinks nothing by more than this factor
+DEFLATE_LIMIT = 1032  # the largest compression ratio of deflate, as in gzip
 
 
 class NotFound(UserError):
-    """A source that is not there at all; a plain UserError is one that is there and cannot be used."""
+    """The source does not exist; a plain `UserError` means that it exists and cannot be used."""
 
 
 def find_idx(directory: Path) -> dict[str, Path]:
-    """The IDX files of a directory, {key of SHAPES: path}; a key without a file is left out.
+    """Return the IDX files in a directory, {key of SHAPES: path}, without the keys that have no file.
 
-    Taken are NAME, NAME.gz and the dotted spelling (train-images.idx3-ubyte) of either, plain before packed.
+    Names are NAME, NAME.gz and the dotted spelling (train-images.idx3-ubyte) of either; plain files come before gzip.
     """
     found = {}
     for key, name in IDX_NAMES.items():
         dotted = name.replace("-idx", ".idx")
         paths = [directory / spelling for spelling in (name, dotted, f"{name}.gz", f"{dotted}.gz")]
-        there = [path for path in paths if path.is_file()] or [path for path in paths if path.exists()]
-        if there:
-            found[key] = there[0]
+        existing = [path for path in paths if path.is_file()] or [path for path in paths if path.exists()]
+        if existing:
+            found[key] = existing[0]
     return found
 
 
 def read_idx_directory(directory: Path) -> Arrays:
-    """The four IDX files of a directory as uint8 [n, 28, 28] and [n]; NotFound unless all four are there."""
+    """Return the arrays of a directory's four IDX files. Raise `NotFound` unless it has all four."""
     found = find_idx(directory)
     missing = [name for key, name in IDX_NAMES.items() if key not in found]
     if missing:
@@ -81,9 +80,9 @@ def read_idx_directory(directory: Path) -> Arrays:
 
 
 def read_idx(path: Path, expected: Sequence[int | None]) -> NDArray[np.uint8]:
-    """One IDX file of bytes, plain or gzip (told by its first bytes, not by its name).
+    """Return the array in an IDX file of bytes, plain or gzip (recognized by its first bytes, not by its name).
 
-    expected: the shape it must have, None for a length that is free. The array is read-only.
+    `expected` is the required shape, with None for a length that may vary. The array is read-only.
     """
     wanted = f"an IDX file of {times(expected)} bytes"
     with reading(path, wanted), path.open("rb") as file:
@@ -103,7 +102,7 @@ def read_idx(path: Path, expected: Sequence[int | None]) -> NDArray[np.uint8]:
                 f"{path}: expected {wanted}, received a header that says {times(shape)} "
                 f"in a file of {path.stat().st_size} bytes"
             )
-        body = read_up_to(stream, size + 1)  # one byte more: reaches the end, where gzip checks its CRC
+        body = read_up_to(stream, size + 1)  # one more byte reaches the end, where gzip checks its CRC
         if len(body) != size:
             amount = "more than that" if len(body) > size else f"only {len(body)} of them"
             raise UserError(f"{path}: expected {wanted}, {size} after the header, received {amount}")
@@ -111,7 +110,7 @@ def read_idx(path: Path, expected: Sequence[int | None]) -> NDArray[np.uint8]:
 
 
 def read_npz(path: Path) -> Arrays:
-    """Keras' mnist.npz: x_train, y_train, x_test, y_test, all uint8; NotFound if there is no such file."""
+    """Return the arrays in Keras' mnist.npz. Raise `NotFound` if there is no such file."""
     if not path.exists():
         raise NotFound(f"no {path.name} in {path.parent}")
     with (
@@ -119,37 +118,37 @@ def read_npz(path: Path) -> Arrays:
         path.open("rb") as file,
         open_archive(file) as archive,
     ):
-        arrays = {key: _read_member(archive, key, path, shape) for key, shape in SHAPES.items()}
+        arrays = {key: read_member(archive, key, path, shape) for key, shape in SHAPES.items()}
     for key in ("y_train", "y_test"):
         check_labels(arrays[key], path)
     return arrays
 
 
 def check_labels(labels: NDArray[Any], where: object) -> None:
-    """Raises UserError, with the file `where`, unless every label is 0–9."""
-    wrong = labels[(labels < 0) | (labels > 9)]
-    if len(wrong):
-        raise UserError(f"{where}: expected labels 0–9, received {wrong[0]} ({len(wrong)} such labels)")
+    """Raise `UserError`, which names the file `where`, unless all labels are 0–9."""
+    invalid = labels[(labels < 0) | (labels > 9)]
+    if len(invalid):
+        raise UserError(f"{where}: expected labels 0–9, received {invalid[0]} ({len(invalid)} invalid labels)")
 
 
 def read_images(path: str | Path) -> NDArray[np.uint8]:
-    """Images of any number from a .npy, .npz or IDX (plain or gzip) file: uint8 [n, 28, 28], 0–255, n ≥ 1.
+    """Return the images in a .npy, .npz or IDX file (plain or gzip): uint8 [n, 28, 28], 0–255, n ≥ 1.
 
-    Shapes taken: [n, 28, 28], [28, 28] (one image), [n, 784], [n, 28, 28, 1]. From an .npz comes its single
-    array, or `images`, or `x_test`. Grey levels: integers of any type are levels 0–255 as they stand; floats
-    are shares of full ink, 0–1, and are multiplied by 255 and rounded. Anything else (floats above 1, NaN,
-    negative numbers, bool, pickles) raises UserError, for its meaning would have to be guessed.
+    Accepted shapes: [n, 28, 28], [28, 28] (one image), [n, 784], [n, 28, 28, 1]. In an .npz, the only array is read, or
+    `images`, or `x_test`. Integers of any type are grey levels 0–255; floats are shares of full ink, 0–1, which are
+    multiplied by 255 and rounded. Anything else (floats above 1, NaN, negative numbers, bool, pickles) raises
+    `UserError`, since its meaning would be a guess.
     """
     path = path_of("input", str(path))
     try:
         array = _read_array(path)
         return np.ascontiguousarray(_grey_levels(_frames(array, path), path))
     except UserError as error:
-        raise UserError(f"{error}; name another file with --input=FILE") from error
+        raise UserError(f"{error}; try another file with --input=FILE") from error
 
 
 def _read_array(path: Path) -> NDArray[Any]:
-    """What the file holds, in its own shape and type; its first bytes, not its name, tell its kind."""
+    """Return the file's array in its own shape and type. Its first bytes, not its name, tell the format."""
     wanted = "images as .npy, .npz or IDX"
     with reading(path, wanted), path.open("rb") as file:
         start = file.read(4)
@@ -158,14 +157,14 @@ def _read_array(path: Path) -> NDArray[Any]:
             return read_npy(file, path.stat().st_size, str(path))
         if start == b"PK\x03\x04":
             with open_archive(file) as archive:
-                return _read_member(archive, _image_key(archive, path), path)
+                return read_member(archive, _image_key(archive, path), path)
         if start[:2] in (b"\0\0", b"\x1f\x8b"):
             return read_idx(path, (None, 28, 28))
         raise UserError(f"{path}: expected {wanted}, received a file that begins with {start!r}")
 
 
 def _frames(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """The same numbers as [n, 28, 28]."""
+    """Return the same numbers as [n, 28, 28]."""
     if array.shape == (28, 28) or array.shape[1:] in ((784,), (28, 28), (28, 28, 1)):
         frames = array.reshape(-1, 28, 28) if array.size else array
         if len(frames):
@@ -177,7 +176,7 @@ def _frames(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def _grey_levels(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
-    """The same images as uint8, by the rule in read_images."""
+    """Return the same images as uint8, by the rules of `read_images`."""
     if images.dtype == np.uint8:
         return images
     top = {"i": 255, "u": 255, "f": 1}.get(images.dtype.kind)
@@ -195,6 +194,7 @@ def _grey_levels(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
 
 
 def _image_key(archive: zipfile.ZipFile, path: Path) -> str:
+    """Return the name of the array of images in an archive."""
     keys = [name.removesuffix(".npy") for name in archive.namelist()]
     for key in ("images", "x_test", *keys[: len(keys) == 1]):
         if key in keys:

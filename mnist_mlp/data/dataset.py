@@ -1,6 +1,6 @@
-"""The data: where they come from, the proof that they are what they are called, and their order in an epoch.
+"""Load a data set from the first source that has it, and verify it by its content hash.
 
-NumPy only. Every other module sees a `Dataset` and never asks where it was found.
+NumPy only. All other modules see a `Dataset` and need not know where it was found.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mnist_mlp.options import path_of
 if TYPE_CHECKING:
     from mnist_mlp.config import Config
 
-# content_hash of MNIST's two splits, taken from the files whose published MD5 sums tests/test_data.py checks.
+# `content_hash` of MNIST's splits, from the files whose published MD5 sums tests/test_data.py checks.
 PUBLISHED = {
     "train": "c6933ea355e91ce62b8b67a9a73cf6eef1d570d09974abb316688b466ff64b2d",
     "test": "869be652a39d7b8e2b50d9277c14e559e86eee849a88879aebdc1dbe056be309",
 }
-DIGITS = {  # the same of the embedded digits, enlarged
+DIGITS = {  # the same for the embedded digits, enlarged
     "train": "222be06846f34ce97cedd94914d98a5c0d7fda91506f2a260acaa963a09ce5c4",
     "test": "ae6491d288e6d0851e85e7a1bfad0bb9e628228206495898f65f38a006d0e946",
 }
@@ -41,7 +41,7 @@ FASHION = (
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 [n, 28, 28], 0 (background) to 255 (ink), and their labels uint8 [n], 0–9."""
+    """Images uint8 [n, 28, 28], from 0 (background) to 255 (ink), and their labels uint8 [n], 0–9."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -52,21 +52,21 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split, with what must be said about them wherever a result is shown."""
+    """A training and a test split, their origin, and the warnings that every result must show."""
 
     name: str  # "mnist", "fashion_mnist" or "digits"
-    source: str  # for people: "Keras cache"
+    source: str  # to be read by people, such as "Keras cache"
     train: Split
     test: Split
-    notes: tuple[str, ...]  # warnings that every result must show
-    verified: bool  # the content hash is the published one
+    notes: tuple[str, ...]  # warnings
+    verified: bool  # whether the content hashes are the known ones
 
 
 def load(config: Config) -> Dataset:
-    """The data set that --dataset, --data_dir and --data_source name.
+    """Load the data set of `--dataset`, `--data_dir` and `--data_source`.
 
-    A directory or source that the user names is used or refused, never passed over. Raises UserError, in one
-    line, for data that are missing, damaged or not what they are called.
+    A directory or source that the user names is used or refused, never skipped. Raise `UserError` if the data are
+    missing, damaged, or not the data set that was asked for.
     """
     _check_flags(config)
     if config.dataset == "digits":
@@ -74,56 +74,57 @@ def load(config: Config) -> Dataset:
     name = "mnist" if config.dataset == "auto" else config.dataset
     if config.data_dir:
         return _from_directory(name, path_of("data_dir", config.data_dir), config.data_source)
-    tried: list[str] = []
+    failures: list[str] = []
     notes: list[str] = []
-    for source, read in _places(name, config.data_source):
+    for source, read in _sources(name, config.data_source):
         try:
             return _verified(name, source, read(), tuple(notes))
         except UserError as error:
-            tried.append(str(error))
-            if not isinstance(error, NotFound):  # something is there and damaged: worth a word
-                notes.append(f"{source} was passed over: {error}")
-    reasons = "; ".join(tried)
+            failures.append(str(error))
+            if not isinstance(error, NotFound):  # it exists and is damaged, which the user should know
+                notes.append(f"skipped {source}: {error}")
+    reasons = "; ".join(failures)
     if config.dataset == "auto" and config.data_source == "auto":
         notes.append(
-            "MNIST was not found on disk and could not be downloaded: this run uses the embedded digits; its accuracy "
-            f"is not MNIST accuracy; for MNIST type --data_dir=DIR, a directory with its four files ({reasons})"
+            "MNIST was not found on disk and could not be downloaded, so this run uses the embedded digits; its "
+            f"accuracy is not MNIST accuracy; for MNIST, try --data_dir=DIR with its four files in DIR ({reasons})"
         )
         return _digits(tuple(notes))
     raise UserError(
-        f"--dataset={config.dataset} --data_source={config.data_source}: expected {name}, received none "
-        f"({reasons}); name a directory that holds it with --data_dir=DIR, or take --dataset=digits"
+        f"--dataset={config.dataset} --data_source={config.data_source}: expected {name}, found none "
+        f"({reasons}); try --data_dir=DIR, a directory that holds it, or --dataset=digits"
     )
 
 
 def _check_flags(config: Config) -> None:
-    """Raises UserError for flags that contradict each other."""
+    """Raise `UserError` for flags that contradict each other."""
     source, directory = config.data_source, config.data_dir
     if config.dataset == "digits" and (directory or source != "auto"):
         given = f"--data_dir={directory}" if directory else f"--data_source={source}"
         raise UserError(
             "--dataset=digits is embedded: expected neither --data_dir nor --data_source, "
-            f"received {given}; leave it out, or take --dataset=mnist"
+            f"received {given}; remove it, or try --dataset=mnist"
         )
     if source in ("idx", "npz") and not directory:
-        raise UserError(f"--data_source={source}: expected a directory to look in, received none; add --data_dir=DIR")
+        raise UserError(f"--data_source={source}: expected a directory to read, received none; add --data_dir=DIR")
     if source in ("keras", "download") and directory:
         raise UserError(
-            f"--data_source={source} has a place of its own: expected no --data_dir, "
-            f"received --data_dir={directory}; leave one of them out"
+            f"--data_source={source} has a directory of its own: expected no --data_dir, "
+            f"received --data_dir={directory}; use only one of the two"
         )
 
 
 def _from_directory(name: str, directory: Path, wanted: str) -> Dataset:
-    """The data in a directory that the user named; UserError if it has none, or damaged ones."""
+    """Load the data in a directory that the user named. Raise `UserError` if it has none, or they are damaged."""
     flag = f"--data_dir={directory}"
-    another = "name another directory with --data_dir=DIR"
+    another = "try another directory with --data_dir=DIR"
     try:
         contents = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {another}") from None
     npz, found = directory / f"{name}.npz", array_files.find_idx(directory)
-    places: dict[str, tuple[str, bool, str, Callable[[], Arrays]]] = {
+    # For each --data_source: what it is, whether it exists, its name, its reader.
+    sources: dict[str, tuple[str, bool, str, Callable[[], Arrays]]] = {
         "idx": (
             f"the four IDX files ({', '.join(array_files.IDX_NAMES.values())}, plain or .gz)",
             *(len(found) == 4, f"IDX files in {directory}"),
@@ -136,22 +137,22 @@ def _from_directory(name: str, directory: Path, wanted: str) -> Dataset:
             lambda: downloads.read_tfds(name, directory),
         ),
     }
-    allowed = list(places.values()) if wanted == "auto" else [places[wanted]]
-    for _, there, source, read in allowed:
-        if there:
+    allowed = list(sources.values()) if wanted == "auto" else [sources[wanted]]
+    for _, exists, source, read in allowed:
+        if exists:
             try:
                 return _verified(name, source, read(), ())
             except UserError as error:
-                raise UserError(f"{error}; mend that or {another}") from error
-    shown = ", ".join(contents[:5]) + (f" and {len(contents) - 5} more" if len(contents) > 5 else "")
+                raise UserError(f"{error}; repair it or {another}") from error
+    listed = ", ".join(contents[:5]) + (f" and {len(contents) - 5} more" if len(contents) > 5 else "")
     raise UserError(
         f"{flag}: expected {' or '.join(what for what, *_ in allowed)}, "
-        f"received {shown or 'an empty directory'}; {another}"
+        f"received {listed or 'an empty directory'}; {another}"
     )
 
 
-def _places(name: str, wanted: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
-    """Where the data may be when no directory is named, in order: (source for people, reader)."""
+def _sources(name: str, wanted: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
+    """Yield (name, reader) for each source to try if no directory is given, in order."""
     if wanted in ("auto", "keras"):
         yield "Keras cache", lambda: downloads.read_keras_cache(name)
     if wanted in ("auto", "tfds"):
@@ -165,7 +166,7 @@ def _places(name: str, wanted: str) -> Iterator[tuple[str, Callable[[], Arrays]]
 
 
 def _verified(name: str, source: str, arrays: Arrays, notes: tuple[str, ...]) -> Dataset:
-    """The arrays as a Dataset, once their content is what the name says; else UserError."""
+    """Return the arrays as a `Dataset`. Raise `UserError` if their content is not what `name` says."""
     train = Split(arrays["x_train"], arrays["y_train"])
     test = Split(arrays["x_test"], arrays["y_test"])
     received = {"train": content_hash(train), "test": content_hash(test)}
@@ -179,58 +180,56 @@ def _verified(name: str, source: str, arrays: Arrays, notes: tuple[str, ...]) ->
         return Dataset(name, source, train, test, notes, verified=True)
     for part, split in (("train", train), ("test", test)):
         if received[part] == PUBLISHED[part]:
-            raise UserError(f"{source}: expected Fashion-MNIST, received MNIST; type --dataset=mnist for it")
+            raise UserError(f"{source}: expected Fashion-MNIST, received MNIST; try --dataset=mnist")
         counts = np.bincount(split.labels, minlength=10)
         if (counts != len(split) // 10).any():
             raise UserError(
                 f"{source}: expected {len(split) // 10} images of each class in the {part} split of "
                 f"Fashion-MNIST, received {', '.join(map(str, counts))}"
             )
-    unproved = "Fashion-MNIST has no published content hash: only its shapes and class counts were checked"
-    return Dataset(name, source, train, test, (*notes, unproved), verified=False)
+    unverified = "Fashion-MNIST has no published content hash: only its shapes and class counts were checked"
+    return Dataset(name, source, train, test, (*notes, unverified), verified=False)
 
 
 def _digits(notes: tuple[str, ...]) -> Dataset:
-    """The embedded digits, 1,437 for training and 360 for testing."""
+    """Load the embedded digits: 1,437 for training and 360 for testing."""
     try:
         return _verified("digits", "embedded", embedded_digits.load(), notes)
     except (OSError, ValueError, UserError) as error:
         raise UserError(
-            f"{embedded_digits.FILE}: expected the embedded digits, received a damaged file ({error}); "
-            "install the package again"
+            f"{embedded_digits.FILE}: the embedded digits are damaged ({error}); reinstall mnist_mlp"
         ) from error
 
 
 def content_hash(split: Split) -> str:
-    """SHA-256 (hex) of the examples, each image together with its label, whatever their order."""
-    # The examples are put into an order that depends on nothing but their content, then hashed as they stand.
-    # The order is by a 64-bit key: each pixel word times a fixed random odd number, summed modulo 2^64, plus
-    # the label. It need not be a strong hash: SHA-256 covers every byte, and two different examples with one
-    # key (about 1 chance in 10^10 for 60,000) could only make equal data look different, never the reverse.
-    # Half the time of a SHA-256 for each example: 60 ms for 60,000.
+    """Return the SHA-256 (hex) of the examples, each image with its label, independent of their order."""
+    # Sort the examples by a key that depends on nothing but their content, then hash them. The key is a 64-bit sum, the
+    # pixel words times fixed random odd numbers, plus the label. It need not be strong: SHA-256 covers every byte, and
+    # two different examples with equal keys (probability about 1e-10 for 60,000) could only make equal data look
+    # different, never the reverse. This takes half the time of one SHA-256 per example: 60 ms for 60,000.
     words = np.ascontiguousarray(split.images).reshape(len(split), 784).view("<u8")
     factors = np.random.PCG64(0).random_raw(words.shape[1]) | np.uint64(1)
     order = np.argsort(words @ factors + split.labels, kind="stable")
     digest = hashlib.sha256()
-    for start in range(0, len(split), 1024):  # in pieces that fit into the processor's cache
-        piece = order[start : start + 1024]
-        digest.update(split.images[piece].data)
+    for start in range(0, len(split), 1024):  # chunks that fit into the CPU's cache
+        chunk = order[start : start + 1024]
+        digest.update(split.images[chunk].data)
     digest.update(split.labels[order].data)
     return digest.hexdigest()
 
 
 def in_order_hash(split: Split) -> str:
-    """SHA-256 (hex) of the images and labels as they stand: an index means the same example only where it is equal."""
+    """Return the SHA-256 (hex) of images and labels in their order: if equal, an index means the same example."""
     digest = hashlib.sha256(np.ascontiguousarray(split.images).data)
     digest.update(np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()
 
 
 def title_of(dataset: str) -> str:
-    """A data set's name in a sentence."""
+    """Return a data set's name as a sentence has it."""
     return TITLES.get(dataset, dataset)
 
 
 def class_names(dataset: str) -> tuple[str, ...]:
-    """Of the classes 0 to 9."""
+    """Return the names of the classes 0 to 9."""
     return FASHION if dataset == "fashion_mnist" else tuple(map(str, range(10)))

@@ -1,8 +1,8 @@
-"""What Keras and TensorFlow Datasets (TFDS) do for us: downloads, and reading prepared TFDS directories.
+"""Download with Keras or TensorFlow Datasets (TFDS), and read prepared TFDS directories.
 
-Each library works in a child process. Imported here it would choose a Keras backend and start TensorFlow's
-devices before the run has chosen its own, and print on standard output, where the JSON result goes; and a
-download that stalls can be ended only by ending its process. The child hands over files.
+Each library runs in a child process, which leaves its results in files. Imported here, it would choose a Keras backend
+and start TensorFlow's devices before the run has chosen its own, and print to standard output, where the JSON result
+goes. Besides, only ending its process ends a stalled download.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ from mnist_mlp.data.array_files import SHAPES, Arrays, NotFound, check_labels, r
 from mnist_mlp.errors import UserError
 
 TITLES = {"mnist": "MNIST (11 MB)", "fashion_mnist": "Fashion-MNIST (30 MB)"}
-KERAS_FILES = {"mnist": "mnist.npz", "fashion_mnist": "fashion-mnist"}  # in the cache's folder datasets
+KERAS_FILES = {"mnist": "mnist.npz", "fashion_mnist": "fashion-mnist"}  # in the cache's directory `datasets`
 KERAS_HOST = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-PROBES = {  # an address of each download, asked before its library is started
+CHECKED_URLS = {  # a URL of each download, checked before its library is started
     ("Keras", "mnist"): KERAS_HOST + "mnist.npz",
     ("Keras", "fashion_mnist"): KERAS_HOST + "t10k-labels-idx1-ubyte.gz",
     ("TFDS", "mnist"): "https://storage.googleapis.com/cvdf-datasets/mnist/t10k-labels-idx1-ubyte.gz",
     ("TFDS", "fashion_mnist"): ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/t10k-labels-idx1-ubyte.gz"),
 }
-PROBE_SECONDS = 4.0  # for each of the two, so that a machine without network is answered within 10 s
-STALL_SECONDS = 120.0  # a download that writes nothing for so long is given up; a slow one is not
-READERS = {"tfrecord": "tensorflow", "array_record": "array_record"}  # TFDS' format: the package it needs
+URL_CHECK_SECONDS = 4.0  # per library, so that a machine without a network gets its answer within 10 s
+STALL_SECONDS = 120.0  # a download that writes nothing for this long is aborted; a slow one is not
+READERS = {"tfrecord": "tensorflow", "array_record": "array_record"}  # TFDS' format: the package that reads it
 
 
 def keras_home() -> Path:
-    """Where Keras keeps its files."""
+    """Return the directory of Keras' files."""
     return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
 
 
 def tfds_home() -> Path:
-    """Where TFDS keeps its prepared data sets."""
+    """Return the directory of TFDS' prepared data sets."""
     return Path(os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"))
 
 
 def read_keras_cache(name: str, home: Path | None = None) -> Arrays:
-    """What keras.datasets.NAME.load_data() left on disk; NotFound if nothing."""
+    """Return the arrays that keras.datasets.NAME.load_data() left on disk. Raise `NotFound` if there are none."""
     path = (home or keras_home()) / "datasets" / KERAS_FILES[name]
     return read_npz(path) if path.suffix == ".npz" else read_idx_directory(path)
 
 
 def find_tfds(name: str, directory: Path) -> Path | None:
-    """The prepared data set in a directory that is, or holds, NAME/VERSION, NAME or VERSION; else None."""
+    """Return the prepared data set in a directory that is or holds NAME/VERSION, NAME or VERSION, else None."""
     for pattern in ("", "[0-9]*", f"{name}/[0-9]*"):
         found = sorted(directory.glob(f"{pattern}/dataset_info.json".lstrip("/")))
         if found:
@@ -68,7 +68,10 @@ def find_tfds(name: str, directory: Path) -> Path | None:
 
 
 def read_tfds(name: str, directory: Path) -> Arrays:
-    """A prepared TFDS directory (tfrecord: with TensorFlow; array_record: also without); NotFound if none."""
+    """Return the arrays in a prepared TFDS directory. Raise `NotFound` if there is none.
+
+    The tfrecord format needs TensorFlow, array_record does not.
+    """
     prepared = find_tfds(name, directory)
     if prepared is None:
         raise NotFound(f"no prepared {name} in {directory}")
@@ -86,15 +89,15 @@ def read_tfds(name: str, directory: Path) -> Arrays:
 
 
 def download(library: str, name: str) -> Arrays:
-    """The data as library ("Keras" or "TFDS") downloads it, left in that library's own cache.
+    """Download with a library ("Keras" or "TFDS") into its own cache, and return the arrays.
 
-    Says so on standard error. NotFound, with the reason, if it cannot be had; nothing half-written remains.
+    Announce it on standard error. Raise `NotFound`, with the reason, if it fails; nothing half-written remains.
     """
-    home, made, work = {
+    home, created, work = {
         "Keras": (keras_home(), f"datasets/{KERAS_FILES[name]}", _keras_download),
         "TFDS": (tfds_home(), name, _tfds_download),
     }[library]
-    reason = _missing_package(library) or _probe(PROBES[library, name])
+    reason = _missing_package(library) or _check_url(CHECKED_URLS[library, name])
     if reason:
         raise NotFound(f"download by {library}: {reason}")
     print(f"downloading {TITLES[name]} with {library} …", file=sys.stderr, flush=True)
@@ -104,9 +107,9 @@ def download(library: str, name: str) -> Arrays:
         except ChildFailed as error:
             raise NotFound(f"download by {library}: {error}") from None
         arrays = read_keras_cache(name, scratch) if library == "Keras" else read_tfds(name, scratch)
-        with contextlib.suppress(OSError):  # a cache that cannot be written: the next run downloads again
-            (home / made).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(scratch / made, home / made)
+        with contextlib.suppress(OSError):  # the cache is not writable: the next run downloads again
+            (home / created).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(scratch / created, home / created)
     return arrays
 
 
@@ -115,7 +118,7 @@ class ChildFailed(Exception):
 
 
 def _run(work: Callable[..., None], *arguments: object, watched: Path | None = None, **environment: str) -> None:
-    """Call one of the functions at this module's end in a silent child process, without accelerators."""
+    """Call one of the functions at this module's end in a silent child process that sees no accelerator."""
     environment = {
         **os.environ,
         **{"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -129,7 +132,7 @@ def _run(work: Callable[..., None], *arguments: object, watched: Path | None = N
 
 
 def _wait(child: Child, watched: Path | None) -> None:
-    """Waits for the child; ChildFailed if nothing in the watched directory grows for STALL_SECONDS."""
+    """Wait for the child. Raise `ChildFailed` if nothing in the watched directory grows for STALL_SECONDS."""
     size, since = -1, time.monotonic()
     while True:
         try:
@@ -140,20 +143,21 @@ def _wait(child: Child, watched: Path | None) -> None:
         if now != size:
             size, since = now, time.monotonic()
         elif time.monotonic() - since > STALL_SECONDS:
-            raise ChildFailed(f"nothing arrived for {STALL_SECONDS:.0f} s")
+            raise ChildFailed(f"no data arrived for {STALL_SECONDS:.0f} s")
 
 
 def _size(directory: Path) -> int:
+    """Return the bytes in a directory that another process writes."""
     total = 0
     for path in directory.rglob("*"):
-        with contextlib.suppress(OSError):  # it may vanish while we look
+        with contextlib.suppress(OSError):  # the file may vanish meanwhile
             total += path.stat().st_size
     return total
 
 
 @contextlib.contextmanager
 def _scratch(home: Path) -> Iterator[Path]:
-    """A temporary directory inside `home`, whence a rename is atomic; elsewhere if home is read-only."""
+    """Make a temporary directory inside `home`, so that a rename is atomic; elsewhere if `home` is read-only."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(dir=home, prefix=".download-")
@@ -163,32 +167,33 @@ def _scratch(home: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _probe(url: str) -> str:
-    """Why the address does not answer within PROBE_SECONDS, or "" if it does."""
-    import urllib.error  # 30 ms that only a download has to spend
+def _check_url(url: str) -> str:
+    """Return why the URL does not answer within URL_CHECK_SECONDS, or "" if it does."""
+    import urllib.error  # takes 30 ms, which only a download should pay
     import urllib.request
 
     answer: list[str] = []
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(url, timeout=PROBE_SECONDS) as response:
+            with urllib.request.urlopen(url, timeout=URL_CHECK_SECONDS) as response:
                 response.read(1)
             answer.append("")
-        except Exception as error:  # no network has many faces; each is a reason to tell
+        except Exception as error:  # a missing network shows in many ways; each is a reason
             reason = error.reason if type(error) is urllib.error.URLError else error
-            if not isinstance(reason, TimeoutError):  # no answer, whoever notices it first
+            if not isinstance(reason, TimeoutError):  # reported below
                 answer.append(" ".join(str(reason).split()) or type(reason).__name__)
 
-    # A thread, since the time limit of a socket does not cover the look-up of its name.
+    # In a thread, since the timeout of a socket does not cover name resolution.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(PROBE_SECONDS)
-    reason = answer[0] if answer else f"no answer within {PROBE_SECONDS:.0f} s"
+    thread.join(URL_CHECK_SECONDS)
+    reason = answer[0] if answer else f"no answer within {URL_CHECK_SECONDS:.0f} s"
     return reason and f"{urlsplit(url).hostname}: {reason}"
 
 
 def _missing_package(library: str) -> str:
+    """Return why a library cannot be imported, or "" if it is installed."""
     package, install = {
         "Keras": ("keras", "keras"),
         "TFDS": ("tensorflow_datasets", "tensorflow-datasets"),
@@ -199,12 +204,12 @@ def _missing_package(library: str) -> str:
 def _installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):  # forbidden by a finder, or a broken half of a package
+    except (ImportError, ValueError):  # blocked by a finder, or a broken installation
         return False
 
 
 def _check_readable(name: str, prepared: Path) -> None:
-    """Raises UserError unless this machine has what it takes to read the directory. Imports nothing."""
+    """Raise `UserError` unless the packages that read this directory are installed. Import none of them."""
     path = prepared / "dataset_info.json"
     try:
         info = json.loads(path.read_text())
@@ -217,13 +222,13 @@ def _check_readable(name: str, prepared: Path) -> None:
         if not _installed(package):
             install = package.replace("tensorflow_datasets", "tensorflow-datasets")
             raise UserError(
-                f"{prepared}: expected {package} to be installed, for TFDS files of format {file_format}, "
-                f"received none; type: pip install {install}"
+                f"{prepared}: reading TFDS files of format {file_format} needs {package}, which is not installed; "
+                f"run: pip install {install}"
             )
 
 
 def _from_tfds(arrays: Any, prepared: Path) -> Arrays:
-    """TFDS' images [n, 28, 28, 1] and int64 labels in the form that every source has."""
+    """Return TFDS' images [n, 28, 28, 1] and int64 labels in the form that all sources share."""
     result = {}
     for key, shape in SHAPES.items():
         array: NDArray[Any] = arrays[key]
@@ -238,11 +243,11 @@ def _from_tfds(arrays: Any, prepared: Path) -> Arrays:
     return result
 
 
-# The work of the child processes: each function is called by _run, with strings.
+# The functions below run in child processes. `_run` calls them with strings.
 
 
 def _keras_download(name: str, scratch: str) -> None:
-    """Downloads into KERAS_HOME, which _run has set to scratch."""
+    """Download into KERAS_HOME, which `download` has set to `scratch`."""
     backends = [backend for backend in ("tensorflow", "jax", "torch") if _installed(backend)]
     os.environ.setdefault("KERAS_BACKEND", [*backends, "numpy"][0])
     import keras
@@ -260,12 +265,12 @@ def _tfds_download(name: str, scratch: str) -> None:
 def _tfds_to_npz(prepared: str, output: str) -> None:
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(prepared)  # reads its JSON; neither network nor builder code
+    builder = tfds.builder_from_directory(prepared)  # reads its JSON, without network or builder code
     arrays = {}
     for split in ("train", "test"):
         if builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:  # also without TensorFlow
             source = builder.as_data_source(split)
-            examples = source.__getitems__(range(len(source)))  # all at once: 2.4 times as fast as one by one
+            examples = source.__getitems__(range(len(source)))  # all at once, which is 2.4 times as fast
             whole = {key: np.stack([example[key] for example in examples]) for key in ("image", "label")}
         else:
             whole = tfds.as_numpy(builder.as_dataset(split, batch_size=-1))

@@ -1,10 +1,9 @@
 """The embedded data set: 1,797 handwritten digits in MNIST's frame, for machines without MNIST.
 
-Data: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository,
-1998, CC BY 4.0, in the copy that scikit-learn ships: 8×8 pixels, grey levels 0–16. `digits.npy` (uint8
-[1797, 65]: the label, then 64 pixels; the first 1,437 rows are for training) is written by
-scripts/make_digits.py. Stored are the 8×8 originals, 117 kB: as 28×28 images they would take 360 kB even
-when packed with xz. Their enlargement is the change that we made to them.
+Data: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998,
+CC BY 4.0, in the copy that scikit-learn ships: 8×8 pixels, grey levels 0–16. scripts/make_digits.py writes `digits.npy`
+(uint8 [1797, 65]: the label, then 64 pixels; the first 1,437 rows are for training). The file holds the 8×8 originals,
+117 kB; as 28×28 images they would take 360 kB even when packed with xz. Our change to the data is their enlargement.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ TRAIN = 1437  # rows of the file that are for training; the other 360 are for te
 
 
 def load() -> dict[str, NDArray[np.uint8]]:
-    """The data set under the names of Keras' mnist.npz. Raises OSError or ValueError for a damaged file."""
+    """Return the arrays under the names in Keras' mnist.npz. Raise OSError or ValueError for a damaged file."""
     table = np.load(FILE, allow_pickle=False)
     labels, images = table[:, 0], enlarge(table[:, 1:].reshape(-1, 8, 8))
     return {
@@ -30,14 +29,14 @@ def load() -> dict[str, NDArray[np.uint8]]:
 
 
 def enlarge(digits: NDArray[Any]) -> NDArray[np.uint8]:
-    """Brings digits of 8×8 pixels, 0–16, into MNIST's frame: uint8 [n, 28, 28], 0–255.
+    """Bring digits of 8×8 pixels, 0–16, into MNIST's frame: return uint8 [n, 28, 28], 0–255.
 
-    As MNIST was made: each digit, whose ink fills all 8 rows, is scaled to 20×20 pixels with its proportions
-    and grey levels kept, and set into the frame so that its centre of mass is at pixel (14, 14), to the
-    nearest whole pixel. All of it is integer arithmetic, hence the same on every machine.
+    Like MNIST: each digit, whose ink fills all 8 rows, is scaled to 20×20 pixels with proportions and grey levels kept,
+    and placed so that its centre of mass is at pixel (14, 14), to the nearest whole pixel. All arithmetic is integer:
+    the result is the same on every machine.
     """
-    # Linear interpolation: output pixel i has its centre at (2i+1)·8/40, input pixel j at (2j+1)/2, and the
-    # weight falls from 1 to 0 over the distance of one input pixel. Times 40, all of that is whole.
+    # Linear interpolation: the centre of output pixel i is at (2i+1)·8/40, that of input pixel j at (2j+1)/2, and the
+    # weight falls from 1 to 0 over the distance of one input pixel. Times 40, all of these are integers.
     i, j = np.arange(20)[:, None], np.arange(8)
     weights = np.maximum(0, 40 - abs((2 * i + 1) * 8 - (2 * j + 1) * 20))  # [20, 8], a row sums to 40
     full = 16 * 40 * 40

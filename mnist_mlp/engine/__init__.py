@@ -1,1 +1,1 @@
-"""What a device offers: a model, an optimizer and the data set, resident, and whole epochs compiled."""
+"""Train and score a model on a device that holds the model, its optimizer and the data."""

@@ -1,7 +1,7 @@
-"""The contract of an engine: a model, an optimizer and the data set, resident on a device.
+"""The contract of an engine: a model, an optimizer and the data, resident on a device.
 
-An *order* is int32 [steps, batch]: the examples of each step by index, -1 where there is none (weight 0).
-The loss of a step is Σ wᵢlᵢ / Σ wᵢ over the global batch, plus the model's penalties; l is the cross-entropy.
+*Batch indices* are int32 [steps, batch]: the examples of each step by index; -1 is padding and has weight 0.
+The loss of a step is Σ wᵢlᵢ / Σ wᵢ over the global batch, plus the model's penalties; l is the cross-entropy in nats.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -17,10 +19,13 @@ import numpy as np
 
 from mnist_mlp.errors import UserError
 
+# Receives how far an epoch is: its steps so far, their mean loss and accuracy, and the seconds for each step.
+OnProgress = Callable[[int, float, float, float], None]
+
 
 @dataclasses.dataclass(frozen=True)
 class Sums:
-    """What training saw: the network scored on each example in the step that learned from it, before the update."""
+    """Sums over the examples of a call of `train`, each scored in the step that learns from it, before the update."""
 
     losses: np.ndarray  # float64 [steps], Σ cross-entropy over the examples of a step, in nats, without penalties
     correct: int
@@ -33,7 +38,7 @@ class Sums:
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What evaluation found; every example counts once."""
+    """Result of an evaluation; every example counts once."""
 
     confusion: np.ndarray  # int64 [10, 10], rows are the truth
     loss_sum: float
@@ -49,27 +54,31 @@ class Counts:
 
 @dataclasses.dataclass(frozen=True)
 class DeviceSet:
-    """The devices that a framework really has for a plan. A batch is shared out over `replicas` of them."""
+    """The devices that a framework really provides for a plan. Each batch is split across the replicas."""
 
-    device: str  # what computes: "GPU: NVIDIA L4"; its first three letters are CPU, GPU or TPU
-    notes: tuple[str, ...] = ()  # what must be said of it
+    name: str  # "GPU: NVIDIA L4"; the first three letters are CPU, GPU or TPU
+    notes: tuple[str, ...] = ()  # what the user should know about them
     replicas: int = 1
-    where: Any = None  # the framework's own: JAX's devices, or a strategy of tf.distribute
-    xla: bool | None = None  # True or False where the engine has no choice
+    where: Any = None  # the framework's own object: JAX's devices, or a strategy of tf.distribute
+    xla: bool | None = None  # whether to compile with XLA; None lets the engine choose
     workers: int = 1  # processes
-    lost: tuple[type[Exception], ...] = ()  # what the framework raises where another worker is gone
+    lost: tuple[type[Exception], ...] = ()  # what the framework raises if another worker is lost
 
     @property
     def kind(self) -> str:
-        return self.device[:3]
+        return self.name[:3]
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Return a context in which Keras builds variables on all replicas."""
+        return self.where.scope() if hasattr(self.where, "scope") else contextlib.nullcontext()
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What training does with a batch beyond the plain step."""
 
-    augment: str = "none"  # of distortions.KINDS
-    label_smoothing: float = 0.0  # 0 to 1; of the loss that is trained on and told, not of an evaluation's
+    augment: str = "none"  # one of augmentation.KINDS
+    label_smoothing: float = 0.0  # 0 to 1; affects the training loss, not that of an evaluation
     seed: int = 0  # of the distortions
 
 
@@ -77,84 +86,107 @@ PLAIN = Recipe()
 
 
 class Engine(Protocol):
-    """What a device offers to the programs."""
+    """A model, an optimizer and the data on a device. The two attributes may be set; properties are read-only."""
 
-    model: keras.Model
-    optimizer: keras.Optimizer | None
-    attached: DeviceSet
-    backend: str
-    xla: bool
-    weights_on: list[str]  # the devices that hold the weights, read back from the framework: ["GPU:0"]
-    step_on: list[str]  # those that the last compiled step ended on, read back likewise; [] where it is not known
-    seed: int  # of the distortions; a program need not be compiled again for another one
-    whole_epochs: bool  # whether `train` takes whole orders alone, and its `losses` are then one sum
+    seed: int  # of the distortions; another seed does not compile again
+    on_progress: OnProgress | None  # called about once a second within a `train` that lasts a whole epoch
+
+    @property
+    def model(self) -> keras.Model: ...
+
+    @property
+    def optimizer(self) -> keras.Optimizer | None: ...
+
+    @property
+    def devices(self) -> DeviceSet: ...
+
+    @property
+    def backend(self) -> str:
+        """ "tensorflow" or "jax"."""
+
+    @property
+    def xla(self) -> bool:
+        """Whether XLA compiles the steps."""
+
+    @property
+    def weights_on(self) -> list[str]:
+        """The devices that hold the weights, read back from the framework: ["GPU:0"]."""
+
+    @property
+    def step_on(self) -> list[str]:
+        """The devices that ran the last compiled step, read back from the framework; [] if unknown."""
+
+    @property
+    def whole_epochs(self) -> bool:
+        """Whether `train` takes all steps of an epoch in one call only, and returns a single loss sum."""
 
     def compile(self) -> None:
-        """Makes ready what `train` and `evaluate` run; changes no weight."""
+        """Compile what `train` and `evaluate` run. Change no weight."""
 
-    def train(self, order: np.ndarray, start: int = 0, stop: int | None = None) -> Sums:
-        """Runs those steps of the order on the training images, in one call: nothing is heard until it ends."""
+    def train(self, batch_indices: np.ndarray, start: int = 0, stop: int | None = None) -> Sums:
+        """Train on the rows `start` to `stop` of the batch indices. Blocks: signals are handled after it returns."""
 
     def evaluate(self, split: str) -> Counts:
-        """Scores a split ("test" or "validation"), every example once, for any batch size."""
+        """Score every example of a split ("test" or "validation") once, for any batch size."""
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """float32 [n, 10], probabilities of uint8 images [n, 28, 28]."""
+        """Return the probabilities, float32 [n, 10], of uint8 images [n, 28, 28]."""
 
     def logits(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
-        """float32 [n, 10], what `predict` takes the softmax of; of so many images per call, if given."""
+        """Return the logits, float32 [n, 10], whose softmax `predict` returns."""
 
     def layers(self, images: np.ndarray) -> list[np.ndarray]:
-        """What each hidden layer gives, and last the probabilities (see `models.with_hidden`), of uint8 images
-        [n, 28, 28] in one call, which is compiled anew for another n."""
+        """Return the outputs of the hidden layers and the probabilities (see `networks.with_hidden`) of uint8 images
+        [n, 28, 28], in one call, which compiles again for each new n."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything needed to go on, by name: weights, optimizer, random state, counters."""
+        """Return all that a resumed run needs, by name: weights, optimizer slots, random state, counters."""
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """The inverse of `state`. Raises `UserError` for the state of another model."""
+        """Restore what `state` returned. Raise `UserError` for the state of another model."""
 
     def step_flops(self) -> float:
-        """Floating-point operations of a training step over the global batch, as the framework counts them."""
+        """Return the floating-point operations of a training step over the global batch, as the framework counts."""
 
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
-        """The mean of each number over all worker processes, which must all call this: how they decide together."""
+        """Return the mean of each value over all workers, which must all call this: how they decide together."""
+
+    def trace(self, directory: Path) -> AbstractContextManager[None]:
+        """Write a trace of a block with the framework's profiler: plugins/profile/TIME/ below the directory."""
 
 
-LOST = (
-    "(?i)aborted|unhealthy|peer|gloo|socket closed|unavailable|timed out|deadline|coordination"  # said of a lost worker
-)
+LOST = "(?i)aborted|unhealthy|peer|gloo|socket closed|unavailable|timed out|deadline|coordination"  # of a lost worker
 
 
 @contextlib.contextmanager
-def with_others(attached: DeviceSet) -> Iterator[None]:
-    """Turns what a framework raises where another worker is gone into `UserError`."""
+def report_lost_workers(devices: DeviceSet) -> Iterator[None]:
+    """Raise `UserError` instead of what a framework raises if another worker is lost."""
     try:
         yield
-    except attached.lost as error:
+    except devices.lost as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        told = next((line for line in lines if re.search(LOST, line)), None)
-        if told is None:  # out of memory, say: of this worker alone
+        reason = next((line for line in lines if re.search(LOST, line)), None)
+        if reason is None:  # a failure of this worker: out of memory, for example
             raise
         raise UserError(
-            f"--strategy=multiworker: another worker ended or cannot be reached ({told[:200]}); start all of them again"
+            f"--strategy=multiworker: lost the connection to another worker ({reason[:200]}); restart all workers"
         ) from None
 
 
-def check_places(engine: Engine) -> None:
-    """Raises `UserError` if the weights or the last compiled step are elsewhere than on the devices of the plan."""
-    attached = engine.attached
-    here = attached.replicas if attached.workers == 1 else 1  # of several workers each sees its own, at least
-    for what, places in (("weights", engine.weights_on), ("compiled step", engine.step_on)):
-        if len(places) < here or any(not place.startswith(attached.kind) for place in places):
+def check_placement(engine: Engine) -> None:
+    """Raise `UserError` if the weights or the last compiled step are on other devices than planned."""
+    devices = engine.devices
+    expected = devices.replicas if devices.workers == 1 else 1  # each of several workers sees at least its own
+    for what, names in (("weights are", engine.weights_on), ("compiled step ran", engine.step_on)):
+        if len(names) < expected or any(not name.startswith(devices.kind) for name in names):
             raise UserError(
-                f"expected the {what} on {attached.device} ({attached.replicas} replicas), found {', '.join(places)}; "
-                "type python -m mnist_mlp.doctor"
+                f"the {what} on {', '.join(names) or 'no known device'} instead of {devices.name} "
+                f"(replicas: {devices.replicas}); run python -m mnist_mlp.doctor"
             )
 
 
 def named_variables(model: keras.Model, optimizer: keras.Optimizer | None) -> dict[str, keras.Variable]:
-    """All variables of a run under names that depend on neither the backend nor what else the process has built."""
+    """Return all variables of a run. Their names depend on neither the backend nor what else the process has built."""
     named = {f"model/{layer.name}/{v.name}": v for layer in model.layers for v in layer.variables}
     if optimizer is not None:
         named |= {f"optimizer/{index}/{own_name(v)}": v for index, v in enumerate(optimizer.variables)}
@@ -162,29 +194,29 @@ def named_variables(model: keras.Model, optimizer: keras.Optimizer | None) -> di
 
 
 def own_name(variable: keras.Variable) -> str:
-    """Its name; without a number where Keras counts the process's unnamed variables, such as one of Nadam's."""
+    """Return a variable's name without the number that Keras gives to unnamed ones, such as one of Nadam's."""
     return re.sub(r"^variable_\d+$", "variable", variable.name)
 
 
 def read_state(model: keras.Model, optimizer: keras.Optimizer | None) -> dict[str, np.ndarray]:
-    """The values of all variables of a run, by name."""
+    """Return the values of all variables of a run, by name."""
     return {name: keras.ops.convert_to_numpy(v) for name, v in named_variables(model, optimizer).items()}
 
 
 def write_state(model: keras.Model, optimizer: keras.Optimizer | None, state: Mapping[str, np.ndarray]) -> None:
-    """The inverse of `read_state`. Raises `UserError` for a state of other variables."""
+    """Assign what `read_state` returned. Raise `UserError` if the state has other variables."""
     variables = named_variables(model, optimizer)
-    strangers = sorted(state.keys() ^ variables.keys())
-    strangers += [name for name, v in variables.items() if name in state and kind_of(state[name]) != kind_of(v)]
-    if strangers:
+    different = sorted(state.keys() ^ variables.keys())
+    different += [name for name, v in variables.items() if name in state and kind_of(state[name]) != kind_of(v)]
+    if different:
         raise UserError(
-            f"expected a checkpoint of this model, received one with another {strangers[0]} "
-            f"(Keras {keras.__version__} is here; was it another one that wrote it?)"
+            f"the checkpoint does not fit this model: {different[0]} differs (Keras {keras.__version__} is installed; "
+            "another version may have written the checkpoint)"
         )
     for name, variable in variables.items():
         variable.assign(state[name])
 
 
 def kind_of(values: np.ndarray | keras.Variable) -> tuple[tuple[int, ...], bool]:
-    """Shape, and whether they are floats; which integers a counter has is each backend's affair."""
+    """Return the shape, and whether the values are floats. The integer type of a counter depends on the backend."""
     return tuple(values.shape), "float" in str(values.dtype)

@@ -1,8 +1,7 @@
-"""Puts an engine on the planned device."""
+"""Create an engine on the planned device."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import signal
 import threading
@@ -12,55 +11,65 @@ import keras
 
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
-from mnist_mlp.engine.base import PLAIN, Engine, Recipe, with_others
+from mnist_mlp.engine.base import PLAIN, DeviceSet, Engine, Recipe, report_lost_workers
 from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import set_conventions
 
 
-def start(
-    plan: Plan,
-    kind: str,
-    make_model: Callable[[], keras.Model],
-    make_optimizer: Callable[[], keras.Optimizer | None],
-    splits: Mapping[str, Split],
-    batch_size: int,
-    recipe: Recipe = PLAIN,
-    *,
-    start_timeout: float = 300,
-) -> Engine:
-    """The engine `kind` ("compiled" or "fit") on the planned device, holding the splits.
+@dataclasses.dataclass(frozen=True)
+class EngineSpec:
+    """What an engine computes, on whatever device. Model and optimizer are functions: they are built on the device."""
 
-    Model and optimizer come as functions, since an engine decides where they are built. `make_optimizer` gives
-    None, and `splits` has no "train", where nothing is trained. `start_timeout` (seconds) is for a TPU and for other
-    workers. Raises `UserError` if the device is not there.
+    make_model: Callable[[], keras.Model]
+    splits: Mapping[str, Split]  # "train", "test", "validation", as far as they are used
+    batch_size: int
+    make_optimizer: Callable[[], keras.Optimizer | None] = lambda: None  # None if nothing is trained
+    recipe: Recipe = PLAIN
+    kind: str = "compiled"  # or "fit"
+
+
+def create_engine(plan: Plan, spec: EngineSpec, *, start_timeout: float = 300) -> Engine:
+    """Return an engine on the planned device, which holds the splits. Raise `UserError` if there is no such device.
+
+    `start_timeout` (seconds) limits the wait for a TPU and for other workers.
     """
     if keras.backend.backend() != plan.backend:
         raise UserError(
-            f"expected Keras on {plan.backend}, it already runs on {keras.backend.backend()}; start a new process"
+            f"Keras already runs on {keras.backend.backend()} in this process, not on {plan.backend}; "
+            "start a new process"
         )
     set_conventions()
-    if plan.backend == "jax":  # the other framework may not be installed, and takes seconds to import
-        from mnist_mlp.engine.jax.devices import attach
-        from mnist_mlp.engine.jax.engine import JaxEngine as CompiledEngine
-    else:
-        from mnist_mlp.engine.tensorflow.devices import attach
-        from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine as CompiledEngine
-    attached = attach(plan, start_timeout)
-    take_signals_back()
-    attached = dataclasses.replace(attached, notes=(*plan.notes, *attached.notes))
-    if kind == "fit" and attached.replicas > 1:
-        raise UserError(f"--engine=fit: expected one device, received {attached.replicas}; type --replicas=1")
-    with with_others(attached):
-        engine_class = FitEngine if kind == "fit" else CompiledEngine
-        with attached.where.scope() if plan.backend == "tensorflow" and attached.where else contextlib.nullcontext():
-            return engine_class(make_model(), make_optimizer(), splits, batch_size, attached, recipe)
+    engine_class, devices = attach(plan, start_timeout)
+    restore_signal_handlers()
+    devices = dataclasses.replace(devices, notes=(*plan.notes, *devices.notes))
+    if spec.kind == "fit":
+        engine_class = FitEngine
+        if devices.replicas > 1:
+            raise UserError(f"--engine=fit: expected one device, received {devices.replicas}; use --replicas=1")
+    with report_lost_workers(devices), devices.scope():
+        model, optimizer = spec.make_model(), spec.make_optimizer()
+        return engine_class(model, optimizer, spec.splits, spec.batch_size, devices, spec.recipe)
 
 
-def take_signals_back() -> None:
-    """Puts Python's handlers back in place: between workers TensorFlow and JAX catch SIGTERM themselves, and go on."""
+def attach(plan: Plan, start_timeout: float) -> tuple[Callable[..., Engine], DeviceSet]:
+    """Return the compiled engine of the plan's framework, and the devices. The other framework may not be installed,
+    and takes seconds to import."""
+    if plan.backend == "jax":
+        from mnist_mlp.engine.jax import devices as jax_devices
+        from mnist_mlp.engine.jax.engine import JaxEngine
+
+        return JaxEngine, jax_devices.attach(plan, start_timeout)
+    from mnist_mlp.engine.tensorflow import devices as tensorflow_devices
+    from mnist_mlp.engine.tensorflow.engine import TensorFlowEngine
+
+    return TensorFlowEngine, tensorflow_devices.attach(plan, start_timeout)
+
+
+def restore_signal_handlers() -> None:
+    """Install Python's signal handlers again: with several workers TensorFlow and JAX catch SIGTERM and continue."""
     if threading.current_thread() is threading.main_thread():
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             handler = signal.getsignal(signum)
-            if handler is not None:  # not one that Python does not know of
+            if handler is not None:  # None: a handler that Python did not install
                 signal.signal(signum, handler)

@@ -1,56 +1,54 @@
-"""Plain `Model.fit` behind the engine's contract: the oracle for the compiled engines, and slow. Keras alone."""
+"""Plain `Model.fit` behind the engine's contract: slow, and the reference for the compiled engines."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from mnist_mlp.data import Split
 from mnist_mlp.engine.augmentation import distort
-from mnist_mlp.engine.base import PLAIN, Counts, DeviceSet, Recipe, Sums, read_state, write_state
+from mnist_mlp.engine.base import PLAIN, Counts, DeviceSet, OnProgress, Recipe, Sums, read_state, write_state
 from mnist_mlp.engine.batching import SECONDS_PER_CALL
 from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import to_logits, with_hidden
 from mnist_mlp.stats import metrics
 from mnist_mlp.stats.metrics import confusion_matrix
 
-# Of an epoch: its steps so far, their mean loss and accuracy, seconds a step.
-Heard = Callable[[int, float, float, float], None]
-
 
 class FitEngine:
-    """See `Engine` for the contract. `optimizer` may be None where nothing is trained."""
+    """See `Engine` for the contract. `optimizer` may be None if nothing is trained."""
 
-    whole_epochs = True  # fit tells the mean of an epoch's losses, not each
-    step_on: list[str] = []  # fit does not tell
-    hear: Heard | None = None
+    whole_epochs = True  # `fit` reports the mean loss of an epoch, not that of each step
+    step_on: list[str] = []  # `fit` does not report it
+    on_progress: OnProgress | None = None
 
+    # Six parameters, as of `CompiledEngine`.
     def __init__(
         self,
         model: keras.Model,
         optimizer: keras.Optimizer | None,
         splits: Mapping[str, Split],
         batch_size: int,
-        attached: DeviceSet,
+        devices: DeviceSet,
         recipe: Recipe = PLAIN,
     ):
         self.model, self.optimizer, self.splits = model, optimizer, splits
         self.recipe, self.seed = recipe, recipe.seed
-        self.batch_size, self.attached = batch_size, attached
+        self.batch_size, self.devices = batch_size, devices
         self.network = to_logits(model)
-        loss, told = cross_entropy(recipe.label_smoothing)
+        loss, loss_metric = cross_entropy(recipe.label_smoothing)
         self.network.compile(
             optimizer=optimizer or "sgd",
-            jit_compile=False if attached.xla is False else "auto",
+            jit_compile=False if devices.xla is False else "auto",
             loss=loss,
-            metrics=[
-                keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-                told,
-            ],
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy"), loss_metric],
         )
         if optimizer is not None:
             optimizer.build(model.trainable_variables)
@@ -62,38 +60,37 @@ class FitEngine:
         return [str(self.model.trainable_variables[-1].value.device).rpartition("device:")[2].upper()]
 
     def compile(self) -> None:
-        """Nothing: `fit` compiles in its first epoch."""
+        """Do nothing: `fit` compiles in its first epoch."""
 
-    def train(self, order: np.ndarray, start: int = 0, stop: int | None = None) -> Sums:
-        order = order[start:stop]
-        used = order[order >= 0]
-        if (order.ravel()[: len(used)] < 0).any():  # fit cuts the batches anew
-            raise ValueError("Expected padding at the end of the order alone. Received some before its end.")
-        split = self.splits["train"]
+    def train(self, batch_indices: np.ndarray, start: int = 0, stop: int | None = None) -> Sums:
+        batch_indices = batch_indices[start:stop]
+        used = batch_indices[batch_indices >= 0]
+        if (batch_indices.ravel()[: len(used)] < 0).any():  # `fit` would cut other batches
+            raise ValueError("Expected padding only at the end of the batch indices. Received some before the end.")
         history = self.network.fit(
-            self.distorted(order),
-            split.labels[used],
-            batch_size=order.shape[1],
+            self.distorted(batch_indices),
+            self.splits["train"].labels[used],
+            batch_size=batch_indices.shape[1],
             epochs=1,
             shuffle=False,
             verbose=0,
-            callbacks=[ProgressCallback(self.hear)] if self.hear else [],
+            callbacks=[ProgressCallback(self.on_progress)] if self.on_progress else [],
         ).history
         seen = len(used)
         return Sums(np.array([history["cross_entropy"][0] * seen]), round(history["accuracy"][0] * seen), seen)
 
-    def distorted(self, order: np.ndarray) -> np.ndarray:
-        """The images of an order, one after the other, as its steps are to see them."""
+    def distorted(self, batch_indices: np.ndarray) -> np.ndarray:
+        """Return the training images of the batches, one after the other, distorted as the recipe says."""
         images = self.splits["train"].images
-        if self.recipe.augment == "none":
-            return images[order[order >= 0]]
-        begin = int(keras.ops.convert_to_numpy(self.optimizer.iterations))
-        rows = [row[row >= 0] for row in order]
-        seen = [
-            distort(images[row].astype("float32"), self.recipe.augment, self.seed, begin + step, row)
+        if self.recipe.augment == "none" or self.optimizer is None:
+            return images[batch_indices[batch_indices >= 0]]
+        first = int(keras.ops.convert_to_numpy(self.optimizer.iterations))
+        rows = [row[row >= 0] for row in batch_indices]
+        batches = [
+            distort(images[row].astype("float32"), self.recipe.augment, self.seed, first + step, row)
             for step, row in enumerate(rows)
         ]
-        return np.concatenate([keras.ops.convert_to_numpy(each) for each in seen])
+        return np.concatenate([keras.ops.convert_to_numpy(batch) for batch in batches])
 
     def evaluate(self, split: str) -> Counts:
         images, labels = self.splits[split].images, self.splits[split].labels
@@ -112,8 +109,8 @@ class FitEngine:
         return with_hidden(self.model)
 
     def layers(self, images: np.ndarray) -> list[np.ndarray]:
-        found = self.layers_model.predict(images, batch_size=len(images), verbose=0)
-        return found if isinstance(found, list) else [found]
+        outputs = self.layers_model.predict(images, batch_size=len(images), verbose=0)
+        return outputs if isinstance(outputs, list) else [outputs]
 
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)
@@ -122,37 +119,46 @@ class FitEngine:
         write_state(self.model, self.optimizer, state)
 
     def step_flops(self) -> float:
-        raise UserError("--engine=fit: its operations are not counted; type --engine=compiled")
+        raise UserError("--engine=fit: floating-point operations are not counted; use --engine=compiled")
 
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         return list(values)
 
+    def trace(self, directory: Path) -> AbstractContextManager[None]:
+        if self.backend == "jax":
+            from mnist_mlp.engine.jax.trace import traced
+        else:
+            from mnist_mlp.engine.tensorflow.trace import traced
+        return traced(directory)
+
 
 class ProgressCallback(keras.callbacks.Callback):
-    """Tells about once a second how far an epoch of fit is."""
+    """Report the progress of an epoch of `fit` about once a second."""
 
-    def __init__(self, hear: Heard):
+    def __init__(self, on_progress: OnProgress):
         super().__init__()
-        self.hear = hear
+        self.on_progress = on_progress
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         now = time.perf_counter()
         if batch == 0:
-            self.began = self.last = now  # without what compiled it
+            self.began = self.last = now  # after the step that compiled
         elif now - self.last > SECONDS_PER_CALL:
             self.last = now
-            self.hear(batch + 1, logs["cross_entropy"], logs["accuracy"], (now - self.began) / batch)
+            self.on_progress(batch + 1, logs["cross_entropy"], logs["accuracy"], (now - self.began) / batch)
 
 
 def cross_entropy(smoothing: float) -> tuple[keras.losses.Loss | Callable, keras.metrics.Metric]:
-    """A loss of labels, integers [n], and logits, float32 [n, 10], in nats, and the metric that tells its mean: the
-    cross-entropy against labels of which that share is spread evenly over the classes."""
+    """Return the cross-entropy of labels, integers [n], and logits, float32 [n, 10], as a loss and as a metric.
+
+    `smoothing` is the share of a label that is spread evenly over the classes.
+    """
     name = "cross_entropy"
     if not smoothing:
         metric = keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name=name)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True), metric
 
-    def loss(labels, logits):
+    def loss(labels: Any, logits: Any) -> Any:
         labels = keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(labels, "int32"), (-1,)), 10)
         return keras.losses.categorical_crossentropy(labels, logits, from_logits=True, label_smoothing=smoothing)
 

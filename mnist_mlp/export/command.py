@@ -88,11 +88,11 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
     dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
 
     load(plan)
-    from mnist_mlp.runs.saved_model import start_finished
+    from mnist_mlp.runs.saved import start_finished
 
     engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)
     reference = reference_of(engine, dataset, trained)
-    device, total = engine.attached.device, len(dataset.test)
+    device, total = engine.devices.name, len(dataset.test)
     reporter.line(table.opening(trained, reference.correct, total, f"{device}, {engine.backend}"))
     with output_dir.replaced(output) as (directory, work):
         rows = []

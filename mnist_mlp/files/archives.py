@@ -150,10 +150,10 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             raise ValueError("its arrays claim to be larger than the file")
         if odd := [member.filename for member in members if not member.filename.endswith(".npy")]:
             raise ValueError(f"{odd[0][:60]!r} is not an array")
-        return {member.filename[:-4]: _read_member(archive, member.filename[:-4], path) for member in members}
+        return {member.filename[:-4]: read_member(archive, member.filename[:-4], path) for member in members}
 
 
-def _read_member(
+def read_member(
     archive: zipfile.ZipFile, key: str, path: Path, expected: tuple[int, ...] | None = None
 ) -> NDArray[Any]:
     """Read one array of an .npz file; `expected` demands uint8 of that shape."""

@@ -1,1 +1,1 @@
-"""The lecture, runnable: each program here puts a question to the software and gets a measured answer."""
+"""The lecture as programs: each answers a question about neural networks by measuring it."""

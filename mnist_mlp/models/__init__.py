@@ -1,1 +1,1 @@
-"""The networks, their initial weights, and the files that hold them."""
+"""Networks, their initial weights, and their files."""

@@ -1,4 +1,4 @@
-"""Initial weights: the same from a seed on every backend, drawn with NumPy."""
+"""Initial weights, drawn with NumPy: one seed gives the same weights on every backend."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from keras import layers
 
 
-def initialise(model: keras.Model, seed: int) -> None:
-    """Draws all weights with NumPy from the layers' initialisers, so that they are the same on every backend.
+def initialize(model: keras.Model, seed: int) -> None:
+    """Draw all weights from the distributions of the layers' initializers.
 
-    The n-th weight depends on `seed`, n, its shape and its initialiser alone. Dropout starts from `seed` as well.
+    The n-th weight depends only on `seed`, n, its shape and its initializer. `seed` also seeds dropout.
     """
     index = 0
     for layer in model.layers:
@@ -27,13 +27,13 @@ def initialise(model: keras.Model, seed: int) -> None:
 
 
 @contextlib.contextmanager
-def drawing_nothing(layer: keras.Layer) -> Iterator[None]:
-    """Within it a layer builds its weights of zeros: `initialise` draws them afterwards.
+def zero_weights(layer: keras.Layer) -> Iterator[None]:
+    """Build the layer's weights as zeros within this context. `initialize` draws them later.
 
-    Keras would draw them on the device, for nothing: JAX compiles a program for each shape, which takes a second.
+    Keras would draw them on the device in vain: JAX compiles a program for each shape, which takes a second.
     """
-    there = vars(layer)
-    initializers = {name: there[name] for name in ("kernel_initializer", "bias_initializer") if name in there}
+    attributes = vars(layer)
+    initializers = {name: attributes[name] for name in ("kernel_initializer", "bias_initializer") if name in attributes}
     for name in initializers:
         setattr(layer, name, lambda shape, dtype=None: np.zeros(shape, dtype))
     try:
@@ -44,7 +44,7 @@ def drawing_nothing(layer: keras.Layer) -> Iterator[None]:
 
 
 def draw(initializer: keras.Initializer, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """float32 array of that shape, from the distribution that a Keras initialiser stands for."""
+    """Return an array of float32 from the distribution of a Keras initializer."""
     if isinstance(initializer, keras.initializers.Zeros):
         return np.zeros(shape, "float32")
     if isinstance(initializer, keras.initializers.Constant):
@@ -53,8 +53,7 @@ def draw(initializer: keras.Initializer, shape: Sequence[int], rng: np.random.Ge
         return rng.normal(initializer.mean, initializer.stddev, shape).astype("float32")
     if not isinstance(initializer, keras.initializers.VarianceScaling):  # Glorot, He and LeCun are of this kind
         raise ValueError(
-            f"Expected an initialiser of the kinds Zeros, Constant, RandomNormal or VarianceScaling. "
-            f"Received {initializer}."
+            f"Expected an initializer of type Zeros, Constant, RandomNormal or VarianceScaling. Received {initializer}."
         )
     receptive = math.prod(shape[:-2])  # 1 for a Dense kernel
     fan_in, fan_out = receptive * shape[-2], receptive * shape[-1]
@@ -64,7 +63,7 @@ def draw(initializer: keras.Initializer, shape: Sequence[int], rng: np.random.Ge
         limit = math.sqrt(3 * variance)
         return rng.uniform(-limit, limit, shape).astype("float32")
     values = rng.normal(0.0, 1.0, shape)
-    if initializer.distribution == "truncated_normal":  # at two deviations, then scaled back to the variance
+    if initializer.distribution == "truncated_normal":  # at two standard deviations, then rescaled to the variance
         while (outside := np.abs(values) > 2).any():
             values[outside] = rng.normal(0.0, 1.0, outside.sum())
         values /= 0.87962566103423978

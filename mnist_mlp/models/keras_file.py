@@ -1,4 +1,4 @@
-"""A model as Keras' own file: saved without what ties it to one backend, loaded with a check."""
+"""Save and load .keras files: the same bytes on every backend, and checked before Keras reads them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mnist_mlp.models import file_check
 
 
 def save(model: keras.Model, file: Path) -> None:
-    """Writes the model as a .keras file that older versions of Keras can read too, and the same bytes each time."""
+    """Write the model as a .keras file, always with the same bytes, which older versions of Keras can read, too."""
     with without_tensorflow():
         model.save(file)
     with zipfile.ZipFile(file) as archive:
@@ -33,10 +33,10 @@ def save(model: keras.Model, file: Path) -> None:
 
 
 def portable(config: Any, shared: dict[int, int]) -> Any:
-    """A saved configuration without the settings of initialisers that are None; shared objects count from 1.
+    """Return a saved config without initializer settings that are None, and with shared objects numbered from 1.
 
-    Keras 3.15 writes such a setting for GlorotUniform, input_axes, which 3.13 (Colab's) refuses to read, set or not;
-    and it numbers shared objects by their addresses.
+    Keras 3.15 writes such a setting, input_axes, for GlorotUniform; 3.13 (on Colab) refuses to read it, set or not. And
+    it numbers shared objects by their addresses.
     """
     if isinstance(config, list):
         return [portable(value, shared) for value in config]
@@ -52,10 +52,10 @@ def portable(config: Any, shared: dict[int, int]) -> Any:
 
 @contextlib.contextmanager
 def without_tensorflow() -> Iterator[None]:
-    """Keeps Keras on another backend from importing TensorFlow (2 s) only to ask whether a value is of its types."""
+    """Keep Keras on another backend from importing TensorFlow (2 s) for a type check only."""
     hidden = "tensorflow" not in sys.modules
     if hidden:
-        sys.modules["tensorflow"] = None  # type: ignore[assignment]  # which Python takes for "not installed"
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Python takes None for "not installed"
     try:
         yield
     finally:
@@ -64,16 +64,16 @@ def without_tensorflow() -> Iterator[None]:
 
 
 def load(file: Path) -> keras.Model:
-    """The model in a .keras file. Raises `UserError` where it is damaged; never runs code from it."""
+    """Return the model in a .keras file, without running code from it. Raise `UserError` if it is damaged."""
     wrote = file_check.check(file, keras.__version__)
     try:
         with without_tensorflow():
             model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except OSError as error:
-        raise UserError(f"{file}: expected the model of a run, received: {error.strerror or error}") from None
-    except Exception as error:  # whatever a part that does not fit makes Keras raise
+        raise UserError(f"{file}: cannot read this model: {error.strerror or error}") from None
+    except Exception as error:  # Keras raises many types if a part does not fit
         raise file_check.unreadable(file, error, wrote, keras.__version__) from None
     shapes = (getattr(model, "input_shape", None), getattr(model, "output_shape", None))
     if shapes != ((None, 28, 28), (None, 10)) or model.layers[-2].name != "logits":
-        raise UserError(f"{file}: expected a network that mnist_mlp.train wrote, received another Keras model")
+        raise UserError(f"{file}: expected a model written by mnist_mlp.train, received another Keras model")
     return model

@@ -1,9 +1,9 @@
-"""The networks, written with Keras alone: the same object on every backend.
+"""The networks, in plain Keras: the same on every backend.
 
-A model takes images with pixels from 0 to 255, [n, 28, 28], and gives ten probabilities, [n, 10]. The scaling of the
-pixels is part of the model, so a saved model cannot be fed the wrong range. The last two layers are always "logits"
-(Dense 10) and "probabilities" (softmax), which together are the lecture's Dense(10, softmax): training takes the
-loss from the logits, exact where a probability rounds to 0.
+A model maps images with pixels from 0 to 255, [n, 28, 28], to ten probabilities, [n, 10]. Scaling the pixels is part of
+the model, so that a saved model cannot get the wrong range. The last two layers are always "logits" (Dense 10) and
+"probabilities" (softmax), together the lecture's Dense(10, softmax): training computes the loss from the logits, which
+is exact even if a probability rounds to 0.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import layers
 
-from mnist_mlp.models.initialization import drawing_nothing, initialise
+from mnist_mlp.models.initialization import initialize, zero_weights
 
 
 def set_conventions() -> None:
-    """float32 and channels last, whatever ~/.keras/keras.json says: it would change the numbers."""
+    """Set float32 and channels last: another choice in ~/.keras/keras.json would change the numbers."""
     keras.config.set_floatx("float32")
     keras.config.set_image_data_format("channels_last")
 
@@ -25,7 +25,7 @@ def set_conventions() -> None:
 def dense_stack(
     dtype: keras.DTypePolicy, units: Sequence[int], *, dropout: float = 0.0, **dense: object
 ) -> list[keras.Layer]:
-    """Flatten, then a Dense layer for each width in `units`, each followed by dropout if asked for."""
+    """Return Flatten and a Dense layer for each width in `units`, each followed by dropout if `dropout` > 0."""
     stack = [layers.Flatten(name="flatten", dtype=dtype)]
     for index, width in enumerate(units, start=1):
         stack.append(layers.Dense(width, name=f"hidden_{index}", dtype=dtype, **{"activation": "relu", **dense}))
@@ -65,7 +65,7 @@ def mlp_tanh(dtype: keras.DTypePolicy) -> list[keras.Layer]:
 
 
 def mlp_dropout(dtype: keras.DTypePolicy) -> list[keras.Layer]:
-    """`mlp` with dropout 0.2 behind each hidden layer (Srivastava et al., JMLR 2014): 109,386."""
+    """`mlp` with dropout 0.2 after each hidden layer (Srivastava et al., JMLR 2014): 109,386."""
     return dense_stack(dtype, [128, 64], dropout=0.2)
 
 
@@ -75,7 +75,7 @@ def mlp_l2(dtype: keras.DTypePolicy) -> list[keras.Layer]:
 
 
 def mlp_zeros(dtype: keras.DTypePolicy) -> list[keras.Layer]:
-    """`mlp` with all weights 0 at the start: no gradient reaches a kernel (lecture, exercise 10): 109,386."""
+    """`mlp` with zero initial weights: no gradient reaches a kernel (lecture, exercise 10): 109,386."""
     return dense_stack(dtype, [128, 64], kernel_initializer="zeros")
 
 
@@ -106,13 +106,13 @@ MODELS: dict[str, Callable[[keras.DTypePolicy], list[keras.Layer]]] = {
 
 
 def build(name: str, *, pixels: str = "unit", precision: str = "float32", seed: int = 0) -> keras.Model:
-    """The model `name` with the initial weights that `seed` draws.
+    """Return the model `name`, with initial weights drawn from `seed`.
 
     `pixels`: "unit" scales them to [0, 1] in the first layer, "raw" leaves them at 0–255. `precision`: "bfloat16"
-    computes the layers in bfloat16 on float32 weights (Keras' mixed_bfloat16), the logits always in float32.
+    computes the layers in bfloat16 on float32 weights (Keras' mixed_bfloat16), and the logits in float32.
     """
-    start = "zeros" if name == "mlp_zeros" else "glorot_uniform"
-    return network(MODELS[name], name=name, pixels=pixels, precision=precision, seed=seed, kernel_initializer=start)
+    kernel = "zeros" if name == "mlp_zeros" else "glorot_uniform"
+    return network(MODELS[name], name=name, pixels=pixels, precision=precision, seed=seed, kernel_initializer=kernel)
 
 
 def network(
@@ -124,36 +124,36 @@ def network(
     seed: int = 0,
     **logits: object,
 ) -> keras.Model:
-    """As `build`, of any layers that `stack` gives between the image and the logits; `logits` are arguments of the
-    Dense layer that computes these."""
+    """Return a model as `build` does, with the layers of `stack` between image and logits. `logits` are arguments of
+    the Dense layer "logits"."""
     policy = keras.DTypePolicy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     image = keras.Input((28, 28), name="image", dtype="float32")
     x = layers.Rescaling(1 / 255, name="rescaling", dtype=policy)(image) if pixels == "unit" else image
     for layer in [*stack(policy), layers.Dense(10, name="logits", dtype="float32", **logits)]:
-        with drawing_nothing(layer):
+        with zero_weights(layer):
             x = layer(x)
     probabilities = layers.Softmax(name="probabilities", dtype="float32")(x)
     model = keras.Model(image, probabilities, name=name)
-    initialise(model, seed)
+    initialize(model, seed)
     return model
 
 
 def to_logits(model: keras.Model) -> keras.Model:
-    """The same network, the same variables, up to its logits, float32 [n, 10]."""
+    """Return the network up to its logits, float32 [n, 10], with the same variables."""
     return keras.Model(model.input, model.get_layer("logits").output, name="logits_of_" + model.name)
 
 
 def hidden_layers(model: keras.Model) -> list[keras.Layer]:
-    """Those with neurons between the image and the logits."""
+    """Return the layers with neurons between image and logits."""
     return [
         layer for layer in model.layers if isinstance(layer, layers.Dense | layers.Conv2D) and layer.name != "logits"
     ]
 
 
 def with_hidden(model: keras.Model) -> keras.Model:
-    """The same network, the same variables, with what its hidden layers give, float32 [n, units] each, before the
-    probabilities, float32 [n, 10]. A channel of a convolution counts by its largest value."""
-    given = [layer.output for layer in hidden_layers(model)]
-    given = [keras.ops.max(x, axis=(1, 2)) if len(x.shape) == 4 else x for x in given]
-    outputs = [*(keras.ops.cast(x, "float32") for x in given), model.output]
+    """Return the network with the same variables, whose outputs are those of its hidden layers, float32 [n, units]
+    each, and the probabilities, float32 [n, 10]. Each channel of a convolution is reduced to its maximum."""
+    hidden = [layer.output for layer in hidden_layers(model)]
+    hidden = [keras.ops.max(x, axis=(1, 2)) if len(x.shape) == 4 else x for x in hidden]
+    outputs = [*(keras.ops.cast(x, "float32") for x in hidden), model.output]
     return keras.Model(model.input, outputs, name="layers_of_" + model.name)

@@ -1,4 +1,4 @@
-"""The forward pass in NumPy: the runtime of `weights.npz`, and in float64 the judge of how exact float32 can be."""
+"""The forward pass in NumPy: the runtime of `weights.npz`, and in float64 the reference for rounding errors."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 
 from mnist_mlp.models.portable import Array, Layer
 
-AT_ONCE = 256  # images, so that the windows of a convolution stay below 100 MB in float32
+BATCH = 256  # images; keeps the windows of a convolution below 100 MB in float32
 
 
 def probabilities(layers: Sequence[Layer], images: Array, dtype: str = "float32") -> Array:
-    """Probabilities [n, 10] of uint8 images [n, 28, 28], every step computed in `dtype`."""
-    found = np.empty((len(images), 10), dtype)
-    for start in range(0, len(images), AT_ONCE):
-        x = images[start : start + AT_ONCE].astype(dtype)
+    """Return the probabilities [n, 10] of uint8 images [n, 28, 28], computed in `dtype`."""
+    outputs = np.empty((len(images), 10), dtype)
+    for start in range(0, len(images), BATCH):
+        x = images[start : start + BATCH].astype(dtype)
         for layer in layers:
             x = apply(layer, x)
-        found[start : start + AT_ONCE] = x
-    return found
+        outputs[start : start + BATCH] = x
+    return outputs
 
 
 def apply(layer: Layer, x: Array) -> Array:
-    """One layer, in the precision of x."""
+    """Apply one layer, in the precision of x."""
     if layer.kind == "scale":
         return x * x.dtype.type(layer.number)
     if layer.kind == "flatten":
@@ -33,7 +33,7 @@ def apply(layer: Layer, x: Array) -> Array:
     if layer.kind == "pool":
         return pool(x, int(layer.number))
     if layer.kind == "softmax":
-        shifted = np.exp(x - x.max(axis=-1, keepdims=True))  # exp of a large logit would be infinite
+        shifted = np.exp(x - x.max(axis=-1, keepdims=True))  # exp of a large logit would overflow
         return shifted / shifted.sum(axis=-1, keepdims=True)
     kernel, bias = (array.astype(x.dtype) for array in layer.weights)
     return activate(layer.activation, (x @ kernel if layer.kind == "dense" else convolve(x, kernel)) + bias)
@@ -44,12 +44,12 @@ def activate(activation: str, z: Array) -> Array:
         return np.maximum(z, 0)
     if activation == "sigmoid":
         half = z.dtype.type(0.5)
-        return half * np.tanh(half * z) + half  # 1 / (1 + exp(-z)) without an exp that overflows
+        return half * np.tanh(half * z) + half  # 1 / (1 + exp(-z)) without overflow
     return np.tanh(z) if activation == "tanh" else z
 
 
 def convolve(x: Array, kernel: Array) -> Array:
-    """[n, H, W, in] with a kernel [h, w, in, out] → [n, H-h+1, W-w+1, out]: each window times the kernel."""
+    """[n, H, W, in] with a kernel [h, w, in, out] → [n, H-h+1, W-w+1, out]."""
     height, width, _, out = kernel.shape
     view = np.lib.stride_tricks.sliding_window_view
     windows = view(x, (height, width), axis=(1, 2))  # type: ignore[call-overload]  # for NumPy 2.2; [n, H', W', in, h, w]
@@ -57,7 +57,7 @@ def convolve(x: Array, kernel: Array) -> Array:
 
 
 def pool(x: Array, size: int) -> Array:
-    """[n, H, W, channels] → [n, H//size, W//size, channels]; rows and columns that fill no window are left out."""
+    """[n, H, W, channels] → [n, H//size, W//size, channels]; incomplete windows are dropped."""
     n, height, width, channels = x.shape
     rows, columns = height // size, width // size
     windows = x[:, : rows * size, : columns * size].reshape(n, rows, size, columns, size, channels)

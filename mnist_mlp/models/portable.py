@@ -1,7 +1,7 @@
-"""A trained network as a list of plain layers: what every format is written from, without Keras.
+"""A trained network as a list of plain layers, independent of Keras: the source of every export format.
 
-The list says all that the forward pass needs, the scaling of the pixels included; what only training needs (dropout,
-penalties) is left out. As a file it is `weights.npz`, which NumPy alone reads (see numpy_forward.py).
+The list has all that the forward pass needs, including the scaling of the pixels, and nothing that only training needs
+(dropout, penalties). Its file is `weights.npz`, for which NumPy is enough (see numpy_forward.py).
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh")
 class Layer:
     """One step of the forward pass.
 
-    kind      what it does to x [n, …]
+    kind      what it computes from x [n, …]
     scale     x · number
     flatten   [n, 28·28]
     dense     activation(x · kernel + bias); kernel [in, out]
     channel   [n, 28, 28, 1]
     conv      activation(x ∗ kernel + bias), stride 1, no padding; kernel [height, width, in, out]
-    pool      the largest value in each window of number × number, which do not overlap
+    pool      maximum of each window of number × number, without overlap
     softmax   probabilities
     """
 
     kind: str
     name: str
     activation: str = "linear"
-    number: float = 0.0  # the factor of a scale, the width of a pool's windows
+    number: float = 0.0  # factor of a scale, or width of a pool's windows
     kernel: Array | None = None  # float32
     bias: Array | None = None  # float32 [out]
 
     @property
     def weights(self) -> tuple[Array, Array]:
-        """Kernel and bias of a layer that has them."""
+        """Kernel and bias; raises `ValueError` for a layer without them."""
         if self.kernel is None or self.bias is None:
             raise ValueError(f"{self.name}: expected a layer with weights, received a {self.kind} layer")
         return self.kernel, self.bias
 
 
 def layers_of(model: keras.Model) -> list[Layer]:
-    """The layers of one of our networks (models.py). Raises `UserError` for a layer that is not in the list above."""
-    found = [layer_of(layer) for layer in model.layers[1:]]  # the first is the input
-    return [layer for layer in found if layer is not None]
+    """Return the layers of one of our networks. Raise `UserError` for a layer of another kind."""
+    layers = [layer_of(layer) for layer in model.layers[1:]]  # the first is the input
+    return [layer for layer in layers if layer is not None]
 
 
 def layer_of(layer: keras.Layer) -> Layer | None:
-    """One layer of a Keras model; None for a layer that does nothing but in training."""
+    """Return one layer of a Keras model, or None if it acts only in training."""
     import keras
 
     kind, name = type(layer).__name__, layer.name
@@ -80,15 +80,15 @@ def layer_of(layer: keras.Layer) -> Layer | None:
         kernel, bias = (keras.ops.convert_to_numpy(variable).astype("float32") for variable in layer.weights)
         return Layer("dense" if kind == "Dense" else "conv", name, layer.activation.__name__, 0.0, kernel, bias)
     raise UserError(
-        f"expected a network whose layers can be exported, received the {kind} layer {name!r}, which is of none of our "
-        "models; type the --run_dir of a run that you trained with mnist_mlp.train"
+        f"cannot export the {kind} layer {name!r}, which no model of this package has; use the --run_dir of a run that "
+        "mnist_mlp.train wrote"
     )
 
 
 def write(layers: Sequence[Layer], file: Path) -> None:
-    """Writes the network as an .npz file: `layers`, a line of words for each, and the arrays NAME.kernel, NAME.bias.
+    """Write the network as an .npz file: `layers`, a line for each, and the arrays NAME.kernel and NAME.bias.
 
-    The words of a line are kind, name, activation and number. Equal networks give equal bytes.
+    A line is "kind name activation number". Equal networks give equal bytes.
     """
     lines = [f"{layer.kind} {layer.name} {layer.activation} {layer.number!r}" for layer in layers]
     arrays: dict[str, Any] = {"layers": np.array(lines)}
@@ -99,7 +99,7 @@ def write(layers: Sequence[Layer], file: Path) -> None:
 
 
 def read(file: Path) -> list[Layer]:
-    """The inverse of `write`."""
+    """Read what `write` wrote."""
     with np.load(file, allow_pickle=False) as arrays:
         layers = []
         for line in arrays["layers"]:

@@ -154,23 +154,21 @@ def check_outputs(options: Options) -> Path:
 
 def start_engine(plan: devices.Plan, options: Options, dataset: data.Dataset) -> Engine:
     """Return the compiled engine on the device. Raises `UserError` if XLA cannot be used as requested."""
-    from mnist_mlp.engine.create import start
+    from mnist_mlp.engine.create import EngineSpec, create_engine
     from mnist_mlp.models import networks
     from mnist_mlp.training import optimizers
 
-    engine = start(
-        plan,
-        "compiled",
+    spec = EngineSpec(
         lambda: networks.build(options.model, pixels=options.pixels, precision=options.precision, seed=options.seed),
-        lambda: optimizers.make_optimizer("adam", LEARNING_RATE),
         {"train": dataset.train, "test": dataset.test},
         options.batch_size,
-        start_timeout=options.start_timeout,
+        lambda: optimizers.make_optimizer("adam", LEARNING_RATE),
     )
+    engine = create_engine(plan, spec, start_timeout=options.start_timeout)
     if options.xla != "auto" and engine.xla != (options.xla == "on"):
         now = "without XLA" if options.xla == "on" else "only with XLA"
         raise UserError(
-            f"--xla={options.xla}: {engine.attached.replicas} replicas on {engine.attached.device} run {now} on "
+            f"--xla={options.xla}: {engine.devices.replicas} replicas on {engine.devices.name} run {now} on "
             f"{engine.backend}; use --xla=auto"
         )
     engine.compile()
@@ -189,7 +187,7 @@ def promised_products(engine: Engine) -> str:
 
     TensorFlow rounds their factors to bfloat16 on a TPU (`engine.tensorflow.devices.FLOAT32_ON_TPU`).
     """
-    return "bfloat16" if engine.backend == "tensorflow" and engine.attached.kind == "TPU" else "float32"
+    return "bfloat16" if engine.backend == "tensorflow" and engine.devices.kind == "TPU" else "float32"
 
 
 def compare(trial: Trial, seed: int, reporter: Reporter) -> dict[str, Any]:
@@ -197,7 +195,7 @@ def compare(trial: Trial, seed: int, reporter: Reporter) -> dict[str, Any]:
     engine, problem = trial.device.engine, trial.problem
     about = describe(problem) | {"seed": seed}
     trial.reference.check(about, problem.order)
-    tests = operations.test(engine.attached, engine.backend, problem.precision.products, engine.xla)
+    tests = operations.test(engine.devices, engine.backend, problem.precision.products, engine.xla)
     reporter.line(report.operations(tests))
     comparisons = [*trial.steps(reporter), trial.test_images()]
     reporter.line(report.quantities(comparisons))

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from mnist_mlp.engine.base import DeviceSet
-from mnist_mlp.engine.tensorflow.engine import short
+from mnist_mlp.engine.tensorflow.devices import short_name
 from mnist_mlp.parity.questions import DROPPED
 
 Arrays = dict[str, Any]  # by name, perhaps in groups
@@ -36,7 +36,7 @@ def answer(devices: DeviceSet, asked: Arrays, xla: bool) -> dict[int, tuple[str,
     for replica, own in zip(replicas, zip(*parts, strict=True), strict=True):
         computed = tf.nest.pack_sequence_as(found, [value.numpy() for value in own])
         computed["all-reduce"] |= {name: value.numpy() for name, value in reduced.items()}
-        answers[int(replica)] = (short(replica.backing_device), computed)
+        answers[int(replica)] = (short_name(replica.backing_device), computed)
     return answers
 
 

@@ -18,16 +18,16 @@ MARKS = {True: "✓", False: "✗"}
 
 def opening(options: Any, engine: Engine, dataset: Dataset, against: str) -> str:
     """Return what is compared, where, and with what."""
-    attached = engine.attached
+    devices = engine.devices
     xla = "on" if engine.xla else "off"
-    replicas = f"{attached.replicas} replica{'s' if attached.replicas > 1 else ''}"
+    replicas = f"{devices.replicas} replica{'s' if devices.replicas > 1 else ''}"
     return "\n".join(
         [
             f"parity   {options.model} on {dataset.name}, {options.steps} steps of {options.batch_size}, Adam, seed "
             f"{options.seed}, {options.precision}",
             *remarks(list(dataset.notes)),
-            f"device   {attached.device}, {replicas}, XLA {xla}, {engine.backend}",
-            *remarks(list(attached.notes)),
+            f"device   {devices.name}, {replicas}, XLA {xla}, {engine.backend}",
+            *remarks(list(devices.notes)),
             f"against  {against}",
         ]
     )

@@ -1,1 +1,1 @@
-"""`python -m mnist_mlp.report`: the page of a run, and of several runs side by side."""
+"""`python -m mnist_mlp.report`: write the page of a run, or compare several runs."""

@@ -1,20 +1,21 @@
-"""Draws the page of a finished run, report.html, once more; or holds several runs against each other.
+"""Write the page of a finished run, report.html, or compare several runs.
 
-Of one run directory it writes report.html there, as train does at its end. Of several it prints their results side by
-side, tests each pair on the test images that they share (McNemar), and writes a page with all of it.
+For one run directory it writes report.html there, as train does at its end. For several it prints a table of their
+results, tests each pair on the same test images (McNemar's test), and writes a page with all of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import load
+from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.config import DATA, ONE_PROCESS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import Plan
@@ -25,7 +26,7 @@ from mnist_mlp.runs import checkpoint, directory, saved
 from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
-    from mnist_mlp.report.content import Material
+    from mnist_mlp.report.content import RunContent
 
 Run = tuple[Path, Config, Result]
 
@@ -35,11 +36,11 @@ class Options:
     """The flags of this program."""
 
     runs: tuple[str, ...] = option(
-        (), "directories of finished runs: of one the page, of several a comparison", positional=True
+        (), "directories of finished runs: one for its page, several for a comparison", positional=True
     )
     output: str = option(
         "",
-        "file to write, replaced if it is there; not given: the run's report.html, or for several comparison.html here",
+        "file to write; an existing one is replaced (default: the run's report.html, or comparison.html for several)",
     )
     data_dir: str = option_of(Config, "data_dir")
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
@@ -50,7 +51,7 @@ class Options:
     def __post_init__(self) -> None:
         check(self)
         if not self.runs:
-            raise UserError("expected the directory of a run, or several; type python -m mnist_mlp.report DIR")
+            raise UserError("expected one or more run directories, received none; try python -m mnist_mlp.report DIR")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -58,36 +59,37 @@ def main(argv: Sequence[str]) -> None:
     report(options)
 
 
-def report(options: Options, *, say: Callable[[str], None] = print) -> Path:
-    """Writes the page that the options ask for, and says what is in it; the file. Raises `UserError`."""
+def report(options: Options, *, reporter: Reporter = PRINT) -> Path:
+    """Write the page of one run, or of a comparison, and report what is in it. Return the file. Raise `UserError`."""
     plan = devices.plan(options)
-    found = [saved.read_run(run, run) for run in options.runs]
-    paths = [path.resolve() for path, _, _ in found]
-    twice = [str(path) for path in paths if paths.count(path) > 1]
-    if twice:
-        raise UserError(f"expected different runs, received {twice[0]} more than once; name each once")
-    output = place_of(options, paths)
+    runs = [saved.read_run(run, run) for run in options.runs]
+    paths = [path.resolve() for path, _, _ in runs]
+    if duplicates := [str(path) for path in paths if paths.count(path) > 1]:
+        raise UserError(f"expected different runs, received {duplicates[0]} more than once; name each run once")
+    output = output_file(options, paths)
     load(plan)
     from mnist_mlp.report import compare_runs, comparison_page, comparison_text, run_page
 
-    seen: dict[Config, data.Dataset] = {}
-    read = [
-        material_of(run, name, plan, options, seen) for run, name in zip(found, names_of(options.runs), strict=True)
-    ]
-    if len(read) == 1:
-        atomic.write_text(output, run_page.render(read[0][0]))
-        missing = [f"  !      {read[0][0].why_not}"] if read[0][0].why_not else []
-        say("\n".join([*missing, f"report   {output}"]))
+    datasets: dict[Config, data.Dataset] = {}
+    contents, hashes = [], []
+    for run, name in zip(runs, names_of(options.runs), strict=True):
+        content, images_hash = content_of(run, name, plan, options, datasets)
+        contents.append(content)
+        hashes.append(images_hash)
+    if len(contents) == 1:
+        atomic.write_text(output, run_page.render(contents[0]))
+        missing = [f"  !      {contents[0].why_not}"] if contents[0].why_not else []
+        reporter.line("\n".join([*missing, f"report   {output}"]))
         return output
-    comparison = compare_runs.compare([run for run, _ in read], [test for _, test in read])
-    say(comparison_text.table(comparison))
+    comparison = compare_runs.compare(contents, hashes)
+    reporter.line(comparison_text.table(comparison))
     atomic.write_text(output, comparison_page.render(comparison))
-    say(f"\nreport   {output}")
+    reporter.line(f"\nreport   {output}")
     return output
 
 
-def place_of(options: Options, runs: Sequence[Path]) -> Path:
-    """Where to write. Raises `UserError` for a place that cannot be, or that is another file of a run."""
+def output_file(options: Options, runs: Sequence[Path]) -> Path:
+    """Return where to write. Raise `UserError` for a file of a run, or a path where no file can be written."""
     if not options.output:
         return path_of("runs", options.runs[0]) / "report.html" if len(runs) == 1 else Path("comparison.html")
     path = outputs.file_to_write("output", options.output)
@@ -98,7 +100,7 @@ def place_of(options: Options, runs: Sequence[Path]) -> Path:
 
 
 def names_of(runs: Sequence[str]) -> list[str]:
-    """What the runs are called: the ends of their paths, as short as tells them apart."""
+    """Return short names of the runs: the last parts of their paths, as many as are needed to tell them apart."""
     parts = [Path(os.path.abspath(path_of("runs", run))).parts for run in runs]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(each[-length:]) for each in parts]
@@ -107,36 +109,36 @@ def names_of(runs: Sequence[str]) -> list[str]:
     return names
 
 
-def material_of(
-    run: Run, name: str, plan: Plan, options: Options, known: dict[Config, data.Dataset]
-) -> tuple[Material, str]:
-    """What the page of a run is made of, and the hash of its test images in their order ("" where there are none).
+def content_of(
+    run: Run, name: str, plan: Plan, options: Options, datasets: dict[Config, data.Dataset]
+) -> tuple[RunContent, str]:
+    """Return the content of a run's page and the hash of its test images in order, "" if they are not available.
 
-    Without its images a run still has a page, with a sentence where they would be. `known`: data read already.
+    Without its images the page has a sentence in their place. `datasets` holds those that were already read.
     """
-    from mnist_mlp.report.content import Material, predict_test, weights_of
-    from mnist_mlp.runs.saved_model import start_finished
+    from mnist_mlp.report.content import RunContent, predict_test, weights_of
+    from mnist_mlp.runs.saved import start_finished
 
     path, config, trained = run
     dataset, why_not = None, ""
     try:
         wanted = saved.data_of_run(config, trained, options.data_dir)
         wanted = dataclasses.replace(Config(), **{key: getattr(wanted, key) for key in DATA})
-        dataset = known[wanted] = known.get(wanted) or data.load(wanted)
+        dataset = datasets[wanted] = datasets.get(wanted) or data.load(wanted)
     except UserError as error:
-        if options.data_dir:  # what was asked for is met or refused
+        if options.data_dir:  # the user named it, so it must work
             raise
-        why_not = f"Not shown: the images of the run are not to be had ({error})."
-    its_hash = in_order_hash(dataset.test) if dataset else ""
-    if dataset and (len(dataset.test) != trained.dataset["test_examples"] or other_images(path, its_hash)):
-        dataset, its_hash = None, ""
-        why_not = "Not shown: the test images found now are not those that the run was scored on."
+        why_not = f"Not shown: the images of the run are not available ({error})."
+    images_hash = in_order_hash(dataset.test) if dataset else ""
+    if dataset and (len(dataset.test) != trained.dataset["test_examples"] or images_differ(path, images_hash)):
+        dataset, images_hash = None, ""
+        why_not = "Not shown: the test images found now are not those that the run was evaluated on."
     engine = start_finished(plan, path, trained, {}, trained.batch_size, start_timeout=options.start_timeout)
-    seen = predict_test(engine, dataset.test) if dataset else None
-    return Material(name, config, trained.to_dict(), weights_of(engine), seen, why_not), its_hash
+    predictions = predict_test(engine, dataset.test) if dataset else None
+    return RunContent(name, config, trained.to_dict(), weights_of(engine), predictions, why_not), images_hash
 
 
-def other_images(path: Path, its_hash: str) -> bool:
-    """Whether the run's newest checkpoint says that its test images were others, or in another order."""
-    found, _, _ = checkpoint.newest(path)
-    return found is not None and found.data.get("test images") not in (None, its_hash)
+def images_differ(path: Path, images_hash: str) -> bool:
+    """Return whether the run's newest checkpoint records other test images, or another order."""
+    newest, _, _ = checkpoint.newest(path)
+    return newest is not None and newest.data.get("test images") not in (None, images_hash)

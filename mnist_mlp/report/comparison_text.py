@@ -1,4 +1,4 @@
-"""A comparison as text for the console."""
+"""A comparison of runs as text."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from mnist_mlp.report.compare_runs import Comparison, remarks
 from mnist_mlp.report.formatting import interval, number, p_value, percent
 from mnist_mlp.text import aligned
 
-WIDEST = 40  # of a run's name
+WIDEST = 40  # characters of a run's name
 
 
 def table(comparison: Comparison) -> str:
-    """A line for each run, and one for each pair."""
-    rows = [("run", "accuracy", "95% interval", "wrong", "loss", "parameters", "epochs", "train", "in all", "on")]
+    """Format one line for each run and each pair."""
+    rows = [("run", "accuracy", "95% interval", "errors", "loss", "parameters", "epochs", "train", "total", "on")]
     for run in comparison.runs:
         result, test = run.result, run.result["test"]
         rows.append(
@@ -40,7 +40,7 @@ def table(comparison: Comparison) -> str:
         lines += [
             "",
             *(
-                f"{truncated(pair.one, WIDEST)} – {truncated(pair.other, WIDEST)}: {pair.in_words()}"
+                f"{truncated(pair.one, WIDEST)} – {truncated(pair.other, WIDEST)}: {pair.conclusion()}"
                 for pair in comparison.pairs
             ),
         ]

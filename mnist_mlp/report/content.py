@@ -1,4 +1,4 @@
-"""What a page is made of: the result of a run, its weights, and what the network says of the test images."""
+"""The content of a run's page: its result, its weights, and its predictions for the test images."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from mnist_mlp.stats.metrics import confusion_matrix
 if TYPE_CHECKING:
     from mnist_mlp.engine.base import Engine
 
-AT_ONCE = 1000  # test images per call: the program for them is compiled for this one use, and called ten times
+AT_ONCE = 1000  # test images per call; the program is compiled for these few calls only
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """The test images, and the network's logits of them, float64 [n, 10], as its device computed them."""
+    """The test images and their logits, float64 [n, 10], as the network's device computed them."""
 
     test: Split
     logits: NDArray[np.float64]
 
     @functools.cached_property
     def losses(self) -> NDArray[np.float64]:
-        """float64 [n]: −log of the probability given to the truth, in nats."""
+        """float64 [n]: −log of the probability of the true class, in nats."""
         # Not metrics.cross_entropy, whose last bits differ: pages of older runs would change.
         return -self.log_probabilities[np.arange(len(self.test)), self.test.labels]
 
     @functools.cached_property
     def log_probabilities(self) -> NDArray[np.float64]:
-        """float64 [n, 10]; exact also where a probability rounds to 0."""
+        """float64 [n, 10]; exact even where a probability rounds to 0."""
         with np.errstate(all="ignore"):  # logits of a run that diverged
             shifted = self.logits - self.logits.max(1, keepdims=True)
             return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
@@ -47,7 +47,7 @@ class Predictions:
         return self.logits.argmax(1)
 
     @functools.cached_property
-    def right(self) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         return self.predicted == self.test.labels
 
     @functools.cached_property
@@ -60,15 +60,15 @@ class Predictions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
-    """All that the page of a run shows. `result` is what result.json holds: None is a number that is not finite."""
+class RunContent:
+    """All that the page of a run shows. `result` is the content of result.json, where None is a non-finite number."""
 
-    name: str  # of the run's directory
+    name: str  # of the run directory
     config: Config
     result: dict[str, Any]
     layers: list[Layer]
-    seen: Predictions | None
-    why_not: str = ""  # there is no `seen`
+    predictions: Predictions | None
+    why_not: str = ""  # says why there are no predictions
 
     @functools.cached_property
     def classes(self) -> tuple[str, ...]:
@@ -76,17 +76,17 @@ class Material:
 
     @property
     def counts_agree(self) -> bool:
-        """Whether what is shown of single images adds up to the counts of the result."""
-        return self.seen is None or self.seen.confusion.tolist() == self.result["test"]["confusion"]
+        """Whether the predictions agree with the counts of the result."""
+        return self.predictions is None or self.predictions.confusion.tolist() == self.result["test"]["confusion"]
 
 
 def predict_test(engine: Engine, test: Split) -> Predictions:
-    """What the engine's network says of the test images. Nothing is chosen by it: the result stands already."""
+    """Predict the test images with the engine's network."""
     return Predictions(test, engine.logits(test.images, AT_ONCE).astype(np.float64))
 
 
 def weights_of(engine: Engine) -> list[Layer]:
-    """Copies of the network's layers as they are now."""
+    """Return copies of the network's layers."""
     return [
         dataclasses.replace(layer, kernel=np.array(layer.kernel), bias=np.array(layer.bias))
         if layer.kernel is not None
@@ -96,16 +96,16 @@ def weights_of(engine: Engine) -> list[Layer]:
 
 
 def activations(layers: list[Layer], images: NDArray[np.uint8]) -> dict[str, Array]:
-    """What each hidden layer with weights gives, float32 [n, …], and under "pixels" the images, [n, 784].
+    """Return the activations of each hidden layer with weights, float32 [n, …], and as "pixels" the images, [n, 784].
 
-    In NumPy: for ten images no program is worth compiling.
+    Computed in NumPy: compiling a program for ten images is not worth the time.
     """
-    found: dict[str, Array] = {"pixels": images.reshape(len(images), -1).astype(np.float32) / 255}
+    outputs: dict[str, Array] = {"pixels": images.reshape(len(images), -1).astype(np.float32) / 255}
     x: Array = images.astype(np.float32)
     for layer in layers:
         if layer.name == "logits":
             break
         x = numpy_forward.apply(layer, x)
         if layer.kernel is not None:
-            found[layer.name] = x
-    return found
+            outputs[layer.name] = x
+    return outputs

@@ -1,4 +1,4 @@
-"""How numbers are written on a page."""
+"""Format numbers for pages and tables."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ NONE = "–"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
+    """ "97.7%"; a dash for None or a value that is not finite."""
     return NONE if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}%"
 
 
 def probability(p: float) -> str:
-    """A probability from 0 to 1 as it may be read: never "100%" where another class has a share that can be seen."""
+    """A probability from 0 to 1, but never "100%" or "0%" for one that is only close to it."""
     if not math.isfinite(p):
         return "nan"
     if p < 0.0005:
@@ -22,7 +23,7 @@ def probability(p: float) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A loss, say; None is how JSON has what is not finite."""
+    """A number such as a loss. None stands for a number that is not finite, which JSON lacks."""
     return "not a finite number" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 

@@ -1,6 +1,6 @@
-"""HTML and SVG as text, in which nothing of a run can become markup.
+"""Build HTML and SVG in which no text of a run can become markup.
 
-`tag` escapes every child and attribute that is plain text; only what `tag` itself has made goes in as it is.
+`tag` escapes every child and attribute that is plain text; only `Html`, which `tag` returns, is inserted unchanged.
 """
 
 from __future__ import annotations
@@ -10,24 +10,27 @@ from typing import Any
 
 from mnist_mlp.text import spelled_out
 
-VOID = frozenset(("br", "col", "img", "link", "meta"))  # elements without an end
+VOID = frozenset(("br", "col", "img", "link", "meta"))  # elements without an end tag
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
 
 def text(value: object) -> Html:
-    """Any value as HTML. What cannot stand in a file of UTF-8, or steers a terminal, is spelled out: "\\udcff"."""
+    """Escape a value. Characters that UTF-8 cannot encode, and control characters, are spelled out: "\\udcff"."""
     if isinstance(value, Html):
         return value
-    found = "\n".join(map(spelled_out, str(value).split("\n")))
-    return Html(html.escape(found, quote=True))
+    printable = "\n".join(map(spelled_out, str(value).split("\n")))
+    return Html(html.escape(printable, quote=True))
 
 
 def tag(name: str, /, *children: object, **attributes: Any) -> Html:
-    """An element. Attributes are written with underscores (`class_`, `aria_label`, `stroke_width`); those that are None
-    or False are left out, True stands without a value. Children that are None are left out."""
+    """Return an element. Children that are None are omitted.
+
+    Attribute names use underscores (`class_`, `aria_label`); None or False omits an attribute, True writes it without a
+    value.
+    """
     words = [name]
     for key, value in attributes.items():
         if value is None or value is False:
@@ -39,12 +42,12 @@ def tag(name: str, /, *children: object, **attributes: Any) -> Html:
 
 
 def join(*parts: object) -> Html:
-    """One after the other."""
+    """Concatenate parts; None is omitted."""
     return Html("".join(text(part) for part in parts if part is not None))
 
 
 def section(name: str, title: str, *children: object) -> Html:
-    """A part of a page with its heading; `name` is what a link leads to."""
+    """Return a section with its heading; `name` is its id."""
     heading = tag("h2", title, id=f"{name}-title")
     return tag("section", heading, *children, id=name, aria_labelledby=f"{name}-title")
 
@@ -54,7 +57,7 @@ def paragraph(*children: object, class_: str | None = None) -> Html:
 
 
 def scrolling(label: str, *children: object) -> Html:
-    """A box that scrolls sideways where it is too wide for the screen, also by the keyboard."""
+    """Return a box that scrolls horizontally if its content is too wide, also with the keyboard."""
     return tag("div", *children, class_="scroll", role="region", aria_label=label, tabindex="0")
 
 
@@ -66,7 +69,7 @@ def table(
     class_: str | None = None,
     style: str | None = None,
 ) -> Html:
-    """A table whose first column names its rows. Cells that are `Html` beginning with <td go in as they are."""
+    """Return a table whose first column holds row headers. Cells that are <td> elements are inserted unchanged."""
     columns = tag("tr", *(tag("th", cell, scope="col") for cell in head))
     body = [tag("tr", tag("th", row[0], scope="row"), *(cell_of(value) for value in row[1:])) for row in rows]
     return tag(
@@ -84,19 +87,19 @@ def cell_of(value: object) -> Html:
 
 
 def definitions(rows: dict[str, object]) -> Html:
-    """Names and what they stand for."""
+    """Return a list of names and values."""
     pairs = (tag("div", tag("dt", name), tag("dd", value)) for name, value in rows.items())
     return tag("dl", *pairs, class_="facts")
 
 
 def navigation(names: dict[str, str]) -> Html:
-    """Links to the sections."""
+    """Return links to the sections: {id: text}."""
     links = (tag("li", tag("a", words, href=f"#{name}")) for name, words in names.items())
     return tag("nav", tag("ul", *links), aria_label="Sections")
 
 
 def page(title: str, style: str, *children: object) -> str:
-    """A whole document. Its policy forbids the browser to load or to run anything: what is shown is in the file."""
+    """Return a document. Its Content-Security-Policy forbids the browser to load or run anything."""
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

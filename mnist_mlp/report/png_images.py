@@ -1,8 +1,7 @@
-"""Pictures within a page: PNG files as data URIs, by Pillow, which the package needs anyway.
+"""Images in a page: PNG files as data URIs, written with Pillow.
 
-No drawing library: Keras imports Matplotlib wherever it is installed, which costs each start 0.7 s, and its import here
-would cost as much at the end; charts of SVG and pictures of a few hundred bytes take milliseconds. Nothing has a colour
-of its own for "nothing": it is transparent, so that the same file goes with a light page and a dark one.
+Matplotlib is not used, since importing it takes 0.7 s; SVG charts and PNG files of a few hundred bytes take
+milliseconds. Zero is transparent, so the same image suits a light and a dark page.
 """
 
 from __future__ import annotations
@@ -17,31 +16,31 @@ from PIL import Image
 
 from mnist_mlp.report.html import Html, tag
 
-LEVELS = 24  # of each colour
-POSITIVE, NEGATIVE, EDGE = (58, 126, 204), (221, 112, 43), (128, 132, 138)  # seen on white and on black
+LEVELS = 24  # shades of each colour
+POSITIVE, NEGATIVE, EDGE = (58, 126, 204), (221, 112, 43), (128, 132, 138)  # visible on white and on black
 GAP = 2  # pixels between two tiles
-SMALL = 20  # pixels: the shorter side of a tile is no less
+SMALL = 20  # pixels: minimal length of the shorter side of a tile
 
 Array = NDArray[np.floating]
 
 
 def data_uri(picture: Image.Image, **options: object) -> str:
-    """A picture as the address of itself."""
+    """Return a picture as a data URI."""
     file = io.BytesIO()
     picture.save(file, "PNG", **options)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def digit(image: NDArray[np.uint8], alt: str, class_: str = "digit") -> Html:
-    """An image of the data set, uint8 [28, 28]: black ink on nothing, which a dark page turns white."""
+    """Return an image of the data set, uint8 [28, 28], in black on transparent; a dark page inverts it."""
     picture = Image.merge("LA", (Image.new("L", (28, 28), 0), Image.fromarray(image)))
     return tag("img", src=data_uri(picture), alt=alt, class_=class_, width=28, height=28)
 
 
 def signed(values: Array, largest: float, *, edges: NDArray[np.bool_] | None = None) -> str:
-    """float [height, width] as a picture: blue above 0, orange below, nothing at 0, full colour from `largest` on.
+    """Return float [height, width] as a picture: blue above 0, orange below, transparent at 0, saturated at `largest`.
 
-    `edges` are drawn in grey.
+    `edges` marks pixels to draw in grey.
     """
     scaled = np.nan_to_num(values / (largest or 1.0), posinf=1.0, neginf=-1.0).clip(-1, 1)
     index = np.rint(scaled * LEVELS).astype(np.int16) + LEVELS  # 0 … 2·LEVELS
@@ -56,16 +55,16 @@ def signed(values: Array, largest: float, *, edges: NDArray[np.bool_] | None = N
 
 
 def tiles(pictures: Sequence[Array], largest: float) -> str:
-    """Pictures of one size in a row, as `signed`, each in a thin frame; small ones with larger pixels."""
-    times = -(-SMALL // min(pictures[0].shape))
-    pictures = [picture.repeat(times, 0).repeat(times, 1) for picture in pictures]
+    """Return pictures of one size in a row, as `signed`, each in a thin frame; small ones are enlarged."""
+    factor = -(-SMALL // min(pictures[0].shape))
+    pictures = [picture.repeat(factor, 0).repeat(factor, 1) for picture in pictures]
     height, width = pictures[0].shape
-    gap = GAP * max(1, times // 2)
-    across = len(pictures) * (width + gap) + gap
-    values = np.zeros((height + 2 * gap, across), np.float32)
+    gap = GAP * max(1, factor // 2)
+    total_width = len(pictures) * (width + gap) + gap
+    values = np.zeros((height + 2 * gap, total_width), np.float32)
     edges = np.zeros(values.shape, bool)
-    for place, picture in enumerate(pictures):
-        left = gap + place * (width + gap)
+    for index, picture in enumerate(pictures):
+        left = gap + index * (width + gap)
         values[gap : gap + height, left : left + width] = picture
         edges[gap - 1, left - 1 : left + width + 1] = edges[gap + height, left - 1 : left + width + 1] = True
         edges[gap - 1 : gap + height + 1, left - 1] = edges[gap - 1 : gap + height + 1, left + width] = True
@@ -73,7 +72,7 @@ def tiles(pictures: Sequence[Array], largest: float) -> str:
 
 
 def scale(largest: float, both: bool = True) -> Html:
-    """What the colours of `signed` stand for."""
+    """Return the colour scale of `signed`."""
     ends = [tag("span", f"−{largest:.3g}"), tag("span", "0")] if both else [tag("span", "0")]
     bar = tag("span", class_="ramp both" if both else "ramp", aria_hidden="true")
     return tag("p", "Scale: ", ends[0], bar, tag("span", f"+{largest:.3g}"), class_="scale")

@@ -1,4 +1,4 @@
-"""The page of one run."""
+"""The page of one run, report.html."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from mnist_mlp import __version__
 from mnist_mlp.errors import UserError
 from mnist_mlp.report import content, html, network_sections, result_sections, setup_sections
-from mnist_mlp.report.content import Material
+from mnist_mlp.report.content import RunContent
 from mnist_mlp.report.formatting import percent
 from mnist_mlp.report.html import Html, paragraph, tag
 
 if TYPE_CHECKING:
     from mnist_mlp.training.session import TrainingSession
 
-NAME = "report.html"  # in the run's directory
+NAME = "report.html"  # in the run directory
 STYLE = Path(__file__).with_name("style.css")
-SECTIONS = {  # with what leads to them
+SECTIONS = {  # ids and the text of their links
     "learning": "Learning",
     "confusion": "Confusion",
     "classes": "Classes",
@@ -35,13 +35,13 @@ SECTIONS = {  # with what leads to them
 
 
 def style() -> str:
-    """The style sheet of all pages."""
+    """Return the style sheet of all pages."""
     return STYLE.read_text(encoding="utf-8")
 
 
-def render(material: Material) -> str:
-    """The page as text."""
-    test = material.result["test"]
+def render(run: RunContent) -> str:
+    """Return the page as HTML."""
+    test = run.result["test"]
     sections = (
         result_sections.curves,
         result_sections.confusion,
@@ -51,16 +51,15 @@ def render(material: Material) -> str:
         network_sections.hidden,
     )
     more = (setup_sections.cost, setup_sections.device, setup_sections.settings)
-    with np.errstate(all="ignore"):  # what a run that diverged has left is shown, not warned of
-        main = tag(
-            "main", result_sections.opening(material), *(part(material) for part in (*sections, *more)), id="main"
-        )
-    title = f"{percent(test['accuracy'], 2)} – {material.name} – mnist_mlp"
+    with np.errstate(all="ignore"):  # a diverged run has weights that are not finite
+        main = tag("main", result_sections.opening(run), *(part(run) for part in (*sections, *more)), id="main")
+    title = f"{percent(test['accuracy'], 2)} – {run.name} – mnist_mlp"
     return html.page(title, style(), html.navigation(SECTIONS), main, footer())
 
 
 def footer() -> Html:
-    words = f"Written by mnist_mlp {__version__}. Everything is in this file: it loads nothing and runs nothing."
+    """Return the footer of all pages."""
+    words = f"Written by mnist_mlp {__version__}. This file is complete: it loads nothing and runs no scripts."
     return tag("footer", paragraph(words))
 
 
@@ -75,7 +74,7 @@ def write(session: TrainingSession) -> None:
         predictions = content.predict_test(session.engine, session.test)
         if run.chief:
             layers = content.weights_of(session.engine)
-            page = render(content.Material(run.path.name, run.config, session.result.to_dict(), layers, predictions))
+            page = render(content.RunContent(run.path.name, run.config, session.result.to_dict(), layers, predictions))
             run.write(NAME, lambda file: file.write_text(page, encoding="utf-8"))
     except Exception as error:  # a full disk, or a bug: the run is whole without its page
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The second half of a run's page: what it cost, what it ran on, and how to make it again."""
+"""The sections on the setup of a run: cost, device and network, settings."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import Any
 
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.options import tagged
-from mnist_mlp.report.content import Material
+from mnist_mlp.report.content import RunContent
 from mnist_mlp.report.formatting import several
 from mnist_mlp.report.html import Html, definitions, join, paragraph, scrolling, section, table, tag
 from mnist_mlp.report.svg_charts import stacked_bar
 
 STAGES = {
-    "load": "finds the data and proves that they are what they are called",
-    "import": "Keras, and the framework below it",
-    "compile": "builds the network, and makes the programs for its device",
-    "picture": "draws what the distortions do",
-    "train": "all epochs, and the checkpoints between them",
-    "evaluate": "the test images, once",
-    "diagnose": "looks for classic mistakes",
-    "save": "writes the model",
-    "report": "looks at single test images and draws this page",
+    "load": "read the data and verify their content",
+    "import": "import Keras and its framework",
+    "compile": "build the network and compile its programs",
+    "picture": "draw examples of the augmentation",
+    "train": "all epochs, with checkpoints",
+    "evaluate": "evaluate the test images",
+    "diagnose": "check for common training mistakes",
+    "save": "write the model",
+    "report": "predict single test images and write this page",
 }
-OF_THE_PLACE = tuple(name for name in tagged(Config, affects="process") if name != "worker_index")  # not of the run
+PROCESS_OPTIONS = tuple(name for name in tagged(Config, affects="process") if name != "worker_index")
 
 
-def cost(material: Material) -> Html:
-    """Where the seconds went."""
-    result = material.result
+def cost(run: RunContent) -> Html:
+    """Wall-clock time by stage."""
+    result = run.result
     took = {stage: value for stage, value in result["seconds"].items() if stage != "total" and value}
     total = result["seconds"]["total"] or 1.0
     parts = [*took.items(), ("other", max(0.0, total - sum(took.values())))]
     parts = [(stage, value) for stage, value in parts if value >= 0.005 or stage in STAGES]
     about = ", ".join(f"{stage} {value:.2f} s" for stage, value in parts)
     rows: list[list[object]] = []
-    for place, (stage, value) in enumerate(parts):
-        swatch = tag("span", class_=f"swatch part-{place % 8 + 1}", aria_hidden="true")
-        shown = [f"{value:.2f}", f"{100 * value / total:.0f}%", STAGES.get(stage, "")]
-        rows.append([join(swatch, stage), *shown])
-    rows.append(["in all", f"{total:.2f}", "100%", "from the first line of the run to the last"])
+    for index, (stage, value) in enumerate(parts):
+        swatch = tag("span", class_=f"swatch part-{index % 8 + 1}", aria_hidden="true")
+        cells = [f"{value:.2f}", f"{100 * value / total:.0f}%", STAGES.get(stage, "")]
+        rows.append([join(swatch, stage), *cells])
+    rows.append(["total", f"{total:.2f}", "100%", "the whole run"])
     head: list[object] = ["stage", "seconds", "share", "what it does"]
     return section(
         "cost",
@@ -52,26 +52,26 @@ def cost(material: Material) -> Html:
 
 
 def speed(result: dict[str, Any]) -> str:
-    """What the seconds of training come to."""
+    """Describe the speed of training."""
     trained = sum(row["seconds"] or 0.0 for row in result["epochs"])
     if not trained:
-        return "Nothing was trained."
+        return "No epoch was trained."
     images = len(result["epochs"]) * result["dataset"]["train_examples"]
     steps = len(result["epochs"]) * result["steps_per_epoch"]
     return (
-        f"The epochs alone took {trained:.2f} s: {images / trained:,.0f} images a second, "
-        f"{1e6 * trained / steps:,.0f} µs for a step of {several(result['batch_size'], 'image')}. "
+        f"The epochs took {trained:.2f} s: {images / trained:,.0f} images per second, "
+        f"{1e6 * trained / steps:,.0f} µs per step of {several(result['batch_size'], 'image')}. "
         f"Peak memory: {result['peak_memory_mb']:,.0f} MB."
     )
 
 
-def device(material: Material) -> Html:
-    """What the run was asked to run on, and what the framework says it ran on."""
-    result, found, data = material.result, material.result["device"], material.result["dataset"]
+def device(run: RunContent) -> Html:
+    """The requested device, the device that the framework reports, and the layers."""
+    result, found, data = run.result, run.result["device"], run.result["dataset"]
     facts: dict[str, object] = {
-        "asked for": found["requested"],
+        "requested": found["requested"],
         "ran on": found["actual"],
-        "step on": ", ".join(found["step_on"]) or "what Keras chose",
+        "step on": ", ".join(found["step_on"]) or "chosen by Keras",
         "weights on": ", ".join(found["weights_on"]),
         "replicas": found["replicas"],
         "workers": found["workers"],
@@ -95,7 +95,7 @@ def device(material: Material) -> Html:
     rows.append(["all", "", "", "", f"{result['parameters']:,}"])
     head: list[object] = ["layer", "kind", "output", "arithmetic", "parameters"]
     layers = table("The network, layer by layer", head, rows, class_="plain")
-    words = "Where weights and step were is read back from the framework, not taken from the flags."
+    words = "The devices of weights and step are read back from the framework, not taken from the flags."
     return section(
         "device",
         "Device and network",
@@ -106,27 +106,25 @@ def device(material: Material) -> Html:
     )
 
 
-def settings(material: Material) -> Html:
-    """Every option, and the command that begins such a run."""
-    config, preset = material.config, PRESETS[material.config.preset]
+def settings(run: RunContent) -> Html:
+    """All options, and the command that trains such a run."""
+    config, preset = run.config, PRESETS[run.config.preset]
     rows: list[list[object]] = []
     changed: list[list[object]] = []
     for field in dataclasses.fields(Config):
         value, usual = getattr(config, field.name), getattr(preset, field.name)
-        mark = "" if value == usual else f"preset: {formatted(usual)}"
+        mark = "" if value == usual else formatted(usual)
         row: list[object] = [f"--{field.name}", formatted(value), mark]
         rows.append(row)
-        if mark and field.name not in OF_THE_PLACE:
+        if mark and field.name not in PROCESS_OPTIONS:
             changed.append(row)
-    head: list[object] = ["option", "value", "where it differs"]
-    words = f"Preset {config.preset}, " + (
-        f"with {several(len(changed), 'option')} of its own:" if changed else "as it stands."
-    )
-    own = scrolling("Own options", table("Options that differ from the preset", head, changed)) if changed else None
+    head: list[object] = ["option", "value", "preset"]
+    words = f"Preset {config.preset}, " + (f"except {several(len(changed), 'option')}:" if changed else "unchanged.")
+    own = scrolling("Changed options", table("Options that differ from the preset", head, changed)) if changed else None
     return section(
         "settings",
         "Settings",
-        paragraph("To train it again, into a new directory:"),
+        paragraph("To train it again into a new directory:"),
         tag("pre", tag("code", command_of(config)), tabindex="0", role="region", aria_label="Command"),
         paragraph(words),
         own,
@@ -137,17 +135,18 @@ def settings(material: Material) -> Html:
 
 
 def formatted(value: object) -> str:
-    return "not given" if value is None or value == "" else str(value)
+    """Format the value of an option."""
+    return "default" if value is None or value == "" else str(value)
 
 
 def command_of(config: Config) -> str:
-    """The command line that begins such a run: what differs from the preset, quoted for a shell."""
+    """Return the command line that trains such a run, with the options that differ from the preset."""
     preset, words = PRESETS[config.preset], ["python", "-m", "mnist_mlp.train"]
     if config.preset != "default":
         words.append(f"--preset={config.preset}")
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
-        if value == getattr(preset, field.name) or field.name in ("preset", *OF_THE_PLACE) or value is None:
+        if value == getattr(preset, field.name) or field.name in ("preset", *PROCESS_OPTIONS) or value is None:
             continue
         words.append(
             f"--{field.name}" if value is True else f"--{field.name}={str(value).lower() if value is False else value}"

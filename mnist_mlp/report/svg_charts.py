@@ -1,4 +1,4 @@
-"""Charts of SVG, drawn by hand: axes, lines, bars. Colours and type come from the style sheet, by class."""
+"""SVG charts: lines, intervals, bars. Colours and fonts come from the classes of the style sheet."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from collections.abc import Callable, Sequence
 from mnist_mlp.report.html import Html, tag
 
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 38  # margins, for the numbers on the axes
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 38  # margins for the labels of the axes
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """Points joined by a line; where y is None, which is what is not finite, it is broken. `kind`: a class of CSS."""
+    """Points joined by a line, with a gap where y is None (not finite). `kind` is a CSS class."""
 
     name: str
     kind: str
     points: Sequence[tuple[float, float | None]]
-    mark: bool = False  # points alone, not joined
+    mark: bool = False  # draw the points only
 
 
+# Six parameters: four say what the chart is called and shows, two how the y axis is scaled.
 def line_chart(name: str, title: str, about: str, lines: Sequence[Line], *, percent: bool, low: float | None) -> Html:
-    """Lines over epochs. `name` makes ids; `about` tells who cannot see it what is there; `low`: where y begins."""
+    """Return a chart of lines over epochs.
+
+    `name` is the prefix of ids, `about` a description for screen readers, `low` the start of the y axis.
+    """
     values = [y for line in lines for _, y in line.points if y is not None]
     last = max([1.0, *(x for line in lines for x, _ in line.points)])
     first = min([1.0, *(x for line in lines for x, _ in line.points)])
     bottom, top, ticks = scale_of(values, low)
     top = min(top, 1.0) if percent else top
-    if top <= bottom:  # all of them are 100%
+    if top <= bottom:  # all values are 100%
         bottom, ticks = top - 0.1, [top - 0.1, top]
 
     def x_at(x: float) -> float:
@@ -61,8 +65,8 @@ def line_chart(name: str, title: str, about: str, lines: Sequence[Line], *, perc
 
 
 def draw_line(line: Line, x_at: Callable[[float], float], y_at: Callable[[float], float], percent: bool) -> Html:
-    """One line: its path, and a dot with its number for each point."""
-    found, pen = [], ""
+    """Return the path of a line, with a labelled dot at each point."""
+    parts, pen = [], ""
     path: list[str] = []
     for x, y in line.points:
         pen = "" if y is None else "L" if pen else "M"
@@ -71,15 +75,15 @@ def draw_line(line: Line, x_at: Callable[[float], float], y_at: Callable[[float]
         path.append(f"{pen}{x_at(x)} {y_at(y)}")
         words = f"{line.name}, epoch {x:g}: {100 * y:.2f}%" if percent else f"{line.name}, epoch {x:g}: {y:.4f}"
         if len(line.points) <= 60 or line.mark:
-            place = {"cx": x_at(x), "cy": y_at(y)}
-            found.append(tag("circle", tag("title", words), r=5 if line.mark else 3, class_="dot", **place))
+            centre = {"cx": x_at(x), "cy": y_at(y)}
+            parts.append(tag("circle", tag("title", words), r=5 if line.mark else 3, class_="dot", **centre))
     if not line.mark:
-        found.insert(0, tag("path", d="".join(path), class_="line"))
-    return tag("g", *found, class_=f"series {line.kind}")
+        parts.insert(0, tag("path", d="".join(path), class_="line"))
+    return tag("g", *parts, class_=f"series {line.kind}")
 
 
 def legend(lines: Sequence[Line]) -> Html:
-    """What the lines of a chart are, beside a piece of each."""
+    """Return the legend of a chart."""
     items = []
     for line in lines:
         piece = tag("path", d="M1 7H25", class_="line") if not line.mark else None
@@ -90,7 +94,7 @@ def legend(lines: Sequence[Line]) -> Html:
 
 
 def scale_of(values: Sequence[float], low: float | None, about: int = 5) -> tuple[float, float, list[float]]:
-    """Where an axis of these values begins and ends, and the round numbers on it."""
+    """Return the ends of an axis for these values, and about `about` round ticks."""
     least, most = (min(values), max(values)) if values else (0.0, 1.0)
     least = least if low is None else min(low, least)
     if not most > least:
@@ -103,13 +107,13 @@ def scale_of(values: Sequence[float], low: float | None, about: int = 5) -> tupl
 
 
 def decimals(ticks: Sequence[float], times: float = 1.0) -> int:
-    """How many digits behind the point tell the numbers on an axis apart."""
+    """Return how many decimals the labels of an axis need."""
     step = (ticks[1] - ticks[0]) * times if len(ticks) > 1 else 1.0
     return max(0, -math.floor(math.log10(step) + 1e-9))
 
 
 def epochs_marked(first: int, last: int) -> list[int]:
-    """At most eight of the epochs, evenly apart."""
+    """Return at most nine epochs to label, evenly spaced."""
     if last - first < 8:
         return list(range(first, last + 1))
     step = next(step for size in range(9) for step in (10**size, 2 * 10**size, 5 * 10**size) if last / step <= 8)
@@ -117,7 +121,7 @@ def epochs_marked(first: int, last: int) -> list[int]:
 
 
 def interval_chart(name: str, about: str, rows: Sequence[tuple[str, float, float, float]]) -> Html:
-    """Shares with their intervals, one below the other: (name, low, share, high)."""
+    """Return a chart of accuracies with their intervals, one per row: (name, low, accuracy, high)."""
     line, label = 34, 112
     bottom, top, ticks = scale_of([value for _, *values in rows for value in values], None, 4)
     bottom, top = max(bottom, 0.0), min(top, 1.0)
@@ -131,39 +135,39 @@ def interval_chart(name: str, about: str, rows: Sequence[tuple[str, float, float
         parts.append(tag("line", class_="grid", x1=x_at(tick), x2=x_at(tick), y1=4, y2=height - 22))
         words = f"{100 * tick:.{decimals(ticks, 100)}f}%"
         parts.append(tag("text", words, class_="tick", x=x_at(tick), y=height - 6, text_anchor="middle"))
-    for place, (who, low, share, high) in enumerate(rows):
-        y = line * place + line / 2 + 2
-        parts.append(tag("text", who if len(who) <= 15 else f"{who[:14]}…", class_="tick strong", x=0, y=y + 4))
-        words = f"{who}: {100 * share:.2f}%, 95% interval {100 * low:.2f}–{100 * high:.2f}%"
+    for index, (run, low, share, high) in enumerate(rows):
+        y = line * index + line / 2 + 2
+        parts.append(tag("text", run if len(run) <= 15 else f"{run[:14]}…", class_="tick strong", x=0, y=y + 4))
+        words = f"{run}: {100 * share:.2f}%, 95% interval {100 * low:.2f}–{100 * high:.2f}%"
         bar = tag("line", class_="line", x1=x_at(low), x2=x_at(high), y1=y, y2=y)
         dot = tag("circle", tag("title", words), cx=x_at(share), cy=y, r=6, class_="dot")
-        parts.append(tag("g", bar, dot, class_=f"series run-{place % 6 + 1} thick"))
+        parts.append(tag("g", bar, dot, class_=f"series run-{index % 6 + 1} thick"))
     size = f"0 0 {WIDTH} {height}"
     return tag("svg", *parts, viewBox=size, role="img", aria_labelledby=f"{name}-title", class_="chart")
 
 
 def stacked_bar(name: str, about: str, parts: Sequence[tuple[str, float]]) -> Html:
-    """Shares of a whole as one bar: (name, value); each has its class, part-1, part-2, …, and wide ones their name."""
-    whole, left, drawn_parts = sum(value for _, value in parts) or 1.0, 0.0, []
-    for place, (who, value) in enumerate(parts):
+    """Return one bar divided into parts: (name, value). The parts have the classes part-1, part-2, …."""
+    whole, left, boxes = sum(value for _, value in parts) or 1.0, 0.0, []
+    for index, (part, value) in enumerate(parts):
         width = value / whole * 1000
-        words = f"{who}: {value:.2f} s, {100 * value / whole:.0f}%"
+        words = f"{part}: {value:.2f} s, {100 * value / whole:.0f}%"
         box = tag("rect", tag("title", words), x=round(left, 1), y=0, width=round(width, 1), height=44)
-        drawn_parts.append(tag("g", box, class_=f"part part-{place % 8 + 1}"))
+        boxes.append(tag("g", box, class_=f"part part-{index % 8 + 1}"))
         left += width
     size = {"viewBox": "0 0 1000 44", "preserveAspectRatio": "none"}
     title = tag("title", about, id=f"{name}-title")
-    return tag("svg", title, *drawn_parts, role="img", aria_labelledby=f"{name}-title", class_="bar", **size)
+    return tag("svg", title, *boxes, role="img", aria_labelledby=f"{name}-title", class_="bar", **size)
 
 
-def ten_bars(name: str, probabilities: Sequence[float], truth: int, said: int, names: Sequence[str]) -> Html:
-    """Ten probabilities as bars; the truth's and the chosen one's have their own colours."""
+def ten_bars(name: str, probabilities: Sequence[float], truth: int, predicted: int, names: Sequence[str]) -> Html:
+    """Return ten probabilities as bars, with colours for the true and the predicted class."""
     parts = [tag("title", name)]
-    for place, p in enumerate(probabilities):
+    for label, p in enumerate(probabilities):
         height = round(46 * p, 1) if math.isfinite(p) else 0
-        kind = "truth" if place == truth else "said" if place == said else "other"
-        words = f"{names[place]}: {100 * p:.2f}%"
-        box = {"x": 10 * place + 1, "y": round(47 - height, 1), "width": 8, "height": round(height + 1, 1)}
+        kind = "truth" if label == truth else "predicted" if label == predicted else "other"
+        words = f"{names[label]}: {100 * p:.2f}%"
+        box = {"x": 10 * label + 1, "y": round(47 - height, 1), "width": 8, "height": round(height + 1, 1)}
         parts.append(tag("rect", tag("title", words), class_=kind, **box))
-        parts.append(tag("text", place, x=10 * place + 5, y=58, text_anchor="middle", class_=kind))
+        parts.append(tag("text", label, x=10 * label + 5, y=58, text_anchor="middle", class_=kind))
     return tag("svg", *parts, viewBox="0 0 100 60", role="img", aria_label=name, class_="ten")

@@ -1,7 +1,7 @@
-"""Checkpoints: all that a run needs to go on, in one .npz file that every backend, and NumPy alone, can read.
+"""Checkpoints: all that is needed to resume a run, in one .npz file that every backend, and NumPy alone, can read.
 
-`np.load(file)` shows the variables by name, "losses" (of the steps of an epoch that is under way), and "about": JSON
-with the rest. A file is taken only if it is whole: a SHA-256 over all that is read from it stands in it too.
+`np.load(file)` has the variables by name, "losses" (of the current epoch's steps), and "about": JSON with the rest. A
+file is used only if it is whole, by a SHA-256 over all of its content that it holds itself.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ NAME = "step-{:09d}.npz"  # steps since the start of the run: their order needs 
 
 @dataclasses.dataclass
 class Progress:
-    """How far a run has come. `losses`: Σ wᵢlᵢ of each step that is done in the epoch under way, float64 [step]."""
+    """How far a run is. `losses`: Σ wᵢlᵢ of each step completed in the current epoch, float64 [step]."""
 
-    epoch: int = 0  # epochs that are done
-    step: int = 0  # steps that are done in the epoch under way, as are the next four
+    epoch: int = 0  # completed epochs
+    step: int = 0  # steps completed in the current epoch; the next four fields cover the same steps
     losses: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
     correct: int = 0
     seen: int = 0
     seconds: float = 0.0
-    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # a row for each epoch that is done
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # a row per completed epoch
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Steps since the start of the run."""
@@ -44,7 +44,7 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What stands in a file."""
+    """The content of a file."""
 
     progress: Progress
     total_steps: int  # since the start of the run
@@ -55,7 +55,7 @@ class Checkpoint:
     resumed: list[dict[str, Any]]  # as in a result
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """All of it as arrays."""
+        """Return all of it as arrays."""
         progress = dataclasses.asdict(self.progress)
         arrays = {"losses": progress.pop("losses"), **self.state}
         about = {
@@ -72,7 +72,7 @@ class Checkpoint:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Checkpoint:
-        """The inverse of `to_arrays`. Raises ValueError, KeyError or TypeError for what is no whole checkpoint."""
+        """Return the checkpoint that `to_arrays` wrote. Raise ValueError, KeyError or TypeError if it is not whole."""
         state = dict(arrays)
         about = json.loads(state.pop("about").tobytes())
         if checksum({key: about[key] for key in about if key != "sha256"}, state) != about["sha256"]:
@@ -93,25 +93,25 @@ class Checkpoint:
         return found
 
     def check(self) -> None:
-        """Raises ValueError, KeyError or TypeError for what no run could have written under a right checksum."""
+        """Raise ValueError, KeyError or TypeError for what no run writes, even under a correct checksum."""
         progress = self.progress
         counts = (progress.epoch, progress.step, progress.correct, progress.seen, self.total_steps)
         kinds = [(list, progress.history), (list, self.resumed), (dict, self.data), (dict, self.ran_on)]
         if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
-            raise ValueError("counts that are none")
+            raise ValueError("invalid counts")
         if not all(isinstance(value, kind) for kind, value in kinds) or not isinstance(progress.seconds, float):
-            raise TypeError("parts of another kind")
+            raise TypeError("parts of another type")
         if progress.losses.shape != (progress.step,) or progress.losses.dtype != np.float64:
-            raise TypeError("losses of another kind")
+            raise TypeError("losses of another type")
         if len(progress.history) != progress.epoch or any(r["epoch"] != i + 1 for i, r in enumerate(progress.history)):
             raise ValueError("a history of other epochs")
         for row in (*progress.history, *self.resumed):
             if not isinstance(row, dict):
-                raise TypeError("parts of another kind")
+                raise TypeError("parts of another type")
 
 
 def stored_config(values: Mapping[str, Any]) -> Config:
-    """The config in a checkpoint. Raises ValueError for one that this version could not have written."""
+    """Return the config in a checkpoint. Raise ValueError if this version could not have written it."""
     try:
         return Config.from_dict(values)
     except UserError as error:
@@ -119,19 +119,22 @@ def stored_config(values: Mapping[str, Any]) -> Config:
 
 
 class Damaged(UserError):
-    """A file that is no whole checkpoint."""
+    """A file that is not a whole checkpoint."""
 
 
 def read(file: Path) -> Checkpoint:
-    """The checkpoint in a file. Raises `Damaged` where it is not whole, and `UserError` where it cannot be read now, or
-    by this version: then nothing is wrong with the file."""
+    """Return the checkpoint in a file.
+
+    Raise `Damaged` if it is not whole, and `UserError` if it cannot be read now, or by this version: then nothing is
+    wrong with the file.
+    """
     try:
         if not file.is_file():
-            raise Damaged(f"{file.name} is damaged (it is no file)")
+            raise Damaged(f"{file.name} is damaged (it is not a file)")
         with open(file, "rb"):
             pass
     except OSError as error:
-        raise UserError(f"{file}: expected to read it, received: {error.strerror}") from None
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
     try:
         arrays = read_arrays(file)
     except UserError as error:
@@ -141,40 +144,40 @@ def read(file: Path) -> Checkpoint:
     except DAMAGED as error:
         raise Damaged(f"{file.name} is damaged ({reason_of(error)})") from None
     except UserError as error:
-        raise UserError(f"{file}: {error}; use that version, or begin again in another --run_dir") from None
+        raise UserError(f"{file}: {error}; use that version, or start again in another --run_dir") from None
 
 
 def files(run_dir: Path) -> dict[int, Path]:
-    """The checkpoints of a run by their steps, the newest first, whole or not. Raises `UserError`."""
+    """Return the checkpoint files of a run by their steps, newest first, whole or not. Raise `UserError`."""
     found = {}
     try:
         there = list((run_dir / DIRECTORY).iterdir())
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise UserError(f"{run_dir / DIRECTORY}: expected to read it, received: {error.strerror}") from None
+        raise UserError(f"{run_dir / DIRECTORY} cannot be read: {error.strerror}") from None
     for file in there:
         if name := re.fullmatch(r"step-(\d{9,18})\.npz", file.name):
             found[int(name[1])] = file
     return dict(sorted(found.items(), reverse=True))
 
 
-def newest(run_dir: Path, begun: Config | None = None) -> tuple[Checkpoint | None, Path | None, dict[str, str]]:
-    """The newest checkpoint of a run that can be used, its file, and why newer files cannot, {name: reason}.
+def newest(run_dir: Path, started_with: Config | None = None) -> tuple[Checkpoint | None, Path | None, dict[str, str]]:
+    """Return the newest usable checkpoint of a run, its file, and why newer files are not usable: {name: reason}.
 
-    `begun`: the options of the run; a checkpoint with other ones belongs elsewhere.
+    A checkpoint with other options than `started_with`, those of the run, belongs elsewhere.
     """
-    passed_over: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     for steps, file in files(run_dir).items():
         try:
             found = read(file)
             if found.total_steps != steps:
                 raise Damaged(f"{file.name} is damaged (it was written at step {found.total_steps})")
         except Damaged as error:
-            passed_over[file.name] = str(error)
+            skipped[file.name] = str(error)
             continue
-        others = differing(found.config, begun) if begun else []
+        others = differing(found.config, started_with) if started_with else []
         if not others:
-            return found, file, passed_over
-        passed_over[file.name] = f"{file.name} is of another run (another --{', --'.join(others)})"
-    return None, None, passed_over
+            return found, file, skipped
+        skipped[file.name] = f"{file.name} belongs to another run (another --{', --'.join(others)})"
+    return None, None, skipped

@@ -1,4 +1,4 @@
-"""The result of a run: one dataclass for the console and for JSON, and what it is measured with."""
+"""The result of a run: one dataclass for the console, for result.json and for the page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """All that is known of a run. Its fields are the keys of `result.json`; seconds are wall-clock."""
+    """All that is known of a run. Its fields are the keys of result.json; seconds are wall-clock seconds."""
 
     model: str
     pixels: str
@@ -36,7 +36,7 @@ class Result:
     evaluation_steps: int
     optimizer: str
     learning_rate: float
-    epochs: list[dict[str, Any]]  # epoch, loss, accuracy, seconds, and validation_* where images were kept for it
+    epochs: list[dict[str, Any]]  # epoch, loss, accuracy, seconds, and validation_* if images were kept for it
     test: dict[str, Any]  # correct, total, accuracy, interval, loss, confusion, per_class
     device: dict[
         str, Any
@@ -46,7 +46,9 @@ class Result:
     engine: str
     seed: int
     preset: str
-    resumed: list[dict[str, Any]]  # each time: step, of, before and now (backend, device, versions, …), passed_over
+    resumed: list[
+        dict[str, Any]
+    ]  # one entry per resume: step, of, before and now (backend, device, versions, …), passed_over
     model_sha256: str  # of model.keras
     versions: dict[str, str]
     # Of the last process: import, load, compile (and build), train, evaluate, save, report, total.
@@ -58,7 +60,7 @@ class Result:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Result:
-        """The inverse of `to_dict`. Raises TypeError or KeyError for what no result can be."""
+        """Return the result that `to_dict` wrote. Raise TypeError or KeyError for what is none."""
         result = cls(**values)
         for name, annotation in typing.get_type_hints(cls).items():
             kind = typing.get_origin(annotation) or annotation
@@ -71,12 +73,17 @@ class Result:
         return result
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values; a loss that is not a finite number becomes null."""
+        """Return the fields as JSON values; a loss that is not finite becomes null."""
         return finite(dataclasses.asdict(self))
+
+    def _repr_html_(self) -> str:
+        from mnist_mlp.runs import notebook
+
+        return notebook.render(self)
 
 
 def finite(value: Any) -> Any:
-    """The same value with None for each float that JSON cannot say (nan, inf)."""
+    """Return the value with None for each float that JSON does not have (nan, inf)."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -85,7 +92,7 @@ def finite(value: Any) -> Any:
 
 
 def layer_rows(model: keras.Model) -> list[dict[str, Any]]:
-    """A row for each layer, with the arithmetic of its parameters: "(784 + 1) · 128"."""
+    """Return a row per layer, with the arithmetic of its parameters: "(784 + 1) · 128"."""
     rows = []
     for layer in model.layers[1:]:  # without the input, which is no layer of the network
         shapes = [tuple(variable.shape) for variable in layer.trainable_variables]
@@ -106,7 +113,7 @@ def layer_rows(model: keras.Model) -> list[dict[str, Any]]:
 
 
 def dataset_block(dataset: Dataset, train: int, validation: int) -> dict[str, Any]:
-    """The `dataset` part of a result; `train` and `validation` are numbers of examples."""
+    """Return the `dataset` part of a result; `train` and `validation` are numbers of examples."""
     return {
         "name": dataset.name,
         "source": dataset.source,
@@ -119,36 +126,36 @@ def dataset_block(dataset: Dataset, train: int, validation: int) -> dict[str, An
 
 
 def device_block(plan: Plan, engine: Engine) -> dict[str, Any]:
-    """The `device` part of a result: what was asked for, and what the framework says it ran on."""
-    attached = engine.attached
+    """Return the `device` part of a result: what was requested, and what the framework reports it ran on."""
+    devices = engine.devices
     return {
         "requested": plan.requested,
         "strategy": plan.strategy,
-        "actual": attached.device,
+        "actual": devices.name,
         "weights_on": engine.weights_on,
         "step_on": engine.step_on,
-        "replicas": attached.replicas,
+        "replicas": devices.replicas,
         "workers": max(1, len(plan.workers)),
         "worker_index": plan.worker_index,
         "xla": engine.xla,
-        "notes": list(attached.notes),
+        "notes": list(devices.notes),
     }
 
 
 def ran_on(engine: Engine) -> dict[str, Any]:
-    """What computes: where it is the same before and after a stop, so is every bit."""
-    attached = engine.attached
+    """Return what computes. If it is the same before and after a stop, every bit is the same too."""
+    devices = engine.devices
     return {
         "backend": engine.backend,
-        "device": attached.device,
-        "replicas": attached.replicas,
+        "device": devices.name,
+        "replicas": devices.replicas,
         "xla": engine.xla,
         **versions(engine.backend),
     }
 
 
 def scores(counts: Counts) -> dict[str, Any]:
-    """The `test` part of a result."""
+    """Return the `test` part of a result."""
     return {
         "correct": counts.correct,
         "total": counts.total,
@@ -161,7 +168,7 @@ def scores(counts: Counts) -> dict[str, Any]:
 
 
 def versions(backend: str) -> dict[str, str]:
-    """The versions of what computes the numbers on that backend."""
+    """Return the versions of what computes the numbers on a backend."""
     found = {"mnist_mlp": __version__, "python": platform.python_version(), "numpy": np.__version__}
     for name in ("keras", *({"jax": ("jax", "jaxlib")}.get(backend, (backend,)))):
         found[name] = sys.modules[name].__version__

@@ -1,10 +1,14 @@
-"""A finished run, as other programs read it: its config, its result, and the model that belongs to them."""
+"""A finished run: its config, its result, and the model that belongs to them."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
@@ -12,28 +16,106 @@ from mnist_mlp.files.atomic import DAMAGED, digest, read_json
 from mnist_mlp.options import path_of
 from mnist_mlp.runs.result import Result
 
-FILES = ("config.json", "model.keras", "result.json")  # what every finished run has
-CALLED = " (train prints it at its end)"
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from mnist_mlp.data import Split
+    from mnist_mlp.devices import Plan
+    from mnist_mlp.engine.base import Engine
+
+FILES = ("config.json", "model.keras", "result.json")  # of every finished run
+PRINTED = " (train prints it at its end)"
+
+
+def open_run(run_dir: str | Path, *, strategy: str = "auto", backend: str = "auto") -> SavedRun:
+    """Open a finished run from Python.
+
+        run = mnist_mlp.open_run("runs/first")
+        run.result.test["accuracy"], run.model, run.predict(images)
+
+    The framework is imported when the model is first asked for; `strategy` and `backend` choose the device as the flags
+    of `evaluate` do, where Keras is not imported yet. Raise `UserError` if there is no finished run.
+    """
+    return SavedRun(*read_run(str(run_dir), f"open_run({str(run_dir)!r})"), strategy, backend)
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedRun:
+    """A finished run, from `open_run`."""
+
+    path: Path
+    config: Config
+    result: Result
+    strategy: str = "auto"
+    backend: str = "auto"
+
+    @property
+    def model(self) -> keras.Model:
+        """The trained Keras model: float images [n, 28, 28] as the run saw them (0–1, or 0–255) to probabilities."""
+        return self.engine.model
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities, float32 [n, 10], of uint8 images [n, 28, 28], 0 (background) to 255 (ink)."""
+        return self.engine.predict(images)
+
+    @functools.cached_property
+    def engine(self) -> Engine:
+        """The run's model on a device."""
+        from mnist_mlp.cli.load_framework import load
+        from mnist_mlp.devices.machine import detect
+        from mnist_mlp.devices.strategy import Request, choose
+
+        backend = self.backend
+        if backend == "auto" and "keras" in sys.modules:
+            backend = sys.modules["keras"].backend.backend()
+        plan = choose(Request(strategy=self.strategy, backend=backend), detect())
+        load(plan)
+        return start_finished(plan, self.path, self.result, {}, batch_size=1000, start_timeout=300)
+
+    def _repr_html_(self) -> str:
+        return f"<p><code>{shlex.quote(str(self.path))}</code></p>{self.result._repr_html_()}"
+
+
+def start_finished(
+    plan: Plan, path: Path, trained: Result, splits: Mapping[str, Split], batch_size: int, *, start_timeout: float
+) -> Engine:
+    """Return an engine as in the run, with the model in `path` and no optimizer. Otherwise like `create_engine`.
+
+    Raise `UserError` also if model.keras no longer belongs to the result: the run was resumed after that was read.
+    """
+    from mnist_mlp.engine.create import EngineSpec, create_engine
+    from mnist_mlp.models import keras_file
+
+    def load() -> keras.Model:
+        model = keras_file.load(path / "model.keras")
+        if digest(path / "model.keras") != trained.model_sha256:
+            raise UserError(f"--run_dir={path}: model.keras was replaced while it was read; run the command again")
+        return model
+
+    return create_engine(plan, EngineSpec(load, splits, batch_size, kind=trained.engine), start_timeout=start_timeout)
 
 
 def read_run(run_dir: str, named: str = "") -> tuple[Path, Config, Result]:
-    """The directory of a finished run, its config and its result. Raises `UserError` if there is none, which calls it
-    as it was `named` (not given: --run_dir)."""
+    """Return the directory of a finished run, its config and its result.
+
+    Raise `UserError` if there is none; `named` is how the error calls it (default: --run_dir).
+    """
     if not run_dir:
-        raise UserError(f"expected the directory of a run; type --run_dir=DIR{CALLED}")
+        raise UserError(f"expected the directory of a run; use --run_dir=DIR{PRINTED}")
     path, flag = path_of("run_dir", run_dir), named or f"--run_dir={run_dir}"
-    resume = f"type python -m mnist_mlp.train {shlex.quote(f'--run_dir={run_dir}')} --resume"
+    resume = f"run python -m mnist_mlp.train {shlex.quote(f'--run_dir={run_dir}')} --resume"
     again = f"to write it again {resume}, or train into a new directory"
     try:
         if not path.exists():
-            raise UserError(f"{flag}: expected the directory of a finished run, there is nothing of that name{CALLED}")
+            raise UserError(f"{flag}: expected the directory of a finished run, there is nothing of that name{PRINTED}")
         missing = [name for name in FILES if not (path / name).is_file()]
         if missing:
-            ends = f"; to finish the run {resume}" if (path / FILES[0]).is_file() else ""
-            raise UserError(f"{flag}: expected the directory of a finished run, found no {missing[0]} in it{ends}")
+            finish = f"; to finish the run {resume}" if (path / FILES[0]).is_file() else ""
+            raise UserError(f"{flag}: expected the directory of a finished run, found no {missing[0]} in it{finish}")
         result = Result.from_dict(read_json(path / "result.json"))
         if digest(path / "model.keras") != result.model_sha256:
-            raise UserError(f"{flag}: model.keras is damaged, or of another run; {again}")
+            raise UserError(f"{flag}: model.keras is damaged, or belongs to another run; {again}")
     except OSError as error:
         raise UserError(f"{flag}: expected the directory of a run, received: {error.strerror}") from None
     except DAMAGED:
@@ -42,7 +124,7 @@ def read_run(run_dir: str, named: str = "") -> tuple[Path, Config, Result]:
 
 
 def read_config(path: Path) -> Config:
-    """The config in a run directory. Raises `UserError`."""
+    """Return the config in a run directory. Raise `UserError` if it cannot be read."""
     flag = f"--run_dir={path}"
     try:
         return Config.from_dict(read_json(path / "config.json"))
@@ -55,11 +137,11 @@ def read_config(path: Path) -> Config:
 
 
 def data_of_run(config: Config, result: Result, data_dir: str = "") -> Config:
-    """The config with the data set that the run really had ("auto" decided), and another place for it if given."""
+    """Return the config with the data set that the run really had ("auto" decided), read from `data_dir` if given."""
     name = result.dataset["name"]
     if name not in ("mnist", "fashion_mnist", "digits"):
-        raise UserError(f"the run had images of its own ({name!r}); type predict --input=FILE, or evaluate in Python")
+        raise UserError(f"the run had images of its own ({name!r}); use predict --input=FILE, or evaluate in Python")
     if data_dir or name == "digits":
         return dataclasses.replace(config, dataset=name, data_dir=data_dir, data_source="auto")
-    source = "auto" if config.data_source == "download" else config.data_source  # it lies in the cache now
+    source = "auto" if config.data_source == "download" else config.data_source  # by now it is in the cache
     return dataclasses.replace(config, dataset=name, data_source=source)

@@ -1,30 +1,27 @@
-"""A result as text for the console: `opening` before training, a line for each epoch, `closing` at the end."""
+"""A result as text for the console: `opening` before training, a line per epoch, `closing` at the end."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnist_mlp.files.archives import truncated
 from mnist_mlp.runs.result import Result
 from mnist_mlp.text import division, remarks
 
-if TYPE_CHECKING:
-    pass
-
 NUMBERS = ("warmup", "weight_decay", "label_smoothing", "ema")  # of a recipe
 
 
 def setting(result: Result) -> str:
-    """The data and the device."""
+    """Return the lines about the data and the device."""
     data = result.dataset
     kept = f" + {data['validation_examples']:,} validation" if data["validation_examples"] else ""
     lines = [
         f"data     {data['name']}: {data['train_examples']:,} training{kept} + {data['test_examples']:,} test images",
         f"         {data['source']}, " + ("content verified" if data["verified"] else "content not verified"),
         *remarks(data["notes"]),
-        f"device   {result.device['actual']} (asked for: {result.device['requested']}), {replicas(result)}"
+        f"device   {result.device['actual']} (requested: {result.device['requested']}), {replicas(result)}"
         f"XLA {'on' if result.device['xla'] else 'off'}, {result.precision}, {result.backend}, {result.engine} engine",
         *remarks(result.device["notes"]),
     ]
@@ -32,13 +29,13 @@ def setting(result: Result) -> str:
 
 
 def replicas(result: Result) -> str:
-    """ "4 replicas, " where a batch is shared out over several."""
+    """Return "4 replicas, " if each batch is split across several."""
     count = result.device["replicas"]
     return f"{count} replicas, " if count > 1 else ""
 
 
 def opening(result: Result) -> str:
-    """What is known before training: the data, the device and the network."""
+    """Return what is known before training: the data, the device and the network."""
     seen = "0 to 255" if result.pixels == "raw" else "0 to 1"
     lines = [
         setting(result),
@@ -62,7 +59,7 @@ def opening(result: Result) -> str:
 
 
 def recipe(result: Result) -> list[str]:
-    """A line of what training does beyond the plain step, if it does anything."""
+    """Return a line of what training does beyond the plain step, if anything."""
     options = {"schedule": "constant", "augment": "none", **result.recipe}
     words = {
         "schedule": f"{options['schedule']} learning rate" if options["schedule"] != "constant" else "",
@@ -74,33 +71,33 @@ def recipe(result: Result) -> list[str]:
 
 
 def too_early(result: Result) -> list[str]:
-    """What to say of an average that still holds the first weights when the run ends."""
+    """Return a warning if the average of the weights will still hold much of the first ones when the run ends."""
     ema, steps = result.recipe["ema"], result.recipe["steps"]
     left = ema ** (steps - 1) if ema else 0.0  # Keras begins the average with the weights after the first step
     if left <= 0.01:
         return []
-    still = f"after {steps:,} steps {left:.0%} of the average are still the weights after the first one"
-    return [f"--ema={ema:g}: {still}; type a smaller --ema, or more --epochs"]
+    still = f"after {steps:,} steps, {left:.0%} of the average is still the weights after the first step"
+    return [f"--ema={ema:g}: {still}; try a smaller --ema, or more --epochs"]
 
 
 def continuations(result: Result) -> list[str]:
-    """A line for each time that the run was resumed, and what must not be overlooked of it."""
+    """Return a line per resume, with the checkpoints that were skipped and what has changed since."""
     lines = []
     for once in result.resumed:
         at = f"{once['step']:,} of {once['of']:,} steps"
-        lines.append(f"resumed  at {at}" if once["before"] else "resumed  at the beginning: no checkpoint was whole")
-        lines += remarks([f"passed over: {reason}" for reason in once["passed_over"]])
+        lines.append(f"resumed  at {at}" if once["before"] else "resumed  from the start: no checkpoint was whole")
+        lines += remarks([f"skipped: {reason}" for reason in once["passed_over"]])
         changed = [key for key, value in once["now"].items() if once["before"].get(key, value) != value]
         if changed:
             what = ", ".join(
                 f"{key} {once['now'][key]} (before: {truncated(str(once['before'][key]), 80)})" for key in changed
             )
-            lines += remarks([f"now on {what}: equal up to rounding (with dropout: other random bits), not to the bit"])
+            lines += remarks([f"now on {what}: equal up to rounding (with dropout: other random bits), not bit by bit"])
     return lines
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
-    """One epoch as a line."""
+    """Return an epoch as a line."""
     line = (
         f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}   loss {row['loss']:.4f}   accuracy {row['accuracy']:.4f}"
     )
@@ -110,22 +107,22 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
 
 
 def diagnosed(diagnoses: list[dict[str, Any]]) -> str:
-    """What `--diagnose` found."""
+    """Return what `--diagnose` found."""
     lines = [f"{each['name']}: {each['seen']}; {each['remedy']}" for each in diagnoses]
     wrapper = textwrap.TextWrapper(110, initial_indent="diagnosis  ", subsequent_indent=" " * 11)
-    return "\n".join(["", *map(wrapper.fill, lines or ["none of the mistakes that can be told is seen"])])
+    return "\n".join(["", *map(wrapper.fill, lines or ["no known mistake found"])])
 
 
 def closing(result: Result, run_dir: str) -> str:
-    """What the run came to, and where it is."""
+    """Return the result of the run, and where it is."""
     test = result.test
     low, high = test["interval"]
     lines = [
         "",
-        f"test     {test['correct']:,} of {test['total']:,} right = {100 * test['accuracy']:.2f}% "
+        f"test     {test['correct']:,} of {test['total']:,} correct = {100 * test['accuracy']:.2f}% "
         f"(95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {test['loss']:.4f}",
         *warnings(result),
-        "         class  images  right  recall  precision  mistaken for",
+        "         class  images correct  recall  precision  mistaken for",
     ]
     for row in test["per_class"]:
         recall, precision = (percent(row[key]) for key in ("recall", "precision"))
@@ -145,7 +142,7 @@ def closing(result: Result, run_dir: str) -> str:
 
 
 def gated(verdict: dict[str, Any]) -> list[str]:
-    """What `--gate` says: observed, expected, p; what failed and what that may mean; and what it would notice."""
+    """Return the verdict of `--gate`: observed, expected, p; what failed and what that may mean; its power."""
     if not verdict:
         return []
     right, origin = verdict["right"], verdict["reference"]
@@ -157,46 +154,46 @@ def gated(verdict: dict[str, Any]) -> list[str]:
     powers = [f"{100 * loss:.2g} points of accuracy less with probability {power}"]
     powers += [f"{100 * loss:.2g} with {power}" for power, loss in more]
     rows = [
-        f"right: {against(right, ',.0f')}",
+        f"correct: {against(right, ',.0f')}",
         *shown_losses,
         *(f"{what}: {means}" for what, means in verdict["found"].items()),
         f"would notice {', '.join(powers)}",
-        f"held against {origin['seeds']} seeds of {origin['made']['date']}, {origin['made']['backend']}",
+        f"compared with {origin['seeds']} seeds of {origin['made']['date']}, {origin['made']['backend']}",
     ]
     wrapper = textwrap.TextWrapper(119, initial_indent=" " * 9, subsequent_indent=" " * 11)
     word = "passed" if verdict["passed"] else "FAILED"
-    failing = f"by the spread of {origin['seeds']} seeds {right_runs(verdict['false_alarms'])} fails"
+    failing = f"by the spread of {origin['seeds']} seeds {correct_runs(verdict['false_alarms'])} fails"
     return [f"gate     {word}, p {equals(verdict['p'])}; {failing}", *map(wrapper.fill, rows)]
 
 
 def against(row: dict[str, Any], digits: str) -> str:
-    """A number of a verdict beside what was expected."""
+    """Return a number of a verdict beside what was expected."""
     observed, expected, sd, low, high = (
         format(value, digits) for value in (row["observed"], row["expected"], row["sd"], *row["accepted"])
     )
     return f"{observed}, expected {expected} ± {sd}, p {equals(row['p'])} ({low} to {high} pass)"
 
 
-def right_runs(share: float) -> str:
-    """A share of them: "1 in 10,000 right runs", or in per cent where it is no such one."""
+def correct_runs(share: float) -> str:
+    """Return a share of them: "1 in 10,000 correct runs", or in per cent if it is not one in a whole number."""
     times = round(1 / share)
     one = math.isclose(times * share, 1, rel_tol=1e-6)
-    return f"1 in {times:,} right runs" if one else f"{100 * share:g}% of right runs"
+    return f"1 in {times:,} correct runs" if one else f"{100 * share:g}% of correct runs"
 
 
 def equals(p: float) -> str:
-    """A p as the end of an equation; so far out as 1e-9 nobody knows a distribution."""
+    """Return p as the end of an equation. Below 1e-9 no distribution is known well enough for a figure."""
     return f"= {p:.2g}" if p >= 1e-9 else "< 1e-9"
 
 
 def spent(seconds: dict[str, float]) -> str:
-    """The stages that took time, and their sum: "import 2.00 + load 0.25 + …; in all 5.51"."""
+    """Return the stages' seconds and their sum: "import 2.00 + load 0.25 + …; in all 5.51"."""
     stages = [f"{stage} {value:.2f}" for stage, value in seconds.items() if value and stage != "total"]
     return f"{' + '.join(stages)}; in all {seconds['total']:.2f}"
 
 
 def warnings(result: Result) -> list[str]:
-    """Lines beside the accuracy where it might be taken for what it is not."""
+    """Return warnings if the accuracy could be taken for what it is not."""
     lines = []
     if result.dataset["name"] != "mnist":
         lines.append(f"  !      measured on {result.dataset['name']}: this is not MNIST accuracy")

@@ -1,1 +1,1 @@
-"""`python -m mnist_mlp.serve`: a run as a web server with a page to draw on."""
+"""`python -m mnist_mlp.serve`: serve the model of a run over HTTP, with a page to draw on."""

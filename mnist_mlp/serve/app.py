@@ -1,4 +1,4 @@
-"""The routes: TensorFlow Serving's REST API, health, metrics, and the page."""
+"""The ASGI application: TensorFlow Serving's REST API, health, metrics, and the page."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from mnist_mlp.serve.batching import Batches
 from mnist_mlp.serve.examples import Examples
 from mnist_mlp.serve.limits import Limits, Refused
 from mnist_mlp.serve.metrics import Metrics
-from mnist_mlp.serve.middleware import Front, names_of
+from mnist_mlp.serve.middleware import Middleware, allowed_hosts
 from mnist_mlp.serve.model import About, Network
-from mnist_mlp.serve.request_bodies import Bodies
+from mnist_mlp.serve.request_bodies import BodyReader
 
 PAGE = Path(__file__).with_name("page")
-KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-PLACES = {"/": "index.html", "/docs": "docs.html"}  # the other files of the page are at /page/NAME
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+PAGES = {"/": "index.html", "/docs": "docs.html"}  # other files are at /page/NAME
 MODEL = f"/v1/models/{responses.MODEL}"
 VERSION = f"{MODEL}/versions/{responses.VERSION}"
 ERRORS = {
-    400: "What was asked cannot be read; `error` says what was expected and what was received.",
-    403: "A page of another site asks, or the server is asked by a name that is not its own.",
-    413: "More bytes, images or pixels than the server takes.",
-    415: "A body that is compressed, or no JSON.",
-    429: "Too many requests are waiting.",
+    400: "The request is malformed; `error` says what was expected and what was received.",
+    403: "The request comes from a page of another site, or names another host.",
+    413: "The request has more bytes, images or pixels than the server accepts.",
+    415: "The body is compressed, or not JSON.",
+    429: "Too many requests are waiting; try again in a second.",
 }
-ABOUT = """A digit classifier behind the REST API of TensorFlow Serving. Same image, same probabilities as
-`python -m mnist_mlp.predict` prints."""
+ABOUT = """A digit classifier with the REST API of TensorFlow Serving. It returns the same probabilities as
+`python -m mnist_mlp.predict` prints for the same image."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Service:
-    """What the routes need."""
+    """What the routes share."""
 
     network: Network
     about: About
@@ -52,7 +52,7 @@ class Service:
 
 
 def make_app(service: Service, host: str = "127.0.0.1") -> ASGIApp:
-    """The application of a server that listens at `host`."""
+    """Return the application of a server that listens at `host`."""
     app = FastAPI(title="mnist_mlp", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     predict = add_models(app, service)
     add_service(app, service)
@@ -61,23 +61,23 @@ def make_app(service: Service, host: str = "127.0.0.1") -> ASGIApp:
 
     def openapi() -> dict[str, Any]:
         if not app.openapi_schema:
-            found = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
-            found["components"] = {"schemas": schema.schemas(service.limits)}
-            app.openapi_schema = found
+            document = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
+            document["components"] = {"schemas": schema.schemas(service.limits)}
+            app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
     routes = {route.path for route in app.routes if hasattr(route, "path")}
-    # Probabilities are what a server is asked for thousands of times a second: the layers of FastAPI, 0.1 ms a request,
-    # would be as much as all else that is done for one.
+    # Predict requests bypass FastAPI's layers: at thousands of requests a second, their 0.1 ms per request would double
+    # the cost of a request.
     direct = {f"{MODEL}:predict": predict, f"{VERSION}:predict": predict}
-    return Front(app, direct, service.metrics, routes, names_of(host))
+    return Middleware(app, direct, service.metrics, routes, allowed_hosts(host))
 
 
 def add_models(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[Response]]:
-    """The API of TensorFlow Serving, and what the network does with an image. Gives the endpoint of `:predict`."""
-    batches = Batches(service.network.look, service.network.sizes[-1], service.metrics.batch)
-    bodies = Bodies(service.limits)
+    """Add TensorFlow Serving's API and the page's view into the network; return the endpoint of `:predict`."""
+    batches = Batches(service.network.forward, service.network.sizes[-1], service.metrics.batch)
+    bodies = BodyReader(service.limits)
     service.metrics.waiting.set_function(lambda: batches.waiting)
     forbidden = {403: ERRORS[403]}
 
@@ -88,42 +88,42 @@ def add_models(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[
         return responses.json(responses.METADATA)
 
     async def predict(request: Request) -> Response:
-        question = await bodies.question(request)
-        return responses.predictions((await batches.look(question.images))[-1], question.columns)
+        asked = await bodies.read(request)
+        return responses.predictions((await batches.forward(asked.images))[-1], asked.columnar)
 
-    async def look(request: Request) -> Response:
-        question = await bodies.question(request)
-        if len(question.images) != 1:
-            raise Refused(400, f"expected one image, received {len(question.images):,}")
-        *hidden, probabilities = await batches.look(question.images)
+    async def inspect(request: Request) -> Response:
+        images = (await bodies.read(request)).images
+        if len(images) != 1:
+            raise Refused(400, f"expected one image, received {len(images):,}")
+        *hidden, probabilities = await batches.forward(images)
         layers = [
             {"name": name, "activations": output[0]}
             for name, output in zip(service.network.names, hidden, strict=True)
         ]  # fmt: skip
-        return responses.json({"image": question.images[0], "probabilities": probabilities[0], "layers": layers})
+        return responses.json({"image": images[0], "probabilities": probabilities[0], "layers": layers})
 
-    found = {"oneOf": [schema.ref("Predictions"), schema.ref("Outputs")]}
-    asked: dict[str, Any] = {"methods": ["POST"], "openapi_extra": schema.body("Instances", "Inputs")}
-    for place, end, tag in ((MODEL, "", "model"), (VERSION, "_of_version", "version")):
-        known: dict[str, Any] = {"methods": ["GET"], "tags": [tag], "responses": schema.answers("Object", forbidden)}
-        app.add_api_route(place, status, summary="Whether the model can be asked", name=f"status{end}", **known)
+    predicted = {"oneOf": [schema.ref("Predictions"), schema.ref("Outputs")]}
+    post: dict[str, Any] = {"methods": ["POST"], "openapi_extra": schema.request_body("Instances", "Inputs")}
+    for path, suffix, tag in ((MODEL, "", "model"), (VERSION, "_of_version", "version")):
+        get: dict[str, Any] = {"methods": ["GET"], "tags": [tag], "responses": schema.responses_of("Object", forbidden)}
+        app.add_api_route(path, status, summary="Status of the model", name=f"status{suffix}", **get)
         app.add_api_route(
-            f"{place}/metadata", metadata, summary="Its input and output", name=f"metadata{end}", **known
+            f"{path}/metadata", metadata, summary="Input and output of the model", name=f"metadata{suffix}", **get
         )  # fmt: skip
         app.add_api_route(
-            f"{place}:predict", predict, summary="The probabilities of images", name=f"predict{end}", tags=[tag],
-            responses=schema.answers(found, ERRORS), **asked,
+            f"{path}:predict", predict, summary="Probabilities of images", name=f"predict{suffix}", tags=[tag],
+            responses=schema.responses_of(predicted, ERRORS), **post,
         )  # fmt: skip
     app.add_api_route(
-        "/page/look", look, summary="One image as the network sees it, its probabilities, and every hidden neuron",
-        name="look", tags=["page"], methods=["POST"], openapi_extra=schema.body("One"),
-        responses=schema.answers("Look", ERRORS),
+        "/page/look", inspect, summary="One image as the network sees it, with hidden activations and probabilities",
+        name="look", tags=["page"], methods=["POST"], openapi_extra=schema.request_body("One"),
+        responses=schema.responses_of("Look", ERRORS),
     )  # fmt: skip
     return predict
 
 
 def add_service(app: FastAPI, service: Service) -> None:
-    """Health and metrics."""
+    """Add /healthz and /metrics."""
 
     async def healthz() -> Response:
         return responses.json(service.about.as_dict())
@@ -132,23 +132,23 @@ def add_service(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), media_type=service.metrics.content_type)
 
     forbidden = {403: ERRORS[403]}
-    text = {200: {"description": "Done.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
-    healthy: dict[str, Any] = {"tags": ["service"], "responses": schema.answers("Object", forbidden)}
-    told: dict[str, Any] = {"tags": ["service"], "responses": schema.answers("Object", forbidden) | text}
-    app.add_api_route("/healthz", healthz, summary="What is served, and on which device", name="health", **healthy)
-    app.add_api_route("/metrics", metrics, summary="Counts, for Prometheus", response_class=Response, **told)
-    for place, answer in (("/healthz", healthz), ("/metrics", metrics)):
-        app.add_api_route(place, answer, methods=["HEAD"], include_in_schema=False)
+    text = {200: {"description": "Success.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+    as_json: dict[str, Any] = {"tags": ["service"], "responses": schema.responses_of("Object", forbidden)}
+    as_text: dict[str, Any] = {"tags": ["service"], "responses": schema.responses_of("Object", forbidden) | text}
+    app.add_api_route("/healthz", healthz, summary="The model and its device", name="health", **as_json)
+    app.add_api_route("/metrics", metrics, summary="Metrics for Prometheus", response_class=Response, **as_text)
+    for path, endpoint in (("/healthz", healthz), ("/metrics", metrics)):
+        app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 def add_page(app: FastAPI, service: Service) -> None:
-    """The page, its files, and the examples on it. All of it is read once."""
+    """Add the page, its files, which are read once, and its examples."""
 
     async def examples(request: Request) -> Response:
-        given = request.query_params.get("round", "0")
-        if not (given.isascii() and given.isdigit() and len(given) <= 6):
-            raise Refused(400, f"round: expected a whole number from 0 to 999,999, received {given[:40]!r}")
-        return responses.json(service.examples.round(int(given)))
+        number = request.query_params.get("round", "0")
+        if not (number.isascii() and number.isdigit() and len(number) <= 6):
+            raise Refused(400, f"round: expected a whole number from 0 to 999,999, received {number[:40]!r}")
+        return responses.json(service.examples.round(int(number)))
 
     parameter = {
         "name": "round", "in": "query", "required": False,
@@ -157,25 +157,25 @@ def add_page(app: FastAPI, service: Service) -> None:
     app.add_api_route(
         "/page/examples", examples, summary="Ten test images, one of each class", name="examples", tags=["page"],
         methods=["GET"], openapi_extra={"parameters": [parameter]},
-        responses=schema.answers("Examples", {code: ERRORS[code] for code in (400, 403)}),
+        responses=schema.responses_of("Examples", {code: ERRORS[code] for code in (400, 403)}),
     )  # fmt: skip
-    places = PLACES | {f"/page/{file.name}": file.name for file in PAGE.iterdir() if file.suffix != ".html"}
-    for place, name in places.items():
-        app.add_route(place, file_answer(PAGE / name), methods=["GET", "HEAD"], include_in_schema=False)
+    paths = PAGES | {f"/page/{file.name}": file.name for file in PAGE.iterdir() if file.suffix != ".html"}
+    for path, name in paths.items():
+        app.add_route(path, file_endpoint(PAGE / name), methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def file_answer(file: Path) -> Any:
-    """An endpoint that gives a file of the page."""
-    content, kind = file.read_bytes(), KINDS[file.suffix]
+def file_endpoint(file: Path) -> Any:
+    """Return an endpoint that sends a file of the page."""
+    content, media_type = file.read_bytes(), MEDIA_TYPES[file.suffix]
 
-    async def give(request: Request) -> Response:
-        return Response(content, headers={"cache-control": "no-cache"}, media_type=kind)
+    async def send(request: Request) -> Response:
+        return Response(content, headers={"cache-control": "no-cache"}, media_type=media_type)
 
-    return give
+    return send
 
 
 def add_errors(app: FastAPI) -> None:
-    """Errors in the shape of TensorFlow Serving's: {"error": "…"}."""
+    """Add handlers that send errors in TensorFlow Serving's format: {"error": "…"}."""
 
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:
@@ -183,9 +183,9 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_starlette(request: Request, error: HTTPException) -> Response:
-        words = str(error.detail)
+        message = str(error.detail)
         if error.status_code == 404:
-            words = responses.wrong_place(request.url.path)
+            message = responses.not_found(request.url.path)
         elif error.status_code == 405 and error.headers:
-            words = f"expected {error.headers.get('Allow', 'another method')}, received {request.method}"
-        return responses.error(error.status_code, words, dict(error.headers or {}))
+            message = f"expected {error.headers.get('Allow', 'another method')}, received {request.method}"
+        return responses.error(error.status_code, message, dict(error.headers or {}))

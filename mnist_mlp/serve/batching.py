@@ -1,4 +1,4 @@
-"""Batches: the images that came while the network was at work go through it together, in the next call."""
+"""Dynamic batching: images that arrive while the network is busy are predicted together in its next call."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ Piece = tuple[np.ndarray, "asyncio.Future[Outputs]"]
 
 
 class Batches:
-    """Gives images to `call`, uint8 [n, 28, 28] with n ≤ `largest` → arrays of n rows, in a thread of its own.
+    """Runs `call`, uint8 [n, 28, 28] with n ≤ `largest` → arrays of n rows, in its own thread.
 
-    Nothing waits for others to come: a call begins as soon as the last one has ended, so that batches grow with the
-    load. To be used on one event loop.
+    A call starts as soon as the previous one ends, without waiting for more images, so batches grow with the load.
+    Use it on one event loop. `on_batch` is called with the size of each batch.
     """
 
-    def __init__(self, call: Callable[[np.ndarray], Outputs], largest: int, made: Callable[[int], None]):
-        self.call, self.largest = call, largest
-        self.made = made  # told how many images each batch had
+    def __init__(self, call: Callable[[np.ndarray], Outputs], largest: int, on_batch: Callable[[int], None]):
+        self.call, self.largest, self.on_batch = call, largest, on_batch
         self.queue: deque[Piece] = deque()
         self.waiting = 0  # images
-        self.at_work = False
+        self.busy = False
         self.thread = ThreadPoolExecutor(1, "network")
 
-    async def look(self, images: np.ndarray) -> Outputs:
-        """What the network gives for the images. Raises `Refused` where too many wait already."""
+    async def forward(self, images: np.ndarray) -> Outputs:
+        """Return the network's outputs for the images. Raise `Refused` if too many images are waiting."""
         if self.waiting > WAITING * self.largest:
             raise Refused(429, f"too many images are waiting ({self.waiting:,}); try again in a second")
         loop = asyncio.get_running_loop()
@@ -42,33 +41,34 @@ class Batches:
         ]
         self.queue.extend(pieces)
         self.waiting += len(images)
-        if not self.at_work:
-            self.at_work = True
-            loop.call_soon(self.begin)  # after the requests that are being read in this turn of the loop
-        found = await asyncio.gather(*(future for _, future in pieces))
-        return found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        if not self.busy:
+            self.busy = True
+            loop.call_soon(self.start_next)  # after the other requests that this iteration of the loop reads
+        outputs = await asyncio.gather(*(future for _, future in pieces))
+        return outputs[0] if len(outputs) == 1 else [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
-    def begin(self) -> None:
-        """Starts the next call, if anything waits."""
+    def start_next(self) -> None:
+        """Start the next call if images are waiting."""
         batch: list[Piece] = []
         size = 0
         while self.queue and size + len(self.queue[0][0]) <= self.largest:
             piece = self.queue.popleft()
             self.waiting -= len(piece[0])
-            if not piece[1].cancelled():  # nobody waits for it any more
+            if not piece[1].cancelled():  # its client has gone
                 size += len(piece[0])
                 batch.append(piece)
-        self.at_work = bool(batch)
+        self.busy = bool(batch)
         if batch:
-            self.made(size)
+            self.on_batch(size)
             work = asyncio.get_running_loop().run_in_executor(self.thread, self.run, [images for images, _ in batch])
-            work.add_done_callback(partial(self.end, batch))
+            work.add_done_callback(partial(self.finish, batch))
 
     def run(self, parts: Sequence[np.ndarray]) -> Outputs:
+        """Call the network, in the thread."""
         return self.call(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
-    def end(self, batch: list[Piece], work: asyncio.Future[Outputs]) -> None:
-        """Hands out what a call gave, and starts the next one."""
+    def finish(self, batch: list[Piece], work: asyncio.Future[Outputs]) -> None:
+        """Distribute the outputs of a call to its requests, and start the next one."""
         start = 0
         for images, future in batch:
             rows = slice(start, start := start + len(images))
@@ -80,4 +80,4 @@ class Batches:
                 future.set_exception(error)
             else:
                 future.set_result([output[rows] for output in work.result()])
-        self.begin()
+        self.start_next()

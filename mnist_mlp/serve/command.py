@@ -1,7 +1,7 @@
-"""Serves the network of a run: a page to draw a digit on, and REST as TensorFlow Serving speaks it.
+"""Serve the network of a run: a page to draw digits on, and the REST API of TensorFlow Serving.
 
-The page is at the address that is printed, the description of the REST API at /docs. Ctrl-C or SIGTERM: what is in
-flight is answered, and the exit code is 0; a second one ends it at once.
+Open the address that it prints; /docs describes the REST API. On Ctrl-C or SIGTERM it finishes the requests in flight
+and exits with code 0; a second signal ends it at once.
 """
 
 from __future__ import annotations
@@ -38,14 +38,13 @@ class Options:
 
     run_dir: str = option("", "the directory of a finished run (required)")
     host: str = option(
-        "127.0.0.1", "address to listen at: this machine alone; 0.0.0.0 or :: (IPv6) let in whoever can reach it"
+        "127.0.0.1",
+        "address to listen on: this machine only; 0.0.0.0 or :: (IPv6) accept clients from elsewhere",
     )
-    port: int = option(8501, "port to listen at, TensorFlow Serving's; 0: any that is free", low=0, high=65535)
-    max_body: int = option(8 * 2**20, "bytes of a request", low=10_000, high=2**30)
-    max_instances: int = option(1000, "images of a request", low=1, high=1_000_000)
-    timeout: float = option(
-        20.0, "seconds for a request to arrive, and again for it to be answered", low=0.1, high=3600
-    )
+    port: int = option(8501, "port to listen on, as TensorFlow Serving; 0: any free port", low=0, high=65535)
+    max_body: int = option(8 * 2**20, "bytes per request", low=10_000, high=2**30)
+    max_instances: int = option(1000, "images per request", low=1, high=1_000_000)
+    timeout: float = option(20.0, "seconds for a request to arrive, and again for its response", low=0.1, high=3600)
     data_dir: str = option_of(Config, "data_dir")
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
@@ -73,15 +72,15 @@ def main(argv: Sequence[str]) -> None:
     def ready() -> None:
         print(opening(service, listener), flush=True)
         if not middleware.is_loopback(options.host):
-            print("it listens beyond this machine: whoever can reach that address can use it", flush=True)
+            print("warning: every machine that can reach this address can use the server", flush=True)
 
     app, connections = make_app(service, options.host), service.metrics.connections
-    answers, word = server.run(app, listener, options.timeout, ready, connections)
-    print(f"{word}: {answers:,} requests were answered", flush=True)
+    answered, stopped = server.run(app, listener, options.timeout, ready, connections)
+    print(f"{stopped}: {answered:,} requests were answered", flush=True)
 
 
 def check_packages() -> None:
-    """Raises `UserError` where what the server is made of is not installed."""
+    """Raise `UserError` if a package of the server cannot be imported."""
     missing = []
     for name in PACKAGES:
         try:
@@ -90,19 +89,19 @@ def check_packages() -> None:
             missing.append(name.replace("_", "-"))
     if missing:
         raise UserError(
-            f"expected the packages of the server, {', '.join(missing)} cannot be imported; "
-            f"type {sys.executable} -m pip install 'mnist_mlp[serve]'"
+            f"the server needs packages that cannot be imported: {', '.join(missing)}; "
+            f"run {sys.executable} -m pip install 'mnist_mlp[serve]'"
         )
 
 
 def make_service(options: Options, plan: devices.Plan, path: Path, config: Config, trained: Result) -> Service:
-    """The network on its device, compiled, and what is to be said of it. Raises `UserError`."""
+    """Return the compiled network on its device, with all that the routes need. Raise `UserError`."""
     from mnist_mlp.serve.limits import LARGEST_BATCH, Limits
 
     limits = Limits(options.max_body, options.max_instances, options.timeout)
     examples = find_examples(config, trained, options.data_dir)
     load(plan)
-    from mnist_mlp.runs.saved_model import start_finished
+    from mnist_mlp.runs.saved import start_finished
     from mnist_mlp.serve.app import Service
     from mnist_mlp.serve.model import About, Network
 
@@ -118,7 +117,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
         dataset=title_of(trained.dataset["name"]),
         classes=class_names(trained.dataset["name"]),
         test_accuracy=trained.test["accuracy"],
-        device=engine.attached.device,
+        device=engine.devices.name,
         backend=engine.backend,
         weights_on=engine.weights_on,
         computed_on=engine.step_on,
@@ -128,7 +127,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
 
 
 def find_examples(config: Config, trained: Result, data_dir: str) -> Examples:
-    """The test images of the run's data set; none, with a note, where they are no longer there."""
+    """Return the test images of the run's data set; none, with a note, if they cannot be read."""
     from mnist_mlp.serve.examples import Examples
 
     try:
@@ -136,16 +135,16 @@ def find_examples(config: Config, trained: Result, data_dir: str) -> Examples:
     except UserError as error:
         if data_dir:
             raise
-        print(f"the page has no examples: {error}", file=sys.stderr, flush=True)
-        return Examples(None, "The test images are not on this machine; --data_dir names another place for them.")
+        print(f"the page will have no examples: {error}", file=sys.stderr, flush=True)
+        return Examples(None, "The test images are not on this machine: start the server with --data_dir to see them.")
 
 
 def opening(service: Service, listener: socket.socket) -> str:
-    """The line that says where it is."""
+    """Return the line with the address."""
     from mnist_mlp.serve.server import url_of
 
     about = service.about
     return (
         f"{url_of(listener)}   {about.network} of {about.run}, {100 * about.test_accuracy:.2f}% of its test images "
-        f"right, on {about.device}, {about.backend}; Ctrl-C stops it"
+        f"correct, on {about.device}, {about.backend}; press Ctrl-C to stop"
     )

@@ -1,4 +1,4 @@
-"""Connections, beyond what uvicorn does with them: no client may hold one for long, or send a head without end."""
+"""HTTP connections with limits that uvicorn lacks: time for request and response, size of the head, their number."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mnist_mlp.serve.limits import CONNECTIONS, HEAD
 
-LAST = 0.2  # seconds in which an idle connection may still bring a request that was on its way when the server stops
+LAST = 0.2  # seconds for requests that are on their way when the server stops
 
 
 class Connection(HttpToolsProtocol):
-    """One client. `seconds` are given for a whole request to arrive, and as many for its answer to be taken."""
+    """One client, with `seconds` for a request to arrive and as many for its response."""
 
     seconds: ClassVar[float] = 20.0
-    most: ClassVar[int] = CONNECTIONS
+    limit: ClassVar[int] = CONNECTIONS
     timer: asyncio.TimerHandle | None = None
-    arriving = True  # a request is awaited, or on its way
-    head = 0  # bytes of its head, so far
+    arriving = True  # waiting for a request, or for the rest of one
+    head = 0  # bytes of its head so far; -1 after the head
     stopping = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        if len(self.connections) > self.most:
+        if len(self.connections) > self.limit:
             self.transport.abort()
         else:
-            self.wind()
+            self.start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.unwind()
+        self.stop_timer()
         super().connection_lost(exc)
 
-    def wind(self) -> None:
-        """Starts the clock anew."""
-        self.unwind()
-        self.timer = self.loop.call_later(self.seconds, self.too_late)
+    def start_timer(self) -> None:
+        """Start the timer, or restart it."""
+        self.stop_timer()
+        self.timer = self.loop.call_later(self.seconds, self.on_timeout)
 
-    def unwind(self) -> None:
+    def stop_timer(self) -> None:
+        """Stop the timer if it runs."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -47,13 +48,13 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.timer is None:
             self.arriving, self.head = True, 0
-            self.wind()
+            self.start_timer()
         if self.head >= 0:
             self.head += len(data)
             before = self.head
             super().data_received(data)
-            if self.head == before > HEAD:  # still no end of it
-                self.refuse(431, f"expected a request's head of at most {HEAD:,} bytes, received more")
+            if self.head == before > HEAD:  # the head has not ended
+                self.refuse(431, f"expected request headers of at most {HEAD:,} bytes, received more")
         else:
             super().data_received(data)
 
@@ -70,26 +71,27 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.arriving = False
-        self.wind()
+        self.start_timer()
 
     def on_response_complete(self) -> None:
-        whole = not self.arriving
+        complete = not self.arriving
         super().on_response_complete()
-        if whole and not self.pipeline:
-            self.unwind()  # what comes next is uvicorn's time for idle connections
+        if complete and not self.pipeline:
+            self.stop_timer()  # uvicorn's keep-alive timeout follows
 
-    def too_late(self) -> None:
+    def on_timeout(self) -> None:
+        """Refuse a request that took too long to arrive or to answer."""
         self.timer = None
-        answered = self.head < 0 and self.cycle.response_started  # refused already, and still being sent
+        answered = self.head < 0 and self.cycle.response_started  # refused before, and the body is still arriving
         if self.arriving and not answered:
-            self.refuse(408, f"expected a whole request within {self.seconds:g} seconds")
+            self.refuse(408, f"expected a complete request within {self.seconds:g} seconds")
         elif not self.arriving and not self.cycle.response_started:
-            self.refuse(503, f"no answer within {self.seconds:g} seconds: too much is asked; try again")
+            self.refuse(503, f"no response within {self.seconds:g} seconds: the server is overloaded; try again")
         else:
             self.transport.abort()
 
     def refuse(self, status: int, message: str) -> None:
-        """The last words of a connection."""
+        """Send an error response and close the connection."""
         if self.transport.is_closing():
             return
         body = orjson.dumps({"error": message})
@@ -106,15 +108,16 @@ class Connection(HttpToolsProtocol):
     def shutdown(self) -> None:
         self.stopping = True
         if self.cycle is None or self.cycle.response_complete:
-            self.loop.call_later(LAST, self.end_if_idle)
+            self.loop.call_later(LAST, self.close_if_idle)
         else:
             super().shutdown()
 
-    def end_if_idle(self) -> None:
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request has arrived."""
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
 
 
-def of_limits(seconds: float, most: int) -> type[Any]:
-    """The class of connections with those limits, as uvicorn takes it."""
-    return type("LimitedConnection", (Connection,), {"seconds": seconds, "most": most})
+def connection_class(seconds: float, limit: int) -> type[Any]:
+    """Return the class of connections with these limits, for uvicorn's `http` option."""
+    return type("LimitedConnection", (Connection,), {"seconds": seconds, "limit": limit})

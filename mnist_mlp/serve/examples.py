@@ -1,4 +1,4 @@
-"""Test images to show: ten at a time, one of each class, in the order of the file, none chosen."""
+"""Test images for the page: rounds of ten, one of each class, in the order of the data set."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from mnist_mlp.data import Split
 
 
 class Examples:
-    """The test images of the run's data set, or none and why (`note`)."""
+    """The test images of the run's data set, or none and a note that says why."""
 
     def __init__(self, test: Split | None, note: str = ""):
         self.test, self.note = test, note
-        self.rounds: np.ndarray = np.empty((0, 10), int)  # the k-th image of each class in row k
+        self.rounds: np.ndarray = np.empty((0, 10), int)  # row k: the index of the k-th image of each class
         if test is not None:
-            places = [np.flatnonzero(test.labels == digit) for digit in range(10)]
-            shortest = min(map(len, places))
-            self.rounds = np.stack([place[:shortest] for place in places], axis=1)
+            by_class = [np.flatnonzero(test.labels == label) for label in range(10)]
+            shortest = min(map(len, by_class))
+            self.rounds = np.stack([indices[:shortest] for indices in by_class], axis=1)
 
     def __len__(self) -> int:
         return len(self.rounds)
 
-    def round(self, which: int) -> dict[str, Any]:
-        """Ten examples: index in the test set, label, image uint8 [28, 28]; after the last round comes the first."""
-        found = []
+    def round(self, number: int) -> dict[str, Any]:
+        """Return ten examples with index in the test set, label and image uint8 [28, 28]. Rounds repeat."""
+        examples = []
         if self.test is not None and len(self):
-            for index in self.rounds[which % len(self)]:
+            for index in self.rounds[number % len(self)]:
                 image = np.ascontiguousarray(self.test.images[index])
-                found.append({"index": int(index), "label": int(self.test.labels[index]), "image": image})
-        return {"rounds": len(self), "note": self.note, "examples": found}
+                examples.append({"index": int(index), "label": int(self.test.labels[index]), "image": image})
+        return {"rounds": len(self), "note": self.note, "examples": examples}

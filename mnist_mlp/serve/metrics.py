@@ -1,4 +1,4 @@
-"""What Prometheus is told at /metrics."""
+"""The metrics that Prometheus reads at /metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Counts of one server, in a registry of its own."""
+    """The metrics of one server, in their own registry."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -30,26 +30,29 @@ class Metrics:
             collector(registry=registry)
         self.requests = Counter("mnist_requests", "Requests answered.", ("route", "status"), registry=registry)
         self.seconds = Histogram(
-            "mnist_request_seconds", "From a request's head to the end of its answer.", ("route",),
+            "mnist_request_seconds", "Seconds from the head of a request to the end of its response.", ("route",),
             buckets=SECONDS, registry=registry,
         )  # fmt: skip
         self.in_flight = Gauge("mnist_requests_in_flight", "Requests being answered.", registry=registry)
         self.batches = Histogram(
-            "mnist_batch_images", "Images of a call of the network.", buckets=SIZES, registry=registry
+            "mnist_batch_images", "Images per call of the network.", buckets=SIZES, registry=registry
         )
-        self.images = Counter("mnist_images", "Images that the network has seen.", registry=registry)
+        self.images = Counter("mnist_images", "Images that the network has predicted.", registry=registry)
         self.connections = Gauge("mnist_connections", "Open connections.", registry=registry)
-        self.waiting = Gauge("mnist_images_waiting", "Images that wait for the network.", registry=registry)
-        self.counter = functools.cache(self.requests.labels)  # routes and statuses are few
+        self.waiting = Gauge("mnist_images_waiting", "Images queued for the network.", registry=registry)
+        self.counter = functools.cache(self.requests.labels)  # there are few routes and statuses
         self.histogram = functools.cache(self.seconds.labels)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
         self.counter(route, status).inc()
         self.histogram(route).observe(seconds)
 
     def batch(self, size: int) -> None:
+        """Count a call of the network with `size` images."""
         self.batches.observe(size)
         self.images.inc(size)
 
     def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

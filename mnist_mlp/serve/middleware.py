@@ -1,4 +1,4 @@
-"""What every request goes through: who may ask, what the answer's headers say, what is counted."""
+"""The middleware of every request: a check of its host and origin, security headers, metrics."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ SECURITY = [
 ]
 
 
-class Front:
-    """The application behind a check of the request's origin, with headers on its answers, counted."""
+class Middleware:
+    """Wraps the application: refuses requests from other sites, adds headers, counts.
 
-    def __init__(
+    `direct` are endpoints by path whose POST requests bypass `app`; `hosts` are the names by which the server may be
+    addressed (None: any); `routes` are the paths that the metrics tell apart.
+    """
+
+    def __init__(  # five parts that make_app has just built
         self,
         app: ASGIApp,
         direct: Mapping[str, Callable[[Request], Awaitable[Response]]],
@@ -36,15 +40,15 @@ class Front:
         hosts: Collection[str] | None,
     ):
         self.app, self.metrics = app, metrics
-        self.direct = direct  # paths whose POST goes past `app`
+        self.direct = direct
         self.routes = frozenset(routes)
-        self.hosts = hosts  # names under which the server may be asked; None: any
+        self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 499  # the client has gone without an answer
+        began, status = time.perf_counter(), 499  # as in nginx: the client closed the connection before a response
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -55,15 +59,15 @@ class Front:
 
         self.metrics.in_flight.inc()
         try:
-            answer: ASGIApp | None = self.stranger(Headers(scope=scope))
+            answer: ASGIApp | None = self.refuse_foreign(Headers(scope=scope))
             if answer is None and scope["method"] == "POST" and scope["path"] in self.direct:
                 answer = await self.answer(Request(scope, receive))
             await (answer or self.app)(scope, receive, send_with_headers)
         except ClientDisconnect:
             pass
         except Exception:
-            if status == 499:  # nothing was sent: say so, and leave the traceback to the log
-                await responses.error(500, "a fault of the server; its log says more")(
+            if status == 499:  # nothing was sent yet; the traceback goes to the log
+                await responses.error(500, "internal error; see the log of the server")(
                     scope, receive, send_with_headers
                 )
             raise
@@ -73,38 +77,40 @@ class Front:
             self.metrics.answered(route, status, time.perf_counter() - began)
 
     async def answer(self, request: Request) -> Response:
+        """Call a direct endpoint."""
         try:
             return await self.direct[request.scope["path"]](request)
         except Refused as error:
             return responses.refusal(error)
 
-    def stranger(self, headers: Headers) -> ASGIApp | None:
-        """The refusal of a request that a page of another site makes in somebody's browser; None for the others."""
+    def refuse_foreign(self, headers: Headers) -> ASGIApp | None:
+        """Return a 403 response if a page of another site sent the request in a user's browser, else None."""
         host = headers.get("host", "")
-        if self.hosts is not None and host and name_of(host) not in self.hosts:  # another name that leads here
+        if self.hosts is not None and host and host_name(host) not in self.hosts:  # DNS rebinding
             return responses.error(
-                403, f"expected to be asked as {' or '.join(sorted(self.hosts))}, received host {host[:100]}; "
-                "to be reached by other names, start with --host"
+                403, f"expected the host {' or '.join(sorted(self.hosts))}, received {host[:100]}; to serve other "
+                "names, start the server with --host"
             )  # fmt: skip
         origin = headers.get("origin")
-        own = (f"http://{host}".lower(), f"https://{host}".lower())  # the latter behind a proxy that ends TLS
+        own = (f"http://{host}".lower(), f"https://{host}".lower())  # https behind a proxy that terminates TLS
         if origin is not None and origin.lower() not in own:
-            return responses.error(403, f"expected requests of this server's own page, received origin {origin[:100]}")
+            return responses.error(403, f"expected a request from this server's page, received origin {origin[:100]}")
         return None
 
 
-def name_of(host: str) -> str:
-    """The name in a Host header, without the port."""
+def host_name(host: str) -> str:
+    """Return the name in a Host header, without the port."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     return name.strip("[]").lower()
 
 
-def names_of(host: str) -> frozenset[str] | None:
-    """The names under which a server at `host` is asked: those of the loopback interface, or any elsewhere."""
+def allowed_hosts(host: str) -> frozenset[str] | None:
+    """Return the names of a server that listens at `host`, if that is the loopback interface; None (any) otherwise."""
     return frozenset({host.lower(), "localhost", "127.0.0.1", "::1"}) if is_loopback(host) else None
 
 
 def is_loopback(host: str) -> bool:
+    """Return whether `host` is an address or name of the loopback interface."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

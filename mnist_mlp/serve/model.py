@@ -1,4 +1,4 @@
-"""The trained network as the server asks it: on the planned device, in batches of a few shapes, all compiled before."""
+"""The trained network on its device, in batches of a few sizes that are all compiled before the server starts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mnist_mlp.engine.base import Engine
 from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import hidden_layers
 
-STEP = 4  # from one shape to the next: 1, 4, 16, 64 images
+STEP = 4  # factor between batch sizes: 1, 4, 16, 64 images
 
 
 class Network:
-    """`look(images)`: what the hidden layers give and the probabilities, for 1 to `largest` images.
+    """The hidden activations and probabilities of 1 to `largest` images.
 
-    What runs it is the engine that evaluates and predicts, on the device of the plan, so that an answer is that of the
-    framework and the device that the server names. NumPy would take 0.2 ms for 32 images instead of TensorFlow's 0.5
-    (two cores), a difference that is small beside what the server spends on as many requests.
+    The engine computes them, as in evaluate and predict, so a response comes from the framework and device that the
+    server reports. (NumPy would take 0.2 ms for 32 images instead of TensorFlow's 0.5 ms on two cores, which is little
+    compared with the cost of 32 requests.)
     """
 
     def __init__(self, engine: Engine, largest: int):
@@ -32,14 +32,17 @@ class Network:
         self.units = [int(layer.output.shape[-1]) for layer in hidden_layers(engine.model)]
 
     def compile(self) -> None:
-        """Compiles every shape. Raises `UserError` where what comes out are no numbers."""
+        """Compile every batch size. Raise `UserError` if the outputs are not finite."""
         for size in self.sizes:
             image = np.linspace(0, 255, 784).astype(np.uint8).reshape(1, 28, 28)
-            if not all(np.isfinite(output).all() for output in self.look(np.repeat(image, size, 0))):
-                raise UserError("model.keras: expected probabilities, received nan: training diverged; train again")
+            if not all(np.isfinite(output).all() for output in self.forward(np.repeat(image, size, 0))):
+                raise UserError("model.keras predicts nan: its training diverged; train a new run")
 
-    def look(self, images: np.ndarray) -> list[np.ndarray]:
-        """float32 [n, units] of each hidden layer, and last [n, 10], of uint8 images [n, 28, 28]."""
+    def forward(self, images: np.ndarray) -> list[np.ndarray]:
+        """Return the activations of each hidden layer, float32 [n, units], and the probabilities [n, 10].
+
+        `images` are uint8 [n, 28, 28]; they are padded to the next batch size.
+        """
         n = len(images)
         size = next(size for size in self.sizes if size >= n)
         if size > n:
@@ -49,13 +52,13 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class About:
-    """What the server says of itself."""
+    """The content of /healthz."""
 
     run: str
     network: str
     parameters: int
-    hidden: Sequence[tuple[str, int]]  # layers, with their neurons
-    dataset: str  # for people
+    hidden: Sequence[tuple[str, int]]  # name and number of neurons of each hidden layer
+    dataset: str  # its title
     classes: Sequence[str]
     test_accuracy: float
     device: str

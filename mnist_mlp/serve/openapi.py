@@ -1,4 +1,4 @@
-"""What /openapi.json says beyond the paths: bodies, answers and errors."""
+"""The schemas of /openapi.json: request bodies, responses and errors."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from typing import Any
 from mnist_mlp.serve.limits import Limits
 from mnist_mlp.serve.request_images import NAME, SIGNATURE
 
-PICTURE = (  # a 7, drawn with a broad pen: an example for those who try it
+PICTURE = (  # a 7, as an example to try
     "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAAQElEQVR42mP8z8DwkYmBgYEBO8EowMDEwPADwmVh+D8BwmL4/1/+"
     "A1TJfwWY4n8OMNkf/2GyP+FGfYKyGHFZCQDx0RHoDW8r6QAAAABJRU5ErkJggg=="
 )
 
 
 def ref(name: str) -> dict[str, Any]:
+    """Return a reference to a schema."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def grid(item: dict[str, Any]) -> dict[str, Any]:
-    """28 rows of 28 such items."""
+    """Return the schema of 28 rows of 28 items."""
     row = {"type": "array", "items": item, "minItems": 28, "maxItems": 28}
     return {"type": "array", "items": row, "minItems": 28, "maxItems": 28}
 
 
 def schemas(limits: Limits) -> dict[str, Any]:
-    """The components of the OpenAPI document."""
+    """Return the components of the OpenAPI document."""
     many = {"minItems": 1, "maxItems": limits.instances}
     kinds = [
         {"type": "array", "items": {"anyOf": [ref(kind), ref("Picture")]}, **many} for kind in ("Levels", "Shares")
     ]
     images = {"anyOf": kinds}
     one = {"anyOf": [{**kind, "maxItems": 1} for kind in kinds]}
-    by_name = {**named({NAME: images}), "additionalProperties": False}
+    by_name = {**object_of({NAME: images}), "additionalProperties": False}
     signature = {"type": "string", "enum": [SIGNATURE, ""]}
     probability = {"type": "number", "minimum": 0, "maximum": 1.0001}
     ten = {"type": "array", "items": probability, "minItems": 10, "maxItems": 10}
@@ -42,64 +43,66 @@ def schemas(limits: Limits) -> dict[str, Any]:
     example = {"index": {"type": "integer"}, "label": {"type": "integer"}, "image": grid(level)}
     return {
         "Levels": {
-            "description": "28×28 grey levels, whole numbers from 0 (background) to 255 (ink). 28×28×1 and 784 are "
-            "taken, too.",
+            "description": "28×28 grey levels, whole numbers from 0 (background) to 255 (ink). 28×28×1 and 784 "
+            "numbers work, too.",
             **grid(level),
         },
         "Shares": {
-            "description": "28×28 shares of full ink, 0–1, one of them at least written with a point.",
+            "description": "28×28 floats from 0 (background) to 1 (ink), at least one with a decimal point.",
             **grid({"type": "number", "minimum": 0, "maximum": 1}),
         },
         "Picture": {
-            "description": "A PNG, JPEG, WebP, BMP, GIF or TIFF file in base64; its digit is put into MNIST's frame.",
-            **named({"b64": {"type": "string", "format": "picture", "example": PICTURE}}),
+            "description": "A PNG, JPEG, WebP, BMP, GIF or TIFF file in base64; its digit is scaled and centred as in "
+            "MNIST.",
+            **object_of({"b64": {"type": "string", "format": "picture", "example": PICTURE}}),
         },
         "Instances": {
-            "description": "Row by row.",
-            **named({"instances": images, "signature_name": signature}, "instances"),
+            "description": "Row format: one entry per image.",
+            **object_of({"instances": images, "signature_name": signature}, "instances"),
         },
         "Inputs": {
-            "description": "As the one input of the network, by its name or without.",
-            **named({"inputs": {"anyOf": [*kinds, by_name]}, "signature_name": signature}, "inputs"),
+            "description": "Columnar format: the network's one input, with or without its name.",
+            **object_of({"inputs": {"anyOf": [*kinds, by_name]}, "signature_name": signature}, "inputs"),
         },
-        "One": named({"instances": one}),
-        "Predictions": named({"predictions": found}),
-        "Outputs": named({"outputs": found}),
-        "Look": named({
+        "One": object_of({"instances": one}),
+        "Predictions": object_of({"predictions": found}),
+        "Outputs": object_of({"outputs": found}),
+        "Look": object_of({
             "image": grid(level),
             "probabilities": ten,
-            "layers": {"type": "array", "items": named(layer)},
+            "layers": {"type": "array", "items": object_of(layer)},
         }),
-        "Examples": named({
+        "Examples": object_of({
             "rounds": {"type": "integer"},
             "note": {"type": "string"},
-            "examples": {"type": "array", "items": named(example)},
+            "examples": {"type": "array", "items": object_of(example)},
         }),
-        "Error": named({"error": {"type": "string"}}),
+        "Error": object_of({"error": {"type": "string"}}),
         "Object": {"type": "object"},
     }  # fmt: skip
 
 
-def named(properties: dict[str, Any], *required: str) -> dict[str, Any]:
-    """An object with these properties, all required unless some are named."""
+def object_of(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    """Return the schema of an object, with all properties required unless some are named."""
     return {"type": "object", "properties": properties, "required": list(required or properties)}
 
 
-def answers(name: str | dict[str, Any], errors: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    """The responses of a path: what it gives with 200, and its errors."""
+def responses_of(name: str | dict[str, Any], errors: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return the responses of a path: the one of status 200 and its errors."""
     schema = ref(name) if isinstance(name, str) else name
-    found: dict[int | str, dict[str, Any]] = {200: {"description": "Done.", "content": of_json(schema)}}
-    for status, words in errors.items():
-        found[status] = {"description": words, "content": of_json(ref("Error"))}
-    return found
+    responses: dict[int | str, dict[str, Any]] = {200: {"description": "Success.", "content": json_content(schema)}}
+    for status, description in errors.items():
+        responses[status] = {"description": description, "content": json_content(ref("Error"))}
+    return responses
 
 
-def of_json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
+def json_content(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
+    """Return the content object of a JSON body."""
     return {"application/json": {"schema": schema} | ({"example": example} if example is not None else {})}
 
 
-def body(*names: str) -> dict[str, Any]:
-    """What a path wants to be sent."""
+def request_body(*names: str) -> dict[str, Any]:
+    """Return the request body of a path: one of the named schemas."""
     schema = ref(names[0]) if len(names) == 1 else {"oneOf": [ref(name) for name in names]}
     example = {"instances": [{"b64": PICTURE}]}
-    return {"requestBody": {"required": True, "content": of_json(schema, example)}}
+    return {"requestBody": {"required": True, "content": json_content(schema, example)}}

@@ -1,4 +1,4 @@
-"""Reads the bodies of requests, within their limits; what takes long to read is read in threads."""
+"""Read the bodies of requests within the limits; large bodies and pictures are parsed in threads."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from starlette.requests import Request
 
 from mnist_mlp.serve import request_images
 from mnist_mlp.serve.limits import SMALL, WAITING, Limits, Refused
-from mnist_mlp.serve.request_images import Question
+from mnist_mlp.serve.request_images import PredictRequest
 
-HELD = 16  # largest bodies: so many bytes may be held for all requests together
+HELD = 16  # bytes in memory for all requests together, in multiples of the largest body
 KINDS = ("application/json", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream")
 
 
-class Bodies:
-    """The questions of requests. To be used on one event loop."""
+class BodyReader:
+    """Reads the images in requests. Use it on one event loop."""
 
     def __init__(self, limits: Limits):
         self.limits = limits
@@ -24,8 +24,8 @@ class Bodies:
         self.in_threads = 0
         self.threads = ThreadPoolExecutor(2, "bodies")
 
-    async def question(self, request: Request) -> Question:
-        """The images that a request asks about. Raises `Refused`, and what starlette raises when its client goes."""
+    async def read(self, request: Request) -> PredictRequest:
+        """Return the images in a request. Raise `Refused`, or Starlette's ClientDisconnect."""
         self.check_head(request)
         chunks: list[bytes] = []
         size = 0
@@ -38,12 +38,13 @@ class Bodies:
                 if self.held > HELD * self.limits.body:
                     raise Refused(429, "too many large requests are being read; try again in a second")
                 chunks.append(chunk)
-            return await self.read(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            return await self.parse(chunks[0] if len(chunks) == 1 else b"".join(chunks))
         finally:
             self.held -= size
 
-    async def read(self, body: bytes) -> Question:
-        if len(body) <= SMALL and b"b64" not in body and b"\\" not in body:  # a key may be written with escapes
+    async def parse(self, body: bytes) -> PredictRequest:
+        """Parse a body: on the event loop if that is quick, else in a thread."""
+        if len(body) <= SMALL and b"b64" not in body and b"\\" not in body:  # JSON may escape the letters of a key
             return request_images.read(body, self.limits)
         if self.in_threads >= WAITING:
             raise Refused(429, "too many pictures are waiting to be read; try again in a second")
@@ -56,7 +57,7 @@ class Bodies:
             self.in_threads -= 1
 
     def check_head(self, request: Request) -> None:
-        """What can be refused before the body has come."""
+        """Raise `Refused` for what the headers already show."""
         headers = request.headers
         encoding = headers.get("content-encoding", "identity").lower()
         if encoding != "identity":
@@ -64,8 +65,9 @@ class Bodies:
         kind = headers.get("content-type", KINDS[0]).partition(";")[0].strip().lower()
         if kind not in KINDS:
             raise Refused(415, f"expected JSON (content-type: application/json), received {kind[:60]}")
-        if int(headers.get("content-length", "0")) > self.limits.body:  # the parser has seen that it is a number
+        if int(headers.get("content-length", "0")) > self.limits.body:  # checked by the HTTP parser
             raise self.too_long()
 
     def too_long(self) -> Refused:
+        """The error for a body above the limit."""
         return Refused(413, f"expected a body of at most {self.limits.body:,} bytes, received more; send fewer images")

@@ -1,4 +1,4 @@
-"""The answers, in the shapes of TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest)."""
+"""Responses in the format of TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATUS = {"model_version_status": [STATE]}
 
 
 def tensor(name: str, dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """A TensorInfo, in the JSON of protocol buffers, where 64-bit numbers are text."""
+    """Return a TensorInfo in protobuf's JSON format, where 64-bit integers are strings."""
     sizes = [{"size": str(size), "name": ""} for size in shape]
     return {"dtype": dtype, "tensor_shape": {"dim": sizes, "unknown_rank": False}, "name": name}
 
@@ -40,27 +40,29 @@ METADATA = {
 
 
 def json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """An answer of JSON; NumPy's arrays may be in it, with as few digits as give a float32 back."""
+    """Return a JSON response. NumPy arrays are written with the fewest digits that restore each float32."""
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, status, headers, media_type="application/json")
 
 
 def error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """Return an error response: {"error": message}."""
     return json({"error": message}, status, headers)
 
 
 def refusal(refused: Refused) -> Response:
+    """Return the response to a refused request, with Retry-After if the server is overloaded."""
     headers = {"retry-after": "1"} if refused.status == 429 else None
     return error(refused.status, str(refused), headers)
 
 
-def predictions(probabilities: np.ndarray, columns: bool) -> Response:
-    """Of float32 [n, 10]."""
-    return json({"outputs" if columns else "predictions": np.ascontiguousarray(probabilities)})
+def predictions(probabilities: np.ndarray, columnar: bool) -> Response:
+    """Return the response with probabilities, float32 [n, 10], in row or columnar format."""
+    return json({"outputs" if columnar else "predictions": np.ascontiguousarray(probabilities)})
 
 
-def wrong_place(path: str) -> str:
-    """What is said of a path that leads nowhere, of a model or a version as TensorFlow Serving says it."""
+def not_found(path: str) -> str:
+    """Return the message for an unknown path; for an unknown model or version, TensorFlow Serving's message."""
     name, _, version = path.removeprefix("/v1/models/").partition("/versions/")
     name, version = (part.partition(":")[0].partition("/")[0] for part in (name, version))
     if path.startswith("/v1/models/") and name != MODEL:

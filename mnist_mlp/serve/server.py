@@ -1,4 +1,4 @@
-"""The socket, and uvicorn on it: from the first line to the last answer."""
+"""The listening socket and the uvicorn server, which ends when its last response is sent."""
 
 from __future__ import annotations
 
@@ -16,56 +16,58 @@ from starlette.types import ASGIApp
 from mnist_mlp.cli.program import end
 from mnist_mlp.cli.signals import SIGNALS, Request, handle, requests, restore
 from mnist_mlp.errors import UserError
-from mnist_mlp.serve.connections import of_limits
+from mnist_mlp.serve.connections import connection_class
 from mnist_mlp.serve.limits import CONNECTIONS
 
 BACKLOG = 2048
-IDLE = 30  # seconds that a connection may be silent between two requests
-SPARE = 200  # files that are not connections
+IDLE = 30  # seconds that a connection may stay idle between two requests
+SPARE = 200  # open files that are not connections
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket on that port; nobody is let in yet. Raises `UserError` where it cannot be had."""
+    """Bind a socket to the port, without listening yet. Raise `UserError` if that fails."""
     flag = f"--host={host} --port={port}"
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--host={host}: expected a name or an address of this machine, received: {reason}") from None
-    family, kind, protocol, _, address = found[0]
+        wanted = "expected a name or an address of this machine"
+        raise UserError(f"--host={host}: {wanted}, received: {reason}; try --host=127.0.0.1") from None
+    family, kind, protocol, _, address = addresses[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
         listener.close()
-        remedy = "stop the program that has it, or take another with --port=N (0: any that is free)"
+        remedy = "stop the program that uses it, or try another --port=N (0: any free port)"
         if error.errno == errno.EADDRNOTAVAIL:
-            remedy = "name an address of this machine, or leave --host out"
+            remedy = "try an address of this machine, or leave --host out"
         if error.errno == errno.EACCES:
-            remedy = "take one above 1023 with --port=N"
-        raise UserError(f"{flag}: expected a port that is free, received: {error.strerror}; {remedy}") from None
+            remedy = "try --port=N above 1023"
+        raise UserError(f"{flag}: expected a free port, received: {error.strerror}; {remedy}") from None
     return listener
 
 
 def listen(listener: socket.socket) -> None:
-    """Lets clients in. Raises `UserError` where another program was quicker."""
+    """Start to accept clients. Raise `UserError` if another program has taken the port since `bind`."""
     try:
         listener.listen(BACKLOG)
     except OSError as error:
         port = listener.getsockname()[1]
         raise UserError(
-            f"--port={port}: expected a port that is free, received: {error.strerror}; take another with --port=N"
+            f"--port={port}: expected a free port, received: {error.strerror}; try another --port=N"
         ) from None
 
 
 def url_of(listener: socket.socket) -> str:
+    """Return the address of the page."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def room() -> int:
-    """How many connections may be open at a time: as many files as the system allows, at most CONNECTIONS."""
+def connection_limit() -> int:
+    """Return how many connections may be open at once: CONNECTIONS, or fewer if the limit of open files is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS + SPARE
     if soft < wanted:
@@ -76,40 +78,41 @@ def room() -> int:
 
 
 class Server(uvicorn.Server):
-    """Ends in good order when it is asked to; says when it is ready."""
+    """Calls `ready` once it accepts requests, and shuts down gracefully when a signal requests it."""
 
-    def __init__(self, config: uvicorn.Config, asked: Request, ready: Callable[[], None]):
+    def __init__(self, config: uvicorn.Config, stop: Request, ready: Callable[[], None]):
         super().__init__(config)
-        self.asked, self.ready = asked, ready
+        self.stop, self.ready = stop, ready
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
-        yield  # they are ours: see `interruption.requests`
+        yield  # `cli.signals.requests` handles them
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready()
 
     async def on_tick(self, counter: int) -> bool:
-        return await super().on_tick(counter) or bool(self.asked)
+        return await super().on_tick(counter) or bool(self.stop)
 
 
 def end_at_once(signum: int, frame: object) -> None:
-    """For a second signal: an exception would first go through whatever the loop is doing."""
+    """Handle a second signal: exit without unwinding the event loop."""
     end(128 + signum, "interrupted" if signum == signal.SIGINT else "terminated")
 
 
 def run(
     app: ASGIApp, listener: socket.socket, seconds: float, ready: Callable[[], None], connections: Gauge
 ) -> tuple[int, str]:
-    """Serves until a signal asks to stop and what was in flight is answered: how many answers, and what happened.
+    """Serve until a signal requests a stop and all requests in flight are answered.
 
-    `seconds` is the time of `connections.Connection`; `connections` is told how many there are.
+    `seconds` is the timeout of `connections.Connection`; `connections` is the gauge of open ones. Return the number of
+    responses, and "interrupted" or "terminated".
     """
     listen(listener)
     config = uvicorn.Config(
         app,
-        http=of_limits(seconds, room()),
+        http=connection_class(seconds, connection_limit()),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -123,10 +126,10 @@ def run(
     )
     before = handle(SIGNALS, end_at_once)
     try:
-        with requests() as asked:
-            server = Server(config, asked, ready)
+        with requests() as stop:
+            server = Server(config, stop, ready)
             connections.set_function(lambda: len(server.server_state.connections))
             server.run([listener])
     finally:
         restore(before)
-    return server.server_state.total_requests, asked.word
+    return server.server_state.total_requests, stop.word

@@ -123,9 +123,9 @@ def programs(
     def arguments(split: str) -> tuple:
         n = examples[split]
         indices = pad_batches(sequential_indices(n, batch_size), len(devices))
-        # The engine passes the batch indices as a NumPy array: the compiler chooses their sharding.
-        order = jax.ShapeDtypeStruct(indices.shape, indices.dtype)
-        return values, whole((n, 28, 28), np.uint8), whole((n,), np.uint8), order, 0, 0
+        # The engine passes batch indices as a NumPy array: the compiler chooses their sharding.
+        batch_indices = jax.ShapeDtypeStruct(indices.shape, indices.dtype)
+        return values, (whole((n, 28, 28), np.uint8), whole((n,), np.uint8)), batch_indices, (0, 0)
 
     evaluate = evaluate_program(network, mesh)
     width = sequential_indices(examples["test"], batch_size).shape[1]

@@ -1,4 +1,4 @@
-"""A picture of what `--augment` does: a digit of each class, as it is and as training sees it in some steps."""
+"""Draw what `--augment` does: a digit of each class, as it is and as training sees it in some steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ZOOM, GAP, MARGIN = 2, 4, 8  # a pixel's size; pixels between two digits; betwee
 
 
 class Distortion(keras.layers.Layer):
-    """The distortion of images, as a layer: Keras then compiles it on whatever backend there is."""
+    """The distortion of images as a layer, which Keras compiles on any backend."""
 
     def __init__(self, kind: str, seed: int):
         super().__init__(dtype="float32")
@@ -27,7 +27,7 @@ class Distortion(keras.layers.Layer):
 
 
 def render(split: Split, kind: str, seed: int) -> bytes:
-    """The picture as a PNG. `split` is the training data, whose first example of each class is taken."""
+    """Return the picture as a PNG, with the first example of each class in `split`, the training data."""
     first = np.array([np.argmax(split.labels == label) for label in np.unique(split.labels)], np.int32)
     index = np.repeat(first, STEPS)
     step = np.tile(np.arange(STEPS, dtype=np.int32), len(first))
@@ -39,7 +39,7 @@ def render(split: Split, kind: str, seed: int) -> bytes:
 
 
 def png(digits: np.ndarray) -> bytes:
-    """Digits, uint8 [rows, columns, 28, 28], as a picture: dark on white, the first column apart."""
+    """Return digits, uint8 [rows, columns, 28, 28], as a picture: dark on white, the first column set apart."""
     rows, columns = digits.shape[:2]
     cell = 28 * ZOOM + GAP
     picture = Image.new("L", (columns * cell + MARGIN + GAP, rows * cell + GAP), 255)

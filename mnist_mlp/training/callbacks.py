@@ -103,8 +103,7 @@ def of_flags(config: Config, run_dir: Path) -> list[keras.callbacks.Callback]:
 
 def as_callbacks_expect(engine: Engine) -> keras.Model:
     """Return a compiled model with the engine's variables and optimizer, where callbacks look for them."""
-    strategy = engine.attached.where
-    with strategy.scope() if hasattr(strategy, "scope") else contextlib.nullcontext():
+    with engine.devices.scope():
         model = keras.Model(engine.model.input, engine.model.output, name=engine.model.name)
         model.compile(engine.optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model

@@ -17,7 +17,6 @@ from mnist_mlp.cli.terminal import Reporter
 from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.engine.base import Engine, Sums
 from mnist_mlp.engine.batching import Pace
-from mnist_mlp.engine.keras_fit import FitEngine
 from mnist_mlp.errors import Diverged, Stopped
 from mnist_mlp.runs import summary
 from mnist_mlp.runs.checkpoint import Progress
@@ -40,8 +39,7 @@ class Training:
         self.saved: int | None = None  # the step of the last checkpoint
         # When, and after which step, the first call ended: it is slower, so the speed is measured from there on.
         self.timed: tuple[float, int] | None = None
-        if isinstance(engine, FitEngine):
-            engine.hear = self.report_within_epoch
+        engine.on_progress = self.report_within_epoch
 
     @property
     def progress(self) -> Progress:
@@ -63,7 +61,7 @@ class Training:
             while self.progress.epoch < self.config.epochs and not self.stop_early:
                 self.train_epoch(request)
             self.save()
-            if request and self.engine.attached.workers == 1:  # several workers go on to the end together
+            if request and self.engine.devices.workers == 1:  # several workers go on to the end together
                 raise self.stopped(request)
         self.callbacks.end()
 

@@ -1,4 +1,4 @@
-"""A network that is compiled once and trained again and again, each time from fresh weights: for many seeds."""
+"""Train one network with many seeds: it is compiled once, and each training starts from fresh weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mnist_mlp import data
 from mnist_mlp.data.batches import batch_indices, sequential_indices
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine.base import PLAIN, Counts, Recipe
-from mnist_mlp.engine.create import start
+from mnist_mlp.engine.create import EngineSpec, create_engine
 from mnist_mlp.models import initialization
 from mnist_mlp.training.optimizers import averaged
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """How a training went. The losses are those of the steps' own examples, before each update."""
+    """The learning curve of one training. Losses are those of each step's examples, before the update."""
 
     losses: np.ndarray  # float64 [epochs], mean cross-entropy in nats
     accuracy: np.ndarray  # float64 [epochs], from 0 to 1
@@ -31,7 +31,8 @@ class Curve:
 class MultiSeedTrainer:
     """A compiled network with its optimizer and data on the planned device.
 
-    `plan.environment` must have been set before Keras was imported.
+    Takes what an `EngineSpec` takes, with a data set instead of its splits. `plan.environment` must have been set
+    before Keras was imported.
     """
 
     def __init__(
@@ -45,17 +46,17 @@ class MultiSeedTrainer:
     ):
         self.dataset, self.batch_size = dataset, batch_size
         splits = {"train": dataset.train, "test": dataset.test}
-        self.engine = start(plan, "compiled", make_model, make_optimizer, splits, batch_size, recipe)
+        self.engine = create_engine(plan, EngineSpec(make_model, splits, batch_size, make_optimizer, recipe))
         self.model = self.engine.model
         began = time.perf_counter()
         self.engine.compile()
         self.compile_seconds = time.perf_counter() - began
         self.at_start = self.engine.state()
 
-    def begin(self, seed: int, *, learning_rate: float | None = None) -> None:
-        """Puts the network back to the initial weights of that seed, and the optimizer to its start."""
+    def reset(self, seed: int, *, learning_rate: float | None = None) -> None:
+        """Set the network to the initial weights of a seed, and the optimizer to its initial state."""
         self.engine.seed = seed
-        initialization.initialise(self.model, seed)
+        initialization.initialize(self.model, seed)
         state = self.engine.state()
         state |= {name: value for name, value in self.at_start.items() if name.startswith("optimizer/")}
         if learning_rate is not None and not any(name.endswith("/learning_rate") for name in state):
@@ -74,35 +75,38 @@ class MultiSeedTrainer:
         learning_rate: float | None = None,
         shuffle: bool = True,
     ) -> Curve:
-        """Trains from the beginning. `examples`: indices into the training images, all of them if not given;
-        without `shuffle` they come in that order in each epoch."""
-        self.begin(seed, learning_rate=learning_rate)
-        chosen = np.arange(len(self.dataset.train)) if examples is None else np.asarray(examples)
+        """Train from fresh weights.
+
+        `examples` are indices into the training images (default: all). Without `shuffle`, each epoch takes them in
+        that order.
+        """
+        self.reset(seed, learning_rate=learning_rate)
+        examples = np.arange(len(self.dataset.train)) if examples is None else np.asarray(examples)
         losses, accuracy, steps = [], [], []
         began = time.perf_counter()
         for epoch in range(epochs):
-            order = self.order_of(chosen, seed, epoch, shuffle)
-            sums = self.engine.train(order)
+            batches = self.batches(examples, seed, epoch, shuffle)
+            sums = self.engine.train(batches)
             losses.append(sums.loss_sum / sums.seen)
             accuracy.append(sums.correct / sums.seen)
-            steps.append(sums.losses / (order >= 0).sum(1))
+            steps.append(sums.losses / (batches >= 0).sum(1))
         seconds = time.perf_counter() - began
         return Curve(np.array(losses), np.array(accuracy), np.concatenate(steps or [np.empty(0)]), seconds)
 
-    def order_of(self, chosen: np.ndarray, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
-        """int32 [steps, batch size]: those examples in the order of an epoch; -1 fills up the last row."""
-        n, width = len(chosen), self.batch_size
-        order = batch_indices(seed, epoch, n, width) if shuffle else sequential_indices(n, width)
-        order = np.where(order >= 0, chosen[np.maximum(order, 0)], -1).astype(np.int32)
-        # As wide for few examples as for many, so that it is the same program.
-        return np.pad(order, ((0, 0), (0, min(width, len(self.dataset.train)) - order.shape[1])), constant_values=-1)
+    def batches(self, examples: np.ndarray, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
+        """Return int32 [steps, batch size]: the examples in the order of an epoch; the last row is padded with -1."""
+        n, width = len(examples), self.batch_size
+        rows = batch_indices(seed, epoch, n, width) if shuffle else sequential_indices(n, width)
+        rows = np.where(rows >= 0, examples[np.maximum(rows, 0)], -1).astype(np.int32)
+        # As wide for few examples as for many, so that the compiled program is the same.
+        return np.pad(rows, ((0, 0), (0, min(width, len(self.dataset.train)) - rows.shape[1])), constant_values=-1)
 
     def test(self) -> Counts:
-        """Every test image, scored once, with the averaged weights where the optimizer averages them."""
+        """Score every test image once, with the averaged weights if the optimizer averages them."""
         with averaged(self.engine):
             return self.engine.evaluate("test")
 
-    def right(self) -> np.ndarray:
-        """bool [test images]: which of them the network gets right, with the averaged weights where there are some."""
+    def correct(self) -> np.ndarray:
+        """Return bool [test images]: which are classified correctly, by the averaged weights if there are any."""
         with averaged(self.engine):
             return self.engine.predict(self.dataset.test.images).argmax(1) == self.dataset.test.labels

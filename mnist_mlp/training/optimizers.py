@@ -1,4 +1,4 @@
-"""The optimizers, Keras' own, with what a recipe adds: a learning rate that changes, weight decay, averaged weights."""
+"""Keras' optimizers, with schedules of the learning rate, weight decay and averaged weights."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from mnist_mlp.config import Config
     from mnist_mlp.engine.base import Engine
 
-UNFIT = {  # optimizers of Keras (seen in 3.13 and 3.15) that compute something else on one of its backends
-    ("schedulefreeadamw", "tensorflow"): "Keras reads its old momentum after the update there; type --backend=jax",
-    ("adafactor", "jax"): "it gives nan where a pixel is always 0; type --optimizer=adamw",
-    ("adafactor", "tensorflow"): "it gives nan where a pixel is always 0; type --optimizer=adamw",
+WRONG = {  # Keras' optimizers (seen in 3.13 and 3.15) that compute something else on one of its backends
+    ("schedulefreeadamw", "tensorflow"): "Keras reads its old momentum after the update there; use --backend=jax",
+    ("adafactor", "jax"): "it gives nan where a pixel is always 0; use --optimizer=adamw",
+    ("adafactor", "tensorflow"): "it gives nan where a pixel is always 0; use --optimizer=adamw",
 }
 
 
 def make_optimizer(name: str, learning_rate: Any, **more: Any) -> keras.Optimizer:
-    """The Keras optimizer of that name, with its own learning rate where that is None.
+    """Return the Keras optimizer of that name, with its default learning rate if `learning_rate` is None.
 
-    The rate is a number or a schedule; `more` are other arguments. Raises `UserError` where Keras does not have it, or
-    computes it wrongly here.
+    The rate is a number or a schedule; `more` are other arguments. Raise `UserError` if this Keras does not have the
+    optimizer, or computes it wrongly on this backend.
     """
     kind = kind_of(name)
     return kind(**more) if learning_rate is None else kind(learning_rate, **more)
 
 
 def kind_of(name: str) -> type[keras.Optimizer]:
-    """The class of that name. Raises `UserError` as `make_optimizer`."""
-    if reason := UNFIT.get((name, keras.backend.backend())):
+    """Return the class of that name. Raise `UserError` as `make_optimizer` does."""
+    if reason := WRONG.get((name, keras.backend.backend())):
         raise UserError(f"--optimizer={name}: {reason}")
     classes = {key.lower(): value for key, value in vars(keras.optimizers).items()}
     if name not in classes:
-        raise UserError(f"--optimizer={name}: Keras {keras.__version__} does not have it; type pip install -U keras")
+        raise UserError(f"--optimizer={name}: Keras {keras.__version__} does not have it; run pip install -U keras")
     return classes[name]
 
 
 def of_config(config: Config, steps_per_epoch: int) -> keras.Optimizer:
-    """The optimizer of a run."""
+    """Return the optimizer of a run."""
     more: dict[str, Any] = {}
     if config.weight_decay is not None:
         more["weight_decay"] = config.weight_decay
@@ -62,10 +62,10 @@ def of_config(config: Config, steps_per_epoch: int) -> keras.Optimizer:
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises evenly to its peak, and then stays there, or falls to 0 at the end of the run.
+    """A learning rate that rises linearly to its peak, and then stays there, or decays to 0 at the end of the run.
 
-    `kind`: "constant", "linear" (falls evenly) or "cosine" (falls as a half wave). `warmup` is the share of the steps
-    in which it rises. The first step after these has the peak; the last one falls short of 0 by one step.
+    `kind`: "constant", "linear" or "cosine" (half a wave). `warmup` is the share of the steps in which it rises. The
+    first step after these has the peak; the last one is one step short of 0.
     """
 
     def __init__(self, peak: float, kind: str, steps: int, warmup: float):
@@ -86,7 +86,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def peak_rate(optimizer: keras.Optimizer) -> float:
-    """The learning rate of an optimizer: of a schedule its peak."""
+    """Return the learning rate of an optimizer; of a schedule, its peak."""
     schedule = optimizer._learning_rate  # private: `learning_rate` is that of the next step
     if isinstance(schedule, Schedule):
         return schedule.peak

@@ -1,4 +1,4 @@
-"""How far training is, for the line that is written over and over."""
+"""How far training is, as the line that a terminal overwrites."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProgress:
-    """How far the training of a run has come: what it saw in the epoch under way, or else in the last one."""
+    """How far a run is, with the figures of the current epoch, or else of the last one."""
 
-    epoch: int  # the one under way, from 1 on
+    epoch: int  # the current one, from 1 on
     epochs: int
-    step: int  # steps of that epoch that are done
+    step: int  # completed steps of that epoch
     steps_per_epoch: int
     loss: float  # mean over the images seen, in nats
     accuracy: float  # 0 to 1, likewise
     rate: float  # training images a second
-    seconds_left: float  # of training, with all that happens between its calls
+    seconds_left: float  # of training, including what happens between calls
 
     @property
     def share(self) -> float:
-        """Of the steps of the whole run, 0 to 1."""
+        """The share of the whole run's steps, 0 to 1."""
         return ((self.epoch - 1) * self.steps_per_epoch + self.step) / (self.epochs * self.steps_per_epoch)
 
     def render(self, width: int, *, ascii_only: bool = False) -> str:
@@ -43,7 +43,7 @@ class TrainingProgress:
 
 
 def clock(seconds: float) -> str:
-    """ "0:07", "12:34" or "1:02:03"."""
+    """Return "0:07", "12:34" or "1:02:03"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -112,7 +112,7 @@ class TrainingSession:
         run.write_config()  # only now is it sure that the run can be resumed with it
         driven = Callbacks(engine, run, callbacks)
         if config.profile:
-            engine = Profiled(engine, run.path / "profile", report)
+            engine = Profiled(engine, run.path / "profile", self.reporter)
         training = Training(engine, run, self.result.dataset["train_examples"], driven, self.reporter)
         run.unsaved = True
         try:
@@ -245,13 +245,13 @@ def check_same_data(run: Run) -> None:
 def make_engine(config: Config, plan: devices.Plan, make_model: Any, splits: Mapping[str, data.Split]) -> Engine:
     """Return the engine of a run, with its data, on the planned device."""
     from mnist_mlp.engine.base import Recipe
-    from mnist_mlp.engine.create import start
+    from mnist_mlp.engine.create import EngineSpec, create_engine
     from mnist_mlp.training import optimizers
 
     make_optimizer = partial(optimizers.of_config, config, math.ceil(len(splits["train"]) / config.batch_size))
     recipe = Recipe(config.augment, config.label_smoothing, config.seed)
-    what = (config.engine, make_model, make_optimizer, splits, config.batch_size, recipe)
-    return start(plan, *what, start_timeout=config.start_timeout)
+    spec = EngineSpec(make_model, splits, config.batch_size, make_optimizer, recipe, config.engine)
+    return create_engine(plan, spec, start_timeout=config.start_timeout)
 
 
 def resumptions(run: Run, engine: Engine, total_steps: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: curves, the network as text, histograms of the weights, the options (hparams).
+"""Write for TensorBoard: curves, the network as text, histograms of the weights, and the options (hparams).
 
 keras.callbacks.TensorBoard needs TensorFlow; what is here needs the package tensorboard alone, on either backend.
 """
@@ -19,8 +19,7 @@ WEIGHTS = "weights"  # the folder of the histograms
 
 
 class Board(keras.callbacks.Callback):
-    """The curves, under the names that Keras gives to them, the network and the options: all of them known again, or
-    told again, when a run is resumed."""
+    """Write the curves under Keras' names, the network and the options. A resumed run writes all of them again."""
 
     def __init__(self, directory: Path, config: Config):
         super().__init__()
@@ -28,7 +27,7 @@ class Board(keras.callbacks.Callback):
         self.writers: dict[str, Any] = {}
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        for part in PARTS:  # what an earlier process wrote comes again
+        for part in PARTS:  # an earlier process wrote these, and they come again
             shutil.rmtree(self.directory / part, ignore_errors=True)
         for file in self.directory.glob("events*"):
             file.unlink()
@@ -49,7 +48,7 @@ class Board(keras.callbacks.Callback):
             writer.close()
 
     def writer(self, part: str) -> Any:
-        """TensorBoard's writer of curves into a folder."""
+        """Return TensorBoard's writer of curves into a folder."""
         if part not in self.writers:
             from tensorboard.summary import Writer
 
@@ -58,8 +57,11 @@ class Board(keras.callbacks.Callback):
 
 
 class Histograms(keras.callbacks.Callback):
-    """The weights after each epoch that begins here: those of earlier epochs, of which a resumed run is told again, no
-    later process knows. Its files stand beside theirs, and TensorBoard takes the later one of what both have."""
+    """Write the weights after each epoch that starts in this process.
+
+    A resumed run gets its earlier epochs again, but no longer has their weights. The earlier process's files stay, and
+    TensorBoard takes the later one of what both have.
+    """
 
     def __init__(self, directory: Path):
         super().__init__()
@@ -88,14 +90,14 @@ class Histograms(keras.callbacks.Callback):
 
 
 def event_writer(directory: Path) -> Any:
-    """TensorBoard's writer of events, of any kind, into a folder."""
+    """Return TensorBoard's writer of events of any kind into a folder."""
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     return EventFileWriter(str(directory))
 
 
 def add(writer: Any, summary: Any, step: int) -> None:
-    """Writes a summary, as TensorBoard's plugins make them."""
+    """Write a summary that one of TensorBoard's plugins made."""
     from tensorboard.compat.proto.event_pb2 import Event
 
     event = Event(step=step)
@@ -104,8 +106,10 @@ def add(writer: Any, summary: Any, step: int) -> None:
 
 
 def options_as_summaries(config: Config) -> list[Any]:
-    """The options that decide what is computed, and with which curves TensorBoard is to show them. Not the accuracy on
-    the test images: options are not to be chosen by that."""
+    """Return the options that affect the result, and the curves that TensorBoard shows with them.
+
+    The accuracy on the test images is not among them: options must not be chosen by it.
+    """
     from tensorboard.plugins.hparams import summary_v2 as hparams
 
     values = {name: value for name, value in config.to_dict().items() if name not in FREE or name == "epochs"}
@@ -123,7 +127,7 @@ def options_as_summaries(config: Config) -> list[Any]:
 
 
 def network_as_summary(model: keras.Model) -> Any:
-    """The layers, their shapes and connections, as Keras' own table, and all their options as JSON."""
+    """Return the layers with shapes and connections, as Keras' own table, and all their options as JSON."""
     from tensorboard.plugins.text.summary_v2 import text_pb
 
     tables: list[str] = []
@@ -133,5 +137,5 @@ def network_as_summary(model: keras.Model) -> Any:
 
 
 def as_block(text: str) -> str:
-    """Text that Markdown is to show as it stands."""
+    """Return text that Markdown shows verbatim."""
     return "\n".join("    " + line for line in text.splitlines())

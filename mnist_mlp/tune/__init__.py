@@ -1,1 +1,1 @@
-"""`python -m mnist_mlp.tune`: which method, with which hyper-parameters, predicts best."""
+"""`python -m mnist_mlp.tune`: choose a method and its hyper-parameters by cross-validation."""

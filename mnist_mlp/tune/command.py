@@ -1,8 +1,8 @@
-"""Finds the best method and its hyper-parameters by cross-validation, then looks at the test images once.
+"""Choose a method and its hyper-parameters by cross-validation, then evaluate the choice on the test images once.
 
 Methods: the networks of train (softmax, mlp, …) and scikit-learn's logistic_regression, tree, random_forest and
-gradient_boosting. A search that was stopped, however it was, goes on with --study_dir=DIR. It leaves there trials.csv,
-result.json and best.json, which train --config takes.
+gradient_boosting. Resume a stopped or killed search with --study_dir=DIR. It writes trials.csv, result.json and
+best.json there; train --config reads best.json.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.signals import requests
 from mnist_mlp.cli.stopwatch import Stopwatch
+from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices.strategy import Request
@@ -30,37 +31,38 @@ from mnist_mlp.errors import Stopped, UserError
 from mnist_mlp.files import atomic, figures
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.text import nearest
-from mnist_mlp.tune import folds, table
-from mnist_mlp.tune import study_dir as place
-from mnist_mlp.tune.finish import Found, finish
+from mnist_mlp.tune import folds, study_dir, table
+from mnist_mlp.tune.finish import Finished, finish
 from mnist_mlp.tune.messages import Work
 from mnist_mlp.tune.methods import METHODS
-from mnist_mlp.tune.proposals import imported, missing
-from mnist_mlp.tune.search import Run, check_optimizers
-from mnist_mlp.tune.space import Space, grid, read, unused
-from mnist_mlp.tune.study import Row, Search, open_storage
+from mnist_mlp.tune.proposals import import_optuna, missing_package
+from mnist_mlp.tune.search import TrialRunner, check_optimizers
+from mnist_mlp.tune.space import Space, grid, read_file, unused_tables
+from mnist_mlp.tune.study import Row, Search, SearchSettings, open_storage
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The flags of this program. Those that are not given come from the study that is gone on with."""
+    """The flags of this program. The default of most is their value in the resumed study."""
 
-    methods: tuple[str, ...] = option((), f"what to compare, by commas; not given: mlp. All: {', '.join(METHODS)}")
+    methods: tuple[str, ...] = option(
+        (), f"methods to compare, separated by commas (default: mlp); available: {', '.join(METHODS)}"
+    )
     space: tuple[str, ...] = option(
-        (), "values to search: learning_rate=1e-4..1e-2:log batch_size=16,32 tree.max_depth=3..9; :5 behind a range: "
-        "its points for grid"
+        (), "values to search: learning_rate=1e-4..1e-2:log batch_size=16,32 tree.max_depth=3..9; :5 after a range "
+        "sets its number of points for --search=grid"
     )  # fmt: skip
-    space_file: str = option("", "TOML file with the same: a table for each method; --space overrides it")
+    space_file: str = option("", "TOML file with the same, one table for each method; --space overrides it")
     trials: int = option(20, "trials of each method", low=1, high=100_000)
     folds: int = option(5, "folds of the cross-validation", low=2, high=100)
     search: str = option("tpe", "how values are proposed", choices=("tpe", "random", "grid"))
     pruning: str = option(
         "median",
-        "ends a trial after a fold where it does worse than the others",
+        "when to stop a trial that is worse than others after the same number of folds",
         choices=("median", "hyperband", "none"),
     )
     jobs: int = option(1, "worker processes; each fits one trial at a time", low=1, high=1024)
-    seed: int = option(0, "draws the folds, what is proposed, and what every fit draws", low=0, high=2**32 - 1)
+    seed: int = option(0, "seed of the folds, the proposals and every fit", low=0, high=2**32 - 1)
     dataset: str = option_of(Config, "dataset")
     data_dir: str = option_of(Config, "data_dir")
     data_source: str = option_of(Config, "data_source")
@@ -69,12 +71,12 @@ class Options:
     replicas: int | None = option_of(Config, "replicas")
     tpu: str = option_of(Config, "tpu")
     start_timeout: int = option_of(Config, "start_timeout")
-    study_dir: str = option("", "where the study is written, or goes on; not given: a new directory below studies/")
-    figure: str = option("", "also draw the search, into this file: .png, .svg or .pdf")
+    study_dir: str = option("", "directory of the study, new or to be resumed (default: a new one in studies/)")
+    figure: str = option("", "also draw the search to this file: .png, .svg or .pdf")
     json: bool = option_of(Config, "json")
 
     def __post_init__(self) -> None:
-        names = tuple(name for word in self.methods for name in word.split(",") if name) or ("mlp",)
+        names = tuple(name for text in self.methods for name in text.split(",") if name) or ("mlp",)
         for name in names:
             if name not in METHODS:
                 raise UserError(
@@ -86,127 +88,128 @@ class Options:
 
 def main(argv: Sequence[str]) -> None:
     given = flags.given_flags(Options, argv, program="tune", about=__doc__ or "")
-    path = path_of("study_dir", given["study_dir"]) if given.get("study_dir") else place.default_path()
+    path = path_of("study_dir", given["study_dir"]) if given.get("study_dir") else study_dir.default_path()
     options = options_of(given, path)
-    stream = sys.stderr if options.json else sys.stdout
-    result = tune(options, path, say=lambda text: print(text, file=stream, flush=True))
+    with Terminal(sys.stderr if options.json else sys.stdout) as terminal:
+        result = tune(options, path, reporter=terminal)
     if options.json:
         print(json.dumps(result, allow_nan=False))
 
 
 def options_of(given: dict[str, Any], path: Path) -> Options:
-    """The options that the flags on the command line make; what they leave out comes from the study in `path`."""
-    study = place.begun(path)
+    """Return the options of a command line, completed from the study in `path` if there is one."""
+    study = study_dir.read_settings(path)
     if study is None:
         return Options(**given)
-    place.check_known([field.name for field in dataclasses.fields(Options)], study, path)
+    study_dir.check_known([field.name for field in dataclasses.fields(Options)], study, path)
     stored = {**study["options"], "methods": tuple(study["options"]["methods"])}
-    asked = Options(**{**stored, **given})
-    return dataclasses.replace(asked, methods=(*stored["methods"], *asked.methods))
+    requested = Options(**{**stored, **given})
+    return dataclasses.replace(requested, methods=(*stored["methods"], *requested.methods))
 
 
 def tune(
-    options: Options, path: Path, *, dataset: data.Dataset | None = None, say: Callable[[str], None] = print
+    options: Options, path: Path, *, dataset: data.Dataset | None = None, reporter: Reporter = PRINT
 ) -> dict[str, Any]:
-    """Searches, chooses, fits once on all training images and looks at the test images: the content of result.json.
+    """Search, choose, fit the choice on all training images and evaluate it. Return the content of result.json.
 
-    `path` must be new or empty, or hold the study to go on with. `dataset` replaces what the options name with images
-    of your own. `say` gets the report, piece by piece. Raises `UserError`; `Stopped` where Ctrl-C or SIGTERM ended it.
+    `path` must be new or empty, or hold a study to resume. `dataset` replaces the data that the options name. Raise
+    `UserError`, or `Stopped` after Ctrl-C or SIGTERM.
     """
     stopwatch = Stopwatch()
-    study = place.begun(path)
-    place.check_options(vars(options), study, path)
+    study = study_dir.read_settings(path)
+    study_dir.check_options(vars(options), study, path)
     file = path_of("space_file", options.space_file) if options.space_file else None
-    filed = read(file, options.methods) if file else {}
-    spaces = place.spaces(options.methods, options.space, filed, study)
-    backend = check_needs(options)
+    filed = read_file(file, options.methods) if file else {}
+    spaces = study_dir.spaces(options.methods, options.space, filed, study)
+    backend = check_requirements(options)
     check_figure(options, path, study)
     if options.search == "grid":
         for space in spaces.values():
             grid(space)
-    with place.opened(path):
-        study = place.begun(path)  # once more, now that nobody else writes
-        place.check_options(vars(options), study, path)
-        dataset = dataset or data.load(options)  # type: ignore[arg-type]  # it has the options of that
+    with study_dir.opened(path):
+        study = study_dir.read_settings(path)  # again, now that no other process writes it
+        study_dir.check_options(vars(options), study, path)
+        dataset = dataset or data.load(options)  # type: ignore[arg-type]  # it has the options that are read
         fold_of = folds.assign(dataset.train.labels, options.folds, options.seed)
         work = Work(dataset.train, fold_of, Request.of(options), options.seed)
         hashes = {"name": dataset.name, "training images": in_order_hash(dataset.train)}
-        place.check_data(hashes, study, path)
+        study_dir.check_data(hashes, study, path)
         stopwatch.end("load")
         with requests() as request:
             check_optimizers(work, spaces, request)
-        place.write(path, stored_options(options), spaces, hashes, study, backend)  # before there are trials
-        searches = opened_searches(options, path, spaces)
+        settings = study_dir.Settings(stored_options(options), spaces, hashes, backend)
+        study_dir.write_settings(path, settings, study)  # before the first trial
+        searches = open_searches(options, path, spaces)
         with requests() as request, with_resume_hint(path):
-            done = {search.method: finished(search.rows()) for search in searches}
-            say(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
-            for change in place.changed_versions(study):
-                say(f"  !      the trials so far were made with another version: {change}")
-            for remark in (*place.changed_backend(study, backend), *unused(list(filed), options.methods)):
-                say(f"  !      {remark}")
-            with listed(path, searches):
-                Run(searches, options.trials, request, say).run(work, min(options.jobs, left(searches, options)))
+            done = {search.method: count_finished(search.rows()) for search in searches}
+            reporter.line(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
+            for change in study_dir.changed_versions(study):
+                reporter.line(f"  !      the trials so far were made with another version: {change}")
+            for note in (*study_dir.changed_backend(study, backend), *unused_tables(list(filed), options.methods)):
+                reporter.line(f"  !      {note}")
+            with trials_csv(path, searches):
+                jobs = min(options.jobs, remaining_trials(searches, options))
+                TrialRunner(searches, options.trials, request, reporter).run(work, jobs)
             stopwatch.end("search")
-            found = Found(options, path, dataset, work, rows_of(searches), spaces)
-            return finish(found, request, stopwatch, say)
+            search = Finished(options, path, dataset, work, rows_of(searches), spaces)
+            return finish(search, request, stopwatch, reporter)
 
 
-def check_needs(options: Options) -> str:
-    """The backend of the networks, if there are any. Raises `UserError` where a package or a device is missing, before
-    any work."""
+def check_requirements(options: Options) -> str:
+    """Return the backend of the networks, if there are any. Raise `UserError` if a package or device is missing."""
     backend = ""
-    imported()
+    import_optuna()
     if any(not METHODS[name].network for name in options.methods) and importlib.util.find_spec("sklearn") is None:
-        raise missing("scikit-learn", ModuleNotFoundError())
+        raise missing_package("scikit-learn", ModuleNotFoundError())
     if any(METHODS[name].network for name in options.methods):
         backend = devices.plan(options).backend
     return backend
 
 
 def check_figure(options: Options, path: Path, study: Mapping[str, Any] | None) -> None:
-    """Raises `UserError` where the figure could not be written; the directory of the study will be there."""
+    """Raise `UserError` if the figure cannot be written. It may lie in the study's directory, created later."""
     if not options.figure:
         return
     try:
         figures.file_to_write("figure", options.figure, will_exist=path)
     except UserError as error:
         if study and study["options"].get("figure") == options.figure:
-            raise UserError(f"{error}; the study has kept that name: type --figure= for no figure") from None
+            raise UserError(f"{error}; the study remembers this flag: try --figure= for no figure") from None
         raise
 
 
 def stored_options(options: Options) -> dict[str, Any]:
-    """The options as they must be for the next process of the study, wherever that starts."""
+    """Return the options for study.json, with absolute paths: the study may be resumed from another directory."""
     values = dataclasses.asdict(options)
     for name in ("data_dir", "figure"):
         values[name] = values[name] and os.path.abspath(path_of(name, values[name]))
     return {**values, "methods": list(options.methods)}
 
 
-def opened_searches(options: Options, path: Path, spaces: dict[str, Space]) -> list[Search]:
-    """A search for each method, in the storage of the study."""
-    file = path / place.TRIALS
-    storage = open_storage(file)
-    settings = {"strategy": options.search, "pruning": options.pruning, "folds": options.folds, "seed": options.seed}
-    return [Search(file, storage, name, spaces[name], **settings) for name in options.methods]  # type: ignore[arg-type]
+def open_searches(options: Options, path: Path, spaces: dict[str, Space]) -> list[Search]:
+    """Return a search for each method, in the storage of the study."""
+    storage = open_storage(path / study_dir.TRIALS)
+    settings = SearchSettings(options.search, options.pruning, options.folds, options.seed)
+    return [Search(storage, name, spaces[name], settings) for name in options.methods]
 
 
 def rows_of(searches: Sequence[Search]) -> list[Row]:
     return [row for search in searches for row in search.rows()]
 
 
-def finished(rows: Sequence[Row]) -> int:
-    return sum(row.state in ("complete", "pruned") for row in rows)
+def count_finished(rows: Sequence[Row]) -> int:
+    return sum(row.finished for row in rows)
 
 
-def left(searches: Sequence[Search], options: Options) -> int:
-    """How many trials are to be run still; 1 at least."""
-    return max(1, sum(search.proposals.limit(options.trials) for search in searches) - finished(rows_of(searches)))
+def remaining_trials(searches: Sequence[Search], options: Options) -> int:
+    """Return how many trials are left to run, at least 1."""
+    total = sum(search.proposals.limit(options.trials) for search in searches)
+    return max(1, total - count_finished(rows_of(searches)))
 
 
 @contextlib.contextmanager
-def listed(path: Path, searches: Sequence[Search]) -> Iterator[None]:
-    """Writes trials.csv at the end, also where the search was stopped; what stopped it is told, not what follows."""
+def trials_csv(path: Path, searches: Sequence[Search]) -> Iterator[None]:
+    """Write trials.csv after the block, even if it fails; the block's error takes precedence over one in writing."""
     try:
         yield
     except BaseException:
@@ -218,9 +221,9 @@ def listed(path: Path, searches: Sequence[Search]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def with_resume_hint(path: Path) -> Iterator[None]:
-    """Adds to what stops a search how to go on with it."""
+    """Add the command that resumes the search to the message of `Stopped`."""
     try:
         yield
     except Stopped as error:
-        how = place.command_line("tune", f"--study_dir={path}")
-        raise Stopped(f"{error}; all is kept, go on with: {how}") from None
+        command = study_dir.command_line("tune", f"--study_dir={path}")
+        raise Stopped(f"{error}; resume with: {command}") from None

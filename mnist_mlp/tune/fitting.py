@@ -1,8 +1,8 @@
-"""Fits a method on some training images and gives its probabilities for others.
+"""Fit a method on some training images and score it on others.
 
-Networks are `trainer`'s: one is compiled for each (model, pixels, precision, optimizer, batch size), whatever the
-fold, the epochs and the learning rate, which is a variable of the program. scikit-learn's methods see the pixels as 784
-numbers from 0 to 1.
+A network is compiled once for each (model, pixels, precision, optimizer, batch size) and reused for all folds, epochs
+and learning rates; the learning rate is a variable of the program. scikit-learn's methods get the pixels as 784 numbers
+from 0 to 1.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from mnist_mlp.tune.methods import METHODS
 if TYPE_CHECKING:
     from mnist_mlp.training.multi_seed import Curve, MultiSeedTrainer
 
-KEPT = 8  # compiled networks at a time; each has the training images once more
-SMALLEST = 2.0**-23  # a probability counts as this at least: a tree's may be 0, whose logarithm is not finite
+MAX_TRAINERS = 8  # compiled networks kept in memory; each holds a copy of the training images
+MIN_PROBABILITY = 2.0**-23  # lower bound in the cross-entropy: a tree can give 0, whose logarithm is infinite
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """How a fitted method did on images that it was not fitted on."""
+    """The result of a fitted method on images that it was not fitted on."""
 
     correct: int
     total: int
     loss: float  # mean cross-entropy in nats
-    seconds: float  # of fitting and predicting, without compiling
-    diverged: bool = False  # a loss, a weight or a probability is no number: nothing counts as right then
+    seconds: float  # fitting and predicting, without compilation
+    diverged: bool = False  # a loss, weight or probability is not finite: no image counts as correct
 
     @property
     def accuracy(self) -> float:
@@ -47,31 +47,31 @@ class Score:
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray, seconds: float, *, diverged: bool = False) -> Score:
-    """The score of probabilities [n, 10] for images with those labels; `diverged`: whatever they are, it has failed."""
+    """Score probabilities [n, 10] against labels [n]. If `diverged`, the probabilities do not count."""
     if diverged or not np.isfinite(probabilities).all():
-        return Score(0, len(labels), -float(np.log(SMALLEST)), seconds, diverged=True)
-    of_truth = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    loss = float(-np.log(np.maximum(of_truth, SMALLEST)).mean())
+        return Score(0, len(labels), -float(np.log(MIN_PROBABILITY)), seconds, diverged=True)
+    of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    loss = float(-np.log(np.maximum(of_label, MIN_PROBABILITY)).mean())
     return Score(int((probabilities.argmax(1) == labels).sum()), len(labels), loss, seconds)
 
 
 class Fitter:
-    """Fits one method after another on the same training images.
+    """Fits any method on the same training images.
 
-    `request` says on which device networks are; the environment that it needs is set here.
+    `request` selects the device of the networks. The fitter sets the environment that the device needs.
     """
 
     def __init__(self, train: data.Split, request: Request, seed: int):
         self.train, self.seed, self.request = train, seed, request
         self.trainers: OrderedDict[tuple[Any, ...], MultiSeedTrainer] = OrderedDict()
 
-    def held_out(self, method: str, values: Mapping[str, Any], fold_of: np.ndarray, fold: int) -> Score:
-        """The score on the examples of a fold, after fitting on those of all others."""
+    def fit_fold(self, method: str, values: Mapping[str, Any], fold_of: np.ndarray, fold: int) -> Score:
+        """Fit on all folds but one and score that one."""
         rows, others = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         images, labels = self.train.images[others], self.train.labels[others]
         diverged = False
         if METHODS[method].network:
-            config = self.config_of(method, values)
+            config = self.config(method, values)
             trainer = self.trainer(config)
             began = time.perf_counter()
             curve = trainer.fit(self.seed, config.epochs, examples=rows, learning_rate=config.learning_rate)
@@ -79,32 +79,36 @@ class Fitter:
             probabilities = trainer.engine.predict(images)
         else:
             began = time.perf_counter()
-            estimator = fitted(method, values, data.Split(self.train.images[rows], self.train.labels[rows]), self.seed)
-            probabilities = probabilities_of(estimator, images)
+            train = data.Split(self.train.images[rows], self.train.labels[rows])
+            probabilities = predict_probabilities(fit_sklearn(method, values, train, self.seed), images)
         return score(probabilities, labels, time.perf_counter() - began, diverged=diverged)
 
-    def on_test(self, method: str, values: Mapping[str, Any], test: data.Split) -> dict[str, Any]:
-        """The one look: fits on all training images; `confusion` (int [10, 10], rows are the truth), mean `loss`
-        as that of a fold, `seconds`, where it ran and whether it `diverged`."""
+    def fit_and_test(self, method: str, values: Mapping[str, Any], test: data.Split) -> dict[str, Any]:
+        """Fit on all training images and score the test images.
+
+        Return `confusion` (int [10, 10], rows are labels), `loss` (as that of a fold), `seconds`, `ran_on` (the
+        device) and `diverged`.
+        """
         if METHODS[method].network:
-            config = self.config_of(method, values)
+            config = self.config(method, values)
             trainer = self.trainer(config)
             curve = trainer.fit(self.seed, config.epochs, learning_rate=config.learning_rate)
-            probabilities, ran_on = trainer.engine.predict(test.images), trainer.engine.attached.device
-            found = score(probabilities, test.labels, curve.seconds, diverged=not finite(trainer, curve))
+            probabilities, ran_on = trainer.engine.predict(test.images), trainer.engine.devices.name
+            scored = score(probabilities, test.labels, curve.seconds, diverged=not finite(trainer, curve))
         else:
             began = time.perf_counter()
-            probabilities = probabilities_of(fitted(method, values, self.train, self.seed), test.images)
-            found, ran_on = score(probabilities, test.labels, time.perf_counter() - began), "CPU"
+            estimator = fit_sklearn(method, values, self.train, self.seed)
+            probabilities = predict_probabilities(estimator, test.images)
+            scored, ran_on = score(probabilities, test.labels, time.perf_counter() - began), "CPU"
         confusion = confusion_matrix(test.labels, probabilities.argmax(1)).tolist()
         return {
-            **{"confusion": confusion, "loss": found.loss, "seconds": found.seconds, "ran_on": ran_on},
-            "diverged": found.diverged,
+            **{"confusion": confusion, "loss": scored.loss, "seconds": scored.seconds, "ran_on": ran_on},
+            "diverged": scored.diverged,
         }
 
     def check_optimizers(self, choices: Mapping[str, Sequence[str]]) -> None:
-        """Raises `UserError` where the backend has no such optimizer, or one that computes something else."""
-        _, optimizers, _, _ = self.libraries()
+        """Raise `UserError` if the backend lacks one of the optimizers, or computes it differently."""
+        _, optimizers, _, _ = self.import_libraries()
         for method, names in choices.items():
             for name in names:
                 try:
@@ -113,33 +117,33 @@ class Fitter:
                     reason = str(error).removeprefix(f"--optimizer={name}: ")
                     raise UserError(f"--space {method}.optimizer: {name}: {reason}; or leave {name} out") from None
 
-    def config_of(self, method: str, values: Mapping[str, Any]) -> Config:
+    def config(self, method: str, values: Mapping[str, Any]) -> Config:
         return Config(model=method, seed=self.seed, **values)
 
     def trainer(self, config: Config) -> MultiSeedTrainer:
-        """The compiled network for that config; those that were not used for longest are given up."""
+        """Return the compiled network for that config, and drop the least recently used ones."""
         key = (config.model, config.pixels, config.precision, config.optimizer, config.batch_size)
         if key in self.trainers:
             self.trainers.move_to_end(key)
             return self.trainers[key]
-        while len(self.trainers) >= KEPT:
+        while len(self.trainers) >= MAX_TRAINERS:
             self.trainers.popitem(last=False)
-        # There are no test images here: a training image stands for them, and is never scored.
-        models, optimizers, make, plan = self.libraries()
+        # A worker has no test images. A training image stands in for them; it is never scored.
+        networks, optimizers, make, plan = self.import_libraries()
         test = data.Split(self.train.images[:1], self.train.labels[:1])
-        found: MultiSeedTrainer = make(
+        trainer: MultiSeedTrainer = make(
             plan,
-            lambda: models.build(config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
+            lambda: networks.build(config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
             lambda: optimizers.make_optimizer(config.optimizer, None),
             data.Dataset("of a search", "", self.train, test, (), False),
             config.batch_size,
         )
-        found.engine.predict(self.train.images[:1])  # compiles that, too
-        self.trainers[key] = found
-        return found
+        trainer.engine.predict(self.train.images[:1])  # compile prediction, too, outside the timed part
+        self.trainers[key] = trainer
+        return trainer
 
-    def libraries(self) -> tuple[Any, Any, Any, devices.Plan]:
-        """`networks`, `optimizers`, `MultiSeedTrainer`, and and the plan, whose framework is loaded first."""
+    def import_libraries(self) -> tuple[Any, Any, Any, devices.Plan]:
+        """Load the plan's framework, then import and return `networks`, `optimizers`, `MultiSeedTrainer`; the plan."""
         plan = choose(self.request, detect())
         load(plan)
         from mnist_mlp.models import networks
@@ -150,18 +154,18 @@ class Fitter:
 
 
 def finite(trainer: MultiSeedTrainer, curve: Curve) -> bool:
-    """Whether each loss and each weight is a number. ReLU makes 0 of what is none: the probabilities do not tell."""
+    """Return whether all losses and weights are finite. ReLU turns NaN into 0, so the probabilities cannot tell."""
     weights = (value for name, value in trainer.engine.state().items() if name.startswith("model/"))
     return bool(np.isfinite(curve.step_losses).all()) and all(bool(np.isfinite(value).all()) for value in weights)
 
 
 def flat(images: np.ndarray) -> np.ndarray:
-    """float32 [n, 784], from 0 to 1, of uint8 [n, 28, 28]."""
+    """Return images uint8 [n, 28, 28] as float32 [n, 784], from 0 to 1."""
     return images.reshape(len(images), 784).astype(np.float32) / 255
 
 
-def fitted(method: str, values: Mapping[str, Any], train: data.Split, seed: int) -> Any:
-    """The scikit-learn classifier of a method, fitted."""
+def fit_sklearn(method: str, values: Mapping[str, Any], train: data.Split, seed: int) -> Any:
+    """Fit the scikit-learn classifier of a method."""
     from sklearn import ensemble, linear_model, tree
 
     makers = {
@@ -173,12 +177,12 @@ def fitted(method: str, values: Mapping[str, Any], train: data.Split, seed: int)
     more = {"gradient_boosting": {"early_stopping": False}}.get(method, {})
     settings = {**dataclasses.asdict(METHODS[method].declared(**values)), **more, "random_state": seed}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that L-BFGS has made its steps: how many is what is searched
+        warnings.simplefilter("ignore")  # L-BFGS reached max_iter, which is itself a searched parameter
         return makers[method](**settings).fit(flat(train.images), train.labels)
 
 
-def probabilities_of(estimator: Any, images: np.ndarray) -> np.ndarray:
-    """float [n, 10]; a class that there were no examples of has 0."""
-    found = np.zeros((len(images), 10))
-    found[:, estimator.classes_] = estimator.predict_proba(flat(images))
-    return found
+def predict_probabilities(estimator: Any, images: np.ndarray) -> np.ndarray:
+    """Return float [n, 10]; classes without training examples have probability 0."""
+    probabilities = np.zeros((len(images), 10))
+    probabilities[:, estimator.classes_] = estimator.predict_proba(flat(images))
+    return probabilities

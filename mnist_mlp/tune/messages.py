@@ -1,6 +1,6 @@
-"""What a search and its workers say to each other.
+"""Messages between a search and its workers.
 
-A module of its own: the worker runs as a program, and what a program declares itself nobody else could unpack.
+They need a module of their own: a worker runs as `__main__`, and no other process could unpickle a class defined there.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from mnist_mlp.devices.strategy import Request
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a worker is for."""
+    """What a worker needs before its first job."""
 
     train: data.Split
     fold_of: np.ndarray  # int8 [n]
-    request: Request  # where networks are fitted
+    request: Request  # the device of the networks
     seed: int
 
 
 @dataclasses.dataclass(frozen=True)
-class Fold:
-    """Asks for the `Score` of a trial on one fold."""
+class FitFold:
+    """Fit a trial on all folds but one; the answer is its `Score` on that fold."""
 
     method: str
     values: dict[str, Any]
@@ -34,8 +34,8 @@ class Fold:
 
 
 @dataclasses.dataclass(frozen=True)
-class Test:
-    """Asks for what `Fitter.on_test` gives."""
+class FitAndTest:
+    """Fit on all training images and score the test images; the answer is that of `Fitter.fit_and_test`."""
 
     method: str
     values: dict[str, Any]
@@ -43,21 +43,21 @@ class Test:
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizers:
-    """Asks whether the backend can run these optimizers; `Ready` is the answer."""
+class CheckOptimizers:
+    """Check that the backend can run these optimizers; the answer is `Done`."""
 
-    method: str  # of the first, for a message
-    values: dict[str, tuple[str, ...]]  # of each network
+    method: str  # the first one, for an error message
+    values: dict[str, tuple[str, ...]]  # optimizers by network
 
 
 @dataclasses.dataclass(frozen=True)
-class Ready:
-    """All is well."""
+class Done:
+    """The job succeeded."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
-    """The answer where something went wrong: for the user to mend, or a bug with its traceback."""
+    """The job failed: a user error with its exit code, or a bug with its traceback and no exit code."""
 
     message: str
     exit_code: int | None

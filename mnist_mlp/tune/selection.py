@@ -1,4 +1,4 @@
-"""Which trial is the best, how sure that is, and what it is as a config of `train`."""
+"""Choose the best trial, estimate how certain the choice is, and convert a trial to a config of `train`."""
 
 from __future__ import annotations
 
@@ -16,65 +16,67 @@ from mnist_mlp.tune.study import Row
 
 
 def ranking(rows: Sequence[Row]) -> list[Row]:
-    """The complete trials, the best one first: by mean accuracy over the folds, then by cross-entropy."""
+    """Return the complete trials, best first: by mean accuracy over the folds, then by cross-entropy."""
     complete = [row for row in rows if row.state == "complete"]
     return sorted(complete, key=lambda row: (-row.accuracy, row.loss, row.method, row.number))
 
 
 def best_of_each(rows: Sequence[Row]) -> list[Row]:
-    """The best trial of each method, the best method first."""
-    found: dict[str, Row] = {}
+    """Return the best trial of each method, best method first."""
+    best: dict[str, Row] = {}
     for row in ranking(rows):
-        found.setdefault(row.method, row)
-    return list(found.values())
+        best.setdefault(row.method, row)
+    return list(best.values())
 
 
 def choose(rows: Sequence[Row]) -> tuple[Row, Row | None]:
-    """The trial with the best mean accuracy, and the one to hold against it: the best of the next method, or the next
-    trial where there is one method. Raises `UserError` where no trial was completed."""
+    """Return the best trial and its runner-up: the best trial of the next method or, with one method, the next trial.
+
+    Raise `UserError` if no trial was completed.
+    """
     ranked, methods = ranking(rows), best_of_each(rows)
     if not ranked:
         raise UserError(
-            "expected a trial that could be completed, none was: all diverged; type --space with smaller learning "
-            "rates or another optimizer, and another --study_dir"
+            "no trial was completed: all diverged; try --space with smaller learning rates or another optimizer, and "
+            "another --study_dir"
         )
     others = methods[1:] or ranked[1:]
     return ranked[0], others[0] if others else None
 
 
 def standard_error(one: Row, other: Row) -> float:
-    """The standard error of the difference of two means over the same folds: the folds' own difficulty falls out."""
+    """Return the standard error of the difference of two means, paired by fold so that fold difficulty cancels."""
     differences = np.subtract(one.accuracies, other.accuracies)
     return float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
 
 
 def config_values(row: Row, seed: int, dataset: str) -> dict[str, Any]:
-    """A network's trial as options of `train`, for a file that `--config` takes."""
+    """Return a network's trial as options of `train`, for a file that `--config` reads."""
     values = {"model": row.method, **row.values, "seed": seed}
-    if dataset in ("mnist", "fashion_mnist", "digits"):  # no images of somebody's own
+    if dataset in ("mnist", "fashion_mnist", "digits"):  # not the caller's own images
         values["dataset"] = dataset
     Config.from_dict(values)
     return values
 
 
 def best_network(rows: Sequence[Row]) -> Row | None:
-    """The best trial of a network."""
+    """Return the best trial of a network, if there is one."""
     return next((row for row in ranking(rows) if METHODS[row.method].network), None)
 
 
-def test_block(found: dict[str, Any]) -> dict[str, Any]:
-    """What the look at the test images found, as in a run's result."""
-    confusion = np.array(found["confusion"])
+def test_block(tested: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of `Fitter.fit_and_test` in the form of a run's result."""
+    confusion = np.array(tested["confusion"])
     correct, total = int(np.trace(confusion)), int(confusion.sum())
     return {
         "correct": correct,
         "total": total,
         "accuracy": correct / total,
         "interval": list(wilson_interval(correct, total)),
-        "loss": found["loss"],
-        "confusion": found["confusion"],
+        "loss": tested["loss"],
+        "confusion": tested["confusion"],
         "per_class": per_class(confusion),
-        "seconds": found["seconds"],
-        "ran_on": found["ran_on"],
-        "diverged": found["diverged"],
+        "seconds": tested["seconds"],
+        "ran_on": tested["ran_on"],
+        "diverged": tested["diverged"],
     }

@@ -1,7 +1,7 @@
-"""The space of a search: for each method, the values that its hyper-parameters may take.
+"""Search spaces: the values that the hyper-parameters of each method may take.
 
-It is written alike on the command line and in a file: `adam,sgd` are choices, `3..10` is a range, `1e-4..1e-2:log` a
-range that is searched evenly on a logarithmic scale, and `1e-4..1e-2:log:3` one of which grid search takes 3 points.
+The notation is the same on the command line and in a file: `adam,sgd` are choices, `3..10` is a range, `1e-4..1e-2:log`
+a range on a logarithmic scale, and `1e-4..1e-2:log:3` the same with 3 points for grid search.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from mnist_mlp.options import expected
 from mnist_mlp.text import nearest, quoted
 from mnist_mlp.tune.methods import METHODS, Method
 
-PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # <(…) of a shell: somebody writes at the other end
+PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # such as <(…) of a shell, which has a writer
 
 EXAMPLE = "learning_rate=1e-4..1e-2:log, batch_size=16,32,64 or epochs=3..10"
 LARGEST_GRID = 1_000_000  # points
-WHOLE_RANGE = 20  # whole numbers that grid search takes one by one, at most
+WHOLE_RANGE = 20  # the longest range of whole numbers that grid search enumerates by default
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Some values, in no order."""
+    """An unordered set of values."""
 
     values: tuple[Any, ...]
 
@@ -43,29 +43,29 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """All numbers from low to high, both included; whole ones where both ends are ints."""
+    """The numbers from `low` to `high`, inclusive; whole numbers if both ends are ints."""
 
     low: float
     high: float
     log: bool = False
-    count: int | None = None  # how many of them grid search takes
+    count: int | None = None  # points for grid search
 
     @property
     def whole(self) -> bool:
         return isinstance(self.low, int)
 
     def points(self) -> tuple[Any, ...] | None:
-        """Those of a grid, both ends among them; None where it is not said how many."""
+        """Return the grid points, both ends included; None if their number is not specified."""
         if self.count is None:
             few = self.whole and self.high - self.low < WHOLE_RANGE
             return tuple(range(int(self.low), int(self.high) + 1)) if few else None
         steps = [i / (self.count - 1) for i in range(self.count)]
         if self.log:
-            found = [self.low * (self.high / self.low) ** step for step in steps]
+            points = [self.low * (self.high / self.low) ** step for step in steps]
         else:
-            found = [self.low + (self.high - self.low) * step for step in steps]
-        inner = [round(x) if self.whole else float(f"{x:.6g}") for x in found[1:-1]]
-        # The ends exactly, and nothing beyond them by rounding.
+            points = [self.low + (self.high - self.low) * step for step in steps]
+        inner = [round(x) if self.whole else float(f"{x:.6g}") for x in points[1:-1]]
+        # Keep the ends exact, and let rounding push no point beyond them.
         return tuple(dict.fromkeys([self.low, *(min(max(x, self.low), self.high) for x in inner), self.high]))
 
     def __str__(self) -> str:
@@ -77,47 +77,47 @@ Parameter = Choice | Range
 Space = dict[str, Parameter]
 
 
-def spaces_of(
-    methods: Sequence[str], words: Sequence[str], filed: Mapping[str, Space], begun: Mapping[str, Space]
+def resolve(
+    methods: Sequence[str], assignments: Sequence[str], filed: Mapping[str, Space], stored: Mapping[str, Space]
 ) -> dict[str, Space]:
-    """The space of each method: what the words of --space say, else --space_file, else as begun, else its own.
+    """Return the space of each method.
 
-    A word names a parameter of one method (`tree.max_depth=…`), or of all (`max_depth=…`): of all networks where one
-    of the methods is a network that has it, for what a network and another method call alike is not the same thing.
-    Raises `UserError`.
+    Precedence for each parameter: an assignment of --space, then --space_file (`filed`), then the resumed study
+    (`stored`), then the method's default. `tree.max_depth=…` sets the parameter of one method, `max_depth=…` that of
+    every method that has it; if one of these is a network, that of the networks only, because networks and other
+    methods use the same name for different things. Raise `UserError`.
     """
-    found = {name: {**(begun.get(name) or default_space(name)), **filed.get(name, {})} for name in methods}
-    given: set[tuple[str, str]] = set()
-    for word in words:
-        key, equals, value = word.partition("=")
+    spaces = {name: {**(stored.get(name) or default_space(name)), **filed.get(name, {})} for name in methods}
+    assigned: set[tuple[str, str]] = set()
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
         if not equals or not key or not value:
-            raise UserError(f"--space: expected NAME=VALUES, such as {EXAMPLE}; received {quoted(word)}")
-        for name, parameter in meant(key, methods):
-            if (name, parameter) in given:
+            raise UserError(f"--space: expected NAME=VALUES, such as {EXAMPLE}; received {quoted(assignment)}")
+        for name, parameter in targets(key, methods):
+            if (name, parameter) in assigned:
                 raise UserError(f"--space: expected {parameter} of {name} once, received it twice; leave one out")
-            given.add((name, parameter))
-            found[name][parameter] = parse(METHODS[name], parameter, value, f"--space {key}")
-    return found
+            assigned.add((name, parameter))
+            spaces[name][parameter] = parse(METHODS[name], parameter, value, f"--space {key}")
+    return spaces
 
 
 def default_space(method: str) -> Space:
-    """Where a method is searched if nothing else is said."""
-    return from_words(method, METHODS[method].default)
+    return parse_space(method, METHODS[method].default)
 
 
-def from_words(method: str, words: Sequence[str]) -> Space:
-    """The space that `to_words` wrote."""
-    pairs = (word.partition("=") for word in words)
+def parse_space(method: str, assignments: Sequence[str]) -> Space:
+    """Return the space that `format_space` wrote."""
+    pairs = (assignment.partition("=") for assignment in assignments)
     return {key: parse(METHODS[method], key, value, f"{method}.{key}") for key, _, value in pairs}
 
 
-def to_words(space: Space) -> list[str]:
-    """The space as it is written on the command line, in the order of the names."""
+def format_space(space: Space) -> list[str]:
+    """Return the space in the notation of the command line, sorted by name."""
     return [f"{name}={space[name]}" for name in sorted(space)]
 
 
-def meant(key: str, methods: Sequence[str]) -> list[tuple[str, str]]:
-    """The (method, parameter) that a name on the command line stands for."""
+def targets(key: str, methods: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each (method, parameter) that a name on the command line stands for."""
     method, dot, parameter = key.rpartition(".")
     if dot:
         if method not in methods:
@@ -146,29 +146,29 @@ def check_name(method: Method, parameter: str, where: str) -> None:
 
 
 def parse(method: Method, name: str, value: Any, where: str) -> Parameter:
-    """What a text, or a value of a TOML file (a text, a number or a list of them), says of a parameter."""
+    """Parse text, or a TOML value (a string, a number or a list of them), into the parameter's values."""
     check_name(method, name, where)
     (field,) = [field for field in dataclasses.fields(method.declared) if field.name == name]
     if isinstance(value, str) and ".." in value:
         limits = parse_range(field, value, where)
-        found: Parameter = limits
+        parameter: Parameter = limits
         values: Sequence[Any] = (limits.low, limits.high)
     else:
         texts = value if isinstance(value, list) else value.split(",") if isinstance(value, str) else [value]
-        values = tuple(dict.fromkeys(one_value(field, text, where) for text in texts))
+        values = tuple(dict.fromkeys(parse_value(field, text, where) for text in texts))
         if not values:
-            raise UserError(f"{where}: expected values, received none; type {name}=VALUE,VALUE")
-        found = Choice(tuple(values))
+            raise UserError(f"{where}: expected values, received none; try {name}=VALUE,VALUE")
+        parameter = Choice(tuple(values))
     for one in values:
         try:
             method.declared(**{name: one})
         except UserError as error:
             raise UserError(f"{where}: {str(error).removeprefix(f'--{name}: ')}") from None
-    return found
+    return parameter
 
 
-def one_value(field: dataclasses.Field[Any], text: Any, where: str) -> Any:
-    """A value of the field's type."""
+def parse_value(field: dataclasses.Field[Any], text: Any, where: str) -> Any:
+    """Convert text or a TOML value to the field's type."""
     kind = field.metadata["kind"]
     wrong = UserError(f"{where}: expected {expected(field)}, received {quoted(text)}")
     if isinstance(text, bool) or not isinstance(text, str if kind is str else (str, int, float)):
@@ -179,68 +179,70 @@ def one_value(field: dataclasses.Field[Any], text: Any, where: str) -> Any:
         number = kind(text)
     except (ValueError, OverflowError):
         raise wrong from None
-    if isinstance(text, float) and number != text:  # 2.5 of a TOML file as a whole number
+    if isinstance(text, float) and number != text:  # 2.5 in a TOML file where an int is expected
         raise wrong
     return number
 
 
 def parse_range(field: dataclasses.Field[Any], text: str, where: str) -> Range:
-    """low..high, with :log and :COUNT behind it."""
-    read = re.fullmatch(r"(.*?[^.])\.\.([^:]+?)(:log)?(?::(\d{1,6}))?", text.strip())
-    if read is None:
+    """Parse low..high, optionally followed by :log and :COUNT."""
+    match = re.fullmatch(r"(.*?[^.])\.\.([^:]+?)(:log)?(?::(\d{1,6}))?", text.strip())
+    if match is None:
         raise UserError(f"{where}: expected a range such as 3..10, 1e-4..1e-2:log or 1..9:3; received {quoted(text)}")
     if field.metadata["kind"] is str:
-        raise UserError(f"{where}: expected names with commas between them, received the range {quoted(text)}")
-    low, high = (one_value(field, end, where) for end in (read[1], read[2]))
-    if not low < high:  # also where one of them is nan
-        hint = f"; type {high}..{low}" if low > high else f"; type {low} alone" if low == high else ""
+        raise UserError(f"{where}: expected names separated by commas, received the range {quoted(text)}")
+    low, high = (parse_value(field, end, where) for end in (match[1], match[2]))
+    if not low < high:  # true for NaN, too
+        hint = f"; try {high}..{low}" if low > high else f"; try {low} alone" if low == high else ""
         raise UserError(f"{where}: expected the smaller end first, received {quoted(text)}{hint}")
     if math.inf in (abs(low), abs(high)):
         raise UserError(f"{where}: expected finite numbers, received {quoted(text)}")
-    if read[3] and low <= 0:
+    if match[3] and low <= 0:
         raise UserError(f"{where}: expected both ends above 0 on a logarithmic scale, received {quoted(text)}")
-    count = int(read[4]) if read[4] else None
+    count = int(match[4]) if match[4] else None
     if count is not None and count < 2:
-        raise UserError(f"{where}: expected 2 points or more behind the colon, received {count}; type {low}..{high}:2")
-    return Range(low, high, bool(read[3]), count)
+        raise UserError(f"{where}: expected 2 points or more after the colon, received {count}; try {low}..{high}:2")
+    return Range(low, high, bool(match[3]), count)
 
 
 def size(space: Space) -> int | None:
-    """How many points a search that draws from the space can meet; None where there is no end of them."""
-    found = 1
+    """Return the number of points of the space; None if it is infinite."""
+    count = 1
     for parameter in space.values():
         if isinstance(parameter, Choice):
-            found *= len(parameter.values)
+            count *= len(parameter.values)
         elif parameter.whole:
-            found *= int(parameter.high) - int(parameter.low) + 1
+            count *= int(parameter.high) - int(parameter.low) + 1
         else:
             return None
-    return found
+    return count
 
 
 def grid(space: Space) -> Mapping[str, tuple[Any, ...]]:
-    """The points of each parameter for grid search. Raises `UserError` where a range does not say how many."""
-    found = {}
+    """Return the grid points of each parameter. Raise `UserError` if a range does not specify their number."""
+    points_of = {}
     for name in sorted(space):
         points = space[name].points()
         if points is None:
             raise UserError(
-                f"--search=grid: expected a number of points behind the range of {name}, received "
-                f"{space[name]}; type --space {name}={space[name]}:5"
+                f"--search=grid: expected a number of points after the range of {name}, received "
+                f"{space[name]}; try --space {name}={space[name]}:5"
             )
-        found[name] = points
-    if (count := math.prod(map(len, found.values()))) > LARGEST_GRID:
+        points_of[name] = points
+    if (count := math.prod(map(len, points_of.values()))) > LARGEST_GRID:
         raise UserError(
-            f"--search=grid: expected at most {LARGEST_GRID:,} points, received {count:,}; or type --search=random"
+            f"--search=grid: expected at most {LARGEST_GRID:,} points, received {count:,}; try --search=random"
         )
-    return found
+    return points_of
 
 
-def read(file: Path, methods: Sequence[str]) -> dict[str, Space]:
-    """What the file says of each method, of those too that are not compared. Raises `UserError`, also where it says
-    nothing of any of `methods`."""
-    flag, found = f"--space_file={file}", {}
-    for name, table in tables(file).items():
+def read_file(file: Path, methods: Sequence[str]) -> dict[str, Space]:
+    """Return the spaces in a TOML file, including those of methods that are not compared.
+
+    Raise `UserError` if the file is invalid or has no table for any of `methods`.
+    """
+    flag, spaces = f"--space_file={file}", {}
+    for name, table in load_toml(file).items():
         if name not in METHODS:
             raise UserError(
                 f"{flag}: expected a table named after a method ({', '.join(METHODS)}); "
@@ -248,37 +250,39 @@ def read(file: Path, methods: Sequence[str]) -> dict[str, Space]:
             )
         if not isinstance(table, dict):
             raise UserError(f"{flag}: expected [{name}] as a table, received {name} = {quoted(table)}")
-        found[name] = {key: parse(METHODS[name], key, value, f"{flag}: [{name}] {key}") for key, value in table.items()}
-    if not set(found) & set(methods):
-        received = ", ".join(f"[{name}]" for name in found) or "no table"
-        remedy = f"type --methods={','.join(found)}" if found else f"write [{methods[0]}] and values below it"
-        raise UserError(f"{flag}: expected a table of {', '.join(methods)}; received {received}; {remedy}")
-    return found
+        spaces[name] = {
+            key: parse(METHODS[name], key, value, f"{flag}: [{name}] {key}") for key, value in table.items()
+        }
+    if not set(spaces) & set(methods):
+        received = ", ".join(f"[{name}]" for name in spaces) or "no table"
+        remedy = f"try --methods={','.join(spaces)}" if spaces else f"add [{methods[0]}] with values below it"
+        raise UserError(f"{flag}: expected a table for {', '.join(methods)}; received {received}; {remedy}")
+    return spaces
 
 
-def unused(found: Sequence[str], methods: Sequence[str]) -> list[str]:
-    """What to say of tables whose methods are not compared."""
-    names = [name for name in found if name not in methods]
+def unused_tables(filed: Sequence[str], methods: Sequence[str]) -> list[str]:
+    """Return a note on the tables of a file whose methods are not compared, if there are any."""
+    names = [name for name in filed if name not in methods]
     if not names:
         return []
     tables = ", ".join(f"[{name}]" for name in names)
-    return [f"--space_file: {tables} not used; to compare that too, type --methods={','.join([*methods, *names])}"]
+    return [f"--space_file: {tables} is not used; to compare it too, try --methods={','.join([*methods, *names])}"]
 
 
-def tables(file: Path) -> dict[str, Any]:
-    """The content of a TOML file. Raises `UserError`."""
+def load_toml(file: Path) -> dict[str, Any]:
+    """Return the content of a TOML file. Raise `UserError`."""
     try:
         toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     except ModuleNotFoundError:
         raise UserError(
-            f"--space_file: expected the package tomli; type {sys.executable} -m pip install 'mnist_mlp[tune]'"
+            f"--space_file: the package tomli is not installed; run {sys.executable} -m pip install 'mnist_mlp[tune]'"
         ) from None
     try:
         if file.exists() and not file.is_file() and not file.is_dir() and not str(file).startswith(PIPES):
-            raise ValueError("what is no file")  # a named pipe, for which one might wait for ever
+            raise ValueError("not a regular file")  # opening a named pipe could block forever
         with open(file, encoding="utf-8") as opened:
-            found: dict[str, Any] = toml.loads(opened.read(LARGEST))
-            return found
+            content: dict[str, Any] = toml.loads(opened.read(LARGEST))
+            return content
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(

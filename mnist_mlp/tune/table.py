@@ -1,4 +1,4 @@
-"""A search as text: what is searched, a line for each method that is done, and the tables at the end."""
+"""The report of a search: what is searched, a line for each finished method, and the tables at the end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mnist_mlp.data import Dataset
 from mnist_mlp.stats.metrics import mean_interval
 from mnist_mlp.text import remarks
 from mnist_mlp.tune.selection import best_of_each, ranking, standard_error
-from mnist_mlp.tune.space import Parameter, Range, Space, to_words
+from mnist_mlp.tune.space import Parameter, Range, Space, format_space
 from mnist_mlp.tune.study import Row
 
-SHOWN = 5  # of the best trials
+SHOWN = 5  # rows in the table of the best trials
 
 
 def opening(
@@ -26,29 +26,31 @@ def opening(
     spaces: Mapping[str, Space],
     done: Mapping[str, int],
 ) -> str:
-    """What is known before the first trial; so many of each method are done already."""
+    """Return the lines before the first trial; `done` is the number of trials of each method already finished."""
     verified = "content verified" if dataset.verified else "content not verified"
     low, high = min(fold_sizes), max(fold_sizes)
     sizes = f"{low:,}" if low == high else f"{low:,} or {high:,}"
-    pruned = {"none": "none is pruned"}.get(options["pruning"], f"pruned by {options['pruning']}")
+    pruned = {"none": "no pruning"}.get(options["pruning"], f"{options['pruning']} pruning")
     workers = "1 job" if options["jobs"] == 1 else f"{options['jobs']} jobs"
     trials = counted(options["trials"], "trial")
     lines = [
         f"data     {dataset.name}: {len(dataset.train):,} training images; {dataset.source}, {verified}",
-        f"         the {len(dataset.test):,} test images wait until the choice is made",
+        f"         the {len(dataset.test):,} test images are not used before the choice is made",
         *remarks(list(dataset.notes)),
-        f"folds    {len(fold_sizes)} of {sizes} images each, stratified by seed {options['seed']}, for all trials",
+        f"folds    {len(fold_sizes)} of {sizes} images, stratified, drawn by seed {options['seed']}, the same for all "
+        "trials",
         f"search   {options['search']}, up to {trials} of each method, {pruned}, {workers}",
     ]
     width = max(map(len, spaces))
     for name, space in spaces.items():
-        told = {key: without_count(value) for key, value in space.items()} if options["search"] != "grid" else space
-        lines.append(wrapped(f"         {name:<{width}}  ", to_words(told)))
+        if options["search"] != "grid":
+            space = {key: without_count(value) for key, value in space.items()}
+        lines.append(wrapped(f"         {name:<{width}}  ", format_space(space)))
     if any(done.values()):
-        lines.append(f"goes on  trials that are done already: {sum(done.values()):,}")
-    more = [f"{name} has {count:,}" for name, count in done.items() if count > options["trials"]]
+        lines.append(f"resumed  trials already finished: {sum(done.values()):,}")
+    more = [f"{name} already has {count:,}" for name, count in done.items() if count > options["trials"]]
     if more:
-        lines += remarks([f"--trials={options['trials']}: {', '.join(more)} already, and all of them count"])
+        lines += remarks([f"--trials={options['trials']}: {', '.join(more)}, and all of them count"])
     return "\n".join(lines) + "\n"
 
 
@@ -57,7 +59,7 @@ def counted(count: int, thing: str) -> str:
 
 
 def without_count(parameter: Parameter) -> Parameter:
-    """A range without the number of its points, which only grid search takes."""
+    """Return a range without its number of points, which only grid search uses."""
     return dataclasses.replace(parameter, count=None) if isinstance(parameter, Range) else parameter
 
 
@@ -68,15 +70,15 @@ def wrapped(indent: str, words: Sequence[str]) -> str:
 
 
 def method_line(method: str, rows: Sequence[Row], seconds: float) -> str:
-    """One method, when its trials are done."""
-    best = ranking(rows)
+    """Summarize a method whose trials are done."""
+    ranked = ranking(rows)
     pruned = sum(row.state == "pruned" for row in rows)
-    said = f"best {100 * best[0].accuracy:.2f}%, trial {best[0].number}" if best else "none complete"
-    return f"{method}: {counted(len(rows), 'trial')}, {pruned} of them pruned, {said}; {seconds:.1f} s"
+    best = f"best {100 * ranked[0].accuracy:.2f}%, trial {ranked[0].number}" if ranked else "none complete"
+    return f"{method}: {counted(len(rows), 'trial')}, {pruned} of them pruned, {best}; {seconds:.1f} s"
 
 
 def loss_text(loss: float) -> str:
-    """Six characters, whatever its size."""
+    """Format a loss in six characters, whatever its size."""
     return f"{loss:.4f}" if loss < 10 else f"{loss:.4g}"
 
 
@@ -85,32 +87,34 @@ def formatted(value: Any) -> str:
 
 
 def row_line(row: Row, name: str, more: str) -> str:
-    """A trial: mean accuracy ± deviation over the folds and the interval of the mean, in percent; the values it has."""
+    """Format a trial: mean accuracy ± standard deviation over the folds, interval of the mean (in percent), values."""
     low, high = (100 * bound for bound in mean_interval(row.accuracies))
     interval = f"{max(low, 0):.2f}–{min(high, 100):.2f}"
     mean = f"{100 * row.accuracy:5.2f} ± {100 * row.sd:<4.2f}"
     figures = f"{mean}  {interval:>12}  {loss_text(row.loss):>6}  {row.seconds:7.1f}"
     indent = f"{name}  {more}  {figures}  "
-    words = ", ".join(f"{key} {formatted(value)}" for key, value in sorted(row.values.items()))
-    return textwrap.fill(words, 120, initial_indent=indent, subsequent_indent=" " * len(indent), break_on_hyphens=False)
+    values = ", ".join(f"{key} {formatted(value)}" for key, value in sorted(row.values.items())) or "defaults"
+    return textwrap.fill(
+        values, 120, initial_indent=indent, subsequent_indent=" " * len(indent), break_on_hyphens=False
+    )
 
 
 def tables(rows: Sequence[Row], folds: int) -> str:
-    """The best trial of each method, and the best trials of all."""
+    """Format the tables of the best trial of each method and of the best trials overall."""
     width = max(len("method"), *(len(row.method) for row in rows))
     figures = f"accuracy, %   {'95% interval':>12}  {'loss':>6}  seconds  with"
     lines = [f"{'method':<{width}}  trials (pruned)  {figures}"]
     for row in best_of_each(rows):
-        mine = [other for other in rows if other.method == row.method]
-        pruned = sum(other.state == "pruned" for other in mine)
-        lines.append(row_line(row, f"{row.method:<{width}}", f"{len(mine):>6} {f'({pruned})':>8}"))
+        trials = [other for other in rows if other.method == row.method]
+        pruned = sum(other.state == "pruned" for other in trials)
+        lines.append(row_line(row, f"{row.method:<{width}}", f"{len(trials):>6} {f'({pruned})':>8}"))
     unfinished = {row.method for row in rows} - {row.method for row in best_of_each(rows)}
     lines += [f"{name:<{width}}  no trial was completed" for name in sorted(unfinished)]
     lines += [
         "",
-        f"Means over {folds} folds ± their standard deviation; the interval is Student's, of the mean. The folds share",
-        "training images, so it is narrower than it should be. Each row is the best of its trials, so its mean is a",
-        "little too high.",
+        f"Means over {folds} folds ± their standard deviation; Student's interval of the mean. The folds share",
+        "training images, so the interval is too narrow. Each row is the best of its trials, so its mean is a little",
+        "too high.",
         "",
         f"best trials of all\n{'method':<{width}}  {'trial':>6}  {figures}",
     ]
@@ -119,7 +123,7 @@ def tables(rows: Sequence[Row], folds: int) -> str:
 
 
 def chosen_lines(chosen: Row, other: Row | None) -> list[str]:
-    """Which trial is chosen, and how sure that is."""
+    """Report the chosen trial and how certain the choice is."""
     lines = [
         f"chosen   {chosen.method}, trial {chosen.number}: the highest mean accuracy, {100 * chosen.accuracy:.2f}%"
     ]
@@ -128,7 +132,7 @@ def chosen_lines(chosen: Row, other: Row | None) -> list[str]:
     behind = 100 * (chosen.accuracy - other.accuracy)
     error = 100 * standard_error(chosen, other)
     verdict = "within one standard error" if behind <= error else "more than one standard error"
-    tail = ": the folds do not tell them apart" if behind <= error else ""
+    tail = ": the folds cannot separate them" if behind <= error else ""
     lines.append(
         f"         next: {other.method}, trial {other.number}, {behind:.2f} points behind, {verdict} of that "
         f"difference ({error:.2f}){tail}"
@@ -137,17 +141,17 @@ def chosen_lines(chosen: Row, other: Row | None) -> list[str]:
 
 
 def test_lines(result: Mapping[str, Any]) -> list[str]:
-    """What the look at the test images found."""
+    """Report the result on the test images."""
     test, chosen = result["test"], result["chosen"]
     low, high = test["interval"]
     lines = [
         f"test     {chosen['method']}, fitted on all {result['dataset']['train_examples']:,} training images: "
-        f"{test['correct']:,} of {test['total']:,} right = {100 * test['accuracy']:.2f}%",
+        f"{test['correct']:,} of {test['total']:,} correct = {100 * test['accuracy']:.2f}%",
         f"         (95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {loss_text(test['loss'])}, fitted in "
         f"{test['seconds']:.1f} s on {test['ran_on']}",
     ]
     if test.get("diverged"):
-        lines.append("  !      a loss or a weight is not a finite number: this training diverged, though no fold's did")
+        lines.append("  !      this training diverged (a loss or a weight is not finite), though none of the folds did")
     if result["dataset"]["name"] != "mnist":
         lines.append(f"  !      measured on {result['dataset']['name']}: this is not MNIST accuracy")
     *earlier, last = result["looks"]
@@ -157,12 +161,12 @@ def test_lines(result: Mapping[str, Any]) -> list[str]:
             f"{look['method']} after {counted(look['trials'], 'trial')}, {look['correct']} of {look['total']}"
             for look in same
         )
-        lines += remarks([f"the test images were looked at before ({before}): this choice is no longer blind to them"])
+        lines += remarks([f"the test images have been used before ({before}): this choice is no longer blind to them"])
     return lines
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """All trials, a line each; a parameter that a method does not have is empty."""
+    """Return all trials as CSV; a parameter that a method does not have is empty."""
     names = sorted({name for row in rows for name in row.values})
     folds = max((len(row.scores) for row in rows), default=0)
     out = io.StringIO()

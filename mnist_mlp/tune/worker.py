@@ -1,7 +1,7 @@
-"""A process of a search that fits and scores, one trial at a time: `python -m mnist_mlp.tune.worker DESCRIPTOR`.
+"""A worker process of a search, which runs one job at a time: `python -m mnist_mlp.tune.worker DESCRIPTOR`.
 
-It gets the training images and their folds over the pipe at DESCRIPTOR, and never the test images before the choice is
-made. It ends when the pipe does, so it does not outlive the process that started it, however that ended.
+It receives the training images and their folds over the pipe at DESCRIPTOR, and no test images before a trial has been
+chosen. It exits when the pipe closes, so it cannot outlive the process that started it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from mnist_mlp.cli import program
 from mnist_mlp.errors import UserError
 from mnist_mlp.tune.fitting import Fitter, Score
-from mnist_mlp.tune.messages import Failed, Fold, Optimizers, Ready, Test, Work
+from mnist_mlp.tune.messages import CheckOptimizers, Done, Failed, FitAndTest, FitFold, Work
 
 
 def main(argv: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> None:
         try:
             while True:
                 received.put(pipe.recv())
-        except (EOFError, OSError):  # whoever started us is gone, or needs us no longer
+        except (EOFError, OSError):  # the parent has gone, or no longer needs this worker
             os._exit(0)
         except BaseException:
             traceback.print_exc()
@@ -39,20 +39,21 @@ def main(argv: Sequence[str]) -> None:
     fitter = Fitter(work.train, work.request, work.seed)
     while True:
         try:
-            pipe.send(answer(fitter, work, received.get()))
+            pipe.send(run(fitter, work, received.get()))
         except UserError as error:
             pipe.send(Failed(str(error), error.exit_code))
         except Exception:
             pipe.send(Failed(traceback.format_exc(), None))
 
 
-def answer(fitter: Fitter, work: Work, asked: Fold | Test | Optimizers) -> Score | dict[str, Any] | Ready:
-    if isinstance(asked, Optimizers):
-        fitter.check_optimizers(asked.values)
-        return Ready()
-    if isinstance(asked, Test):
-        return fitter.on_test(asked.method, asked.values, asked.test)
-    return fitter.held_out(asked.method, asked.values, work.fold_of, asked.fold)
+def run(fitter: Fitter, work: Work, job: FitFold | FitAndTest | CheckOptimizers) -> Score | dict[str, Any] | Done:
+    """Run one job and return its answer."""
+    if isinstance(job, CheckOptimizers):
+        fitter.check_optimizers(job.values)
+        return Done()
+    if isinstance(job, FitAndTest):
+        return fitter.fit_and_test(job.method, job.values, job.test)
+    return fitter.fit_fold(job.method, job.values, work.fold_of, job.fold)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The worker processes of a search, as the process sees them that hands out the work."""
+"""The worker processes of a search, seen from the process that assigns their jobs."""
 
 from __future__ import annotations
 
@@ -12,63 +12,65 @@ from mnist_mlp.cli.child_process import Child, outcome_of
 from mnist_mlp.errors import UserError
 from mnist_mlp.tune.messages import Failed, Work
 
-HEARING = 0.2  # seconds after which a request to stop is heard, at most
+POLL = 0.2  # seconds between two looks at a request to stop
 
 
 class Worker:
-    """One process; `asked` is what it is working on, `about` what that is for."""
+    """One process; `job` is the message that it works on, `trial` the trial that it belongs to."""
 
     def __init__(self, cores: int | None):
         self.pipe, theirs = Pipe()
-        self.asked: Any = None
-        self.about: Any = None
+        self.job: Any = None
+        self.trial: Any = None
         environment = {
-            # scikit-learn's methods on one thread: what waits for a second one, busily, takes a core from the others.
+            # One thread for scikit-learn: a thread that spins while it waits takes a core from the other workers.
             **{"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
             **({"TF_NUM_INTRAOP_THREADS": str(cores)} if cores else {}),
             **os.environ,
         }
-        number = theirs.fileno()
-        command = ["-m", "mnist_mlp.tune.worker", str(number)]
-        self.process = Child(command, environment, capture=False, pass_fds=(number,))
+        descriptor = theirs.fileno()
+        command = ["-m", "mnist_mlp.tune.worker", str(descriptor)]
+        self.process = Child(command, environment, capture=False, pass_fds=(descriptor,))
         theirs.close()
 
-    def ask(self, asked: Any, about: Any) -> None:
-        self.asked, self.about = asked, about
-        self.tell(asked)
+    def submit(self, job: Any, trial: Any) -> None:
+        """Send a job; `result` returns its answer."""
+        self.job, self.trial = job, trial
+        self.send(job)
 
-    def tell(self, message: Any) -> None:
+    def send(self, message: Any) -> None:
         try:
             self.pipe.send(message)
         except (BrokenPipeError, ConnectionResetError):
-            raise self.lost() from None
+            raise self.died() from None
 
-    def answer(self) -> Any:
-        """What it was asked for. Raises `UserError` for what the user can mend, such as too little memory."""
+    def result(self) -> Any:
+        """Return the answer to the job. Raise `UserError` for a failure the user can fix, such as a lack of memory."""
         try:
-            found = self.pipe.recv()
+            answer = self.pipe.recv()
         except (EOFError, ConnectionResetError):
-            raise self.lost() from None
-        if isinstance(found, Failed):
-            if found.exit_code is None:
-                raise RuntimeError(f"a worker failed:\n{found.message}")
-            error = UserError(found.message)
-            error.exit_code = found.exit_code
+            raise self.died() from None
+        if isinstance(answer, Failed):
+            if answer.exit_code is None:
+                raise RuntimeError(f"a worker failed:\n{answer.message}")
+            error = UserError(answer.message)
+            error.exit_code = answer.exit_code
             raise error
-        self.asked = None
-        return found
+        self.job = None
+        return answer
 
-    def lost(self) -> UserError:
+    def died(self) -> UserError:
+        """Wait for the process to end, and describe how it did."""
         how = outcome_of(self.process.wait())
-        doing = f" while it fitted {self.asked.method} with {self.asked.values}" if self.asked else ""
+        doing = f" while fitting {self.job.method} with {self.job.values}" if self.job else ""
         return UserError(
-            f"expected every worker process to live, one {how}{doing}; what is finished is kept: type the command "
-            "again, with fewer --jobs if memory is what was missing"
+            f"a worker process {how}{doing}; finished trials are kept: run the same command again, perhaps with fewer "
+            "--jobs"
         )
 
 
 class Pool:
-    """So many workers, which are killed when the block is left."""
+    """`jobs` workers, killed on leaving the block."""
 
     def __init__(self, work: Work, jobs: int):
         self.workers: list[Worker] = []
@@ -80,14 +82,14 @@ class Pool:
             for _ in range(self.jobs):
                 self.workers.append(Worker(self.cores))
             for worker in self.workers:
-                worker.tell(self.work)
+                worker.send(self.work)
         except BaseException:
             self.end()
             raise
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.end()
 
@@ -99,9 +101,9 @@ class Pool:
             worker.process.wait()
 
     def idle(self) -> list[Worker]:
-        return [worker for worker in self.workers if worker.asked is None]
+        return [worker for worker in self.workers if worker.job is None]
 
-    def answered(self) -> Sequence[Worker]:
-        """The workers whose answers are there; none after a while, so that who waits can look about."""
-        busy = {worker.pipe: worker for worker in self.workers if worker.asked is not None}
-        return [busy[pipe] for pipe in wait(list(busy), HEARING)]  # type: ignore[index]
+    def ready(self) -> Sequence[Worker]:
+        """Return the workers whose answers have arrived, after at most `POLL` seconds; perhaps none."""
+        busy = {worker.pipe: worker for worker in self.workers if worker.job is not None}
+        return [busy[pipe] for pipe in wait(list(busy), POLL)]  # type: ignore[index]

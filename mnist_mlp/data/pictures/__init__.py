@@ -1,1 +1,1 @@
-"""Digits of your own: pictures of any kind, brought into MNIST's frame."""
+"""Your own digits: pictures of any kind, brought into MNIST's frame."""

@@ -1,6 +1,6 @@
-"""Reads picture files as grey levels: formats, alpha, palettes, 16 bits, rotation; nothing large, nothing broken.
+"""Decode picture files into grey levels: formats, alpha, palettes, 16 bits, rotation.
 
-Whatever the bytes are, the answer is an array or one `UserError` that names the picture.
+For any bytes, the result is an array or one `UserError` that names the picture.
 """
 
 from __future__ import annotations
@@ -19,89 +19,90 @@ from mnist_mlp.options import path_of
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff")
-LARGEST = 100_000_000  # pixels: more than a telephone's camera has
-LONGEST = 100 * 2**20  # bytes of a file
-SIDE = 800  # pixels; what is larger is made smaller, since a digit will have 20
+MAX_PIXELS = 100_000_000  # more than a phone's camera has
+MAX_BYTES = 100 * 2**20  # of a file
+SIDE = 800  # pixels; larger pictures are reduced, since a digit will have 20
 
 
-def find(place: str) -> list[Path]:
-    """The pictures at a path: a file, all of a folder by their suffix, or what a pattern as digits/*.png names.
+def find(source: str) -> list[Path]:
+    """Return the pictures that a path names, sorted by name.
 
-    In the order of their names. Raises `UserError` where there are none.
+    It is a file, a directory (its files with the suffix of a picture), or a pattern such as digits/*.png. Raise
+    `UserError` if there are none.
     """
-    path = path_of("input", place)
+    path = path_of("input", source)
     if path.is_dir():
         found = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES and each.is_file())
         if not found:
-            raise UserError(f"--input={place}: expected pictures in that folder ({', '.join(SUFFIXES)}), it has none")
+            raise UserError(f"--input={source}: expected a directory with pictures ({', '.join(SUFFIXES)}), found none")
         return found
-    if path.exists() or not glob.has_magic(place):
+    if path.exists() or not glob.has_magic(source):
         return [path]
     found = sorted(each for each in map(Path, glob.glob(str(path), recursive=True)) if each.is_file())
     if not found:
-        raise UserError(f"--input={place}: expected a pattern that names pictures, nothing matches it")
+        raise UserError(f"--input={source}: expected a pattern that matches pictures, found no match")
     return found
 
 
 def read_file(path: Path) -> np.ndarray:
-    """The grey levels of a picture, float32 [height, width], from 0 (black) to 255 (white). Raises `UserError`."""
+    """Return a picture's grey levels, float32 [height, width], from 0 (black) to 255 (white). Raise `UserError`."""
     try:
         if not path.is_file() and path.exists():
-            raise UserError(f"{path}: expected a picture, received a pipe or a device; type - for standard input")
+            raise UserError(f"{path}: expected a picture, received a pipe or a device; use - for standard input")
         with path.open("rb") as file:
             return read(file, str(path))
     except OSError as error:
-        raise UserError(f"{path}: expected a picture that can be read; received: {error.strerror or error}") from None
+        raise UserError(f"{path}: cannot read this picture: {error.strerror or error}") from None
 
 
 def read(file: BinaryIO, name: str) -> np.ndarray:
-    """The same of an open file, which `name` tells in messages."""
-    content = file.read(LONGEST + 1)
+    """Return the grey levels of a picture in an open file, which messages call `name`."""
+    content = file.read(MAX_BYTES + 1)
     if not content:
         raise UserError(f"{name}: expected a picture, received an empty file")
-    if len(content) > LONGEST:
-        raise UserError(f"{name}: expected at most {LONGEST:,} bytes, received more; make the picture smaller")
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{name}: expected at most {MAX_BYTES:,} bytes, received more; try a smaller picture")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of sizes and of metadata: the size is looked at below
+        warnings.simplefilter("ignore")  # Pillow's, about metadata and sizes: the size is checked below
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 width, height = image.size
-                if width * height > LARGEST:
+                if width * height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 return grey_levels(image)
         except Image.DecompressionBombError:
             raise UserError(
-                f"{name}: expected at most {LARGEST:,} pixels, received more; make the picture smaller"
+                f"{name}: expected at most {MAX_PIXELS:,} pixels, received more; try a smaller picture"
             ) from None
         except UnidentifiedImageError:
             kinds = ", ".join(FORMATS)
             raise UserError(f"{name}: expected a picture ({kinds}), received something else") from None
         except MemoryError:
-            raise UserError(f"{name}: expected a picture that fits into memory; make it smaller") from None
-        except Exception as error:  # what Pillow's decoders raise has no common class
-            raise UserError(f"{name}: expected a whole picture, it cannot be decoded: {error}") from None
+            raise UserError(f"{name}: out of memory; try a smaller picture") from None
+        except Exception as error:  # the exceptions of Pillow's decoders have no common class
+            raise UserError(f"{name}: cannot decode this picture: {error}") from None
 
 
 def grey_levels(image: Image.Image) -> np.ndarray:
-    """The first frame, upright, at most SIDE pixels large, without its colours."""
-    image.draft("L", (SIDE, SIDE))  # a JPEG is decoded smaller from the start
+    """Return the grey levels of the first frame, upright, with sides of at most SIDE pixels."""
+    image.draft("L", (SIDE, SIDE))  # a JPEG is already decoded at a reduced size
     image.load()
     image = upright(image)
     if image.mode.startswith(("I", "F")):
-        return of_many_levels(smaller(np.asarray(image, np.float64)))
+        return to_8_bits(reduced(np.asarray(image, np.float64)))
     colours = image.convert("RGBA") if has_alpha(image) else image.convert("L")
     colours.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     if colours.mode == "L":
         return np.asarray(colours, np.float32)
     alpha = np.asarray(colours.getchannel("A"), np.float32) / 255
-    return on_a_ground(np.asarray(colours.convert("L"), np.float32), alpha)
+    return blended(np.asarray(colours.convert("L"), np.float32), alpha)
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turned as its camera says; where what it says is broken, as it is."""
+    """Rotate as the camera's metadata says; if they are broken, leave the picture as it is."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # of no common class
+    except Exception:  # no common class either
         return image
 
 
@@ -109,31 +110,34 @@ def has_alpha(image: Image.Image) -> bool:
     return "A" in image.getbands() or "a" in image.mode or "transparency" in image.info
 
 
-def smaller(values: np.ndarray) -> np.ndarray:
-    """Means of squares of pixels, so many that at most SIDE are left."""
+def reduced(values: np.ndarray) -> np.ndarray:
+    """Average square blocks of pixels so that no side is longer than SIDE."""
     factor = -(-max(values.shape) // SIDE)
     if factor == 1:
         return values
     return np.asarray(Image.fromarray(values.astype(np.float32), "F").reduce(factor), np.float64)
 
 
-def of_many_levels(values: np.ndarray) -> np.ndarray:
-    """16 or 32 bits a pixel, or floats, as levels from 0 to 255."""
+def to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Scale 16-bit, 32-bit or float pixels to levels from 0 to 255."""
     values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
     top = values.max()
     scale = 255.0 if 0 < top <= 1 else 1.0
-    if top > 255:  # of 10, 12, 14 or 16 bits: of as many as hold the largest
+    if top > 255:  # 10, 12, 14 or 16 bits are used: as many as the largest value needs
         scale = 255 / (2 ** np.ceil(np.log2(top + 1)) - 1)
     return (values * scale).clip(0, 255).astype(np.float32)
 
 
-def on_a_ground(levels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The levels, float32 [height, width], where `alpha` is 1. What is transparent gets the level of most of the rest;
-    where that is little, and so the ink, the level that it differs from more."""
+def blended(levels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Blend the levels, float32 [height, width], with a background where `alpha` is below 1.
+
+    The background is the median level of the opaque pixels. If these are the minority, they are the ink, and the
+    background is black or white, whichever differs more from them.
+    """
     opaque = alpha > 0.5
     if not opaque.any():
         return np.full_like(levels, 255.0)
-    ground = float(np.median(levels[opaque]))
+    background = float(np.median(levels[opaque]))
     if opaque.mean() <= 0.5:
-        ground = 255.0 if ground < 128 else 0.0
-    return levels * alpha + ground * (1 - alpha)
+        background = 255.0 if background < 128 else 0.0
+    return levels * alpha + background * (1 - alpha)

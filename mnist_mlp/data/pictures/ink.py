@@ -1,4 +1,4 @@
-"""Where there is ink: dark on light or light on dark, on paper that is lit unevenly."""
+"""Find the ink of a picture: dark on light or light on dark, on unevenly lit paper."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from PIL import Image
 from mnist_mlp.data.pictures.ruled_lines import without_lines
 from mnist_mlp.data.pictures.segmentation import FAINT, runs_along_a_border, strokes_in
 
-ROUNDS = 8  # of fitting the paper without the ink
-NOISE = 4.0  # deviations of the paper's noise that are not yet ink
-GRAIN = 1.5  # levels of 255: a noisier picture is smoothed first
-WINDOW = 0.3  # of the shorter side: wider than strokes
-CRISP = 0.5  # ink of so much crispness needs no second look
-FAINTEST = 12.0  # levels of 255: a weaker contrast is no ink
+ROUNDS = 8  # iterations of fitting the paper without the ink
+NOISE = 4.0  # standard deviations of the paper's noise above which there is ink
+GRAIN = 1.5  # levels of 255; a noisier picture is smoothed first
+WINDOW = 0.3  # fraction of the shorter side; wider than strokes
+CRISP = 0.5  # with at least this crispness, the first method is good enough
+FAINTEST = 12.0  # levels of 255; a weaker contrast is not ink
 
 
 def ink_of(levels: np.ndarray) -> np.ndarray:
-    """How much ink each pixel has, float32 [height, width] from 0 to 1, of grey levels from 0 to 255.
+    """Return how much ink each pixel has, float32 [height, width] from 0 to 1, given grey levels from 0 to 255.
 
-    Strokes, on a surface of the second order, as paper is in even light. Where that leaves what no digit is (the edge
-    of a shadow, the desk, a frame), strokes on the paper as it is in their neighbourhood. All 0 where nothing stands
-    out.
+    First, strokes are separated from a quadratic surface, which models paper in smooth light. If something is left that
+    is no digit (the edge of a shadow, the desk, a frame), strokes are separated from the paper in their neighbourhood
+    instead. All 0 if nothing stands out.
     """
     even = strokes_in(without_lines(ink_above(smoothed(levels - paper_of(levels))), FAINT))
     if crispness(even) > CRISP:
@@ -33,7 +33,7 @@ def ink_of(levels: np.ndarray) -> np.ndarray:
 
 
 def crispness(ink: np.ndarray) -> float:
-    """How much of what is not paper is full ink, as strokes are and shadows are not; 0 where it runs along a border."""
+    """Return which share of the non-paper is full ink, high for strokes and low for shadows; 0 along a border."""
     mask = ink > FAINT
     if not mask.any() or runs_along_a_border(mask):
         return 0.0
@@ -41,17 +41,18 @@ def crispness(ink: np.ndarray) -> float:
 
 
 def smoothed(relief: np.ndarray) -> np.ndarray:
-    """The same without its noise, where it has much."""
+    """Smooth the relief if it is noisy."""
     if noise_of(relief) > GRAIN:
         return resized(resized(relief, shrunk(relief.shape, 300)), relief.shape)
     return relief
 
 
 def relief_nearby(levels: np.ndarray) -> np.ndarray:
-    """How far each pixel is below (or above) the paper around it: what a window wider than strokes has at its lightest,
-    and so has again in each part of it (Meyer's top-hat; dark strokes are dark in it, light ones light).
+    """Return how far each pixel is below (or above) the paper around it.
 
-    Which of both is ink is told by the rest of the picture: what is between strokes is as light as the paper.
+    The paper is the picture's closing (for dark ink) or opening (for light ink) by a window wider than strokes, as in
+    Meyer's top-hat transform. Which of the two is ink follows from the rest of the picture, since the gaps between
+    strokes have the level of the paper.
     """
     small = resized(levels, shrunk(levels.shape, 400))
     window = max(3, round(WINDOW * min(small.shape)))
@@ -65,8 +66,10 @@ def relief_nearby(levels: np.ndarray) -> np.ndarray:
 
 
 def commonness(levels: np.ndarray, mask: np.ndarray, other: np.ndarray) -> float:
-    """How many pixels that are in neither mask are, in mean, as light as those in the first: few as ink, many as paper
-    between strokes."""
+    """Return how many pixels outside both masks have, on average, the level of a pixel in `mask`.
+
+    These are few if the mask is ink, many if it is paper between strokes.
+    """
     if not mask.any():
         return math.inf
     bins = np.rint(levels / 8).astype(np.intp).clip(0, 32)
@@ -86,7 +89,7 @@ def closed(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def ink_above(relief: np.ndarray) -> np.ndarray:
-    """Relief as ink from 0 to 1, whichever side of the paper it is on."""
+    """Convert relief to ink from 0 to 1, whether it is above or below the paper."""
     floor = NOISE * noise_of(relief)
     if -relief[relief < -floor].sum() > relief[relief > floor].sum():
         relief = -relief  # dark on light
@@ -98,19 +101,20 @@ def ink_above(relief: np.ndarray) -> np.ndarray:
 
 
 def peak_of(relief: np.ndarray) -> float:
+    """Return the mean of the highest 0.2%."""
     return float(np.sort(relief, axis=None)[-max(1, relief.size // 500) :].mean())
 
 
 def noise_of(relief: np.ndarray) -> float:
-    """The deviation of what differs from the paper by chance, in levels: most of a picture is paper."""
+    """Return the standard deviation of the paper's noise, in levels, given that most of a picture is paper."""
     return 1.4826 * float(np.median(np.abs(relief)))
 
 
 def paper_of(levels: np.ndarray) -> np.ndarray:
-    """The levels that the paper would have without ink, float32 [height, width].
+    """Return the levels that the paper would have without ink, float32 [height, width].
 
-    Where half of the picture or more is of one level, as in a drawing, that is the paper. Else a least-squares fit,
-    which begins at the edges of the picture and leaves out, each time anew, what lies far from it.
+    If at least half of the picture has one level, as in a drawing, that is the paper. Otherwise fit by least squares,
+    starting from the edges of the picture and dropping outliers in each iteration.
     """
     values, counts = np.unique(np.rint(levels), return_counts=True)
     if counts.max() >= 0.5 * levels.size:
@@ -118,25 +122,25 @@ def paper_of(levels: np.ndarray) -> np.ndarray:
     small = resized(levels, shrunk(levels.shape, 100)).astype(np.float64)
     y, x = (axis.ravel() for axis in np.mgrid[-1 : 1 : small.shape[0] * 1j, -1 : 1 : small.shape[1] * 1j])
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
-    values, kept = small.ravel(), (np.maximum(abs(x), abs(y)) > 0.8)
+    values, kept = small.ravel(), np.maximum(abs(x), abs(y)) > 0.8
     fitted = np.full(values.shape, np.median(values))
     for _ in range(ROUNDS):
         if kept.sum() < 4 * terms.shape[1]:
             break
         fitted = terms @ np.linalg.lstsq(terms[kept], values[kept], rcond=None)[0]
-        away = np.abs(values - fitted)
-        kept = away < max(3 * 1.4826 * np.median(away[kept]), 4.0)
+        residuals = np.abs(values - fitted)
+        kept = residuals < max(3 * 1.4826 * np.median(residuals[kept]), 4.0)
     return resized(fitted.reshape(small.shape).astype(np.float32), levels.shape)
 
 
 def shrunk(shape: tuple[int, ...], side: int) -> tuple[int, int]:
-    """Height and width of a picture that is made smaller until no side is longer than that."""
+    """Return the height and width of a picture that is scaled down so that no side is longer than `side`."""
     factor = max(1.0, max(shape) / side)
     height, width = (max(1, round(each / factor)) for each in shape)
     return height, width
 
 
 def resized(levels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The levels at another size: means of areas where it is smaller, bilinear where it is larger."""
+    """Resize the levels: average areas to reduce, interpolate linearly to enlarge."""
     method = Image.Resampling.BOX if shape[0] < levels.shape[0] else Image.Resampling.BILINEAR
     return np.asarray(Image.fromarray(levels).resize((shape[1], shape[0]), method))

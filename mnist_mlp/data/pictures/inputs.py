@@ -1,4 +1,4 @@
-"""What `predict --input` names: arrays of images, a picture, a folder of them, a pattern, or standard input."""
+"""Read what `predict --input` names: arrays of images, a picture, a directory of them, a pattern, or standard input."""
 
 from __future__ import annotations
 
@@ -9,61 +9,63 @@ from pathlib import Path
 
 import numpy as np
 
+from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.data import array_files
 from mnist_mlp.data.pictures import decode, normalize, segmentation
 from mnist_mlp.data.pictures.ink import ink_of
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
 
-ARRAYS = (b"\x93NUMPY", b"PK\x03\x04", b"\x1f\x8b", b"\0\0\x08\x03")  # how .npy, .npz, gzip and IDX begin
+ARRAYS = (b"\x93NUMPY", b"PK\x03\x04", b"\x1f\x8b", b"\0\0\x08\x03")  # the first bytes of .npy, .npz, gzip and IDX
 ARRAY_SUFFIXES = (".npy", ".npz", ".gz")
 STANDARD_INPUT = "-"
 
-Digits = list[tuple[str, np.ndarray]]  # a name and an image, uint8 [28, 28], each
+Digits = list[tuple[str, np.ndarray]]  # of each digit the name and the image, uint8 [28, 28]
 
 
 def read(
-    place: str, *, reframe: bool = True, segment: bool = False, complain: Callable[[str], None], name: str = ""
+    source: str, *, reframe: bool = True, segment: bool = False, reporter: Reporter = PRINT, name: str = ""
 ) -> Digits:
-    """The images, light on dark, each with its name; FILE:0, FILE:1, … in arrays and with `segment`.
+    """Return the images, light on dark, each with its name: FILE:0, FILE:1, … for arrays and with `segment`.
 
-    `name` is what a file of arrays is called, if not by its own name. `complain` is called with a line about each
-    picture that cannot be used. Raises `UserError` where `place` names nothing, and for a file of arrays that cannot
-    be used.
+    `name` replaces the name of a file of arrays. Each picture that cannot be used is reported and skipped. Raise
+    `UserError` if `source` names nothing, or a file of arrays that cannot be used.
     """
-    if place == STANDARD_INPUT:
-        return usable("stdin", standard_input, reframe, segment, complain)
-    paths = files(place)
-    if paths != [path_of("input", place)] or not is_array(paths[0]):  # in a folder all are pictures
-        several = (usable(str(path), partial(decode.read_file, path), reframe, segment, complain) for path in paths)
-        return [digit for digits in several for digit in digits]
+    if source == STANDARD_INPUT:
+        return usable("stdin", standard_input, reframe, segment, reporter)
+    paths = files(source)
+    if paths != [path_of("input", source)] or not is_array(paths[0]):  # a directory's files are all pictures
+        pictures = (usable(str(path), partial(decode.read_file, path), reframe, segment, reporter) for path in paths)
+        return [digit for digits in pictures for digit in digits]
     if segment or not reframe:
         flag = "--segment" if segment else "--no_reframe"
-        raise UserError(f"{flag}: expected pictures, received arrays, which have their frame ({place}); leave it out")
+        raise UserError(
+            f"{flag}: expected pictures, received arrays ({source}), which have MNIST's frame; run without {flag}"
+        )
     (path,) = paths
     return [(f"{name or path.name}:{index}", image) for index, image in enumerate(array_files.read_images(path))]
 
 
-def files(place: str) -> list[Path]:
-    """The files that a word names; standard input is none. Raises `UserError` where there are none."""
-    if place == STANDARD_INPUT:
+def files(source: str) -> list[Path]:
+    """Return the files that `source` names, none for standard input. Raise `UserError` if there are none."""
+    if source == STANDARD_INPUT:
         return []
     try:
-        path = path_of("input", place)
-        return [path] if is_array(path) else decode.find(place)
+        path = path_of("input", source)
+        return [path] if is_array(path) else decode.find(source)
     except OSError as error:
-        raise UserError(f"--input={place}: expected a file that can be read; received: {error.strerror}") from None
+        raise UserError(f"--input={source}: expected a readable file, received: {error.strerror}") from None
 
 
 def standard_input() -> np.ndarray:
-    """The grey levels of the picture on standard input. Raises `UserError`."""
+    """Return the grey levels of the picture on standard input. Raise `UserError`."""
     if sys.stdin is None:
-        raise UserError("expected a picture on standard input, which is closed; type --input=- < FILE")
+        raise UserError("expected a picture on standard input, which is closed; try --input=- < FILE")
     return decode.read(sys.stdin.buffer, "stdin")
 
 
 def is_array(path: Path) -> bool:
-    """Whether a file holds arrays: its first bytes say so, or where these say nothing, its name."""
+    """Return whether a file holds arrays, by its first bytes or by its name."""
     if not path.is_file():
         return path.suffix in ARRAY_SUFFIXES
     try:
@@ -75,24 +77,24 @@ def is_array(path: Path) -> bool:
 
 
 def usable(
-    name: str, levels_of: Callable[[], np.ndarray], reframe: bool, segment: bool, complain: Callable[[str], None]
+    name: str, read_levels: Callable[[], np.ndarray], reframe: bool, segment: bool, reporter: Reporter
 ) -> Digits:
-    """The digits of one picture; none, and a complaint, where it cannot be used."""
+    """Return the digits of one picture. If it cannot be used, report why and return none."""
     try:
-        levels = levels_of()
+        levels = read_levels()
         if segment:
             digits = [normalize.in_frame(ink) for ink in segmentation.digits_in(ink_of(levels))]
             if not digits:
                 raise UserError(normalize.NO_INK)
             return [(f"{name}:{index}", digit) for index, digit in enumerate(digits)]
-        return [(name, normalize.framed(levels) if reframe else as_it_is(levels))]
+        return [(name, normalize.framed(levels) if reframe else unchanged(levels))]
     except UserError as error:
-        complain(str(error) if str(error).startswith(name) else f"{name}: {error}")
+        reporter.line(str(error) if str(error).startswith(name) else f"{name}: {error}")
         return []
 
 
-def as_it_is(levels: np.ndarray) -> np.ndarray:
-    """Grey levels of a picture that is in MNIST's frame already. Raises `UserError` for another size."""
+def unchanged(levels: np.ndarray) -> np.ndarray:
+    """Return the pixels of a picture that is already in MNIST's frame. Raise `UserError` for another size."""
     if levels.shape != (normalize.FRAME, normalize.FRAME):
         height, width = levels.shape
         raise UserError(f"--no_reframe: expected a picture of 28×28 pixels, received {width}×{height}")

@@ -1,7 +1,7 @@
-"""Brings a digit into MNIST's frame: its ink in a box of 20×20 pixels, whose centre of mass is at pixel (14, 14).
+"""Bring a digit into MNIST's frame: its ink in a box of 20×20 pixels, with the centre of mass at pixel (14, 14).
 
-As LeCun, Cortes and Burges describe it on the page of MNIST: the size normalised with the proportions kept, grey levels
-from antialiasing, the centre of mass at the centre of 28×28.
+As LeCun, Cortes and Burges describe on MNIST's page: size normalized with proportions kept, grey levels from
+antialiasing, centre of mass at the centre of 28×28.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from mnist_mlp.data.pictures.segmentation import check_one_digit
 from mnist_mlp.errors import UserError
 
 FRAME, BOX = 28, 20
-EDGE = 0.02  # less ink than this is outside of the box
-THINNEST = 2.0  # pixels of the frame: a thinner stroke is made wider, as of a pen in a large picture
+EDGE = 0.02  # pixels with less ink do not count for the box
+THINNEST = 2.0  # pixels of the frame; thinner strokes, such as a pen's in a large picture, are widened
 
-NO_INK = "expected a digit, received a picture without any ink; take one with more contrast, or from nearer"
+NO_INK = "expected a digit, received a picture without any ink; try one with more contrast, or taken from closer"
 
 
 def framed(levels: np.ndarray) -> np.ndarray:
-    """The digit of a picture, grey levels [height, width], as MNIST has its digits: uint8 [28, 28], light on dark.
+    """Return the digit in a picture, grey levels [height, width], in MNIST's form: uint8 [28, 28], light on dark.
 
-    Raises `UserError` where there is no ink, or plainly not one digit.
+    Raise `UserError` if there is no ink, or plainly not a single digit.
     """
     ink = ink_of(levels)
     check_one_digit(ink)
@@ -31,7 +31,7 @@ def framed(levels: np.ndarray) -> np.ndarray:
 
 
 def in_frame(ink: np.ndarray) -> np.ndarray:
-    """The same of ink, float32 [height, width] from 0 to 1."""
+    """Return the digit of ink, float32 [height, width] from 0 to 1, in MNIST's form."""
     rows, columns = np.flatnonzero((ink > EDGE).any(1)), np.flatnonzero((ink > EDGE).any(0))
     if not rows.size:
         raise UserError(NO_INK)
@@ -47,7 +47,7 @@ def in_frame(ink: np.ndarray) -> np.ndarray:
 
 
 def thick_enough(digit: np.ndarray) -> np.ndarray:
-    """The digit with strokes so wide that they are seen once it is made as small as its box."""
+    """Widen the strokes of a digit if they would vanish when it is scaled to its box."""
     for _ in range(8):
         scale = BOX / max(digit.shape)
         missing = THINNEST - scale * stroke_width(digit)
@@ -60,13 +60,13 @@ def thick_enough(digit: np.ndarray) -> np.ndarray:
 
 
 def stroke_width(digit: np.ndarray) -> float:
-    """Pixels, of a digit of ink from 0 to 1: a stroke has two edges, so it is twice the area by their length."""
+    """Return the mean width of strokes, in pixels: twice the area over the length of the edges, since each has two."""
     along_both_axes = sum(float(np.abs(np.diff(np.pad(digit, 1), axis=axis)).sum()) for axis in (0, 1))
     return 2 * float(digit.sum()) / max(along_both_axes * np.pi / 4, 1e-6)
 
 
 def centred(pixels: np.ndarray) -> np.ndarray:
-    """The pixels in a frame of 28×28, moved by whole pixels so that the centre of mass is nearest to pixel (14, 14)."""
+    """Place the pixels in a frame of 28×28, with the centre of mass as near to pixel (14, 14) as whole pixels allow."""
     frame = np.zeros((FRAME, FRAME), np.float32)
     starts = []
     for axis, side in enumerate(pixels.shape):

@@ -1,15 +1,15 @@
-"""A digit in the terminal, as the network sees it, beside its probabilities."""
+"""Show a digit in the terminal, as the network sees it, beside its probabilities."""
 
 from __future__ import annotations
 
 import numpy as np
 
 SHADES = " ░▒▓█"
-BAR = 20  # characters of a probability of 1
+BAR = 20  # characters for a probability of 1
 
 
 def render(image: np.ndarray, probabilities: np.ndarray, *, plain: bool = False) -> str:
-    """An image, uint8 [28, 28], and its ten probabilities, as 28 lines of text; `plain`: in ASCII alone."""
+    """Render an image, uint8 [28, 28], and its ten probabilities as 28 lines of text, with `plain` in ASCII alone."""
     shades = " .+%#" if plain else SHADES
     levels = np.ceil(image / 255 * (len(shades) - 1)).astype(int)
     lines = ["".join(2 * shades[level] for level in row) for row in levels]

@@ -1,20 +1,22 @@
-"""The lines of ruled and squared paper: long, thin, straight, across the whole picture."""
+"""Remove the lines of ruled and squared paper: long, thin, straight, across the whole picture."""
 
 from __future__ import annotations
 
 import numpy as np
 
-SMALLEST = 100  # pixels: a smaller picture has no lines but the digit's
-THIN = 0.012  # of the picture's longer side
-STEEPEST = 0.06  # how far a line may rise for each pixel along
-COVERED = 0.4  # of its length a line must be seen; the digit hides the rest
-PALE = 0.75  # ink: a line is paler than the digit, or
-THINNER = 0.6  # than its strokes
+SMALLEST = 100  # pixels; a smaller picture has no ruled lines
+THIN = 0.012  # thickness as a fraction of the picture's longer side
+STEEPEST = 0.06  # largest slope of a line
+COVERED = 0.4  # fraction of a line that must be visible; the digit hides the rest
+PALE = 0.75  # a line has at most this much of the digit's ink, or
+THINNER = 0.6  # this much of its strokes' thickness
 
 
 def without_lines(ink: np.ndarray, faint: float) -> np.ndarray:
-    """The ink, float32 [height, width], without what rules the paper from one border to the other, horizontally or
-    vertically; a line as strong and as wide as the rest is a stroke, and stays."""
+    """Return the ink, float32 [height, width], without horizontal and vertical lines from border to border.
+
+    Lines that are as strong and as wide as the rest are strokes, and stay.
+    """
     if min(ink.shape) < SMALLEST:
         return ink
     mask = ink > faint
@@ -30,14 +32,14 @@ def without_lines(ink: np.ndarray, faint: float) -> np.ndarray:
 
 
 def thickness(mask: np.ndarray) -> float:
-    """Pixels: twice the area of what is there by the length of its edges."""
+    """Return the mean thickness of a mask's pieces, in pixels: twice the area over the length of the edges."""
     padded = np.pad(mask, 1).view(np.int8)
     edges = sum(np.abs(np.diff(padded, axis=axis)).sum() for axis in (0, 1))
     return 2 * float(mask.sum()) / max(float(edges) * np.pi / 4, 1e-6)
 
 
 def ruled(mask: np.ndarray) -> np.ndarray:
-    """The pixels of lines from the left border to the right one; bool [height, width]."""
+    """Return the pixels of lines from the left border to the right one, bool [height, width]."""
     height, width = mask.shape
     thin = max(3, round(THIN * max(mask.shape)))
     found = np.zeros_like(mask)
@@ -56,7 +58,7 @@ def ruled(mask: np.ndarray) -> np.ndarray:
         np.minimum.at(first, moved, columns)
         np.maximum.at(last, moved, columns)
         lines &= (first <= 0.02 * width) & (last >= 0.98 * width - 1)
-        lines[1:-1] |= lines[:-2] | lines[2:]  # of what is not quite straight
+        lines[1:-1] |= lines[:-2] | lines[2:]  # of lines that are not quite straight
         on = lines[moved]
         found[rows[on], columns[on]] = True
     grown = found.copy()  # the soft edges of a line
@@ -67,7 +69,8 @@ def ruled(mask: np.ndarray) -> np.ndarray:
 
 
 def opened(mask: np.ndarray, length: int) -> np.ndarray:
-    """What lies in vertical runs of at least so many pixels."""
+    """Return the pixels in vertical runs of at least `length` pixels."""
+    # scipy.ndimage.binary_opening gives the same and is slower.
     padded = np.pad(mask.astype(np.int32), ((1, length), (0, 0)))
     total = padded.cumsum(0)
     full = total[length:] - total[:-length] == length  # a run begins below

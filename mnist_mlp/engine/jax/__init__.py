@@ -1,1 +1,1 @@
-"""The compiled engine on JAX; the same four files as in the folder tensorflow."""
+"""The compiled engine on JAX. The folder tensorflow has the same four files."""

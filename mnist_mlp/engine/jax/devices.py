@@ -1,4 +1,4 @@
-"""Attaches JAX to the devices of a plan. TensorFlow is not imported, also where it is installed."""
+"""Set up JAX on the devices of a plan, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,26 +17,32 @@ from mnist_mlp.devices.timeout import within
 from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.errors import UserError
 
-DISABLED = jax.config.jax_disable_jit  # by the user, who may set JAX_DISABLE_JIT
-HEARTBEAT_TIMEOUT = 30  # seconds; a worker that is silent for longer is taken for dead, and JAX ends the others
+
+def jit_disabled() -> bool:
+    """Return whether JAX runs operation by operation, without XLA's compiler."""
+    return jax.config.jax_disable_jit  # type: ignore[attr-defined]  # JAX adds its options at run time
+
+
+DISABLED = jit_disabled()  # by the user, who may set JAX_DISABLE_JIT
+HEARTBEAT_TIMEOUT = 30  # seconds of silence after which JAX takes a worker for dead and ends the others
 
 
 def attach(plan: Plan, start_timeout: float) -> DeviceSet:
-    """The devices that JAX really has for the plan.
+    """Return the devices that JAX really has for the plan.
 
-    Where a GPU or TPU does not come up, "auto" takes the CPU with a note; one that was asked for raises `UserError`.
-    `start_timeout` is in seconds, for a TPU and for other workers.
+    If a GPU or TPU fails to start, "auto" falls back to the CPU with a note; an explicit request raises `UserError`.
+    There is no silent fallback. `start_timeout` (seconds) limits the wait for a TPU and for other workers.
     """
-    jax.config.update("jax_disable_jit", not plan.xla or DISABLED)  # each operation by itself, or not
+    jax.config.update("jax_disable_jit", not plan.xla or DISABLED)  # without XLA: operation by operation
     if plan.workers:
         return on_workers(plan, start_timeout)
     if plan.device == "cpu":
         return on_cpu(plan)
     flag = f"--strategy={plan.requested}"
-    remedy = f"type python -m mnist_mlp.doctor {flag}"
+    remedy = f"run python -m mnist_mlp.doctor {flag}"
     try:
         devices = within(start_timeout, f"the {plan.device.upper()}", remedy, jax.devices)
-    except (RuntimeError, AssertionError) as error:  # it asserts, too, that a platform has come up
+    except (RuntimeError, AssertionError) as error:  # an AssertionError if no platform started
         problem = f"JAX {jax.__version__} has no {plan.device.upper()}: {first_line(error)}"
         if plan.requested != "auto":
             raise UserError(f"{flag}: {problem}; {remedy}") from None
@@ -44,25 +50,27 @@ def attach(plan: Plan, start_timeout: float) -> DeviceSet:
         return on_cpu(plan, (f"{problem}: this run is on the CPU; {remedy}",))
     count = plan.replicas or len(devices)
     if count > len(devices):
-        raise UserError(f"--replicas={count}: JAX has {len(devices)} devices; type --replicas={len(devices)}")
+        raise UserError(
+            f"--replicas={count}: expected at most JAX's {len(devices)} devices; try --replicas={len(devices)}"
+        )
     several = f"{count} × " if count > 1 else ""
     return DeviceSet(f"{kind(devices[0])}: {several}{devices[0].device_kind}", (), count, devices[:count])
 
 
 def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> DeviceSet:
-    """One CPU, or its logical parts."""
+    """Return the CPU, divided into a logical device for each replica."""
     count = plan.replicas or 1
     if count > 1:
-        with contextlib.suppress(RuntimeError):  # JAX is already at work in this process, perhaps with enough of them
+        with contextlib.suppress(RuntimeError):  # JAX already runs in this process, perhaps with enough devices
             jax.config.update("jax_num_cpu_devices", count)
     devices = jax.devices("cpu")
     if len(devices) < count:
-        raise UserError(f"--replicas={count}: JAX has already divided the CPU otherwise; start a new process")
+        raise UserError(f"--replicas={count}: JAX has already divided the CPU differently; start a new process")
     return DeviceSet(f"CPU: {processor_name()}", notes, count, devices[:count])
 
 
 def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
-    """The devices of all workers; returns when all of them are there."""
+    """Wait for all workers, and return their devices."""
     remedy = "start the same command on each with its own --worker_index, or give --start_timeout=SECONDS"
     what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
 
@@ -70,38 +78,38 @@ def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
     if "heartbeat_timeout_seconds" in inspect.signature(jax.distributed.initialize).parameters:  # JAX 0.6 waits 100 s
         options["heartbeat_timeout_seconds"] = HEARTBEAT_TIMEOUT
 
-    def initialise() -> list[jax.Device]:
+    def initialize() -> list[jax.Device]:
         jax.distributed.initialize(plan.workers[0], len(plan.workers), plan.worker_index, **options)
         return jax.devices()
 
     try:
-        devices = within(start_timeout, what, remedy, initialise)
+        devices = within(start_timeout, what, remedy, initialize)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"--strategy=multiworker: expected {what}, received: {first_line(error)}; {remedy}") from None
     here = jax.local_devices()[0]
     name = processor_name() if kind(here) == "CPU" else here.device_kind
     device = f"{kind(here)}: {len(plan.workers)} workers, here {name}"
 
-    lost = (jax.errors.JaxRuntimeError, ValueError)  # the latter where a call was only about to be made
+    lost = (jax.errors.JaxRuntimeError, ValueError)  # ValueError: raised before a call starts
     return DeviceSet(device, (), len(devices), devices, workers=len(plan.workers), lost=lost)
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, without JAX's advice on a variable that our plan sets anew."""
-    first = (str(error).strip() or "no such platform came up").splitlines()[0]
+    """Return what went wrong, in at most 300 characters, without JAX's advice on a variable that the plan sets."""
+    first = (str(error).strip() or "no such platform started").splitlines()[0]
     return first.partition(" (set JAX_PLATFORMS")[0][:300]
 
 
 def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
-    """The devices in a row, over which each batch is shared out."""
+    """Return a mesh with one axis, across which each batch is split."""
     return Mesh(np.array(devices), ("batch",))
 
 
-def names(array: jax.Array) -> list[str]:
-    """The devices that hold an array: "TPU:0"."""
+def device_names(array: jax.Array) -> list[str]:
+    """Return the devices that hold an array: ["TPU:0"]."""
     return sorted(f"{kind(d)}:{d.id}" for d in array.devices())
 
 
 def kind(device: jax.Device) -> str:
-    """ "CPU", "GPU" or "TPU"."""
+    """Return "CPU", "GPU" or "TPU"."""
     return {"cuda": "GPU", "rocm": "GPU"}.get(device.platform, device.platform.upper())

@@ -1,4 +1,4 @@
-"""What JAX and its devices do within a block, as files that TensorBoard and Perfetto open."""
+"""Trace what JAX and its devices do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import jax
 
 @contextlib.contextmanager
 def traced(directory: Path) -> Iterator[None]:
-    """Writes plugins/profile/TIME/ below the directory: *.xplane.pb and perfetto_trace.json.gz."""
+    """Write a trace of the block to plugins/profile/TIME/ below the directory: *.xplane.pb for TensorBoard, and
+    perfetto_trace.json.gz for Perfetto."""
     jax.profiler.start_trace(str(directory), create_perfetto_trace=True)
     try:
         yield

@@ -1,1 +1,1 @@
-"""The compiled engine on TensorFlow; the same four files as in the folder jax."""
+"""The compiled engine on TensorFlow. The folder jax has the same four files."""

@@ -1,1 +1,1 @@
-"""`python -m mnist_mlp.lab.explain`: the lecture's claims, each measured."""
+"""`python -m mnist_mlp.lab.explain`: the claims of the lecture, each checked by a measurement."""

@@ -1,7 +1,7 @@
-"""Asks the running network what the lecture asks its students, and checks each answer against what it measures.
+"""Answer the lecture's questions by measuring the running network.
 
-Each line is a claim, the arithmetic behind it, what was measured here and now, and ✓ or ✗, or – where these data cannot
-tell. The exit code is 4 if a claim does not hold.
+Each line shows a claim, the arithmetic behind it, the measurement, and ✓ or ✗, or – if these data cannot decide. The
+exit code is 4 if a claim does not hold.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import json
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import data, devices
 from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import load
+from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import DATA, ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted
 from mnist_mlp.options import check, option, option_of
@@ -27,24 +28,24 @@ from mnist_mlp.text import remarks
 if TYPE_CHECKING:
     from mnist_mlp.lab.explain.lesson import Claim
 
-WIDTHS = (38, 36, 40)  # of the columns, in characters
+WIDTHS = (38, 36, 40)  # column widths in characters
 MARKS = {True: "✓", False: "✗", None: "–"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The flags of this program. The network is the lecture's: the claims are about it."""
+    """The flags of this program. The network is fixed, because the claims are about the lecture's."""
 
     dataset: str = option_of(Config, "dataset")
     data_dir: str = option_of(Config, "data_dir")
     data_source: str = option_of(Config, "data_source")
     batch_size: int = option_of(Config, "batch_size")
-    epochs: int = option(5, "passes over the training images, in each training", low=2, high=1_000_000)
+    epochs: int = option(5, "passes over the training images in each run", low=2, high=1_000_000)
     seed: int = option_of(Config, "seed")
-    seeds: int = option(3, "how many seeds, from --seed on, each network is trained with", low=2, high=1000)
+    seeds: int = option(3, "number of seeds for each network, starting at --seed", low=2, high=1000)
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
-    json: bool = option(False, "print the claims as one JSON object; the lines go to standard error")
+    json: bool = option(False, "print the claims as one JSON object; the report goes to standard error")
 
     def __post_init__(self) -> None:
         check(self)
@@ -52,28 +53,25 @@ class Options:
 
 def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="lab.explain", about=__doc__)
-    stream = sys.stderr if options.json else sys.stdout
-    explained = explain(options, say=lambda text: print(text, file=stream, flush=True))
+    with Terminal(sys.stderr if options.json else sys.stdout) as terminal:
+        explained = explain(options, reporter=terminal)
     if options.json:
         print(json.dumps(explained, allow_nan=False))
-    wrong = [row["claim"] for row in explained["claims"] if row["holds"] is False]
-    if wrong:
-        raise Refuted(f"✗ does not hold here: {'; '.join(wrong)}")
+    refuted = [row["claim"] for row in explained["claims"] if row["holds"] is False]
+    if refuted:
+        raise Refuted(f"✗ does not hold here: {'; '.join(refuted)}")
 
 
-def explain(
-    options: Options, *, dataset: data.Dataset | None = None, say: Callable[[str], None] = print
-) -> dict[str, Any]:
-    """All claims with what was measured, and on what: dataset, device, versions, seconds.
+def explain(options: Options, *, dataset: data.Dataset | None = None, reporter: Reporter = PRINT) -> dict[str, Any]:
+    """Measure all claims. Return them with the data set, device, versions and seconds.
 
-    Its "claims" are rows with the keys question, claim, arithmetic, measured and holds (True, False or, where these
-    data cannot tell, None). `say` gets the lines, question by question. `dataset` replaces what the options name with
-    images of your own. Raises `UserError`.
+    Each of the "claims" has the keys question, claim, arithmetic, measured and holds (True, False, or None if these
+    data cannot decide). `dataset` replaces the data that the options name. Raise `UserError`.
     """
     began = time.perf_counter()
     plan = devices.plan(options)
-    places = {name: getattr(options, name) for name in DATA}
-    dataset = dataset or data.load(Config(**places))
+    source = {name: getattr(options, name) for name in DATA}
+    dataset = dataset or data.load(Config(**source))
     load(plan)
     from mnist_mlp.lab.explain.after_training import AFTER_TRAINING
     from mnist_mlp.lab.explain.before_training import BEFORE_TRAINING
@@ -81,18 +79,18 @@ def explain(
 
     seeds = list(range(options.seed, options.seed + options.seeds))
     lesson = Lesson(plan, dataset, options.batch_size, options.epochs, seeds)
-    attached = lesson.engine.attached
-    say(opening(options, dataset, f"{attached.device}, {lesson.engine.backend}", attached.notes))
+    device_set = lesson.engine.devices
+    reporter.line(opening(options, dataset, f"{device_set.name}, {lesson.engine.backend}", device_set.notes))
     rows: list[dict[str, Any]] = []
     for question, answer in [*BEFORE_TRAINING, *AFTER_TRAINING]:
         claims = answer(lesson)
         rows += [{"question": question, **dataclasses.asdict(claim)} for claim in claims]
-        say("\n".join(["", question, *map(lines, claims)]))
+        reporter.line("\n".join(["", question, *map(lines, claims)]))
     seconds = time.perf_counter() - began
-    say(closing(rows, seconds))
+    reporter.line(closing(rows, seconds))
     return {
         "dataset": dataset_block(dataset, len(dataset.train), 0),
-        "device": attached.device,
+        "device": device_set.name,
         "backend": lesson.engine.backend,
         "batch_size": options.batch_size,
         "epochs": options.epochs,
@@ -104,15 +102,15 @@ def explain(
 
 
 def opening(options: Options, dataset: data.Dataset, device: str, notes: Sequence[str]) -> str:
-    """What it is measured on, and the heads of the columns."""
-    trainings = f"{options.epochs} epochs in batches of {options.batch_size}, {options.seeds} seeds from {options.seed}"
+    """Return the data, device and training, and the column headers."""
+    training = f"{options.epochs} epochs in batches of {options.batch_size}, {options.seeds} seeds from {options.seed}"
     return "\n".join(
         [
             f"data     {dataset.name}: {len(dataset.train):,} training + {len(dataset.test):,} test images",
             *remarks(list(dataset.notes)),
             f"device   {device}",
             *remarks(list(notes)),
-            f"training {trainings}",
+            f"training {training}",
             "",
             columns(("claim", "arithmetic", "measured"), mark=" "),
         ]
@@ -124,7 +122,7 @@ def lines(claim: Claim) -> str:
 
 
 def columns(cells: Sequence[str], mark: str) -> str:
-    """The cells side by side, each wrapped to its width, with a mark in front of the first line."""
+    """Return the cells side by side, each wrapped to its width, with a mark before the first line."""
     wrapped = [textwrap.wrap(cell, width) for cell, width in zip(cells, WIDTHS, strict=True)]
     rows = itertools.zip_longest(*wrapped, fillvalue="")
     text = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, WIDTHS, strict=True)).rstrip() for row in rows]
@@ -132,7 +130,7 @@ def columns(cells: Sequence[str], mark: str) -> str:
 
 
 def closing(rows: Sequence[dict[str, Any]], seconds: float) -> str:
-    """How many claims hold."""
+    """Return how many claims hold."""
     counts = {mark: sum(row["holds"] is holds for row in rows) for holds, mark in MARKS.items()}
-    open_ones = f", {counts['–']} – (these data cannot tell)" if counts["–"] else ""
-    return f"\n{len(rows)} claims: {counts['✓']} ✓, {counts['✗']} ✗{open_ones}; {seconds:.1f} s"
+    undecided = f", {counts['–']} – (these data cannot decide)" if counts["–"] else ""
+    return f"\n{len(rows)} claims: {counts['✓']} ✓, {counts['✗']} ✗{undecided}; {seconds:.1f} s"

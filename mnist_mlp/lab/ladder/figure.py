@@ -1,4 +1,4 @@
-"""The ladder as one figure: the rungs with their intervals, the three curves, and the approximation error."""
+"""The figure of the ladder: the rungs with their intervals, the three curves, and the approximation error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {  # of Okabe and Ito, which the colour-blind tell apart
+COLOURS = {  # mostly the palette of Okabe and Ito, which the colour-blind can distinguish
     "layers": "#0072B2",
     "activations": "#D55E00",
     "optimizers": "#009E73",
@@ -22,113 +22,114 @@ COLOURS = {  # of Okabe and Ito, which the colour-blind tell apart
     "cnn": "#333333",
 }
 INK = "#333333"
-ACCURACIES = (10, 50, 80, 90, 95, 97, 98, 99, 99.5, 99.9)  # per cent, marked where they lie within the panel
+ACCURACIES = (10, 50, 80, 90, 95, 97, 98, 99, 99.5, 99.9)  # ticks in percent, as far as they lie within the panel
 TITLES = {
     "width": ("Accuracy against width", "neurons in the one hidden layer"),
     "depth": ("Accuracy against depth", "hidden layers of 128 neurons"),
     "images": ("Accuracy against data", "training images of the lecture's net"),
-    "approximation": ("Approximation error against width", "hidden neurons, of random weights"),
+    "approximation": ("Approximation error against width", "hidden neurons, with random weights"),
 }
 
 
-def draw(found: dict[str, Any]) -> Figure:
-    """A panel for each part that was measured; `found` is what the program's --json prints."""
-    panels = [name for name in TITLES if found[name]]
+def draw(result: dict[str, Any]) -> Figure:
+    """Draw a panel for each part of the `result` of `climb`."""
+    panels = [name for name in TITLES if result[name]]
     columns = 2 if len(panels) > 1 else len(panels)
     rows = -(-len(panels) // 2)
-    ladder = bool(found["rungs"])
-    height = max(3.2 * rows, 1.2 + 0.27 * lines_of(found["rungs"]) if ladder else 0)
+    ladder = bool(result["rungs"])
+    height = max(3.2 * rows, 1.2 + 0.27 * lines_of(result["rungs"]) if ladder else 0)
     figure = figures.new(7.2 * ladder + 4.1 * columns, height)
     spans = [7.2] * ladder + [4.1] * columns
     grid = figure.add_gridspec(max(rows, 1), len(spans), width_ratios=spans)
     if ladder:
-        draw_rungs(figure.add_subplot(grid[:, 0]), found["rungs"], found["dataset"]["test_examples"])
-    for place, name in enumerate(panels):
-        axes = figure.add_subplot(grid[place // columns, ladder + place % columns])
-        draw_errors(axes, found[name]) if name == "approximation" else draw_curve(axes, name, found[name])
+        draw_rungs(figure.add_subplot(grid[:, 0]), result["rungs"], result["dataset"]["test_examples"])
+    for index, name in enumerate(panels):
+        axes = figure.add_subplot(grid[index // columns, ladder + index % columns])
+        draw_errors(axes, result[name]) if name == "approximation" else draw_curve(axes, name, result[name])
         title, counted = TITLES[name]
         axes.set_title(title, loc="left", fontsize="medium", fontweight="bold", color=INK)
         axes.set_xlabel(counted)
         axes.grid(color="#EEEEEE")
         axes.spines[["top", "right"]].set_visible(False)
     figure.set_layout_engine("constrained", wspace=0.05, hspace=0.05)
-    if "dataset" in found:
-        figure.suptitle(f"The lecture as a ladder, on {found['dataset']['name']}", fontsize="x-large", color=INK)
-    figures.caption(figure, caption(found))
+    if "dataset" in result:
+        figure.suptitle(f"The lecture as a ladder, on {result['dataset']['name']}", fontsize="x-large", color=INK)
+    figures.caption(figure, caption(result))
     return figure
 
 
-def caption(found: dict[str, Any]) -> list[str]:
-    """What was measured, and on what."""
-    n = len(found["seeds"])
+def caption(result: dict[str, Any]) -> list[str]:
+    """Describe the data, the seeds and the marks."""
+    n = len(result["seeds"])
     over = f"{n} seeds: faint dots; bars: 95% intervals of their mean" if n > 1 else "one seed"
     lines = []
-    if "dataset" in found:
-        data = found["dataset"]
+    if "dataset" in result:
+        data = result["dataset"]
         sizes = f"{data['train_examples']:,} training and {data['test_examples']:,} test images"
-        lines.append(f"{data['name']}: {sizes}; {number(found['epochs'], 'epoch')}; {over}")
-        lines += [warning[0].upper() + warning[1:] + "." for warning in warnings(found)]
+        lines.append(f"{data['name']}: {sizes}; {number(result['epochs'], 'epoch')}; {over}")
+        lines += [warning[0].upper() + warning[1:] + "." for warning in warnings(result)]
     elif n > 1:
-        lines.append(f"median of {n} seeds, with their range")
+        lines.append(f"median and range of {n} seeds")
     return lines
 
 
 def lines_of(rows: Sequence[dict[str, Any]]) -> float:
-    """The height of the ladder, in rows: the names of the groups take one each, and half a one above."""
+    """Return the height of the ladder in rows; the name of each group takes one and a half."""
     return len(rows) + 1.5 * len({row["group"] for row in rows})
 
 
 def draw_rungs(axes: Axes, rows: Sequence[dict[str, Any]], test_images: int) -> None:
-    """The accuracies on a scale on which half as many mistakes is the same step everywhere."""
-    least = 0.5 / test_images  # stands for no mistakes at all, of which there is no logarithm
+    """Draw the accuracies on a logarithmic scale of the error rate: halving the errors is the same step everywhere."""
+    least = 0.5 / test_images  # stands for no errors at all, which has no logarithm
 
-    def missed(share: float) -> float:
-        return max(least, 1 - share)
+    def error_rate(accuracy: float) -> float:
+        return max(least, 1 - accuracy)
 
-    place, places, names, group = 0.0, [], [], ""
+    y, ticks, names, group = 0.0, [], [], ""
     for row in rows:
         if row["group"] != group:
             group = row["group"]
-            place += 0.5
-            axes.text(-0.01, place, group, transform=axes.get_yaxis_transform(), ha="right", va="center",
+            y += 0.5
+            axes.text(-0.01, y, group, transform=axes.get_yaxis_transform(), ha="right", va="center",
                       color=COLOURS[group], fontweight="bold")  # fmt: skip
-            place += 1
+            y += 1
         colour = COLOURS[group]
-        axes.plot([missed(value) for value in row["accuracies"]], [place] * len(row["accuracies"]), ".",
+        axes.plot([error_rate(value) for value in row["accuracies"]], [y] * len(row["accuracies"]), ".",
                   color=colour, alpha=0.35, markeredgewidth=0, markersize=7)  # fmt: skip
         if row["interval"]:
-            axes.plot([missed(end) for end in row["interval"]], [place] * 2, color=colour, linewidth=2.5, alpha=0.9,
+            axes.plot([error_rate(end) for end in row["interval"]], [y] * 2, color=colour, linewidth=2.5, alpha=0.9,
                       solid_capstyle="butt")  # fmt: skip
-        axes.plot(missed(row["accuracy"]), place, "o", color=colour, markersize=6.5, markeredgecolor="white")
-        axes.text(1.01, place, f"{100 * row['accuracy']:.2f}", transform=axes.get_yaxis_transform(), va="center",
+        axes.plot(error_rate(row["accuracy"]), y, "o", color=colour, markersize=6.5, markeredgecolor="white")
+        axes.text(1.01, y, f"{100 * row['accuracy']:.2f}", transform=axes.get_yaxis_transform(), va="center",
                   fontsize="small", color=INK)  # fmt: skip
-        places.append(place)
+        ticks.append(y)
         names.append(f"{row['name']}  {row['number']:>2}")
-        place += 1
+        y += 1
     for row in rows:
         if row["name"] == networks.LECTURE:
-            axes.axvline(missed(row["accuracy"]), color=COLOURS["layers"], linewidth=1, alpha=0.5, zorder=0)
+            axes.axvline(error_rate(row["accuracy"]), color=COLOURS["layers"], linewidth=1, alpha=0.5, zorder=0)
             if row["interval"]:
-                axes.axvspan(*(missed(end) for end in row["interval"]), color=COLOURS["layers"], alpha=0.08, zorder=0)
+                ends = (error_rate(end) for end in row["interval"])
+                axes.axvspan(*ends, color=COLOURS["layers"], alpha=0.08, zorder=0)
     axes.set_xscale("log")
-    axes.set_ylim(place, 0)
-    values = [missed(value) for row in rows for value in row["accuracies"]]
+    axes.set_ylim(y, 0)
+    values = [error_rate(value) for row in rows for value in row["accuracies"]]
     low, high = min(values) / 1.3, min(1.0, 1.1 * max(values))
-    axes.set_xlim(high, low)  # an interval may go on, up to no mistakes at all
+    axes.set_xlim(high, low)  # an interval may extend beyond, as far as no errors at all
     marks = [mark for mark in ACCURACIES if low <= 1 - mark / 100 <= high]
     axes.set_xticks([1 - mark / 100 for mark in marks], [f"{mark:g}%" for mark in marks])
     axes.set_xticks([], minor=True)
-    axes.set_yticks(places, names)
+    axes.set_yticks(ticks, names)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#EEEEEE")
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.set_xlabel("to halve the mistakes is the same step everywhere; the line: the lecture's net")
+    axes.set_xlabel("halving the errors is the same step everywhere; the line is the lecture's net")
     axes.set_title("Test accuracy of each rung", loc="left", fontsize="medium", fontweight="bold", color=INK)
 
 
 def draw_curve(axes: Axes, name: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Accuracies in per cent, with the seeds behind their mean."""
+    """Draw accuracies in percent, with the seeds behind their mean."""
     counts, means = [row[name] for row in rows], [100 * row["accuracy"] for row in rows]
     for count, row in zip(counts, rows, strict=True):
         values = [100 * value for value in row["accuracies"]]
@@ -147,15 +148,15 @@ def draw_curve(axes: Axes, name: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def draw_errors(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
-    """Both errors of each target: solid the L² error, dashed the largest one, shaded the range over the seeds."""
+    """Draw both errors of each target: L² error solid with the range over seeds shaded, largest error dashed."""
     colours = [COLOURS["layers"], COLOURS["activations"], COLOURS["optimizers"]]
     for target, colour in zip(dict.fromkeys(row["target"] for row in rows), colours, strict=True):
-        mine = [row for row in rows if row["target"] == target]
-        widths = [row["width"] for row in mine]
+        curve = [row for row in rows if row["target"] == target]
+        widths = [row["width"] for row in curve]
         for kind, style, label in (("l2", "o-", target), ("largest", "--", None)):
-            axes.plot(widths, [row[f"{kind}_error"] for row in mine], style, color=colour, markersize=4, label=label)
+            axes.plot(widths, [row[f"{kind}_error"] for row in curve], style, color=colour, markersize=4, label=label)
             if kind == "l2":
-                ranges = [row["l2_range"] for row in mine]
+                ranges = [row["l2_range"] for row in curve]
                 axes.fill_between(widths, [low for low, _ in ranges], [high for _, high in ranges], color=colour,
                                   alpha=0.15, linewidth=0)  # fmt: skip
     axes.plot([], [], "o-", color=INK, markersize=4, label="L² error")

@@ -1,6 +1,6 @@
-"""The lecture as a ladder: each rung is a network that differs from an earlier one in one thing.
+"""The rungs of the ladder: each is a network that differs from an earlier one in one respect.
 
-Everything a reader may want to change stands in the tables; `Network` says what they leave out.
+The tables hold everything that a reader may want to change; `Network` has the defaults.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Network:
     hidden: tuple[int, ...] = (128, 64)  # neurons of each hidden layer
     activation: str = "relu"  # a name of Keras
     optimizer: str = "adam"  # a name in OPTIMIZERS
-    rate: float = 0.001  # its step size; 0.001 is what Keras has for Adam
+    rate: float = 0.001  # learning rate; 0.001 is Keras' default for Adam
     start: str = "Glorot"  # a name in INITIALISERS, for the weights of all layers; biases start at 0
-    dropout: float = 0.0  # share of the neurons of each hidden layer that a step leaves out
+    dropout: float = 0.0  # fraction of the neurons of each hidden layer that a step drops
     l2: float = 0.0  # λ of the penalty λ·Σw² on the weights of the hidden layers
-    convolutions: bool = False  # those of `models.cnn` instead of the hidden layers
+    convolutions: bool = False  # the layers of `models.networks.cnn` instead of the hidden layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Rung:
 
     name: str
     group: str
-    against: str  # the rung whose network this one changes, by name; "" for the first
+    against: str  # name of the rung that this one changes; "" for the first
     network: Network
 
 
 LECTURE = "the lecture's net"
 GROUPS: dict[str, tuple[str, Mapping[str, Network]]] = {
-    # group: (the one thing that changes, {rung: network})
+    # group: (what changes, {rung: network})
     "layers": (
-        "from no hidden layer to five, with the number of neurons in each",
+        "from no hidden layer to five, with the number of neurons of each",
         {
             "logistic regression": Network(hidden=()),
             "one hidden layer, 128": Network(hidden=(128,)),
@@ -62,19 +62,19 @@ GROUPS: dict[str, tuple[str, Mapping[str, Network]]] = {
         },
     ),
     "optimizers": (
-        "with the step size; the lecture's: Adam, 0.001",
+        "with the learning rate; the lecture's: Adam, 0.001",
         {
             "SGD 0.01, Keras' default": Network(optimizer="SGD", rate=0.01),
             "SGD 0.1": Network(optimizer="SGD", rate=0.1),
             "momentum 0.9, SGD 0.01": Network(optimizer="momentum", rate=0.01),
             "RMSprop 0.001": Network(optimizer="RMSprop", rate=0.001),
-            # The rule is its authors' (M. Zeiler, 2012), who have no step size, that is 1.
+            # As published (M. Zeiler, 2012), AdaDelta has no learning rate, that is 1.
             "AdaDelta 0.001, Keras' default": Network(optimizer="AdaDelta", rate=0.001),
             "AdaDelta 1, its authors'": Network(optimizer="AdaDelta", rate=1.0),
         },
     ),
     "initialisations": (
-        "the weights before training; the lecture's: Glorot's, uniform",
+        "the initial weights; the lecture's: Glorot, uniform",
         {
             "He": Network(start="He"),
             "normal, sd 1": Network(start="normal, sd 1"),
@@ -84,7 +84,7 @@ GROUPS: dict[str, tuple[str, Mapping[str, Network]]] = {
         },
     ),
     "regularisers": (
-        "what holds the weights back; the lecture's: nothing",
+        "what restrains the weights; the lecture's: nothing",
         {
             "dropout 0.2": Network(dropout=0.2),
             "L2, 0.0001": Network(l2=1e-4),
@@ -94,7 +94,7 @@ GROUPS: dict[str, tuple[str, Mapping[str, Network]]] = {
     "cnn": ("the lecture's next step", {"two convolutions": Network(convolutions=True)}),
 }
 
-CLIMB = {  # these are held against the rung before them, all others against the lecture's net
+CLIMB = {  # compared with the rung before; all others are compared with the lecture's net
     "logistic regression": "",
     "one hidden layer, 128": "logistic regression",
     LECTURE: "one hidden layer, 128",
@@ -106,9 +106,9 @@ RUNGS = tuple(
 )
 
 CURVES: dict[str, tuple[str, Mapping[int, Network]]] = {
-    # curve: (what it is against, {count: network})
+    # curve: (its x-axis, {count: network})
     "width": (
-        "width, the neurons in one hidden layer",
+        "width, the neurons in the one hidden layer",
         {width: Network(hidden=(width,)) for width in (8, 16, 32, 64, 128, 256, 512)},
     ),
     "depth": (
@@ -116,10 +116,10 @@ CURVES: dict[str, tuple[str, Mapping[int, Network]]] = {
         {depth: Network(hidden=(128,) * depth) for depth in (0, 1, 2, 4, 8)},
     ),
 }
-PER_CLASS = (1, 3, 10, 30, 100, 1000)  # training images, as many as there are; and at last all
+PER_CLASS = (1, 3, 10, 30, 100, 1000)  # training images of each class, as far as there are enough; at last all
 PARTS = (*GROUPS, *CURVES, "images", "approximation")
 
-OPTIMIZERS: dict[str, tuple[str, Mapping[str, Any]]] = {  # name: (Keras' class, its settings)
+OPTIMIZERS: dict[str, tuple[str, Mapping[str, Any]]] = {  # name: (Keras class, arguments)
     "adam": ("Adam", {}),
     "SGD": ("SGD", {}),
     "momentum": ("SGD", {"momentum": 0.9}),
@@ -137,19 +137,19 @@ INITIALISERS: dict[str, tuple[str, Mapping[str, Any]]] = {
 
 
 def chosen(only: tuple[str, ...]) -> list[Rung]:
-    """The rungs of those parts (all of them if none is named), and what they are held against, in their order."""
+    """Return the rungs of those parts (default: all) and the rungs that they are compared with, in order."""
     wanted = [rung for rung in RUNGS if not only or rung.group in only]
     names = {rung.name for rung in wanted} | {rung.against for rung in wanted}
     return [rung for rung in RUNGS if rung.name in names]
 
 
 def per_class_counts(smallest: int) -> list[int]:
-    """How many training images of each class the curve takes, where the smallest class has so many."""
+    """Return the numbers of training images per class; the smallest class has `smallest`."""
     return [count for count in PER_CLASS if count <= smallest]
 
 
 def make_model(network: Network) -> keras.Model:
-    """images [n, 28, 28] → probabilities [n, 10]."""
+    """Build the model: images [n, 28, 28] → probabilities [n, 10]."""
     import keras
 
     from mnist_mlp.models import networks as models
@@ -163,7 +163,7 @@ def make_model(network: Network) -> keras.Model:
 
 
 def set_start(model: keras.Model, network: Network) -> None:
-    """Makes `models.initialise` draw the model's weights from the network's initialiser."""
+    """Make `initialization.initialise` draw the model's weights from the network's initializer."""
     import keras
 
     kind, settings = INITIALISERS[network.start]
@@ -173,7 +173,7 @@ def set_start(model: keras.Model, network: Network) -> None:
 
 
 def make_optimizer(network: Network) -> keras.Optimizer:
-    """The optimizer with the network's step size, the rest as Keras has it."""
+    """Return the optimizer with the network's learning rate; everything else as Keras has it."""
     import keras
 
     kind, settings = OPTIMIZERS[network.optimizer]

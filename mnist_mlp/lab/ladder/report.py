@@ -1,4 +1,4 @@
-"""The ladder as text: a line for each rung and each point of a curve, and the same rows as CSV."""
+"""The report of the ladder: a line for each rung and each point of a curve; the same rows as CSV."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ CSV_COLUMNS = (
 )
 
 
-def opening(found: dict[str, Any]) -> str:
-    """What all rows have in common."""
-    return "\n".join([data_line(found), *wrapped(found["dataset"]["notes"])])
+def opening(result: dict[str, Any]) -> str:
+    """Describe what all rows have in common."""
+    return "\n".join([data_line(result), *wrapped(result["dataset"]["notes"])])
 
 
-def data_line(found: dict[str, Any]) -> str:
-    data, seeds = found["dataset"], found["seeds"]
-    several = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]} alone"
+def data_line(result: dict[str, Any]) -> str:
+    data, seeds = result["dataset"], result["seeds"]
+    several = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]} only"
     return (
         f"data     {data['name']}: {data['train_examples']:,} training + {data['test_examples']:,} test images; "
-        f"{number(found['epochs'], 'epoch')}, batch 32, {several}"
+        f"{number(result['epochs'], 'epoch')}, batch 32, {several}"
     )
 
 
@@ -40,7 +40,7 @@ def number(count: int, what: str) -> str:
 
 
 def heading(group: str, *, first: bool) -> str:
-    """The line above the rungs of a group; above the first of all, also what the columns are."""
+    """Return the line above the rungs of a group; above the first group, also the column headers."""
     lines = [""]
     if first:
         tests = f"{'against':>7}  {'change':>7}  {'p':>7}"
@@ -49,7 +49,7 @@ def heading(group: str, *, first: bool) -> str:
 
 
 def rung_line(row: dict[str, Any]) -> str:
-    """A rung; "change" is in points of accuracy."""
+    """Format a rung; "change" is in percentage points of accuracy."""
     tests = f"{'–':>7}  {'–':>7}  {'–':>7}"
     if "p" in row:
         tests = f"{row['against']:>7}  {100 * row['difference']:>+7.2f}  {small(row['p']):>7}"
@@ -57,7 +57,7 @@ def rung_line(row: dict[str, Any]) -> str:
 
 
 def curve_heading(name: str, counted: str) -> str:
-    """The lines above the points of a curve."""
+    """Return the lines above the points of a curve."""
     head = f"     {name:>8}  {COLUMNS}  {'parameters':>10}  {'train s':>7}"
     return f"\naccuracy against {counted}\n{head}"
 
@@ -67,7 +67,7 @@ def curve_line(name: str, row: dict[str, Any]) -> str:
 
 
 def accuracy(row: dict[str, Any]) -> str:
-    """ "97.39 ± 0.24    97.09–97.69": in per cent."""
+    """Return mean ± sd and interval in percent: "97.39 ± 0.24    97.09–97.69"."""
     mean = f"{100 * row['accuracy']:.2f}" + ("" if row["sd"] is None else f" ± {100 * row['sd']:.2f}")
     interval = "–" if row["interval"] is None else "{:.2f}–{:.2f}".format(*(100 * end for end in row["interval"]))
     return f"{mean:>14}  {interval:>13}"
@@ -81,78 +81,78 @@ def small(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def reading(rows: Sequence[dict[str, Any]], found: dict[str, Any]) -> str:
-    """How the table of the rungs is to be read, and what its tests say together."""
-    n, images = len(found["seeds"]), found["dataset"]["test_examples"]
+def reading(rows: Sequence[dict[str, Any]], result: dict[str, Any]) -> str:
+    """Explain how to read the table of the rungs, and what its tests say together."""
+    n, images = len(result["seeds"]), result["dataset"]["test_examples"]
     tested = [row for row in rows if "p" in row]
     best = max(rows, key=lambda row: row["accuracy"])
     low, high = metrics.wilson_interval(round(best["accuracy"] * images), images)
     lines = []
     if n > 1:
         lines.append(
-            f"± is the standard deviation over {n} seeds, which draw the initial weights, the order and the dropout; "
-            "the interval is Student's, for the mean over all seeds on these test images."
+            f"± is the standard deviation over {n} seeds (initial weights, order of the images, dropout); the interval "
+            "is Student's, of the mean over seeds on these test images."
         )
     lines.append(
-        f"Other test images would matter too: with {images:,} of them, {100 * best['accuracy']:.1f}% is "
-        f"{100 * low:.1f}–{100 * high:.1f}% (Wilson). train s: seconds of training one network, compilation apart."
+        f"Other test images would give other results: with {images:,} of them, {100 * best['accuracy']:.1f}% means "
+        f"{100 * low:.1f}–{100 * high:.1f}% (Wilson). train s: seconds to train one network, without compilation."
     )
     if tested:
-        how = "for each seed, combined as twice the median" if n > 1 else "for the one seed"
+        how = "one for each seed, combined as twice the median" if n > 1 else "for the one seed"
         differ = ", ".join(str(row["number"]) for row in tested if differs(row)) or "none"
         same = ", ".join(str(row["number"]) for row in tested if not differs(row)) or "none"
-        both = ", and by Student's interval over the seeds" if n > 1 else ", for these trained networks"
+        both = " and by Student's interval over the seeds" if n > 1 else ", for these trained networks"
         lines += [
-            "against: the rung that this one changes in one thing: up to the lecture's net the rung before it, then "
-            f"the lecture's net. p: McNemar's exact test on the same test images, {how}.",
-            f"At 5%, by p after Holm's correction for {number(len(tested), 'test')}{both}, these differ from what they "
-            f"are held against: {differ}. Not shown to differ, which does not mean equal: {same}.",
+            "against: the rung that this one is compared with, and differs from in one respect: up to the lecture's "
+            f"net the rung before, then the lecture's net. p: McNemar's exact test on the same test images, {how}.",
+            f"Significant at 5% by Holm's correction for {number(len(tested), 'test')}{both}: {differ}. Not "
+            f"significant, which does not mean equal: {same}.",
         ]
     return "\n" + "\n".join(textwrap.fill(line, 112) for line in lines)
 
 
 def differs(row: dict[str, Any]) -> bool:
-    """Whether both other test images and other seeds would leave a difference from the rung that it is held against."""
+    """Return whether the difference would persist with other test images and with other seeds."""
     low, high = row["difference_interval"] or (row["difference"], row["difference"])
     return row["p_holm"] < ALPHA and (low > 0 or high < 0)
 
 
 def approximation_table(rows: Sequence[dict[str, Any]], seeds: int) -> str:
-    """A line for each width, with both errors of each target."""
+    """Return a line for each width, with both errors of each target."""
     targets = list(dict.fromkeys(row["target"] for row in rows))
-    over = f"; median of {seeds} seeds" if seeds > 1 else ""
+    over = f", median of {seeds} seeds" if seeds > 1 else ""
     lines = [
         "",
-        "approximation error against width: one hidden layer of tanh on −1 … 1, random hidden weights, output weights",
-        f"by least squares{over}; for each function the L² error and the largest error",
+        "approximation error against width: one hidden tanh layer on −1 … 1, random hidden weights, output weights by",
+        f"least squares; L² error and largest error for each function{over}",
         "        width" + "".join(f"  {target:>23}" for target in targets),
     ]
     for width in dict.fromkeys(row["width"] for row in rows):
         cells = [row for row in rows if row["width"] == width]
-        shown = "".join(f"  {row['l2_error']:>13.1e} {row['largest_error']:>9.1e}" for row in cells)
-        lines.append(f"     {width:>8}{shown}")
-    lines.append("A jump is never met everywhere: its L² error falls, its largest error does not.")
+        errors = "".join(f"  {row['l2_error']:>13.1e} {row['largest_error']:>9.1e}" for row in cells)
+        lines.append(f"     {width:>8}{errors}")
+    lines.append("A jump is never matched everywhere: its L² error falls, its largest error does not.")
     return "\n".join(lines)
 
 
-def closing(found: dict[str, Any], files: Sequence[str], note: str) -> str:
-    """Where it was measured, and on what."""
-    lines = ["", f"seconds  {found['seconds']:.0f} in all"]
-    if "device" in found:
-        versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-        lines.append(f"device   {found['device']}; {versions}")
+def closing(result: dict[str, Any], files: Sequence[str], note: str) -> str:
+    """Return the time taken, the device, the files and the data."""
+    lines = ["", f"seconds  {result['seconds']:.0f} in total"]
+    if "device" in result:
+        versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        lines.append(f"device   {result['device']}; {versions}")
     if files:
         lines.append(f"written  {', '.join(files)}")
     lines += wrapped([note] if note else [])
-    if "dataset" in found:
-        lines.append(data_line(found))
-        lines += wrapped(warnings(found))
+    if "dataset" in result:
+        lines.append(data_line(result))
+        lines += wrapped(warnings(result))
     return "\n".join(lines)
 
 
-def warnings(found: dict[str, Any]) -> list[str]:
-    """What must stand beside every figure of the table."""
-    name = found["dataset"]["name"]
+def warnings(result: dict[str, Any]) -> list[str]:
+    """Return a warning for numbers that are not MNIST's."""
+    name = result["dataset"]["name"]
     return [] if name == "mnist" else [f"measured on {name}: this is not MNIST accuracy"]
 
 
@@ -160,17 +160,17 @@ def wrapped(notes: Sequence[str]) -> list[str]:
     return [textwrap.fill(note, 110, initial_indent="  !      ", subsequent_indent=" " * 9) for note in notes]
 
 
-def as_csv(found: dict[str, Any]) -> str:
-    """All rows as CSV: accuracies from 0 to 1, empty where a column does not apply."""
-    common = {"seeds": len(found["seeds"])}
-    trained = common | {"epochs": found.get("epochs"), "dataset": found.get("dataset", {}).get("name")}
-    names = {row["number"]: row["name"] for row in found["rungs"]}
+def as_csv(result: dict[str, Any]) -> str:
+    """Return all rows as CSV: accuracies from 0 to 1, empty if a column does not apply."""
+    common = {"seeds": len(result["seeds"])}
+    trained = common | {"epochs": result.get("epochs"), "dataset": result.get("dataset", {}).get("name")}
+    names = {row["number"]: row["name"] for row in result["rungs"]}
     rows = []
-    for row in found["rungs"]:
+    for row in result["rungs"]:
         rows.append({**trained, **row, "part": row["group"], "against": names.get(row.get("against"))})
     for part in ("width", "depth", "images"):
-        rows += [{**trained, **row, "part": part} for row in found[part]]
-    rows += [{**common, **row, "part": "approximation", "name": row["target"]} for row in found["approximation"]]
+        rows += [{**trained, **row, "part": part} for row in result[part]]
+    rows += [{**common, **row, "part": "approximation", "name": row["target"]} for row in result["approximation"]]
     for row in rows:
         row["low"], row["high"] = row.get("interval") or (None, None)
     text = io.StringIO()

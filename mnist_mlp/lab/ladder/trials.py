@@ -1,4 +1,4 @@
-"""Networks of the ladder trained with several seeds, and what may be concluded from their test images."""
+"""Train the networks of the ladder with several seeds and score them on the test images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import gc
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnist_mlp import data
 from mnist_mlp.cli.load_framework import load
+from mnist_mlp.cli.terminal import Reporter
 from mnist_mlp.devices import Plan
 from mnist_mlp.lab.ladder import networks
 from mnist_mlp.lab.ladder.networks import Network
@@ -27,20 +28,20 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A network after training, once for each seed."""
+    """The result of a network, trained once for each seed."""
 
-    right: np.ndarray  # bool [seeds, test images]
+    correct: np.ndarray  # bool [seeds, test images]
     parameters: int
-    train_seconds: tuple[float, ...]  # one for each seed, without compilation
+    train_seconds: tuple[float, ...]  # for each seed, without compilation
     compile_seconds: float
 
     @property
     def accuracy(self) -> np.ndarray:
         """float64 [seeds], from 0 to 1."""
-        return self.right.mean(1)
+        return self.correct.mean(1)
 
     def summary(self) -> dict[str, Any]:
-        """As JSON values: accuracies from 0 to 1, seconds; None where one seed cannot tell."""
+        """Return JSON values: accuracies from 0 to 1, seconds; None for what one seed cannot show."""
         values = self.accuracy.tolist()
         several = len(values) > 1
         low, high = metrics.mean_interval(values)
@@ -56,48 +57,46 @@ class Score:
 
 
 class Trials:
-    """Trains networks on one data set, all with the same seeds and epochs, each of them once.
+    """Trains networks on one data set, all with the same seeds and epochs, and each network only once.
 
-    `tell` hears what is being done, in a few words. Frameworks are imported with the first network.
+    Frameworks are imported with the first network.
     """
 
-    def __init__(
-        self, plan: Plan, dataset: data.Dataset, seeds: Sequence[int], epochs: int, tell: Callable[[str], None]
-    ):
-        self.plan, self.dataset, self.seeds, self.epochs, self.tell = plan, dataset, tuple(seeds), epochs, tell
+    def __init__(self, plan: Plan, dataset: data.Dataset, seeds: Sequence[int], epochs: int, reporter: Reporter):
+        self.plan, self.dataset, self.seeds, self.epochs, self.reporter = plan, dataset, tuple(seeds), epochs, reporter
         self.scores: dict[tuple[Network, int | None], Score] = {}
         self.trainers: dict[Network, MultiSeedTrainer] = {}
         self.engine: Engine | None = None  # the last one
 
     def score(self, network: Network, name: str, per_class: int | None = None) -> Score:
-        """The score after training, at once where the same was done before.
+        """Train the network, unless that has been done, and return its score.
 
-        `per_class`: train on so many images of each class, which each seed draws, in as many updates as all images
-        take; so fewer images do not also mean less training.
+        `per_class`: train on this many images of each class, drawn by each seed, for as many updates as all images
+        take, so that fewer images do not mean less training.
         """
         if (network, per_class) not in self.scores:
-            self.tell(f"{name}: compiling")
+            self.reporter.progress(f"{name}: compiling")
             trainer = self.trainer(network)
-            right, seconds = [], []
+            correct, seconds = [], []
             for n, seed in enumerate(self.seeds, start=1):
-                self.tell(f"{name}: seed {n} of {len(self.seeds)}")
+                self.reporter.progress(f"{name}: seed {n} of {len(self.seeds)}")
                 examples = balanced_sample(self.dataset.train.labels, per_class, seed) if per_class else None
                 seconds.append(fit(trainer, network.rate, seed, self.epochs, examples))
-                right.append(trainer.right())
+                correct.append(trainer.correct())
             parameters = trainer.model.count_params()
-            score = Score(np.array(right), parameters, tuple(seconds), trainer.compile_seconds)
+            score = Score(np.array(correct), parameters, tuple(seconds), trainer.compile_seconds)
             self.scores[network, per_class] = score
         return self.scores[network, per_class]
 
     def trainer(self, network: Network) -> MultiSeedTrainer:
-        """The network compiled, as the lecture's is for all that differs from it in its start or step size alone."""
+        """Compile the network. Networks that differ only in initial weights or learning rate share a program."""
         load(self.plan)
         from mnist_mlp.training.multi_seed import MultiSeedTrainer
 
         program = dataclasses.replace(network, rate=Network.rate, start=Network.start)
         if program not in self.trainers:
-            self.trainers = {kept: made for kept, made in self.trainers.items() if kept == Network()}
-            gc.collect()  # the others' copies of the data
+            self.trainers = {kept: trainer for kept, trainer in self.trainers.items() if kept == Network()}
+            gc.collect()  # frees the copies of the data that the others held
             make_model = functools.partial(networks.make_model, program)
             make_optimizer = functools.partial(networks.make_optimizer, program)
             self.trainers[program] = MultiSeedTrainer(self.plan, make_model, make_optimizer, self.dataset)
@@ -108,7 +107,10 @@ class Trials:
 
 
 def fit(trainer: MultiSeedTrainer, rate: float, seed: int, epochs: int, examples: np.ndarray | None) -> float:
-    """Trains from the beginning; the seconds. On some `examples`: as many updates as `epochs` over all images make."""
+    """Train from the initial weights and return the seconds.
+
+    On a subset (`examples`), train for as many updates as `epochs` over all images would take.
+    """
     if examples is None:
         return trainer.fit(seed, epochs, learning_rate=rate).seconds
     steps = math.ceil(len(trainer.dataset.train) / trainer.batch_size)
@@ -116,15 +118,15 @@ def fit(trainer: MultiSeedTrainer, rate: float, seed: int, epochs: int, examples
     for passed in itertools.count():
         if len(rows) >= epochs * steps:
             break
-        rows.extend(trainer.order_of(examples, seed, passed, True))
-    trainer.begin(seed, learning_rate=rate)
+        rows.extend(trainer.batches(examples, seed, passed, True))
+    trainer.reset(seed, learning_rate=rate)
     began = time.perf_counter()
-    for epoch in range(epochs):  # calls of one shape: one program, and few of them
+    for epoch in range(epochs):  # few calls, all of one shape: one program
         trainer.engine.train(np.array(rows[epoch * steps : (epoch + 1) * steps]))
     return time.perf_counter() - began
 
 
 def balanced_sample(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
-    """Indices of so many images of each class, drawn by `seed`; a larger sample of a seed holds its smaller ones."""
+    """Return indices of `per_class` images of each class, drawn by `seed`; larger samples contain smaller ones."""
     rng = np.random.default_rng([seed, 10])
     return np.concatenate([rng.permutation(np.flatnonzero(labels == digit))[:per_class] for digit in range(10)])

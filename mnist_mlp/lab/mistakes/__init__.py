@@ -1,1 +1,1 @@
-"""`python -m mnist_mlp.lab.mistakes`: the classic mistakes, made on purpose and diagnosed."""
+"""`python -m mnist_mlp.lab.mistakes`: classic training mistakes, made on purpose and diagnosed."""

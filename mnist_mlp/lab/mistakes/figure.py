@@ -1,4 +1,4 @@
-"""The losses of each mistake beside those of the right program, as a figure of small panels."""
+"""The figure of the mistakes: the losses of each beside those of the correct program."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 BLUE, ORANGE = "#1f5fa8", "#d9700a"
-POINTS = 400  # of a curve, at most: means over as many pieces
+POINTS = 400  # of a curve, at most; each is a mean over neighbouring steps
 
 
-def draw(outcomes: Mapping[str, Outcome], found: dict[str, Any]) -> Figure:
-    """A panel for each mistake; `found` is what `mistakes.make` gives, the outcomes are those of its first seed."""
+def draw(outcomes: Mapping[str, Outcome], result: dict[str, Any]) -> Figure:
+    """Draw a panel for each mistake, from the outcomes of the first seed and the `result` of `make`."""
     mistakes = [name for name in outcomes if name != RIGHT]
     columns = min(COLUMNS, len(mistakes))
     rows = math.ceil(len(mistakes) / columns)
@@ -36,12 +36,12 @@ def draw(outcomes: Mapping[str, Outcome], found: dict[str, Any]) -> Figure:
         ax.set_ylabel("loss of a batch", fontsize="small")
     for ax in axes[max(0, len(mistakes) - columns) : len(mistakes)]:
         ax.set_xlabel("step", fontsize="small")
-    block = found["dataset"]
+    block = result["dataset"]
     figures.caption(
         figure,
         [
-            f"{block['name']}, {block['train_examples']:,} training images, {found['epochs']} epochs, "
-            f"seed {found['seeds'][0]}. Below each title: test accuracy, and what told the mistake."
+            f"{block['name']}, {block['train_examples']:,} training images, {result['epochs']} epochs, "
+            f"seed {result['seeds'][0]}. Below each title: test accuracy, and the evidence of the mistake."
         ],
     )
     return figure
@@ -52,18 +52,18 @@ def panel(ax: Axes, name: str, wrong: Outcome, right: Outcome) -> None:
         steps, losses = thinned(outcome.curve.step_losses)
         ax.plot(steps, losses, color=colour, linewidth=width, alpha=0.9, label=label)
     ax.set_yscale("log")
-    told = next((f"told by the {each.told_by}" for each in wrong.diagnoses if each.name == name), "not told")
+    evidence = next((f"evidence: {each.told_by}" for each in wrong.diagnoses if each.name == name), "not recognized")
     ax.set_title(name, fontsize="medium", loc="left", pad=20)
-    words = f"{100 * wrong.accuracy:.1f}% (right: {100 * right.accuracy:.1f}%), {told}"
-    text = ax.text(0, 1.03, words, transform=ax.transAxes, fontsize=7, color="#444")
-    text.set_in_layout(False)  # all panels of one width
+    subtitle = f"{100 * wrong.accuracy:.1f}% (correct: {100 * right.accuracy:.1f}%), {evidence}"
+    text = ax.text(0, 1.03, subtitle, transform=ax.transAxes, fontsize=7, color="#444")
+    text.set_in_layout(False)  # so that all panels keep the same width
     ax.tick_params(labelsize=7)
     ax.grid(True, which="major", color="#e5e5e5", linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
 
 
 def thinned(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Steps, from 1 on, and losses, as means over at most POINTS pieces."""
+    """Return steps, counted from 1, and losses, averaged to at most POINTS points."""
     pieces = np.array_split(np.asarray(losses), min(POINTS, max(1, len(losses))))
     ends = np.cumsum([len(piece) for piece in pieces])
     return ends, np.array([piece.mean() if len(piece) else np.nan for piece in pieces])

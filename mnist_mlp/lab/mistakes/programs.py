@@ -1,4 +1,4 @@
-"""The right program, and the classic mistakes: each is the right program with one thing changed."""
+"""The correct program and the classic mistakes, each of which changes one thing in it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
     from mnist_mlp.training.multi_seed import Curve, MultiSeedTrainer
 
-RIGHT = "right program"
+RIGHT = "correct program"
 BATCH_SIZE = 32
 
 
-def as_it_is(dataset: Dataset) -> Dataset:
+def unchanged(dataset: Dataset) -> Dataset:
     return dataset
 
 
 def with_test_images(dataset: Dataset) -> Dataset:
-    """The test images stand behind the training images."""
+    """Append the test images to the training images."""
     parts = (dataset.train, dataset.test)
     images, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels"))
     return dataclasses.replace(dataset, train=Split(images, labels))
 
 
 def with_shifted_labels(dataset: Dataset) -> Dataset:
-    """Each training label counts one up, 9 becomes 0."""
+    """Add 1 to each training label; 9 becomes 0."""
     shifted = ((dataset.train.labels + 1) % 10).astype(np.uint8)
     return dataclasses.replace(dataset, train=Split(dataset.train.images, shifted))
 
@@ -50,12 +50,12 @@ class Program:
     initial: str = "glorot_uniform"
     on_logits: str = "linear"
     learning_rate: float = 0.001
-    change: Callable[[Dataset], Dataset] = as_it_is
-    by_class: bool = False  # sorted by label, in the same order in each epoch
-    whole_batches: bool = False  # whether the test images that fill no batch are left out
+    change: Callable[[Dataset], Dataset] = unchanged
+    by_class: bool = False  # train on the images sorted by label, in the same order in each epoch
+    whole_batches: bool = False  # drop the test images that do not fill a batch
 
     def make_model(self) -> keras.Model:
-        """The network, with initial weights of seed 0."""
+        """Build the network, with the initial weights of seed 0."""
         from mnist_mlp.models import networks
 
         def stack(dtype: keras.DTypePolicy) -> list[keras.Layer]:
@@ -67,19 +67,19 @@ class Program:
 
     @property
     def compiled_as(self) -> tuple[object, ...]:
-        """What two programs must share to be the same compiled network on the same data."""
+        """Equal for programs that can share a compiled network with its data."""
         return (self.pixels, self.activation, self.initial, self.on_logits, self.change)
 
-    def order(self, labels: np.ndarray) -> np.ndarray | None:
-        """The training images by index where they are not drawn."""
+    def fixed_order(self, labels: np.ndarray) -> np.ndarray | None:
+        """Return the indices of the training images in order; None if they are shuffled."""
         return np.argsort(labels, kind="stable") if self.by_class else None
 
     def score(self, trainer: MultiSeedTrainer) -> np.ndarray:
-        """The confusion matrix of the test images that the program scores."""
+        """Return the confusion matrix of the test images that the program scores."""
         if not self.whole_batches:
             return trainer.test().confusion
-        # As in `for _ in range(n // batch)`, or a data loader that drops the remainder: tensorflow/models' MNIST
-        # (9,216 of 10,000 images), flax's and optax's (9,984).
+        # As with `for _ in range(n // batch)` or a loader that drops the remainder: so did the MNIST examples of
+        # tensorflow/models (9,216 of 10,000 images), flax and optax (9,984).
         test = trainer.dataset.test
         scored = len(test) // BATCH_SIZE * BATCH_SIZE
         predicted = trainer.engine.predict(test.images[:scored]).argmax(1)
@@ -103,7 +103,7 @@ PROGRAMS = {
     diagnosis.SHIFTED: Program("training labels count from 1, test labels from 0", change=with_shifted_labels),
     diagnosis.LAST_BATCH: Program("the test loop runs n // 32 batches", whole_batches=True),
     diagnosis.DEAD_RELUS: Program(
-        "pixels left at 0 to 255, and Adam(0.02): the first steps push the units out of reach",
+        "pixels left at 0 to 255, and Adam(0.02): the first steps push the units below 0 for every image",
         pixels="raw",
         learning_rate=0.02,
     ),
@@ -113,7 +113,7 @@ MISTAKES = tuple(name for name in PROGRAMS if name != RIGHT)
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A program after training with one seed."""
+    """The result of a program with one seed."""
 
     curve: Curve
     evidence: Evidence

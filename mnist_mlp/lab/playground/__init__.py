@@ -1,11 +1,11 @@
-"""TensorFlow Playground without its page: the same random stream, data, weights, updates and quirks, in float64.
+"""TensorFlow Playground without a browser: the page's random stream, data, weights, updates and quirks, in float64.
 
     from mnist_mlp.lab import playground
 
     history = playground.run("https://playground.tensorflow.org/#activation=relu&dataset=xor&seed=0.5", epochs=100)
     print(history.losses[-1], history.accuracy)
 
-`python -m mnist_mlp.lab.playground 'URL' --epochs=100` does the same. Needs NumPy alone.
+`python -m mnist_mlp.lab.playground 'URL' --epochs=100` does the same. Only NumPy is needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mnist_mlp.lab.playground.url_state import State
 
 __all__ = ["History", "State", "Stream", "run", "run_seeds"]
-PLACES = {
+MODULES = {
     "History": "history",
     "run": "history",
     "run_seeds": "history",
@@ -28,9 +28,9 @@ PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for, and only then: a program starts, and answers Ctrl-C, before NumPy is there."""
-    if name in PLACES:
+    """Import lazily, so that a program can start and answer Ctrl-C before NumPy is imported."""
+    if name in MODULES:
         import importlib
 
-        return getattr(importlib.import_module(f"{__name__}.{PLACES[name]}"), name)
+        return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,9 @@
-"""Sine, cosine and logarithm with the last bit that JavaScript engines give them.
+"""Sine, cosine and logarithm, bit for bit like JavaScript engines.
 
-Those engines compute by fdlibm, whose results are off by one unit in the last place for some 3% (sin, cos) and 7%
-(log) of the arguments against this machine's C library. Data sets are to equal the page's in every bit, so the same
-steps are taken here, in scalars: the points of a run are few. After fdlibm 5.3 (e_rem_pio2.c, k_sin.c, k_cos.c,
-s_sin.c, s_cos.c, e_log.c), changed: written in Python, without the reduction of arguments above 2^20 π/4.
+JavaScript engines use fdlibm, which differs from the usual C libraries in the last place for some 3% (sin, cos) and 7%
+(log) of all arguments. Data sets must equal the page's in every bit, so this module computes the same steps, for single
+numbers: a run has few points. After fdlibm 5.3 (e_rem_pio2.c, k_sin.c, k_cos.c, s_sin.c, s_cos.c, e_log.c). Changed:
+written in Python, without the argument reduction above 2^20 π/4.
 
     Copyright (C) 1993 by Sun Microsystems, Inc. All rights reserved.
     Developed at SunSoft, a Sun Microsystems, Inc. business. Permission to use, copy, modify, and distribute this
@@ -15,8 +15,8 @@ from __future__ import annotations
 import math
 import struct
 
-PIO2_1, PIO2_1T = 1.57079632673412561417e00, 6.07710050650619224932e-11  # 33 bits of π/2, and the rest
-PIO2_2, PIO2_2T = 6.07710050630396597660e-11, 2.02226624879595063154e-21  # the next 33 bits, and the rest
+PIO2_1, PIO2_1T = 1.57079632673412561417e00, 6.07710050650619224932e-11  # the first 33 bits of π/2 and the rest
+PIO2_2, PIO2_2T = 6.07710050630396597660e-11, 2.02226624879595063154e-21  # the next 33 bits and the rest
 PIO2_3, PIO2_3T = 2.02226624871116645580e-21, 8.47842766036889956997e-32
 TWO_OVER_PI = 6.36619772367581382433e-01
 LARGE = 0x413921FB  # the high word of 2^20 π/4
@@ -36,7 +36,7 @@ LOG = (
 
 
 def sin(x: float) -> float:
-    """The sine of an angle in radians."""
+    """Return the sine of an angle in radians."""
     if high(x) & 0x7FFFFFFF > LARGE:
         return math.sin(x) if math.isfinite(x) else math.nan
     n, y, tail = reduced(x)
@@ -45,7 +45,7 @@ def sin(x: float) -> float:
 
 
 def cos(x: float) -> float:
-    """The cosine of an angle in radians."""
+    """Return the cosine of an angle in radians."""
     if high(x) & 0x7FFFFFFF > LARGE:
         return math.cos(x) if math.isfinite(x) else math.nan
     n, y, tail = reduced(x)
@@ -54,7 +54,7 @@ def cos(x: float) -> float:
 
 
 def log(x: float) -> float:
-    """The natural logarithm; x is normal and positive, or 0."""
+    """Return the natural logarithm of x, which is positive and normal, or 0."""
     if x == 0:
         return -math.inf
     word = high(x)
@@ -81,7 +81,7 @@ def log(x: float) -> float:
 
 
 def reduced(x: float) -> tuple[int, float, float]:
-    """n, y and tail: x = n π/2 + y + tail, |y| up to about π/4."""
+    """Return n, y and tail with x = n π/2 + y + tail and |y| up to about π/4."""
     word = high(x) & 0x7FFFFFFF
     if word <= 0x3FE921FB:
         return 0, x, 0.0
@@ -97,7 +97,7 @@ def reduced(x: float) -> tuple[int, float, float]:
         n = int(t * TWO_OVER_PI + 0.5)
         r, w = t - n * PIO2_1, n * PIO2_1T
         y = r - w
-        if n >= 32 or word == high(n * (math.pi / 2)):  # bits may have cancelled: take more of those of π/2
+        if n >= 32 or word == high(n * (math.pi / 2)):  # possible cancellation: use more bits of π/2
             for part, rest, bits in ((PIO2_2, PIO2_2T, 16), (PIO2_3, PIO2_3T, 49)):
                 if (word >> 20) - ((high(y) >> 20) & 0x7FF) <= bits:
                     break
@@ -110,7 +110,7 @@ def reduced(x: float) -> tuple[int, float, float]:
 
 
 def sine(x: float, tail: float) -> float:
-    """The sine of x + tail, |x| up to about π/4."""
+    """Return the sine of x + tail, |x| up to about π/4."""
     if high(x) & 0x7FFFFFFF < 0x3E400000:
         return x
     z = x * x
@@ -122,7 +122,7 @@ def sine(x: float, tail: float) -> float:
 
 
 def cosine(x: float, tail: float) -> float:
-    """The cosine of x + tail, |x| up to about π/4."""
+    """Return the cosine of x + tail, |x| up to about π/4."""
     word = high(x) & 0x7FFFFFFF
     if word < 0x3E400000:
         return 1.0
@@ -135,12 +135,12 @@ def cosine(x: float, tail: float) -> float:
 
 
 def high(x: float) -> int:
-    """The upper 32 bits: sign, exponent and 20 bits of the fraction."""
+    """Return the upper 32 bits: sign, exponent and 20 bits of the fraction."""
     word: int = struct.unpack(">I", struct.pack(">d", x)[:4])[0]
     return word
 
 
 def with_high(x: float, word: int) -> float:
-    """The same number with other upper 32 bits."""
+    """Return x with its upper 32 bits replaced."""
     value: float = struct.unpack(">d", struct.pack(">I", word) + struct.pack(">d", x)[4:])[0]
     return value

@@ -1,8 +1,8 @@
-"""The page's network and its training, for one seed or for several side by side.
+"""The page's network and its training, for one seed or several side by side.
 
-Arrays of K networks have K as their first axis; a single network has arrays without it, which NumPy handles with less
-ado. All weights and biases lie in one buffer, in the page's order: layer by layer, node by node, the bias first. So a
-layer is a view [units, 1 + inputs], the values that enter it have a first row of ones, and an update is one sum.
+Arrays of K networks have K as their first axis; those of a single network omit it, which makes NumPy faster. All
+weights and biases lie in one buffer in the page's order: layer by layer, node by node, the bias first. So a layer is a
+view [units, 1 + inputs], its inputs have a first row of ones, and an update is one subtraction.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mnist_mlp.lab.playground.random_stream import Stream
 from mnist_mlp.lab.playground.url_state import State
 
 Array = NDArray[np.float64]
-BIAS = 0.1  # every bias at the start
-EXACT = 100  # epochs that are computed to the page's last bit
-LARGEST = 4_000_000  # numbers that a sum of them may take; beyond, BLAS computes from the start
+BIAS = 0.1  # initial value of every bias
+EXACT = 100  # epochs computed bit for bit like the page
+LARGEST = 4_000_000  # terms of a matrix product in exact order, at most; larger ones use BLAS from the start
 
 
 def initial_parameters(state: State, stream: Stream) -> Array:
-    """Weights and biases before training, float64 [P]. Also weights that are to be 0 are drawn."""
+    """Return the initial weights and biases, float64 [P]. With initZero the weights are drawn, too, and discarded."""
     values: list[float] = []
     for inputs, units in zip(state.sizes, state.sizes[1:], strict=False):
         for _ in range(units):
@@ -36,13 +36,13 @@ def initial_parameters(state: State, stream: Stream) -> Array:
 
 
 def features(state: State, points: Sequence[Point]) -> Array:
-    """The network's inputs at the points, float64 [F, n], to the last bit as the page has them."""
+    """Return the inputs of the network at the points, float64 [F, n], bit for bit like the page."""
     x, y = (np.array([point[i] for point in points], float) for i in (0, 1))
     return rows_of(state, x, y, lambda values: np.array([fdlibm.sin(v) for v in values.tolist()], float))
 
 
 def rows_of(state: State, x: Array, y: Array, sine: Callable[[Array], Array] = np.sin) -> Array:
-    """The features of a state at (x, y), float64 [F, n]."""
+    """Return the features of a state at (x, y), float64 [F, n]."""
     make: dict[str, Callable[[], Array]] = {
         **{"x": lambda: x, "y": lambda: y, "xSquared": lambda: x * x, "ySquared": lambda: y * y},
         **{"xTimesY": lambda: x * y, "sinX": lambda: sine(x), "sinY": lambda: sine(y)},
@@ -51,13 +51,13 @@ def rows_of(state: State, x: Array, y: Array, sine: Callable[[Array], Array] = n
 
 
 def with_ones(values: Array) -> Array:
-    """[…, n, m] with a first row of ones, which the bias is multiplied by: […, 1 + n, m]."""
+    """Prepend a row of ones, the input of the biases: […, n, m] → […, 1 + n, m]."""
     *lead, _, m = values.shape
     return np.concatenate([np.ones((*lead, 1, m)), values], axis=-2)
 
 
 def layers_of(parameters: Array, sizes: Sequence[int]) -> list[Array]:
-    """Views […, units, 1 + inputs] of a buffer […, P]."""
+    """Return the layers as views […, units, 1 + inputs] of a buffer […, P]."""
     layers, start = [], 0
     for inputs, units in zip(sizes, sizes[1:], strict=False):
         end = start + units * (1 + inputs)
@@ -67,12 +67,11 @@ def layers_of(parameters: Array, sizes: Sequence[int]) -> list[Array]:
 
 
 class Activation(NamedTuple):
-    """`apply` in place to total inputs, `exact`: to the page's last bit; `slope`: multiplies errors by the derivative,
-    given outputs and scratch."""
+    """An activation function, computed in place."""
 
-    apply: Callable[[Array], object]
-    exact: Callable[[Array], object]
-    slope: Callable[[Array, Array, Array], object]
+    apply: Callable[[Array], object]  # of the weighted inputs
+    exact: Callable[[Array], object]  # the same, bit for bit like the page
+    slope: Callable[[Array, Array, Array], object]  # multiply errors by the derivative, given outputs and scratch
 
 
 def sigmoid(z: Array) -> None:
@@ -107,16 +106,16 @@ ACTIVATIONS = {
 
 
 def activations_of(state: State) -> list[Activation]:
-    """The activation of each layer: the output's is tanh for classification, none for regression."""
+    """Return the activation of each layer; that of the output is tanh for classification, linear for regression."""
     last = "tanh" if state.problem == "classification" else "linear"
     return [ACTIVATIONS[state.activation]] * len(state.networkShape) + [ACTIVATIONS[last]]
 
 
 class Work:
-    """Room for the values and the errors of m samples in each layer."""
+    """Buffers for the values and errors of m samples in each layer."""
 
     def __init__(self, sizes: Sequence[int], lead: tuple[int, ...], m: int) -> None:
-        self.inner = [np.ones((*lead, 1 + units, m)) for units in sizes[1:-1]]  # with the row of ones
+        self.inner = [np.ones((*lead, 1 + units, m)) for units in sizes[1:-1]]  # including the row of ones
         self.outputs = [values[..., 1:, :] for values in self.inner] + [np.empty((*lead, 1, m))]
         self.errors = [np.empty((*lead, units, m)) for units in sizes[1:]]
         self.scratch = [np.empty((*lead, units, m)) for units in sizes[1:]]
@@ -132,15 +131,15 @@ class Batch(NamedTuple):
 
 
 class Network:
-    """K networks of one shape, from `parameters`, float64 [K, P] or, for a single one, [P]; these change in place."""
+    """K networks of one shape. `parameters`, float64 [K, P] or [P] for a single one, are updated in place."""
 
     def __init__(self, state: State, parameters: Array) -> None:
         self.state, self.sizes, self.lead = state, state.sizes, parameters.shape[:-1]
         self.parameters = parameters
         self.layers = layers_of(parameters, state.sizes)
         self.activations = activations_of(state)
-        self.exact = True  # to the page's last bit, at two or three times the cost
-        self.product: Any = np.matmul if self.lead else np.dot  # the same; dot costs less for one small matrix
+        self.exact = True  # bit for bit like the page, at two or three times the cost
+        self.product: Any = np.matmul if self.lead else np.dot  # same result; dot is faster for a small matrix
         self.gradient = np.empty_like(parameters)
         self.gradients = layers_of(self.gradient, state.sizes)
         self.backward = [layer[..., 1:].swapaxes(-1, -2) for layer in self.layers]  # without biases
@@ -152,7 +151,7 @@ class Network:
         self.decay = np.where(self.bias, 0, state.learningRate * state.regularizationRate)
 
     def forward(self, inputs: Array, work: Work, as_page: bool = False) -> Array:
-        """The outputs […, 1, m] of inputs […, 1 + F, m]; `work` keeps what lies between."""
+        """Return the outputs […, 1, m] for inputs […, 1 + F, m]; `work` keeps the values of the layers."""
         product = exact.product if as_page else self.product
         for layer, activation, outputs, inner in zip(
             self.layers, self.activations, work.outputs, [*work.inner, work.outputs[-1]], strict=True
@@ -163,7 +162,7 @@ class Network:
         return inputs
 
     def step(self, batch: Batch) -> None:
-        """One update by the mean gradient of the batch's errors ½(o − t)², and the penalty."""
+        """Update the weights by the mean gradient of the errors ½(o − t)² of a batch, and the penalty."""
         work = batch.work
         as_page = self.exact and work.largest <= LARGEST
         product = exact.product if as_page else self.product
@@ -174,7 +173,7 @@ class Network:
             product(work.errors[i], inputs.swapaxes(-1, -2), out=self.gradients[i])
             if i:
                 product(self.backward[i], work.errors[i], out=work.errors[i - 1])
-        if work.m not in self.rates:  # the page takes (rate / m)·Σg for weights, (rate·Σg) / m for biases
+        if work.m not in self.rates:  # the page computes (rate / m)·Σg for weights, (rate·Σg) / m for biases
             step = self.state.learningRate
             self.rates[work.m] = np.where(self.bias, step, step / work.m), np.where(self.bias, float(work.m), 1.0)
         rate, divisor = self.rates[work.m]
@@ -183,7 +182,7 @@ class Network:
         self.update()
 
     def update(self) -> None:
-        """w1 = w − step, w2 = w1 − lr·rate·R′(w). With L1 a weight that the penalty takes across 0 dies there."""
+        """w1 = w − step, w2 = w1 − lr·rate·R′(w). With L1, a weight that the penalty carries across 0 stays 0."""
         w, kind = self.parameters, self.state.regularization
         if kind == "none":
             np.subtract(w, self.gradient, out=w)
@@ -200,10 +199,10 @@ class Network:
 
 
 class Schedule:
-    """The order in which the page takes samples: always the same; an update when (i + 1) mod batchSize = 0.
+    """The page's batches: samples in a fixed order, with an update when (i + 1) mod batchSize = 0.
 
-    Samples after the last update of an epoch stay, and count in the first update of the next: nothing has changed in
-    between, so they are simply put in front of its samples.
+    Samples after the last update of an epoch carry over into the first update of the next. The weights do not change
+    in between, so these samples are simply prepended to that batch.
     """
 
     def __init__(self, state: State, lead: tuple[int, ...], inputs: Array, labels: Array) -> None:

@@ -1,6 +1,6 @@
-"""The points of a run: drawn as the page draws them, or one's own; then shuffled and split.
+"""The points of a run: drawn like the page's, or read from a file; then shuffled and split.
 
-A point is (x, y, label). The formulas, down to the order of their operations, are those of the page.
+A point is (x, y, label). The formulas are those of the page, including the order of operations.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Point = tuple[float, float, float]
 CLASSIFICATION, REGRESSION = 500, 1200  # points of a data set
 BUMPS = ((-4, 2.5, 1), (0, 2.5, -1), (4, 2.5, 1), (-4, -2.5, -1), (0, -2.5, 1), (4, -2.5, -1))  # x, y, sign
 EDGE = 6.0  # the page's map shows [−6, 6]²
-LARGEST, BYTES = 100_000, 20_000_000  # points of one's own, and the file that they are in
+LARGEST, BYTES = 100_000, 20_000_000  # points in a file, and its size, at most
 EXAMPLE = "a line is x,y,label, such as 0.5,-1.2,1"
 
 
 def split_points(state: State, stream: Stream, own: Sequence[Point] | None = None) -> tuple[list[Point], list[Point]]:
-    """The training and the test points. `own` take the place of the drawn ones and draw nothing from the stream."""
+    """Return training and test points. `own` points replace the drawn ones and use no random numbers."""
     points = draw(state, stream) if own is None else list(own)
     for count in range(len(points), 0, -1):
         k = math.floor(stream.random() * count)
@@ -34,7 +34,7 @@ def split_points(state: State, stream: Stream, own: Sequence[Point] | None = Non
 
 
 def draw(state: State, stream: Stream) -> list[Point]:
-    """The data set of a state: 500 points with labels ±1 for classification, 1,200 for regression."""
+    """Draw the data set of a state: 500 points with labels ±1 for classification, 1,200 for regression."""
     name = state.dataset if state.problem == "classification" else state.regDataset
     return DRAW[name](stream, state.noise / 100)
 
@@ -45,7 +45,7 @@ def gauss(stream: Stream, noise: float) -> list[Point]:
 
     def normal(mean: float) -> float:
         square = 2.0
-        while square > 1:  # Marsaglia's polar method, which the page uses for one number at a time
+        while square > 1:  # Marsaglia's polar method; like the page, discard the second number of each pair
             a = 2 * stream.random() - 1
             b = 2 * stream.random() - 1
             square = a * a + b * b
@@ -55,7 +55,7 @@ def gauss(stream: Stream, noise: float) -> list[Point]:
 
 
 def circle(stream: Stream, noise: float) -> list[Point]:
-    """A disc within a ring. Noise moves the place at which the label is read, not the point."""
+    """A disc within a ring. Noise moves the position at which the label is evaluated, not the point."""
     points = []
     for low, high in ((0.0, 2.5), (5 * 0.7, 5.0)):
         for _ in range(CLASSIFICATION // 2):
@@ -67,7 +67,7 @@ def circle(stream: Stream, noise: float) -> list[Point]:
 
 
 def xor(stream: Stream, noise: float) -> list[Point]:
-    """Four squares 0.6 apart, with equal labels where they touch by a corner."""
+    """Four squares 0.6 apart; diagonally opposite ones have the same label."""
 
     def padded() -> float:
         value = stream.uniform(-5, 5)
@@ -99,7 +99,7 @@ def plane(x: float, y: float) -> float:
 
 
 def bumps(x: float, y: float) -> float:
-    """Six cones of radius 2 and height ±1; where they meet, the first of the highest counts."""
+    """Six cones of radius 2 and height ±1; where they overlap, the highest counts, on a tie the first."""
     label = 0.0
     for x0, y0, sign in BUMPS:
         height = sign * (1 - max(0.0, min(1.0, distance(x - x0, y - y0) / 2)))
@@ -109,7 +109,7 @@ def bumps(x: float, y: float) -> float:
 
 
 def regression(label: Callable[[float, float], float]) -> Callable[[Stream, float], list[Point]]:
-    """Points all over the square, with a function's value. Noise moves the place at which the value is read."""
+    """Return a data set of points in the square, labelled by a function. Noise moves the position of evaluation."""
 
     def data_set(stream: Stream, noise: float) -> list[Point]:
         points = []
@@ -129,7 +129,7 @@ DRAW: dict[str, Callable[[Stream, float], list[Point]]] = {
 
 
 def mixed(a: float, b: float, t: float) -> float:
-    """From a (t = 0) to b (t = 1) on a line, rounded as the page's scales round."""
+    """Interpolate linearly from a (t = 0) to b (t = 1), with the rounding of the page's scales."""
     return a * (1 - t) + b * t
 
 
@@ -138,13 +138,14 @@ def distance(dx: float, dy: float) -> float:
 
 
 def read_csv(path: Path, problem: str) -> list[Point]:
-    """One's own points: lines x,y,label, below a header or not; labels −1 and 1, or 0 and 1, or any for regression.
+    """Read points from lines x,y,label, with or without a header.
 
-    Raises `UserError` with the number of the first line that is not such.
+    Labels are −1 and 1, or 0 and 1, or any number for regression. Raise `UserError` with the number of the first
+    invalid line.
     """
     rows: list[tuple[int, Point]] = []
     if path.exists() and not path.is_dir() and (not path.is_file() or path.stat().st_size > BYTES):
-        raise UserError(f"{path}: expected a file of at most {BYTES:,} bytes, received another thing; {EXAMPLE}")
+        raise UserError(f"{path}: expected a file of at most {BYTES:,} bytes, received something else; {EXAMPLE}")
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -155,12 +156,12 @@ def read_csv(path: Path, problem: str) -> list[Point]:
                     rows.pop()  # the header
                 if len(rows) > LARGEST:
                     raise UserError(f"{path}: expected at most {LARGEST:,} points, received more; leave some out")
-    except csv.Error as error:  # such as the NUL that Python 3.10's reader refuses
+    except csv.Error as error:  # such as NUL characters in Python 3.10
         raise UserError(f"{path}: line {reader.line_num}: expected x,y,label, received {error}; {EXAMPLE}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: expected a CSV file in UTF-8, received {error}; {EXAMPLE}") from None
     except OSError as error:
-        raise UserError(f"{path}: expected a CSV file, received: {error.strerror}; name another one") from None
+        raise UserError(f"{path}: expected a CSV file, received: {error.strerror}; choose another one") from None
     if not rows:
         raise UserError(f"{path}: expected points, received none; {EXAMPLE}")
     points = [point for _, point in rows]
@@ -168,7 +169,7 @@ def read_csv(path: Path, problem: str) -> list[Point]:
 
 
 def point_of(path: Path, line: int, row: Sequence[str]) -> Point:
-    """One line's point; nan for a header."""
+    """Return the point of a line; nan for the header."""
     try:
         x, y, label = (float(cell) for cell in row)
     except ValueError:
@@ -182,13 +183,13 @@ def point_of(path: Path, line: int, row: Sequence[str]) -> Point:
 
 
 def with_signs(path: Path | str, rows: Sequence[tuple[int, Point]]) -> list[Point]:
-    """Points with labels ±1, where they are −1 and 1, or 0 and 1."""
-    found = {label for _, (_, _, label) in rows}
-    negative = -1.0 if -1.0 in found else 0.0
+    """Return the points with labels ±1. Raise `UserError` for labels other than −1 and 1, or 0 and 1."""
+    labels = {label for _, (_, _, label) in rows}
+    negative = -1.0 if -1.0 in labels else 0.0
     for line, (_, _, label) in rows:
         if label not in (negative, 1.0):
             raise UserError(
                 f"{path}: line {line}: expected the labels -1 and 1, or 0 and 1, received {label:g}; "
-                f"for labels that are values type problem=regression in the state"
+                f"for labels that are numbers, add problem=regression to the URL"
             )
     return [(x, y, 1.0 if label == 1 else -1.0) for _, (x, y, label) in rows]

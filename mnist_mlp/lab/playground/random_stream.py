@@ -1,13 +1,13 @@
-"""The page's random numbers: ARC4 keyed by the seed's text, as the package seedrandom 2.4.4 draws them.
+"""The page's random numbers: ARC4 keyed by the text of the seed, as in the npm package seedrandom 2.4.4.
 
-One stream gives everything of a run, in this order: data, shuffle, weights.
+A run draws everything from one stream, in this order: data, shuffle, weights.
 """
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
-WIDTH = 256  # entries of ARC4's table; also the bytes that are thrown away at the start
+WIDTH = 256  # entries of ARC4's table; also the number of bytes discarded at the start
 
 
 class Stream:
@@ -27,7 +27,7 @@ class Stream:
         self._number(WIDTH)
 
     def random(self) -> float:
-        """The next number, with 52 bits or more that are random."""
+        """Return the next number, with at least 52 random bits."""
         numerator, denominator, last = self._number(6), 1 << 48, 0
         while numerator < 1 << 52:
             numerator, denominator, last = (numerator + last) << 8, denominator << 8, self._number(1)
@@ -36,11 +36,11 @@ class Stream:
         return (numerator + last) / denominator
 
     def uniform(self, low: float, high: float) -> float:
-        """The next number, in [low, high)."""
+        """Return the next number, scaled to [low, high)."""
         return self.random() * (high - low) + low
 
     def _number(self, count: int) -> int:
-        """The next `count` bytes as one number, the first byte being the highest."""
+        """Return the next `count` bytes as one big-endian number."""
         table, i, j, number = self._table, self._i, self._j, 0
         for _ in range(count):
             i = (i + 1) & 255
@@ -54,21 +54,23 @@ class Stream:
 
 
 def as_browser(seed: str) -> str:
-    """A seed as it stands in an address once a browser has read that: tabs and line breaks are dropped, what is not
-    ASCII, spaces and a few signs become %XX."""
-    text = seed.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # half a pair has no UTF-8
+    """Return a seed as a browser normalizes it in a URL.
+
+    Tabs and line breaks are dropped; spaces, a few punctuation marks and everything outside of ASCII become %XX.
+    """
+    text = seed.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # a lone surrogate has no UTF-8
     text = text.translate(dict.fromkeys(map(ord, "\t\n\r")))
     return quote(text, safe="".join(chr(code) for code in range(33, 127) if chr(code) not in '"<>`'))
 
 
 def key_of(seed: str) -> list[int]:
-    """ARC4's key, at most 256 numbers in 0–255, mixed from the UTF-16 units that JavaScript sees in a text."""
+    """Return ARC4's key: at most 256 numbers from 0 to 255, mixed from the UTF-16 code units of the seed."""
     encoded = seed.encode("utf-16-le", "surrogatepass")
     key: list[int] = []
     smear = 0
-    for place in range(len(encoded) // 2):
-        unit = encoded[2 * place] | encoded[2 * place + 1] << 8
-        k = place % WIDTH
+    for index in range(len(encoded) // 2):
+        unit = encoded[2 * index] | encoded[2 * index + 1] << 8
+        k = index % WIDTH
         if k == len(key):
             key.append(0)
         smear ^= key[k] * 19

@@ -1,4 +1,4 @@
-"""What a run is told in: a page of text, a table of points."""
+"""The report of a run: a page of text, and the points as CSV."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 
 from mnist_mlp.lab.playground.history import History
 from mnist_mlp.lab.playground.points import EDGE
-from mnist_mlp.lab.playground.sweep import fixed, shown_spread
+from mnist_mlp.lab.playground.sweep import fixed, format_spread
 from mnist_mlp.lab.playground.url_state import State, as_text, parameter_count
 
-SMALL = 60  # weights and biases that are still printed
-EPOCHS = (0, 1, 10, 100, 1000, 10_000, 100_000)  # shown, and the last one
-BUT_OWN = " (the page has other points)"
+SMALL = 60  # print weights and biases up to this number
+EPOCHS = (0, 1, 10, 100, 1000, 10_000, 100_000)  # whose losses are printed, and the last one
+OWN_POINTS = " (the page has other points)"
 LABELS = {"xSquared": "x²", "ySquared": "y²", "xTimesY": "x·y", "sinX": "sin x", "sinY": "sin y"}
 
 
 def text(histories: Sequence[History], *, data: str = "") -> str:
-    """The report on the runs of one or several seeds. `data`: the file of the points, where they are one's own."""
+    """Return the report on the runs of one or several seeds. `data` is the file of your own points, if any."""
     history = histories[0]
     lines = [
         f"state     {settings(history.state)}",
@@ -36,56 +36,56 @@ def text(histories: Sequence[History], *, data: str = "") -> str:
     ]
     if history.accuracy:
         shares = {part: [h.accuracy[part] for h in histories if h.accuracy] for part in history.accuracy}
-        lines.append(f"accuracy  {', '.join(f'{part} {shown_spread(values)}' for part, values in shares.items())}")
+        lines.append(f"accuracy  {', '.join(f'{part} {format_spread(values)}' for part, values in shares.items())}")
     if history.state.regularization == "L1":
-        lines.append(f"dead      {shown_spread([h.dead_weights for h in histories], 0)} weights set to 0 by L1")
+        lines.append(f"dead      {format_spread([h.dead_weights for h in histories], 0)} weights set to 0 by L1")
     if len(history.parameters) <= SMALL:
         lines += ["weights   of the first seed" if len(histories) > 1 else "weights", *weights(history)]
-    lines += ["", f"page      {history.state.to_url()}{BUT_OWN * history.own_points}"]
+    lines += ["", f"page      {history.state.to_url()}{OWN_POINTS * history.own_points}"]
     return "\n".join(lines)
 
 
 def settings(state: State) -> str:
-    """The choices that shape training, in one line."""
+    """Return the training settings in one line."""
     penalty = "" if state.regularization == "none" else f", {state.regularization} at rate {state.regularizationRate:g}"
-    zero = ", all weights 0 at the start" if state.initZero else ""
+    zero = ", all initial weights 0" if state.initZero else ""
     return f"{state.activation}, learning rate {state.learningRate:g}, batch {state.batchSize:g}{penalty}{zero}"
 
 
 def data_line(history: History, data: str) -> str:
-    """Where the points are from, and how many there are on each side."""
+    """Return the source of the points and the size of both parts."""
     state = history.state
     name = state.dataset if state.problem == "classification" else state.regDataset
-    source = f"own points{f' of {data}' * bool(data)}" if history.own_points else f"{name}, noise {state.noise:g}"
-    sides = f"{len(history.train_points):,} to train on, {len(history.test_points):,} to test on"
-    return f"{source}, {state.problem}: {sides}"
+    source = f"own points{f' from {data}' * bool(data)}" if history.own_points else f"{name}, noise {state.noise:g}"
+    parts = f"{len(history.train_points):,} training points, {len(history.test_points):,} test points"
+    return f"{source}, {state.problem}: {parts}"
 
 
 def arithmetic(state: State) -> str:
-    """The network's layers, and how its weights and biases add up."""
+    """Return the layers of the network and the sum of its weights and biases."""
     inputs = ", ".join(LABELS.get(name, name) for name in state.features) or "no inputs"
     terms = [f"{1 + a}·{b}" for a, b in zip(state.sizes, state.sizes[1:], strict=False)]
     count = parameter_count(state.sizes)
     hidden = " → ".join(map(str, state.networkShape))
     return (
         f"{inputs} → {f'{hidden} → ' if hidden else ''}1 output; "
-        f"{' + '.join(terms) if len(terms) <= 8 else 'in all'} = {count:,} weights and biases"
+        f"{' + '.join(terms) if len(terms) <= 8 else 'in total'} = {count:,} weights and biases"
     )
 
 
 def losses(histories: Sequence[History]) -> list[str]:
-    """The losses at some epochs, the last among them, in columns."""
+    """Return the losses at some epochs, including the last, in columns."""
     last = histories[0].epochs
-    shown = [*(epoch for epoch in EPOCHS if epoch < last), last]
     rows = [["epoch", "train loss", "test loss"]]
-    for epoch in shown:
-        rows.append([f"{epoch:,}", *(shown_spread([h.losses[epoch][p] for h in histories]) for p in ("train", "test"))])
+    for epoch in [*(epoch for epoch in EPOCHS if epoch < last), last]:
+        cells = (format_spread([h.losses[epoch][part] for h in histories]) for part in ("train", "test"))
+        rows.append([f"{epoch:,}", *cells])
     width = max(len(row[1]) for row in rows)
     return [f"{epoch:>9} {train:>{width}}   {test}" for epoch, train, test in rows]
 
 
 def weights(history: History) -> list[str]:
-    """Each node's bias and weights."""
+    """Return a line with the bias and weights of each node."""
     lines = []
     for number, layer in enumerate(history.layers(), start=1):
         last = number == len(history.state.sizes) - 1
@@ -98,7 +98,7 @@ def weights(history: History) -> list[str]:
 
 
 def points_csv(history: History) -> str:
-    """Lines split,x,y,label,output: each point and what the trained network answers."""
+    """Return lines split,x,y,label,output: each point with the output of the trained network."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(["split", "x", "y", "label", "output"])
@@ -111,36 +111,39 @@ def points_csv(history: History) -> str:
 
 
 def own_notes(points: Sequence[Sequence[float]], state: State) -> list[str]:
-    """What one's own points change in what the state says."""
+    """Return notes on your own points: which settings they override, and how many lie outside of the map."""
     name = "dataset" if state.problem == "classification" else "regDataset"
-    notes = [f"--data: the points are your own; {name} and noise of the state have no effect"]
-    off = sum(max(abs(x), abs(y)) > EDGE for x, y, _ in points)
-    if off:
+    notes = [f"--data: the points are your own; {name} and noise of the URL have no effect"]
+    outside = sum(max(abs(x), abs(y)) > EDGE for x, y, _ in points)
+    if outside:
         notes.append(
-            f"--data: {off:,} of {len(points):,} points lie off the map, which shows −6 to 6; they count all the same"
+            f"--data: {outside:,} of {len(points):,} points lie outside of the map, which shows −6 to 6; they are "
+            "used all the same"
         )
     return notes
 
 
 def warnings(histories: Sequence[History]) -> list[str]:
-    """What a reader might take for a fault of this program, and is what the page does."""
+    """Explain results that look like a fault of this program but are what the page computes."""
     history, notes = histories[0], []
     state = history.state
     n = len(history.train_points)
     if not n or not history.test_points:
-        notes.append(f"percTrainData={as_text(state.percTrainData)} leaves no points on one side; its loss is nan")
+        notes.append(
+            f"percTrainData={as_text(state.percTrainData)} leaves no training or no test points; that loss is nan"
+        )
     elif history.epochs and history.parameters == history.initial_parameters:
         notes.append(
-            f"no update was made: a batch of {as_text(state.batchSize)} is never full with {n:,} training points"
+            f"no update was made: {n:,} training points never fill a batch of {as_text(state.batchSize)}"
             if not any(state.batchSize and math.fmod(i, state.batchSize) == 0 for i in range(1, n + 1))
             else "no weight changed: learningRate is 0"
             if not state.learningRate
-            else "no weight changed: each step, learningRate times gradient, was 0 or too small to change a number"
+            else "no weight changed: every step (learningRate times gradient) was 0 or too small to change a number"
         )
-    lost = [each.state.seed for each in histories if not each.finite]
-    if lost:
+    diverged = [each.state.seed for each in histories if not each.finite]
+    if diverged:
         notes.append(
-            f"training left the range of numbers (nan or inf; null in JSON) with seed {', '.join(lost[:5])}"
-            f"{', …' if len(lost) > 5 else ''}, as on the page; try a smaller learningRate than {state.learningRate:g}"
+            f"training diverged (nan or inf; null in JSON) with seed {', '.join(diverged[:5])}"
+            f"{', …' if len(diverged) > 5 else ''}, as on the page; try a learningRate below {state.learningRate:g}"
         )
     return notes

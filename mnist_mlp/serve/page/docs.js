@@ -1,5 +1,5 @@
 "use strict";
-// Shows /openapi.json: each path with what it takes and gives, and a button to try it.
+// Shows /openapi.json: each path with its request and responses, and a button to try it.
 
 const element = (tag, className = "", text = "") => {
   const made = document.createElement(tag);
@@ -27,7 +27,7 @@ function section(path, method, operation) {
   if (body) {
     text.value = JSON.stringify(body.example, null, 2);
     text.setAttribute("aria-label", `Body to send to ${path}`);
-    made.append(text, folded("What it takes", element("pre", "", JSON.stringify(body.schema, null, 2))));
+    made.append(text, folded("Request", element("pre", "", JSON.stringify(body.schema, null, 2))));
   }
   const table = element("table");
   for (const [status, { description }] of Object.entries(operation.responses)) {
@@ -35,7 +35,7 @@ function section(path, method, operation) {
     row.append(element("td", "", status), element("td", "", description));
     table.append(row);
   }
-  made.append(folded("What it answers", table), ...trying(path, method, body ? text : null));
+  made.append(folded("Responses", table), ...trying(path, method, body ? text : null));
   return made;
 }
 
@@ -57,7 +57,7 @@ function trying(path, method, text) {
       const milliseconds = (performance.now() - began).toFixed(1);
       answer.textContent = `${response.status}, ${milliseconds} ms\n${received.slice(0, 20000)}`;
     } catch (error) {
-      answer.textContent = `no answer: ${error.message}`;
+      answer.textContent = `no response: ${error.message}`;
     }
   });
   tools.append(button);
@@ -66,18 +66,18 @@ function trying(path, method, text) {
 
 async function start() {
   const description = await (await fetch("/openapi.json")).json();
-  const place = document.getElementById("docs");
+  const main = document.getElementById("docs");
   for (const [path, operations] of Object.entries(description.paths)) {
-    for (const [method, operation] of Object.entries(operations)) place.append(section(path, method, operation));
+    for (const [method, operation] of Object.entries(operations)) main.append(section(path, method, operation));
   }
   const schemas = element("section");
   schemas.append(element("h2", "", "Schemas"));
   for (const [name, content] of Object.entries(description.components.schemas)) {
     schemas.append(folded(name, element("pre", "", JSON.stringify(content, null, 2))));
   }
-  place.append(schemas);
+  main.append(schemas);
 }
 
 start().catch((error) => {
-  document.getElementById("about").textContent = `The description cannot be shown: ${error.message}`;
+  document.getElementById("about").textContent = `/openapi.json cannot be shown: ${error.message}`;
 });

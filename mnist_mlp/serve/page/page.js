@@ -1,15 +1,15 @@
 "use strict";
-// What is asked about the paper (paper.js), and what is shown of the answer.
+// Sends the drawing (paper.js) to the server and shows the response.
 
 const DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
-let classes = DIGITS.map((_, digit) => String(digit)); // what the server calls them, once it has said so
+let classes = DIGITS.map((_, digit) => String(digit)); // replaced by the names that the server reports
 
 function a(which) { // "a three", "an eight", "an ankle boot"
   const name = classes[which] === String(which) ? DIGITS[which] : classes[which];
   return `${/^[aeio]/i.test(name) && name !== "one" ? "an" : "a"} ${name}`;
 }
 
-// ---- asking: one request at a time, always about the newest drawing --------------------------------------------------
+// ---- requests: one at a time, always for the newest drawing ----------------------------------------------------------
 
 let asking = false;
 let stale = false;
@@ -25,14 +25,14 @@ async function ask() {
         show(null);
         continue;
       }
-      const about = example; // the newest may be another when the answer comes
+      const about = example; // may change before the response arrives
       const answer = await look(about === null ? picture() : about.image);
       if (about === example && (about !== null || strokes.length)) show(answer);
-      await new Promise((resolve) => setTimeout(resolve, 15)); // a breath: the page must stay quick under the pen
+      await new Promise((resolve) => setTimeout(resolve, 15)); // keeps the page responsive to the pen
     }
   } catch (error) {
     shown = null;
-    $("words").textContent = error.told ? error.message : "The server does not answer. Is it still running?";
+    $("words").textContent = error.reported ? error.message : "The server does not respond. Is it still running?";
     document.body.classList.add("waiting");
   } finally {
     asking = false;
@@ -47,7 +47,7 @@ async function look(instance) {
     body: JSON.stringify({ instances: [instance] }),
   });
   const answer = await response.json();
-  if (!response.ok) throw Object.assign(new Error(answer.error), { told: true });
+  if (!response.ok) throw Object.assign(new Error(answer.error), { reported: true });
   return answer;
 }
 
@@ -62,25 +62,25 @@ function show(answer) {
   document.body.classList.toggle("waiting", !answer);
   document.body.classList.toggle("wrong", answer !== null && example !== null && example.label !== best);
   $("digit").textContent = answer ? best : "?";
-  if (drawing === null || !answer) tell(answer, best); // a screen reader hears of finished strokes alone
+  if (drawing === null || !answer) describe(answer, best); // a screen reader announces only finished strokes
   [...$("bars").children].forEach((row, digit) => {
     row.classList.toggle("best", digit === best);
     row.querySelector(".fill").style.transform = `scaleX(${probabilities[digit]})`;
     row.querySelector(".value").textContent = answer ? `${(100 * probabilities[digit]).toFixed(1)}%` : "";
   });
   paint($("seen"), answer ? answer.image : null);
-  $("origin").textContent = `28 × 28 pixels, ${example ? "as it stands in the test set" : "brought into MNIST’s frame"}`;
+  $("origin").textContent = `28 × 28 pixels, ${example ? "from the test set" : "scaled and centred as in MNIST"}`;
   const what = answer ? `most likely ${a(best)}` : "nothing yet";
   $("seen").setAttribute("aria-label", `The image as the network sees it: ${what}`);
   showLayers(answer ? answer.layers : null);
 }
 
-function tell(answer, best) {
+function describe(answer, best) {
   let words = document.title.split(" · ")[0] + ".";
   if (answer) {
     const share = 100 * answer.probabilities[best];
-    words = `${a(best).replace(/^a/, "A")}, ${share >= 99.95 ? "as good as certain" : `${share.toFixed(1)}% sure`}.`;
-    if (example) words += example.label === best ? " Right." : ` Wrong: it is ${a(example.label)}.`;
+    words = `${a(best).replace(/^a/, "A")}, ${share >= 99.95 ? "almost certain" : `${share.toFixed(1)}% sure`}.`;
+    if (example) words += example.label === best ? " Correct." : ` Wrong: it is ${a(example.label)}.`;
   }
   if ($("words").textContent !== words) $("words").textContent = words;
 }
@@ -95,33 +95,33 @@ function paint(canvas, image) { // 28 rows of 28 grey levels
   context.putImageData(pixels, 0, 0);
 }
 
-let emptyLayers = []; // how many neurons each layer has, once it is known
+let emptyLayers = []; // the hidden layers with all activations 0, once their sizes are known
 
 function showLayers(layers) {
   if (layers) emptyLayers = layers.map(({ name, activations }) => ({ name, activations: activations.map(() => 0) }));
-  const place = $("layers");
+  const container = $("layers");
   (layers || emptyLayers).forEach(({ name, activations }, index) => {
-    if (!place.children[index]) {
+    if (!container.children[index]) {
       const figure = element("figure", "layer");
       const canvas = element("canvas");
       canvas.setAttribute("role", "img");
       figure.append(canvas, element("figcaption", "caption"));
-      place.append(figure);
+      container.append(figure);
     }
-    const figure = place.children[index];
+    const figure = container.children[index];
     const alive = activations.filter((value) => Math.abs(value) > 1e-6).length;
     const strongest = activations.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     const canvas = figure.querySelector("canvas");
     neurons(canvas, activations, strongest);
     const label = name.replace("hidden_", "Hidden layer ").replace("conv_", "Convolution ");
-    const words = layers ? `${alive} of ${activations.length} neurons active` : `${activations.length} neurons at rest`;
+    const words = layers ? `${alive} of ${activations.length} neurons active` : `${activations.length} neurons, none active`;
     figure.querySelector("figcaption").replaceChildren(element("b", "", label), `: ${words}`);
     canvas.setAttribute("aria-label", `${label}: ${words}, the strongest ${strongest.toFixed(1)}`);
   });
-  if (layers && layers.length === 0) place.replaceChildren(element("p", "note", "This network has no hidden layer: from the pixels straight to the answer."));
+  if (layers && layers.length === 0) container.replaceChildren(element("p", "note", "This network has no hidden layer: its output is computed directly from the pixels."));
 }
 
-function neurons(canvas, activations, strongest) { // a cell for each, as bright as it is active
+function neurons(canvas, activations, strongest) { // one cell per neuron; the colour is as strong as its activation
   const columns = activations.length > 256 ? 32 : Math.min(16, activations.length);
   const [cell, gap] = [20, 4];
   const rows = Math.ceil(activations.length / columns);
@@ -180,15 +180,15 @@ $("more").addEventListener("click", () => {
   examples().catch(() => {});
 });
 
-// ---- the beginning ---------------------------------------------------------------------------------------------------
+// ---- start -----------------------------------------------------------------------------------------------------------
 
-function call(names) { // the classes, where they are no digits
+function call(names) { // shows class names other than digits
   if (names[0] === "0") return;
   classes = names;
   document.body.classList.add("named");
   document.title = document.title.replace("a digit", "a garment");
-  for (const place of [document.querySelector("h1"), $("hint").firstElementChild]) {
-    place.textContent = place.textContent.replace(/a digit.*/, "a garment");
+  for (const heading of [document.querySelector("h1"), $("hint").firstElementChild]) {
+    heading.textContent = heading.textContent.replace(/a digit.*/, "a garment");
   }
   [...$("bars").children].forEach((row, which) => { row.firstElementChild.textContent = names[which]; });
 }
@@ -208,11 +208,11 @@ async function start() {
   await examples();
   emptyLayers = about.hidden.map(([name, units]) => ({ name, activations: new Array(units).fill(0) }));
   if (!shown) showLayers(null);
-  const right = (100 * about.test_accuracy).toFixed(2);
+  const accuracy = (100 * about.test_accuracy).toFixed(2);
   const count = about.parameters.toLocaleString("en");
-  $("about").textContent = `The network ${about.network}, ${count} parameters, trained on ${about.dataset}: ${right}% of its test images right. It runs on ${about.device}.`;
+  $("about").textContent = `The network ${about.network} has ${count} parameters, was trained on ${about.dataset} and recognises ${accuracy}% of its test images. It runs on ${about.device}.`;
 }
 
 start().catch(() => {
-  $("about").textContent = "The server does not answer. Is it still running?";
+  $("about").textContent = "The server does not respond. Is it still running?";
 });

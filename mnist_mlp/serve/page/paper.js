@@ -1,10 +1,10 @@
 "use strict";
-// The paper: strokes of a pointer, as shares of its side, and the picture of them that is sent.
+// The drawing: strokes in units of its side, and the picture of them that is sent to the server.
 
-// Share of the paper's side. The strokes of MNIST's training images are 2.6 pixels wide in a box of 20 on average (of
-// 10,000 images), and a digit takes about 0.7 of the paper.
+// Width of a stroke in units of the side. MNIST's strokes are 2.6 pixels wide in a box of 20 pixels (mean of 10,000
+// training images), and a digit takes about 0.7 of the side.
 const PEN = 0.09;
-const SENT = 280; // pixels of the picture that is sent, black on white whatever the colours of the page
+const SENT = 280; // side in pixels of the picture that is sent, always black on white
 const $ = (id) => document.getElementById(id);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const element = (tag, className = "", text = "") => {
@@ -15,9 +15,9 @@ const element = (tag, className = "", text = "") => {
 };
 
 const paper = $("paper");
-let strokes = []; // each a list of points [x, y], as shares of the paper's side
-let drawing = null; // the pointer that draws
-let example = null; // the test image that is looked at instead
+let strokes = []; // lists of points [x, y], in units of the side
+let drawing = null; // id of the pointer that is drawing
+let example = null; // the test image shown instead
 
 function ink(context, side, style) {
   context.lineCap = context.lineJoin = "round";
@@ -32,7 +32,7 @@ function ink(context, side, style) {
       continue;
     }
     context.moveTo(x, y);
-    for (let i = 1; i < points.length - 1; i++) { // from middle to middle, bent towards the point between
+    for (let i = 1; i < points.length - 1; i++) { // curves between midpoints, with each point as control point
       const [a, b] = [points[i], points[i + 1]];
       context.quadraticCurveTo(a[0] * side, a[1] * side, ((a[0] + b[0]) / 2) * side, ((a[1] + b[1]) / 2) * side);
     }
@@ -109,7 +109,7 @@ function changed() {
 }
 
 function clear() {
-  drawing = null; // the pen may still be down
+  drawing = null; // even if the pen is still down
   strokes = [];
   choose(null);
   changed();

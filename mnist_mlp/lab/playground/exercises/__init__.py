@@ -1,17 +1,18 @@
-"""The lecture's ten exercises on the Playground: each question, what is run, the measured answer, the figure.
+"""The lecture's ten exercises on the Playground: question, runs, measured answer and figure of each.
 
-`run(7)` answers the seventh. Where a claim has figures to judge it by, ✓ or ✗ is computed from them. "Measured before"
-is the median [smallest..largest] of ten seeds in another program that follows the page's rules; beside it stands the
-lecture's own single run.
+`run(7)` answers the seventh. ✓ or ✗ is computed from the numbers of a claim, if it has some. "Measured before" is the
+median [smallest..largest] of ten seeds in an independent program that follows the page's rules, next to the single run
+of the lecture.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab.playground import history
 from mnist_mlp.lab.playground.exercises import answers, drawings
@@ -25,7 +26,7 @@ from mnist_mlp.lab.playground.exercises.parts import (
     Measured,
     Runs,
     Trial,
-    compared,
+    compare,
     final,
     spread,
 )
@@ -34,12 +35,12 @@ from mnist_mlp.lab.playground.points import Point, split_points
 from mnist_mlp.lab.playground.random_stream import Stream
 from mnist_mlp.lab.playground.url_state import FEATURES, State
 
-SEEDS = 3  # enough to see what varies, in seconds; ten for the full comparison
+SEEDS = 3  # enough to see variation within seconds; ten for the full comparison
 DEEP = (8,) * 6
 
 
 def page(dataset: str, noise: int = 0, shape: tuple[int, ...] = (), activation: str = "tanh", **rest: Any) -> State:
-    """A state of the page: by default one neuron on x and y, step 0.03, batch 10, half of the points for training."""
+    """Return a state; by default one neuron on x and y, learning rate 0.03, batch size 10, 50% training points."""
     return State(dataset=dataset, noise=noise, networkShape=shape, activation=activation, seed="0", **rest)
 
 
@@ -48,22 +49,22 @@ ALL: dict[str, Any] = dict.fromkeys(FEATURES, True)
 EXERCISES = {
     1: Exercise(
         "Features and colours",
-        "What do the small pictures under “features” show, and what do orange and blue mean? Which data could be told "
-        "apart by the colour of one feature alone?",
+        "What do the small pictures under “features” show, and what do orange and blue mean? For which data sets is "
+        "the colour of a single feature enough to classify the points?",
         [Trial(name, page(name, **ALL)) for name in ("gauss", "xor", "circle", "spiral")],
         answers.answer_1,
         figure=drawings.features_and_data,
     ),
     2: Exercise(
         "One neuron, by hand",
-        "gauss, no hidden layer: which model is this, how many weights does it have? Choose them by hand.",
+        "gauss, no hidden layer: which model is this, and how many weights does it have? Set them by hand.",
         [Trial("gauss", page("gauss"))],
         answers.answer_2,
         panels=drawings.by_hand,
     ),
     3: Exercise(
         "One neuron, fitted",
-        "Fit the weights instead. Which algorithm does that, what does the loss do, and what does another run give?",
+        "Now train the weights. Which algorithm does that, what does the loss do, and what does another run give?",
         [Trial("gauss", page("gauss"), 815, test=Measured(0, 0, 0.001), train=Measured(0), lecture=(0, 0))],
         answers.answer_3,
     ),
@@ -79,7 +80,7 @@ EXERCISES = {
     ),
     5: Exercise(
         "A circle",
-        "circle: what does logistic regression make of it? And with x² and y²?",
+        "circle: how well does logistic regression do? And with x² and y² as features?",
         [
             Trial(
                 "x and y",
@@ -95,8 +96,8 @@ EXERCISES = {
     ),
     6: Exercise(
         "Learned features",
-        "circle with x and y alone, and one hidden layer of one, three, four neurons: what do they learn? And after a "
-        "restart?",
+        "circle with only x and y, and one hidden layer of one, three or four neurons: what do they learn? And after "
+        "a restart?",
         [
             *(Trial(f"{n} tanh", page("circle", 15, (n,)), 1000, same_data=True) for n in (1, 3, 4)),
             Trial(
@@ -113,8 +114,8 @@ EXERCISES = {
     ),
     7: Exercise(
         "A spiral",
-        "spiral with one hidden layer of eight: how many weights and biases are that? Watch the loss: where does it "
-        "stand still, where does it drop? Is training stable?",
+        "spiral with one hidden layer of eight neurons: how many weights and biases are there? Watch the loss: when is "
+        "it nearly constant, when does it drop? Is training stable?",
         [
             Trial(
                 "8 sigmoid",
@@ -131,7 +132,7 @@ EXERCISES = {
     ),
     8: Exercise(
         "The role of the activation",
-        "spiral with six layers of eight: linear, sigmoid, ReLU, tanh. Which of them train, and why not the others?",
+        "spiral with six layers of eight neurons: linear, sigmoid, ReLU, tanh. Which train, and why not the others?",
         [
             Trial("linear", page("spiral", 15, DEEP, "linear"), 859, test=Measured(0.477), train=Measured(0.469)),
             Trial(
@@ -162,15 +163,15 @@ EXERCISES = {
     ),
     9: Exercise(
         "Features, layer by layer",
-        "The same network: what do its neurons' maps look like, from the first layer to the last?",
+        "The same network: what do the maps of its neurons look like, from the first layer to the last?",
         [Trial(name, page("spiral", 15, DEEP, name), 859) for name in ("relu", "tanh")],
         deep.answer_9,
         figure=drawings.layer_by_layer,
     ),
     10: Exercise(
         "The settings of SGD",
-        "circle with four hidden neurons: what do the step size, the batch, the number of epochs and the initial "
-        "weights do? What if all weights start at 0?",
+        "circle with four hidden neurons: what is the effect of the learning rate, the batch size, the number of "
+        "epochs and the initial weights? What if all weights start at 0?",
         [
             *(Trial(f"step {lr:g}", page("circle", 15, (4,), learningRate=lr), 300) for lr in (0.0001, 0.03, 10)),
             *(Trial(f"batch {size}", page("circle", 15, (4,), batchSize=size), 300) for size in (1, 30)),
@@ -184,37 +185,35 @@ EXERCISES = {
 }
 
 
-def run(
-    number: int, *, seeds: int = SEEDS, say: Callable[[str], object] = print, figure: Path | None = None
-) -> dict[str, Any]:
-    """Runs exercise `number`, says question, runs and answer line by line, and writes the figure.
+def run(number: int, *, seeds: int = SEEDS, reporter: Reporter = PRINT, figure: Path | None = None) -> dict[str, Any]:
+    """Run an exercise, report question, runs and answer, and save the figure.
 
-    Gives the same as a JSON object: number, title, question, runs (name, url, seeds, epochs, test, train: the final
-    losses by seed), claims (text, holds: true, false, or null where nothing is judged). Raises `UserError`.
+    Return a JSON object: number, title, question, runs (name, url, seeds, epochs, test, train: the final losses by
+    seed), claims (text, holds: true, false, or null if nothing is judged). Raise `UserError`.
     """
     if number not in EXERCISES:
         raise UserError(
-            f"--exercise: expected a number from 1 to {max(EXERCISES)}, received {number}; type --exercise=7"
+            f"--exercise: expected a number from 1 to {max(EXERCISES)}, received {number}; try --exercise=7"
         )
     exercise = EXERCISES[number]
-    say(f"Exercise {number}: {exercise.title}\n\n{exercise.question}\n")
+    reporter.line(f"Exercise {number}: {exercise.title}\n\n{exercise.question}\n")
     trials = [trial for trial in exercise.trials if not trial.long or seeds >= ENOUGH_SEEDS]
     runs: dict[str, list[History]] = {}
     for trial in trials:
         runs[trial.name] = train(trial, [str(seed) for seed in range(seeds)])
-        say(line(trial, runs[trial.name]))
+        reporter.line(summary(trial, runs[trial.name]))
     claims = list(claims_of(exercise, trials, runs))
-    say("")
+    reporter.line("")
     for claim in claims:
-        say(f"{claim.mark} {claim.text}")
+        reporter.line(f"{claim.mark} {claim.text}")
     if seeds < SEVERAL:
-        say(f"· what is said of several seeds is judged with --seeds={SEVERAL} or more")
+        reporter.line(f"· claims about several seeds are judged with --seeds={SEVERAL} or more")
     skipped = [trial.name for trial in exercise.trials if trial not in trials]
     if skipped:
-        say(f"· not run: {', '.join(skipped)} (takes longer; --seeds={ENOUGH_SEEDS} runs it)")
+        reporter.line(f"· not run: {', '.join(skipped)} (takes longer; --seeds={ENOUGH_SEEDS} includes it)")
     if figure:
         drawings.draw(exercise, runs, figure)
-        say(f"\npicture   {figure}")
+        reporter.line(f"\npicture   {figure}")
     return {
         "number": number,
         "title": exercise.title,
@@ -225,7 +224,7 @@ def run(
 
 
 def train(trial: Trial, seeds: Sequence[str]) -> list[History]:
-    """The trial's runs, one a seed; the first is the one that the trial's URL stands for."""
+    """Return the runs of a trial, one for each seed; the first is that of the trial's URL."""
     if not trial.same_data:
         return history.run_seeds(trial.state, trial.epochs, seeds)
     first = history.run(dataclasses.replace(trial.state, seed=seeds[0]), trial.epochs)
@@ -233,36 +232,36 @@ def train(trial: Trial, seeds: Sequence[str]) -> list[History]:
 
 
 def restart(first: History, seed: str) -> History:
-    """What the page's restart button does: the same points in the same order, other initial weights.
+    """Train again on the same points in the same order, with other initial weights, like the page's restart button.
 
-    A seed fixes the order, too. So the points are laid out such that the seed's shuffle puts them where they were.
+    A seed also determines the shuffle. So the points are arranged such that this shuffle restores their order.
     """
     state = dataclasses.replace(first.state, seed=seed)
-    wanted = [*first.train_points, *first.test_points]
-    places: list[Point] = [(float(place), 0.0, 0.0) for place in range(len(wanted))]
-    train_places, test_places = split_points(state, Stream(seed), places)
-    laid_out = list(wanted)
-    for point, (place, _, _) in zip(wanted, [*train_places, *test_places], strict=True):
-        laid_out[int(place)] = point
-    return dataclasses.replace(history.run(state, first.epochs, points=laid_out), own_points=False)
+    ordered = [*first.train_points, *first.test_points]
+    indices: list[Point] = [(float(index), 0.0, 0.0) for index in range(len(ordered))]
+    train_indices, test_indices = split_points(state, Stream(seed), indices)
+    arranged = list(ordered)
+    for point, (index, _, _) in zip(ordered, [*train_indices, *test_indices], strict=True):
+        arranged[int(index)] = point
+    return dataclasses.replace(history.run(state, first.epochs, points=arranged), own_points=False)
 
 
 def claims_of(exercise: Exercise, trials: Sequence[Trial], runs: Runs) -> Iterator[Claim]:
-    """The answer, and then each trial against what was measured before."""
+    """Yield the claims of the answer, then the comparison of each trial with earlier measurements."""
     yield from exercise.answer(runs)
     for trial in trials:
-        yield from compared(trial, runs[trial.name])
+        yield from compare(trial, runs[trial.name])
 
 
-def line(trial: Trial, histories: Sequence[History]) -> str:
-    """A trial as it is told: its name, its losses, its address."""
+def summary(trial: Trial, histories: Sequence[History]) -> str:
+    """Return name, losses and URL of a trial."""
     kind = "restarts on the same points" if trial.same_data else "seeds"
     losses = f"test {spread(final(histories))}, train {spread(final(histories, 'train'))}"
     return f"{trial.name}: {trial.epochs:,} epochs, {len(histories)} {kind}: {losses}\n  {trial.state.to_url()}"
 
 
 def as_json(trial: Trial, histories: Sequence[History]) -> dict[str, Any]:
-    """A trial's figures as one JSON object."""
+    """Return the results of a trial as a JSON object."""
     values = {part: history.json_ready(final(histories, part).tolist()) for part in ("test", "train")}
     seeds = [each.state.seed for each in histories]
     head = {"name": trial.name, "url": trial.state.to_url(), "seeds": seeds, "same_data": trial.same_data}

@@ -1,4 +1,4 @@
-"""The figures of the exercises: panels with an output map, hidden neurons and losses; and two of their own."""
+"""The figures of the exercises: panels with output map, hidden neurons and losses; two exercises have special ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from mnist_mlp.files import figures
 from mnist_mlp.lab.playground import figure as picture
-from mnist_mlp.lab.playground.exercises.answers import BY_HAND, named
+from mnist_mlp.lab.playground.exercises.answers import BY_HAND, format_parameters
 from mnist_mlp.lab.playground.exercises.answers_deep import layer_accuracies
 from mnist_mlp.lab.playground.exercises.parts import Exercise, Panel, Runs, with_parameters
 from mnist_mlp.lab.playground.figure_network import LABELS, QUIET, colours
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MANY = 5  # panels in a row
-EDGE = 2.5  # inches, of an output map
+COLUMNS = 5  # panels in a row, at most
+EDGE = 2.5  # edge of an output map, in inches
 
 
 def draw(exercise: Exercise, runs: Runs, file: Path) -> None:
-    """Writes the exercise's figure."""
+    """Save the exercise's figure."""
     figures.save(figure(exercise, runs), file)
 
 
 def figure(exercise: Exercise, runs: Runs) -> Figure:
-    """The exercise's figure, for a notebook or to be saved."""
+    """Return the exercise's figure, to be shown in a notebook or saved."""
     if exercise.figure:
         return exercise.figure(runs)
     chosen = exercise.panels(runs) if exercise.panels else []
@@ -37,18 +37,18 @@ def figure(exercise: Exercise, runs: Runs) -> Figure:
 
 
 def by_hand(runs: Runs) -> list[Panel]:
-    """Exercise 2: one neuron with parameters set by hand."""
+    """Return the panels of exercise 2: one neuron with parameters set by hand."""
     history = runs["gauss"][0]
-    return [Panel(named(parameters), with_parameters(history, parameters)) for parameters in BY_HAND]
+    return [Panel(format_parameters(parameters), with_parameters(history, parameters)) for parameters in BY_HAND]
 
 
 def each_seed(name: str) -> Callable[[Runs], list[Panel]]:
-    """The panels of one trial, a seed each, five at most."""
-    return lambda runs: [Panel(f"run {k}", history) for k, history in enumerate(runs[name][:MANY], start=1)]
+    """Return a function that makes a panel for each seed of a trial, up to one row."""
+    return lambda runs: [Panel(f"run {k}", history) for k, history in enumerate(runs[name][:COLUMNS], start=1)]
 
 
 def two_restarts(*names: str, first: str) -> Callable[[Runs], list[Panel]]:
-    """The panels of `first`, and of the other trials two runs each."""
+    """Return a function that makes a panel of trial `first` and two of each other trial."""
 
     def chosen(runs: Runs) -> list[Panel]:
         rest = [(name, k) for name in names for k in range(len(runs[name][:2]))]
@@ -58,12 +58,12 @@ def two_restarts(*names: str, first: str) -> Callable[[Runs], list[Panel]]:
 
 
 def panels(chosen: Sequence[Panel]) -> Figure:
-    """Panels side by side, `MANY` in a row."""
-    rows = -(-len(chosen) // MANY)
+    """Draw panels side by side, up to `COLUMNS` in a row."""
+    rows = -(-len(chosen) // COLUMNS)
     columns = -(-len(chosen) // rows)
     layers = max(len(panel.history.state.networkShape) for panel in chosen)
     widest = max((units for panel in chosen for units in panel.history.state.networkShape), default=1)
-    strip = EDGE * layers / max(widest, 4)  # all maps of hidden neurons are squares of one size
+    strip = EDGE * layers / max(widest, 4)  # so that all maps of hidden neurons are squares of the same size
     chart = 0.8 if any(panel.history.epochs for panel in chosen) else 0.1
     drawn = figures.new(columns * (EDGE + 0.4), rows * (EDGE + strip + chart + 0.55), facecolor="white")
     parts = drawn.subfigures(rows, columns, squeeze=False).ravel()
@@ -80,13 +80,12 @@ def panels(chosen: Sequence[Panel]) -> Figure:
             picture.loss_chart(bottom, panel.history, panel.others)
         else:
             bottom.axis("off")
-        words = "test {test:.3f}, training {train:.3f}".format(**losses)
-        bottom.set_title(words, fontsize=8, color=QUIET, pad=3)
+        bottom.set_title("test {test:.3f}, training {train:.3f}".format(**losses), fontsize=8, color=QUIET, pad=3)
     return drawn
 
 
 def neurons(axes: Axes, layers: Sequence[np.ndarray], widest: int) -> None:
-    """The maps of hidden neurons, a row for each layer."""
+    """Draw the maps of hidden neurons, a row for each layer."""
     for row, images in enumerate(layers):
         left = (widest - len(images)) / 2
         for at, image in enumerate(images, start=1):
@@ -97,7 +96,7 @@ def neurons(axes: Axes, layers: Sequence[np.ndarray], widest: int) -> None:
 
 
 def features_and_data(runs: Runs) -> Figure:
-    """Exercise 1: the seven features on the plane, the colours, and the four data sets."""
+    """Draw exercise 1: the seven features on the plane and the data sets."""
     drawn = figures.new(10.5, 5.2, facecolor="white")
     above, below = drawn.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.7))[:, 0]
     values = picture.maps(next(iter(runs.values()))[0])[0]
@@ -115,7 +114,7 @@ def features_and_data(runs: Runs) -> Figure:
 
 
 def layer_by_layer(runs: Runs) -> Figure:
-    """Exercise 9: every neuron's map, a row for each layer, with what the best of each layer decides on its own."""
+    """Draw exercise 9: the maps of all neurons, a row for each layer, with the accuracy of its best single neuron."""
     drawn = figures.new(5.2 * len(runs), 5.3, facecolor="white")
     for part, (name, histories) in zip(drawn.subfigures(1, len(runs), squeeze=False)[0], runs.items(), strict=True):
         values = picture.maps(histories[0])
@@ -127,7 +126,5 @@ def layer_by_layer(runs: Runs) -> Figure:
             axes.text(-0.15, row + 0.5, layer, fontsize=8, ha="right", va="center", color="#222")
             axes.text(8.15, row + 0.5, f"{100 * share:.0f}%", fontsize=8, ha="left", va="center", color="#222")
         part.suptitle(name, fontsize=10)
-    figures.caption(
-        drawn, ["right: test points that the best single neuron decides by one threshold, median over seeds"]
-    )
+    figures.caption(drawn, ["right: test accuracy of the best single neuron with one threshold, median over seeds"])
     return drawn

@@ -267,7 +267,7 @@ def test_the_time_limit_ends_the_whole_group(child, capsys):
     began = time.perf_counter()
     code, out, _ = run(capsys, "--topology=v4:2x2x1", "--limit=1")
     assert time.perf_counter() - began < 30  # not the minute of the one that sleeps
-    assert code == 2 and "✗ v4:2x2x1    did not compile within 1 seconds; give it more with --limit" in out
+    assert code == 2 and "✗ v4:2x2x1    did not compile within 1 seconds; use a longer --limit" in out
     pids = (folder / "pids").read_text().split()
     assert len(pids) == 2 and gone(pids)
     assert sorted(path.name for path in folder.iterdir()) == [f"mnist_mlp.tpu_compile.{os.getuid()}.lock", "pids"]

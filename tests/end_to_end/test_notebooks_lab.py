@@ -209,7 +209,7 @@ def test_lecture_from_top_to_bottom(tmp_path, full):
     assert number(r"0 to 1: (\d+)%", said["slopes"]) < 5 and number(r"0 to 255: (\d+)%", said["slopes"]) > 80
 
     right, total, accuracy, low, high = map(
-        float, re.search(r"test +(\d+) of (\d+) right = (\S+)% \(95% interval (\S+)–(\S+)%\)", said["train"]).groups()
+        float, re.search(r"test +(\d+) of (\d+) correct = (\S+)% \(95% interval (\S+)–(\S+)%\)", said["train"]).groups()
     )
     assert total == 360 and accuracy == round(100 * right / total, 2) and 90 < low < accuracy < high < 100
     wrong = int(total - right)

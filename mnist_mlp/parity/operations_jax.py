@@ -18,7 +18,7 @@ from mnist_mlp.parity.questions import DROPPED
 try:
     from jax import shard_map
 except ImportError:  # JAX 0.6.0
-    from jax.experimental.shard_map import shard_map
+    from jax.experimental.shard_map import shard_map  # type: ignore[no-redef]
 
 Arrays = dict[str, Any]  # by name, perhaps in groups
 

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.models import networks
 from mnist_mlp.training import optimizers
 
-Program = tuple[Callable, tuple]  # a jitted function and its arguments, with shapes instead of arrays
+Program = tuple[jax.stages.Wrapped, tuple]  # a jitted function and its arguments, with shapes instead of arrays
 
 
 def main(text: str, file: str) -> None:
@@ -129,17 +129,17 @@ def programs(
 
     evaluate = evaluate_program(network, mesh)
     width = sequential_indices(examples["test"], batch_size).shape[1]
-    found: dict[str, Program] = {
+    result: dict[str, Program] = {
         "train": (train_program(network, optimizer, mesh, recipe), (*arguments("train"), np.uint32(0))),
         "evaluate": (evaluate, arguments("test")),
     }
     if "validation" in examples:
-        found["validate"] = (evaluate, arguments("validation"))
-    found["predict"] = (forward_program(model), (values, whole((width, 28, 28), np.float32)))
-    return found
+        result["validate"] = (evaluate, arguments("validation"))
+    result["predict"] = (forward_program(model), (values, whole((width, 28, 28), np.float32)))
+    return result
 
 
-def compile_program(name: str, function: Callable, arguments: tuple) -> dict[str, Any]:
+def compile_program(name: str, function: jax.stages.Wrapped, arguments: tuple) -> dict[str, Any]:
     """Return seconds, bytes per core, floating-point operations per core and step, and HLO of a compiled program."""
     began = time.perf_counter()
     try:

@@ -462,8 +462,8 @@ def test_a_framework_that_works(stand_ins):
     [
         ("STAND_IN_ERROR", "1", "jax computes wrong numbers on the CPU"),
         ("STAND_IN_NOWHERE", "", "jax did not compute on the CPU"),
-        ("STAND_IN_PLATFORM", "gpu", "jax: expected 1 CPU, it lists GPU:0, GPU:1"),
-        ("STAND_IN_KERAS", "torch", "expected Keras on jax, it runs on torch"),
+        ("STAND_IN_PLATFORM", "gpu", "jax finds GPU:0, GPU:1 instead of 1 CPU"),
+        ("STAND_IN_KERAS", "torch", "Keras runs on torch instead of jax"),
     ],
 )
 def test_a_framework_that_does_not_do_what_was_asked(stand_ins, monkeypatch, variable, value, error):

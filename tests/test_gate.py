@@ -311,7 +311,7 @@ def test_a_reference_at_another_learning_rate_is_not_that_of_the_optimizers_own(
 
 def test_a_refusal_shows_the_command_that_makes_the_reference():
     with pytest.raises(
-        UserError, match=r"mnist_mlp.checks.make_references --dataset=digits --model=softmax --epochs=2$"
+        UserError, match=r"mnist_mlp.training.make_references --dataset=digits --model=softmax --epochs=2$"
     ):
         find(Config(model="softmax", epochs=2), "digits")
     with pytest.raises(UserError, match="one of the data sets digits.*, received fashion_mnist"):

@@ -7,12 +7,12 @@ import re
 import pytest
 
 from mnist_mlp import devices
-from mnist_mlp.checks import make_references
 from mnist_mlp.checks import references as reference
 from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.train import train_and_evaluate
+from mnist_mlp.training import make_references
 
 SMOKE = reference.find(PRESETS["smoke"], "digits")
 
@@ -74,7 +74,7 @@ def test_what_was_interrupted_goes_on(trained, tmp_path):
 def test_a_reference_says_how_it_was_made(trained, tmp_path):
     make(tmp_path, "--seeds=100", "--first_seed=2000")
     (made,) = reference.read(tmp_path / "references.json")
-    command = "python -m mnist_mlp.checks.make_references --dataset=digits --epochs=10 --seeds=100 --first_seed=2000"
+    command = "python -m mnist_mlp.training.make_references --dataset=digits --epochs=10 --seeds=100 --first_seed=2000"
     assert made.made["command"] == command
     assert made.right["mean"] == pytest.approx(349.5) and made.right["sd"] == pytest.approx(2.88675, rel=1e-3)
     assert made.right["quantiles"]["0"] == 345 and made.right["quantiles"]["1"] == 354

@@ -191,7 +191,7 @@ def test_a_model_of_another_keras_is_not_called_damaged(tmp_path):
 
 
 def test_an_optimizer_that_computes_something_else_on_this_backend_is_refused():
-    with pytest.raises(UserError, match="--optimizer=schedulefreeadamw: Keras reads .*; type --backend=jax"):
+    with pytest.raises(UserError, match="--optimizer=schedulefreeadamw: Keras reads .*; use --backend=jax"):
         optimizers.make_optimizer("schedulefreeadamw", None)
 
 

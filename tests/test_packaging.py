@@ -104,7 +104,7 @@ def test_the_wheel_works_without_the_clone(installed, environment, tmp_path):
     assert f"{result['test']['correct']} of 360" in printed
 
 
-@pytest.mark.parametrize("name", ["checks.make_references", "devices.launch_workers"])
+@pytest.mark.parametrize("name", ["training.make_references", "devices.launch_workers"])
 def test_what_messages_name_is_in_the_wheel(name, installed, environment, tmp_path):
     printed = run(installed / "python", "-m", f"mnist_mlp.{name}", "--help", cwd=tmp_path, env=environment)
     assert f"usage: python -m mnist_mlp.{name}" in printed

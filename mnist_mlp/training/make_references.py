@@ -37,7 +37,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
 
 RATES = (0.05, 0.01, 1e-4)  # of false alarms, for --check
-NAME = "checks.make_references"
+NAME = "training.make_references"
 Row = dict[str, Any]  # the result of one seed
 
 

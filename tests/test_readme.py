@@ -68,7 +68,7 @@ LONG = (
     "report runs/mine  ",
     "devices.launch_workers",
     "python scripts/launch_workers.py",
-    "checks.make_references",
+    "training.make_references",
 )
 
 

@@ -26,7 +26,7 @@ def script(tmp_path_factory):
 @pytest.mark.parametrize(
     "words, expected",
     [
-        ("tr", "train"),
+        ("ev", "evaluate"),
         ("lab.p", "lab.playground"),
         ("train --mo", "--model="),
         ("train --jso", "--json"),

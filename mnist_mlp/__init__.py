@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mnist_mlp.config import Config
     from mnist_mlp.data import load as load_data
-    from mnist_mlp.runs.saved import open_run  # type: ignore[attr-defined]
+    from mnist_mlp.runs.saved import open_run
     from mnist_mlp.train import train_and_evaluate
 
 __version__ = "0.2.0"

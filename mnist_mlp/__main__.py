@@ -40,9 +40,9 @@ use a model
   serve                   a page to draw digits on, and a REST API
 
 take part
-  checks.make_references  make the references that train --gate compares with
+  training.make_references  make the references that train --gate compares with
   scripts/test            in a clone: check the code and run the tests"""
-MODULES = ("train", "evaluate", "predict", "devices.launch_workers", "checks.make_references")  # beside the folders
+MODULES = ("train", "evaluate", "predict", "devices.launch_workers", "training.make_references")  # beside the folders
 
 
 def main() -> None:

@@ -130,7 +130,7 @@ def find(config: Config, dataset: str, file: Path = FILE) -> Reference:
     if config.preset in ("speedrun", "best"):  # whose options nobody has typed
         has, remedy = f"--preset={config.preset}", "run without --gate"
     options = f"--dataset={dataset} {flags(config.to_dict(), others)}".rstrip()
-    command = f"python -m mnist_mlp.checks.make_references {options}"
+    command = f"python -m mnist_mlp.training.make_references {options}"
     raise UserError(f"--gate: on {dataset} expected {wanted}, received {has}; {remedy}, or make a reference: {command}")
 
 

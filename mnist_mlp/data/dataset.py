@@ -22,7 +22,7 @@ from mnist_mlp.options import path_of
 if TYPE_CHECKING:
     from mnist_mlp.config import Config
 
-# `content_hash` of MNIST's splits, from the files whose published MD5 sums tests/test_data.py checks.
+# `content_hash` of MNIST's splits, from the files whose published MD5 sums tests/data/test_data.py checks.
 PUBLISHED = {
     "train": "c6933ea355e91ce62b8b67a9a73cf6eef1d570d09974abb316688b466ff64b2d",
     "test": "869be652a39d7b8e2b50d9277c14e559e86eee849a88879aebdc1dbe056be309",

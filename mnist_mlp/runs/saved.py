@@ -105,13 +105,13 @@ def read_run(run_dir: str, named: str = "") -> tuple[Path, Config, Result]:
         raise UserError(f"expected the directory of a run; use --run_dir=DIR{PRINTED}")
     path, flag = path_of("run_dir", run_dir), named or f"--run_dir={run_dir}"
     resume = f"run python -m mnist_mlp.train {shlex.quote(f'--run_dir={run_dir}')} --resume"
-    again = f"to write it again {resume}, or train into a new directory"
+    again = f"to write it again, {resume}, or train into a new directory"
     try:
         if not path.exists():
             raise UserError(f"{flag}: expected the directory of a finished run, there is nothing of that name{PRINTED}")
         missing = [name for name in FILES if not (path / name).is_file()]
         if missing:
-            finish = f"; to finish the run {resume}" if (path / FILES[0]).is_file() else ""
+            finish = f"; to finish it, {resume}" if (path / FILES[0]).is_file() else ""
             raise UserError(f"{flag}: expected the directory of a finished run, found no {missing[0]} in it{finish}")
         result = Result.from_dict(read_json(path / "result.json"))
         if digest(path / "model.keras") != result.model_sha256:

@@ -18,6 +18,11 @@ def program(name: str, *argv: object, blocked: bool = True, **more: Any) -> subp
     return run(name, *argv, backend="tensorflow", **more)
 
 
+def door(*argv: object, **more: Any) -> subprocess.CompletedProcess:
+    """`python -m mnist_mlp ARGV…`"""
+    return run("__main__", *argv, backend=None, **more)
+
+
 def refused(done: subprocess.CompletedProcess, *words: str) -> None:
     """Check an answer to a user's mistake: one line, exit code 2, nothing on standard output."""
     assert done.returncode == 2, done.stderr

@@ -46,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
     gate.refuse(result, str(run_dir))
 
 
+# Six parameters: two say what, the others are for those who call it from Python.
 def train_and_evaluate(
     config: Config,
     run_dir: Path,

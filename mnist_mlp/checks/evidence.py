@@ -146,6 +146,7 @@ def repetition(step_losses: np.ndarray, epochs: int) -> float | None:
     return float(np.corrcoef(residues)[0, 1])
 
 
+# Six parameters: each is another kind of thing that a run leaves; no two belong together.
 def gather(
     model: keras.Model,
     trained: Mapping[str, np.ndarray],

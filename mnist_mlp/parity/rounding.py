@@ -144,6 +144,7 @@ def at_loss(found: Pass, logits: np.ndarray, precision: Precision) -> tuple[floa
     return float(together + FLOAT32 * np.sqrt(n) * found.losses.mean()), deltas
 
 
+# Six parameters: those of the formula.
 def backward(
     found: Pass,
     weights: Sequence[np.ndarray],
@@ -186,6 +187,7 @@ def product(a: np.ndarray, a_deviation: np.ndarray, b: np.ndarray, b_deviation: 
     return np.sqrt(a2 @ (rounded_b + a.shape[1] * units.sums**2 * b2) + rounded_a @ (b2 + b_deviation**2))
 
 
+# Six parameters: those of Adam's update.
 def adam_bounds(
     weight: np.ndarray,
     moments: Moments,

@@ -77,6 +77,7 @@ class SavedRun:
         return f"<p><code>{shlex.quote(str(self.path))}</code></p>{self.result._repr_html_()}"
 
 
+# Six parameters: where the model is, and what an `EngineSpec` takes beside it.
 def start_finished(
     plan: Plan, path: Path, trained: Result, splits: Mapping[str, Split], batch_size: int, *, start_timeout: float
 ) -> Engine:

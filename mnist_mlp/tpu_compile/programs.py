@@ -97,6 +97,7 @@ def skip_layouts() -> None:
         pxla.is_default_layout = lambda layout, sharding, aval: True
 
 
+# Six parameters: those of an engine, with the numbers of examples instead of the splits.
 def programs(
     model: keras.Model,
     optimizer: keras.Optimizer,

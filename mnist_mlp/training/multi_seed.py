@@ -35,6 +35,7 @@ class MultiSeedTrainer:
     before Keras was imported.
     """
 
+    # Six parameters: those of an `EngineSpec`, with a data set instead of its splits.
     def __init__(
         self,
         plan: Plan,

@@ -242,3 +242,9 @@ def test_links_lead_to_files_and_headings(name):
         if not target.exists() or (fragment and fragment not in anchors(target.read_text())):
             broken.append(link)
     assert not broken
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_files_that_are_named_are_there(name):
+    named = re.findall(rf"\b(?:{'|'.join(FOLDERS)})/[\w./-]+\.(?:py|sh|ipynb|lua)\b", PAGES[name])
+    assert [file for file in named if not (ROOT / file).exists()] == []

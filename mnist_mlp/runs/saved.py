@@ -52,7 +52,7 @@ class SavedRun:
 
     @property
     def model(self) -> keras.Model:
-        """The trained Keras model: float images [n, 28, 28] as the run saw them (0–1, or 0–255) to probabilities."""
+        """The trained Keras model: from images [n, 28, 28] with pixels from 0 to 255 to probabilities [n, 10]."""
         return self.engine.model
 
     def predict(self, images: np.ndarray) -> np.ndarray:

@@ -140,7 +140,7 @@ def programs():
 
 def test_programs_import_without_any_framework():
     """Each alone: of the package's own modules nothing stays from one to the next."""
-    assert len(programs()) == 14
+    assert len(programs()) >= 14
     code = f"""
 import importlib, sys
 found = {{}}

@@ -55,7 +55,7 @@ def compile_for(request: Mapping[str, Any]) -> dict[str, Any]:
         request["model"], pixels=request["pixels"], precision=request["precision"], seed=request["seed"]
     )
     config = Config(**{name: value for name, value in request.items() if name not in ("topology", "examples")})
-    optimizer = optimizers.of_config(config, math.ceil(request["examples"]["train"] / config.batch_size))
+    optimizer = optimizers.from_config(config, math.ceil(request["examples"]["train"] / config.batch_size))
     skip_layouts()
     recipe = Recipe(config.augment, config.label_smoothing)
     to_compile = programs(model, optimizer, devices, request["examples"], config.batch_size, recipe)

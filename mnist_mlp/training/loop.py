@@ -30,7 +30,7 @@ class Training:
     """The training of one run on `examples` images. Its state is the run's progress and the engine's variables."""
 
     def __init__(self, engine: Engine, run: Run, examples: int, callbacks: Callbacks, reporter: Reporter):
-        self.engine, self.open_run, self.config, self.examples = engine, run, run.config, examples
+        self.engine, self.current_run, self.config, self.examples = engine, run, run.config, examples
         self.callbacks, self.reporter = callbacks, reporter
         self.steps_per_epoch = math.ceil(examples / self.config.batch_size)
         self.steps_between_checkpoints = self.config.steps_between_checkpoints(self.steps_per_epoch)
@@ -44,7 +44,7 @@ class Training:
     @property
     def progress(self) -> Progress:
         """How far the run is."""
-        return self.open_run.progress
+        return self.current_run.progress
 
     @property
     def done(self) -> int:
@@ -157,7 +157,7 @@ class Training:
                 counts = self.engine.evaluate("validation")
             row["validation_loss"] = counts.loss_sum / counts.total
             row["validation_accuracy"] = counts.correct / counts.total
-        self.open_run.progress = Progress(epoch=done.epoch + 1, history=[*done.history, row])
+        self.current_run.progress = Progress(epoch=done.epoch + 1, history=[*done.history, row])
         self.callbacks.epoch_ends(row)
 
     def between_calls(self, request: Request) -> None:
@@ -180,14 +180,14 @@ class Training:
     def report_epoch(self) -> None:
         """Write the history, and report its last row."""
         history = self.progress.history
-        self.open_run.write_history()
+        self.current_run.write_history()
         self.reporter.line(summary.epoch_line(history[-1], self.config.epochs))
 
     def save(self) -> None:
         """Write a checkpoint, if there is anything new."""
         if self.saved != self.done:
             self.check_finite(Sums(np.zeros(0), 0, 0), 0)  # again: a callback may have assigned weights
-            self.open_run.save(self.done, self.engine.state())
+            self.current_run.save(self.done, self.engine.state())
             self.saved = self.done
 
     def stopped(self, request: Request) -> Stopped:

@@ -17,7 +17,6 @@ import argparse
 import dataclasses
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,7 @@ from mnist_mlp.checks.gate import Gate
 from mnist_mlp.checks.references import DECIDING, FEWEST, Reference, flags
 from mnist_mlp.cli import program
 from mnist_mlp.cli.flags import called_as, given_flags
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.config import PRESETS, Config, with_preset
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
@@ -139,15 +138,15 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
         raise UserError(
             f"expected one process, the compiled engine and all training images, received {others}; omit {others}"
         )
-    os.environ.update(plan.environment)
-    with defer_signals():
-        from mnist_mlp.engine.base import Recipe
-        from mnist_mlp.models import networks
-        from mnist_mlp.runs.result import versions
-        from mnist_mlp.training import optimizers
-        from mnist_mlp.training.multi_seed import MultiSeedTrainer
+    load(plan)
+    from mnist_mlp.engine.base import Recipe
+    from mnist_mlp.models import networks
+    from mnist_mlp.runs.result import versions
+    from mnist_mlp.training import optimizers
+    from mnist_mlp.training.multi_seed import MultiSeedTrainer
+
     make_model = partial(networks.build, config.model, pixels=config.pixels, precision=config.precision)
-    make_optimizer = partial(optimizers.of_config, config, math.ceil(len(dataset.train) / config.batch_size))
+    make_optimizer = partial(optimizers.from_config, config, math.ceil(len(dataset.train) / config.batch_size))
     recipe = Recipe(config.augment, config.label_smoothing)
     trainer = MultiSeedTrainer(plan, make_model, make_optimizer, dataset, config.batch_size, recipe)
 

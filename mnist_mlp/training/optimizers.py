@@ -45,7 +45,7 @@ def kind_of(name: str) -> type[keras.Optimizer]:
     return classes[name]
 
 
-def of_config(config: Config, steps_per_epoch: int) -> keras.Optimizer:
+def from_config(config: Config, steps_per_epoch: int) -> keras.Optimizer:
     """Return the optimizer of a run."""
     more: dict[str, Any] = {}
     if config.weight_decay is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,7 @@ import numpy as np
 
 from mnist_mlp import data, devices
 from mnist_mlp.checks import diagnosis, gate
-from mnist_mlp.cli.load_framework import importing
-from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import SILENT, Reporter
 from mnist_mlp.config import RECIPE, Config
@@ -71,9 +69,9 @@ class TrainingSession:
     def build_engine(self) -> None:
         """Import the framework, build the model on its device, report what is known, and compile."""
         config, run = self.config, self.run
-        os.environ.update(self.plan.environment)
-        with defer_signals(), importing():
-            from mnist_mlp.models import networks
+        load(self.plan)
+        from mnist_mlp.models import networks
+
         self.stopwatch.end("import")
 
         make_model = partial(
@@ -248,7 +246,7 @@ def make_engine(config: Config, plan: devices.Plan, make_model: Any, splits: Map
     from mnist_mlp.engine.create import EngineSpec, create_engine
     from mnist_mlp.training import optimizers
 
-    make_optimizer = partial(optimizers.of_config, config, math.ceil(len(splits["train"]) / config.batch_size))
+    make_optimizer = partial(optimizers.from_config, config, math.ceil(len(splits["train"]) / config.batch_size))
     recipe = Recipe(config.augment, config.label_smoothing, config.seed)
     spec = EngineSpec(make_model, splits, config.batch_size, make_optimizer, recipe, config.engine)
     return create_engine(plan, spec, start_timeout=config.start_timeout)

@@ -66,7 +66,7 @@ def engine_of(model, replicas, steps):
     if augment:
         config = Config(epochs=1, augment=augment, schedule="cosine", warmup=0.1, weight_decay=0.1, ema=0.95)
     splits, recipe = {"train": split, "test": test}, Recipe(config.augment)
-    make_optimizer = lambda: optimizers.of_config(config, steps + 1)  # noqa: E731 (in the last step the rate is not 0)
+    make_optimizer = lambda: optimizers.from_config(config, steps + 1)  # noqa: E731 (in the last step the rate is not 0)
     spec = EngineSpec(lambda: smooth(name), splits, BATCH, make_optimizer, recipe)
     return create_engine(plan_of(replicas), spec)
 

@@ -24,7 +24,7 @@ from mnist_mlp.models import keras_file, networks
 from mnist_mlp.parity import oracle
 from mnist_mlp.parity.rounding import FLOAT32
 from mnist_mlp.runs import summary
-from mnist_mlp.training.optimizers import Schedule, averaged, of_config, peak_rate
+from mnist_mlp.training.optimizers import Schedule, averaged, from_config, peak_rate
 
 pytestmark = pytest.mark.numerics
 
@@ -44,11 +44,11 @@ def test_a_schedule_by_hand(kind, warmup, rising):
 
 
 def test_the_rate_of_a_config():
-    assert peak_rate(of_config(Config(optimizer="sgd"), 10)) == 0.01  # the optimizer's own
-    optimizer = of_config(Config(optimizer="sgd", schedule="linear", warmup=0.1, epochs=2), 10)
+    assert peak_rate(from_config(Config(optimizer="sgd"), 10)) == 0.01  # the optimizer's own
+    optimizer = from_config(Config(optimizer="sgd", schedule="linear", warmup=0.1, epochs=2), 10)
     assert peak_rate(optimizer) == 0.01 and float(optimizer.learning_rate) == pytest.approx(0.01 / 3)
     assert isinstance(optimizer._learning_rate, Schedule) and optimizer._learning_rate.steps == 20
-    assert peak_rate(of_config(Config(learning_rate=0.25, schedule="cosine"), 10)) == 0.25
+    assert peak_rate(from_config(Config(learning_rate=0.25, schedule="cosine"), 10)) == 0.25
 
 
 def test_fit_cannot_average():
@@ -61,7 +61,7 @@ def engine_of(config, split, kind=TensorFlowEngine):
     recipe = Recipe(config.augment, config.label_smoothing, config.seed)
     splits = {"train": split, "test": split}
     return kind(
-        *(networks.build(config.model), of_config(config, steps), splits, config.batch_size, DeviceSet("CPU"), recipe)
+        *(networks.build(config.model), from_config(config, steps), splits, config.batch_size, DeviceSet("CPU"), recipe)
     )
 
 
@@ -226,11 +226,11 @@ def test_epochs_are_part_of_a_schedule(whole):
 def test_no_decay_is_none_and_not_given_is_the_optimizers_own(name):
     if not hasattr(keras.optimizers, {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}[name]):
         pytest.skip(f"this Keras has no {name}")
-    assert of_config(Config(optimizer=name, weight_decay=0.0), 5).weight_decay in (0, None)
-    own = of_config(Config(optimizer=name), 5).weight_decay
+    assert from_config(Config(optimizer=name, weight_decay=0.0), 5).weight_decay in (0, None)
+    own = from_config(Config(optimizer=name), 5).weight_decay
     assert own is None if name == "sgd" else own > 0
     if name == "muon":  # which has two from Keras 3.13 on
-        assert getattr(of_config(Config(optimizer=name, weight_decay=0.0), 5), "adam_weight_decay", 0) == 0
+        assert getattr(from_config(Config(optimizer=name, weight_decay=0.0), 5), "adam_weight_decay", 0) == 0
 
 
 @pytest.mark.slow
@@ -242,6 +242,6 @@ def test_a_run_that_diverges_names_the_rate_that_was_typed(tmp_path):
 
 def test_keras_reads_an_optimizer_with_such_a_schedule():
     """Callbacks that look at the optimizer find a rate that they can read."""
-    optimizer = of_config(Config(schedule="linear", ema=0.9, weight_decay=0.1), 5)
+    optimizer = from_config(Config(schedule="linear", ema=0.9, weight_decay=0.1), 5)
     assert float(keras.ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(0.001)
     assert optimizer.use_ema and optimizer.weight_decay == 0.1

@@ -42,7 +42,7 @@ STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 class Options:
     """The flags of this program."""
 
-    run_dir: str = option("", "the directory of a finished run (required)")
+    run_dir: str = option("", "directory of a finished run (required)")
     split: str | None = option(
         None, "images of the run's data set (default: test)", kind=str, choices=("train", "test")
     )

@@ -151,13 +151,13 @@ def gated(verdict: dict[str, Any]) -> list[str]:
     if not odd:
         shown_losses.append(f"losses of all {len(verdict['losses'])} epochs: p {equals(verdict['p_losses'])}")
     (power, loss), *more = verdict["noticed"].items()
-    powers = [f"{100 * loss:.2g} points of accuracy less with probability {power}"]
+    powers = [f"{100 * loss:.2g} points of accuracy with probability {power}"]
     powers += [f"{100 * loss:.2g} with {power}" for power, loss in more]
     rows = [
         f"correct: {against(right, ',.0f')}",
         *shown_losses,
         *(f"{what}: {means}" for what, means in verdict["found"].items()),
-        f"would notice {', '.join(powers)}",
+        f"would detect a loss of {', '.join(powers)}",
         f"compared with {origin['seeds']} seeds of {origin['made']['date']}, {origin['made']['backend']}",
     ]
     wrapper = textwrap.TextWrapper(119, initial_indent=" " * 9, subsequent_indent=" " * 11)

@@ -36,7 +36,7 @@ PACKAGES = ("fastapi", "httptools", "orjson", "prometheus_client", "uvicorn")
 class Options:
     """The flags of this program."""
 
-    run_dir: str = option("", "the directory of a finished run (required)")
+    run_dir: str = option("", "directory of a finished run (required)")
     host: str = option(
         "127.0.0.1",
         "address to listen on: this machine only; 0.0.0.0 or :: (IPv6) accept clients from elsewhere",

@@ -168,7 +168,7 @@ ORDINARY = [
 
 
 @pytest.mark.parametrize("name, text", [(name, text) for name, texts in PRINTED.items() for text in texts])
-def test_a_known_failure_is_recognised_as_itself_alone(name, text):
+def test_a_known_failure_is_recognized_as_itself_alone(name, text):
     assert [row.name for row in known_failures.explain(text)] == [name]
     log = f"Epoch 1/5\n{text}\nTraceback (most recent call last):\n"
     assert [row.name for row in known_failures.explain(log.replace(" ", "\n"))] == [name]

@@ -54,7 +54,7 @@ class Config:
     model: str = option("mlp", "network architecture", choices=MODELS, group="model", affects="result")
     dataset: str = option(
         "auto",
-        "auto: MNIST, or the embedded digits where MNIST cannot be found; mnist: MNIST or an error; digits: 1,797 real "
+        "auto: MNIST, or the embedded digits if MNIST cannot be found; mnist: MNIST or an error; digits: 1,797 real "
         "handwritten digits, no download",
         choices=("auto", "mnist", "fashion_mnist", "digits"),
         group="data",
@@ -148,7 +148,7 @@ class Config:
     )
     ema: float = option(
         0.0,
-        "decay of a moving average of the weights, such as 0.999; the average is what is evaluated and saved; 0: off",
+        "decay of a moving average of the weights, such as 0.999; the average is evaluated and saved; 0: off",
         low=0.0,
         high=0.999999,
         group="recipe",
@@ -179,7 +179,7 @@ class Config:
     )
     backend: str = option(
         "auto",
-        "Keras backend; auto: TensorFlow if it can be used, else JAX",
+        "Keras backend; auto: TensorFlow if usable, else JAX",
         choices=BACKENDS,
         group="device",
         affects="machine",
@@ -248,7 +248,7 @@ class Config:
     )
     resume: bool = option(
         False,
-        "continue the run in --run_dir, if there is one; its options need not be repeated",
+        "resume the run in --run_dir, if there is one; its options need not be repeated",
         group="checkpoints",
         affects="process",
     )
@@ -265,7 +265,7 @@ class Config:
     )
     csv: bool = option(
         False,
-        "also write history.csv, by Keras' CSVLogger",
+        "also write history.csv, with Keras' CSVLogger",
         group="output",
         affects="output",
         may_differ=("workers",),

@@ -29,7 +29,7 @@ from mnist_mlp.runs.result import Result, dataset_block, device_block, scores, v
 class Options:
     """The flags of this program. Data and model are the run's unless a flag changes them."""
 
-    run_dir: str = option("", "the directory of a finished run (required)")
+    run_dir: str = option("", "directory of a finished run (required)")
     data_dir: str = option_of(Config, "data_dir")
     batch_size: int | None = option(None, "images per step (default: the run's)", kind=int, low=1, high=2**31 - 1)
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)

@@ -1,7 +1,7 @@
 """Predict the classes and probabilities of images, as CSV or JSON lines: of the run's data set or of your own digits.
 
 A picture may be a drawing or a photograph, dark on light or light on dark, of any size: its digit is first scaled and
-centred as MNIST's digits are. A picture that cannot be used is reported on standard error and left out.
+centred as MNIST's digits are. A picture that cannot be used is reported on standard error and skipped.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 class Options:
     """The flags of this program."""
 
-    run_dir: str = option("", "the directory of a finished run (required)")
+    run_dir: str = option("", "directory of a finished run (required)")
     split: str | None = option(
         None, "images of the run's data set (default: test)", kind=str, choices=("train", "test")
     )
     input: tuple[str, ...] = option(
         (),
-        "other images instead: pictures (PNG, JPEG, WebP, BMP, GIF, TIFF), folders, patterns as 'digits/*.png', - "
-        "for a picture on standard input; or .npy, .npz, IDX (.gz or not) of [n, 28, 28], pixels 0-255 or floats 0-1",
+        "other images instead: pictures (PNG, JPEG, WebP, BMP, GIF, TIFF), directories, patterns such as "
+        "'digits/*.png', - for a picture on standard input; or .npy, .npz, IDX (.gz or not) of [n, 28, 28], "
+        "pixels 0-255 or floats 0-1",
         kind=tuple,
         positional=True,
     )
@@ -69,9 +70,9 @@ class Options:
         check(self)
         if self.input and (self.split or self.data_dir):
             other = f"--split={self.split}" if self.split else f"--data_dir={self.data_dir}"
-            raise UserError(f"expected --input or {other}, received both; use one of them")
+            raise UserError(f"--input cannot be combined with {other}; use one of them")
         if self.segment and self.no_reframe:
-            raise UserError("expected --segment or --no_reframe, received both; use one of them")
+            raise UserError("--segment cannot be combined with --no_reframe; use one of them")
         if (self.segment or self.no_reframe) and not self.input:
             flag = "--segment" if self.segment else "--no_reframe"
             raise UserError(f"{flag}: expected pictures of your own, received none; try --input=FILE")
@@ -161,7 +162,7 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[str], np
     if options.input:
         digits = read_digits(options, reporter)
         if not digits:
-            raise UserError(f"--input={' '.join(options.input)}: expected a picture that can be used, received none")
+            raise UserError(f"--input={' '.join(options.input)}: none of the pictures could be used")
         names, images = [name for name, _ in digits], np.stack([image for _, image in digits])
     else:
         split = options.split or "test"

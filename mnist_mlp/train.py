@@ -2,7 +2,7 @@
 
 Presets: default (the lecture's network, pixels from 0 to 1), lecture (its program to the letter, pixels from
 0 to 255), smoke (seconds, on the embedded digits: does this installation train at all?), speedrun (98% of MNIST's test
-images as soon as possible), best (the most that this network reaches in minutes).
+images as soon as possible), best (the highest accuracy of this network within minutes).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def config_of(given: Mapping[str, Any]) -> Config:
     """
     given = with_file(given)
     if given.get("resume") and not given.get("run_dir"):
-        raise UserError("--resume: expected the run to resume, received none; use --run_dir=DIR --resume")
+        raise UserError("--resume needs the run to resume; use --run_dir=DIR --resume")
     started_with = directory.config_of_run(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
     if started_with is None:
         return with_preset(PRESETS, given)

@@ -109,7 +109,7 @@ def find(config: Config, dataset: str, file: Path = FILE) -> Reference:
     Raise `UserError`, which names the flag that differs, if there is none.
     """
     if config.early_stopping is not None:
-        raise UserError("--gate: expected a run of all its epochs, received --early_stopping; use only one of the two")
+        raise UserError("--gate cannot be combined with --early_stopping; use only one of the two")
     known = read(file)
     same_set = [reference for reference in known if reference.options["dataset"] == dataset]
     if not same_set:

@@ -136,7 +136,7 @@ def run(module: str, *arguments: str | Path, doing: str) -> None:
     if code == 2:
         raise UserError(last.removeprefix("error: "))
     if code < 0:
-        raise UserError(f"{outcome}; it may have run out of memory: free some and run the command again")
+        raise UserError(f"{outcome}; it may have run out of memory: free some memory and run the command again")
     if "ImportError" in last or "ModuleNotFoundError" in last:
         raise UserError(f"{outcome}; reinstall this package")
     if code:

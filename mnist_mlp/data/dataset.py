@@ -87,7 +87,7 @@ def load(config: Config) -> Dataset:
     if config.dataset == "auto" and config.data_source == "auto":
         notes.append(
             "MNIST was not found on disk and could not be downloaded, so this run uses the embedded digits; its "
-            f"accuracy is not MNIST accuracy; for MNIST, try --data_dir=DIR with its four files in DIR ({reasons})"
+            f"accuracy is not MNIST accuracy; for MNIST, use --data_dir=DIR with its four files ({reasons})"
         )
         return _digits(tuple(notes))
     raise UserError(
@@ -109,8 +109,8 @@ def _check_flags(config: Config) -> None:
         raise UserError(f"--data_source={source}: expected a directory to read, received none; add --data_dir=DIR")
     if source in ("keras", "download") and directory:
         raise UserError(
-            f"--data_source={source} has a directory of its own: expected no --data_dir, "
-            f"received --data_dir={directory}; use only one of the two"
+            f"--data_source={source} reads its own directory and cannot be combined with --data_dir={directory}; "
+            "use only one of the two"
         )
 
 

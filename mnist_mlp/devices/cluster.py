@@ -25,10 +25,10 @@ def cluster(workers: str, index: int | None, tf_config: str) -> Cluster:
     """Return the cluster that the flags describe, or else TF_CONFIG. Raises `UserError`."""
     if workers:
         if index is None:
-            raise UserError("--workers: expected the index of this process as well; use --worker_index=0 for the chief")
+            raise UserError("--workers needs the index of this process; add --worker_index=0 for the chief")
         return checked(tuple(address.strip() for address in workers.split(",")), index, "--workers")
     if index is not None:
-        raise UserError("--worker_index: expected the addresses of all workers; use --workers=HOST:PORT,HOST:PORT")
+        raise UserError("--worker_index needs the addresses of all workers; add --workers=HOST:PORT,HOST:PORT")
     if not tf_config:
         raise UserError(
             "--strategy=multiworker: expected the environment variable TF_CONFIG or flags; use "

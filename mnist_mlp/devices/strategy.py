@@ -69,7 +69,9 @@ def plan(options: Any) -> Plan:
 def choose(request: Request, machine: Machine) -> Plan:
     """Return the plan for a request on that machine. Raises `UserError` if it cannot be met."""
     if request.tpu and request.strategy not in ("auto", "tpu"):
-        raise UserError(f"--tpu={request.tpu} does not go with --strategy={request.strategy}; use --strategy=tpu")
+        raise UserError(
+            f"--tpu={request.tpu} cannot be combined with --strategy={request.strategy}; use --strategy=tpu"
+        )
     if (request.workers or request.worker_index is not None) and request.strategy != "multiworker":
         raise UserError("--workers and --worker_index need --strategy=multiworker; add it, or omit them")
     choosers = {
@@ -130,7 +132,7 @@ def on_gpu(request: Request, machine: Machine) -> Plan:
     )
     notes: tuple[str, ...] = ()
     if count < len(visible) and request.replicas is None:
-        notes = (f"{len(visible)} GPUs are visible, one of them is used; --strategy=mirrored uses all",)
+        notes = (f"{len(visible)} GPUs are visible, only one of them is used; --strategy=mirrored uses all",)
     environment_ = environment(backend, "gpu", machine) | {"CUDA_VISIBLE_DEVICES": ",".join(visible[:count])}
     return Plan(backend, "gpu", request.strategy, environment_, count, notes=notes)
 
@@ -155,7 +157,8 @@ def on_tpu(request: Request, machine: Machine) -> Plan:
     if machine.tpu_holder:
         remedy = "choose Runtime → Restart session" if machine.host == "colab" else f"run kill {machine.tpu_holder}"
         raise UserError(
-            f"{prefix(request)}process {machine.tpu_holder} is using the TPU, which serves one at a time; {remedy}"
+            f"{prefix(request)}process {machine.tpu_holder} is using the TPU, which serves one process at a time; "
+            f"{remedy}"
         )
     backend = pick_backend(request, machine, "tpu", tpu_tensorflow_problem(machine), jax_problem(machine, "tpu"))
     return Plan(backend, "tpu", request.strategy, environment(backend, "tpu", machine), request.replicas, tpu="local")
@@ -177,7 +180,7 @@ def on_workers(request: Request, machine: Machine) -> Plan:
     """Choose several processes, each on its TPU (with JAX), all visible GPUs, or its CPU."""
     if request.replicas is not None:
         raise UserError(
-            "--replicas does not go with --strategy=multiworker, where each worker decides for itself; omit it"
+            "--replicas cannot be combined with --strategy=multiworker, where each worker decides for itself; omit it"
         )
     cluster = workers.cluster(request.workers, request.worker_index, machine.tf_config)
     if machine.tpu_chips and request.backend != "tensorflow" and not jax_problem(machine, "tpu"):

@@ -1,8 +1,8 @@
-"""Shows the devices, the installed software, what each --strategy would do here, and known problems with their fixes.
+"""Show the devices, the installed software, what each --strategy would do here, and known problems with their fixes.
 
 Each framework that a run would use is tried in its own process, for at most 15 seconds. Exit code: 0 if nothing was
-found that stops `train` with the same flags, else 2. Other workers and remote TPUs are not tried. --explain explains an
-error message.
+found that would stop `train` with the same flags, else 2. Other workers and remote TPUs are not tried. --explain
+explains an error message.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ SYMPTOMS = (
         "no-xla-for-cpu",
         ("could not find registered transfer manager for platform Host",),
         "TensorFlow for TPUs has no XLA for the CPU, and a function compiled with XLA ran there",
-        f"{TRY_TPU}, or --strategy=cpu, which does without XLA there; in your own program build the model in "
+        f"{TRY_TPU}, or --strategy=cpu, which does not use XLA there; in your own program build the model in "
         "strategy.scope() and remove jit_compile=True outside the TPU",
         "tensorflow#88960",
     ),
@@ -63,7 +63,7 @@ SYMPTOMS = (
             "ioctl failed",
             r"/dev/(accel|vfio/)\d{1,4}\)?: Device or resource busy",
         ),
-        "another process is using the TPU, which serves one at a time",
+        "another process is using the TPU, which serves one process at a time",
         "run python -m mnist_mlp.doctor --strategy=tpu, which names the process, then kill PID; "
         "on Colab choose Runtime → Restart session",
         "jax#10192, colabtools#4567",
@@ -80,7 +80,7 @@ SYMPTOMS = (
         (r"TPU initialization failed: No \w{1,20} device found",),
         "libtpu finds no TPU, although the environment (COLAB_TPU_1VM, ISTPUVM) or JAX_PLATFORMS=tpu claims one",
         "on Colab choose Runtime → Change runtime type → TPU; elsewhere run unset COLAB_TPU_1VM ISTPUVM JAX_PLATFORMS",
-        "seen by this project",
+        "observed in this project",
     ),
     Symptom(
         "libtpu-overwritten",
@@ -96,14 +96,14 @@ SYMPTOMS = (
             r"Failed to fetch URL (on try|after) \d",
             "Failed to get agent-worker-number",
         ),
-        "libtpu asks Google Cloud's metadata server about a TPU, for minutes, and gets no answer here",
+        "libtpu queries Google Cloud's metadata server for minutes, and nothing answers here",
         "run export TPU_SKIP_MDS_QUERY=1, then the same command again",
         "jax#11668",
     ),
     Symptom(
         "cluster-query",
         (r"cloud_tpu_cluster\.py", "host='metadata.google.internal'", "GkeTpuCluster"),
-        "jax.distributed.initialize() or keras.distribution.initialize() took this machine for part of a cluster",
+        "jax.distributed.initialize() or keras.distribution.initialize() mistook this machine for part of a cluster",
         f"remove that call; the programs of this package do not make it on Colab or Kaggle: {TRY_TPU}",
         "jax#40854",
     ),
@@ -163,14 +163,15 @@ SYMPTOMS = (
     Symptom(
         "importlib-resources-missing",
         (r"No module named ['\"‘`]?importlib_resources\b",),
-        "tensorflow_datasets 4.9.10 needs importlib_resources and does not declare it",
+        "tensorflow_datasets 4.9.10 needs importlib_resources without declaring it",
         "run pip install importlib_resources",
-        "seen by this project",
+        "observed in this project",
     ),
     Symptom(
         "batch-not-divisible",
         ("ZeroDivisionError: integer modulo by zero", "should evenly divide the shape"),
-        "Keras or JAX splits a batch across devices, whose number does not divide it; often the last batch",
+        "Keras or JAX splits a batch into equal parts, and its size is not a multiple of the number of devices; "
+        "often it is the last batch",
         f"run {TRAIN} --replicas=N with any --batch_size: it pads and masks the last batch; in your own program "
         "drop the remainder",
         "keras#21167",
@@ -180,14 +181,14 @@ SYMPTOMS = (
         ("stateless_apply is not supported with the TensorFlow backend",),
         "Keras optimizers have stateless_apply only on JAX",
         "run export KERAS_BACKEND=jax, or call optimizer.apply",
-        "seen by this project",
+        "observed in this project",
     ),
     Symptom(
         "merge-call",
         ("`?merge_call`? called while defining a new graph or a tf.function",),
         "the optimizer sums gradients across replicas inside a loop or a tf.function within strategy.run",
         "move the loop outside: for i in tf.range(n): strategy.run(step)",
-        "seen by this project",
+        "observed in this project",
     ),
     Symptom(
         "tpu-initialized-twice",
@@ -238,7 +239,7 @@ def installed_problems(machine: Machine, installed: Mapping[str, str]) -> list[S
     if len(wheels) > 1:
         rows.append(
             of_sentence(
-                "several-tensorflows", overwritten(wheels, "pip install 'tensorflow>=2.18'"), "seen by this project"
+                "several-tensorflows", overwritten(wheels, "pip install 'tensorflow>=2.18'"), "observed in this project"
             )
         )
     elif "tensorflow-tpu" in wheels and (text := tpu_tensorflow_problem(machine)):

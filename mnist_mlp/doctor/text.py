@@ -21,7 +21,7 @@ def report(diagnosis: Mapping[str, Any]) -> str:
         strategies.append(f"{name:<12} {'✓' if plan['accepted'] else '✗'} {refusal or location(plan, here)}")
         notes += [note for note in plan.get("notes", []) if note not in notes]
     failed = any(answer["error"] for answer in diagnosis["probes"].values())
-    more = "; --json shows the end of what the framework printed" if failed else ""
+    more = "; --json shows the end of the framework's output" if failed else ""
     verdict = f"would not run: {asked['refusal'].removeprefix('--strategy=' + asked['strategy'] + ': ')}"
     if diagnosis["works"]:
         verdict = f"would run on {location(diagnosis['strategies'][asked['strategy']], here)}"
@@ -80,7 +80,7 @@ def checks(diagnosis: Mapping[str, Any]) -> list[str]:
 def problem_lines(row: Mapping[str, Any]) -> list[str]:
     """Return a known failure as text: what it is, what it means, what to do."""
     where = {"": "", "installed": ", from the installed packages"}.get(
-        row["where"], f", from what {row['where']} printed"
+        row["where"], f", in the output of {row['where']}"
     )
     rows = [f"means   {row['meaning']}", f"do      {row['fix']}", f"source  {row['source']}"]
     return [*block("  !", [f"{row['name']}{where}"]), *block("", rows, hang=8)]

@@ -46,10 +46,12 @@ CALIBRATION = 500  # training images that determine the ranges of int8 activatio
 class Options:
     """The flags of this program."""
 
-    run_dir: str = option("", "the directory of a finished run (required)")
+    run_dir: str = option("", "directory of a finished run (required)")
     format: tuple[str, ...] = option((), f"formats to write: {', '.join(NAMES)} (default: all)", kind=tuple)
     int8: bool = option(False, "also write onnx and litert in int8, calibrated on training images")
-    output: str = option("", "directory for the files, where other formats stay (default: export in the run directory)")
+    output: str = option(
+        "", "directory for the files; other formats already in it are kept (default: export in the run directory)"
+    )
     data_dir: str = option_of(Config, "data_dir")
     strategy: str = option("auto", "device of the trained model, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
@@ -99,7 +101,7 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
         if before.get("model_sha256") == trained.model_sha256:
             rows = kept_rows(before, names, output, directory)
         if rows:
-            reporter.line(f"kept     {', '.join(row['format'] for row in rows)}: exported before from the same model")
+            reporter.line(f"kept     {', '.join(row['format'] for row in rows)}: already exported from the same model")
         reporter.line(table.head())
         write(names, reference, directory, work)
         for name in names:

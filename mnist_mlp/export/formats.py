@@ -42,7 +42,8 @@ def chosen(words: Sequence[str], int8: bool) -> list[str]:
     for name in names:
         if name not in (*NAMES, "all"):
             raise UserError(
-                f"--format: expected some of {', '.join(NAMES)}, all; received {name!r}{nearest(name, [*NAMES, 'all'])}"
+                f"--format: expected one or more of {', '.join(NAMES)}, all; "
+                f"received {name!r}{nearest(name, [*NAMES, 'all'])}"
             )
     wanted = NAMES if "all" in names else names
     quantised = [f"{name}_int8" for name in wanted if int8 and f"{name}_int8" in FORMATS]
@@ -65,9 +66,9 @@ def check_packages(names: Sequence[str]) -> None:
     }
     if missing:
         packages, needing = sorted(missing), sorted(set(missing.values()))
-        one = "package" if len(packages) == 1 else "packages"
+        one, are = ("package", "is") if len(packages) == 1 else ("packages", "are")
         raise UserError(
-            f"--format={','.join(needing)} needs the {one} {' and '.join(packages)}, not installed; run "
+            f"--format={','.join(needing)} needs the {one} {' and '.join(packages)}, which {are} not installed; run "
             f"{sys.executable} -m pip install {' '.join(packages)} (in a clone: pip install -e '.[export]')"
         )
 

@@ -39,9 +39,7 @@ def earlier(output: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{flag}: expected an earlier export, received one without {REPORT}; {ANOTHER}") from None
     except OSError as error:
-        raise UserError(
-            f"{flag}: expected a directory that can be read, received: {error.strerror}; {ANOTHER}"
-        ) from None
+        raise UserError(f"{flag}: the directory cannot be read: {error.strerror}; {ANOTHER}") from None
     except DAMAGED:
         raise UserError(f"{flag}: {REPORT} is damaged; remove the directory, or {ANOTHER}") from None
 

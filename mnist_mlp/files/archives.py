@@ -70,7 +70,7 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
     """
     file.seek(0)
     if file.read(4) not in (b"PK\3\4", b"PK\5\6"):  # zipfile skips anything before an archive
-        raise ValueError("it does not begin like a zip archive")
+        raise ValueError("it does not start like a zip archive")
     file.seek(max(0, file.seek(0, 2) - 42))
     end = file.read()
     # Neither a comment after the end record nor a ZIP64 record before it: so zipfile reads this record and no other,

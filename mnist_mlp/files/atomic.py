@@ -55,7 +55,7 @@ def cannot_write(path: Path, error: OSError) -> UserError:
     if error.errno in NO_SPACE:
         advice = "free space or try another directory"
     if error.errno in NOT_ALLOWED:
-        advice = "try a directory that you may write to"
+        advice = "try a directory that you can write to"
     return UserError(f"{path} could not be written: {reason}; {advice}")
 
 

@@ -27,7 +27,7 @@ def file_to_write(flag: str, text: str, *, will_exist: Path | None = None, speci
     try:
         problem = file_problem(path, will_exist, special)
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a loop of links, a null byte
-        problem = f"expected a file that can be written, received: {reason_of(error)}; {ANOTHER}"
+        problem = f"cannot be written: {reason_of(error)}; {ANOTHER}"
     if problem:
         raise UserError(f"--{flag}={text}: {problem}")
     return path
@@ -40,14 +40,14 @@ def file_problem(path: Path, will_exist: Path | None, special: bool) -> str:
     if path.exists() and not path.is_file():
         return "" if special else f"expected a file, received a device or a pipe; {ANOTHER}"
     if path.exists() and not (path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):  # root may write any file
-        return f"expected a file that may be replaced, received a read-only one; {ANOTHER}"
+        return f"this file is read-only; {ANOTHER}"
     directory = path.resolve().parent
     if will_exist and not will_exist.exists() and directory == will_exist.resolve():
         return ""
     if not directory.is_dir():
         return f"expected a file in a directory that exists, {missing(path.parent)}"
     if not os.access(directory, os.W_OK | os.X_OK):
-        return f"expected a file in a directory that can be written, received one in {path.parent}; {ANOTHER}"
+        return f"the directory {path.parent} is not writable; {ANOTHER}"
     return ""
 
 
@@ -73,7 +73,7 @@ def check_distinct(files: Mapping[str, Path]) -> None:
         for flag in flags[:number]:
             if same_file(files[flag], files[other]):
                 raise UserError(
-                    f"--{flag} and --{other}: expected two files, received {str(files[other])!r} for both; "
+                    f"--{flag} and --{other}: expected two different files, received {str(files[other])!r} for both; "
                     f"try another path for --{other}"
                 )
 
@@ -87,7 +87,7 @@ def same_file(one: Path, other: Path) -> bool:
 
 def belongs_to_run(flag: str, text: str) -> UserError:
     """The error for an output that would replace a file of the run that the program reads."""
-    return UserError(f"--{flag}={text}: expected a file of your own, received one of the run; {ANOTHER}")
+    return UserError(f"--{flag}={text}: this would overwrite a file of the run; {ANOTHER}")
 
 
 @contextlib.contextmanager
@@ -115,7 +115,7 @@ def directories(path: Path, what: str = "run") -> Iterator[None]:
 def unusable(path: Path, error: Exception, what: str = "run") -> UserError:
     """The error for a run (or study) directory that the system refuses."""
     reason = reason_of(error)
-    return UserError(f"--{what}_dir={path}: expected a directory that can be written, received: {reason}; {ANOTHER}")
+    return UserError(f"--{what}_dir={path}: cannot use this directory: {reason}; {ANOTHER}")
 
 
 def reason_of(error: Exception) -> str:

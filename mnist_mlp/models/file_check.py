@@ -92,7 +92,7 @@ def _version(metadata: Any) -> str:
     """Return the version of Keras in metadata.json, which becomes part of a command in an error message."""
     version = metadata["keras_version"]
     if not re.fullmatch(r"\d[\w.+]{0,40}", version, re.ASCII):
-        raise ValueError("metadata.json has no version of Keras")
+        raise ValueError("metadata.json has no Keras version")
     return str(version)
 
 
@@ -180,7 +180,7 @@ def _size_of_array(value: Any) -> int:
     import h5py
 
     if not isinstance(value, h5py.Dataset):
-        raise ValueError("it contains something else than arrays")
+        raise ValueError("it contains something other than arrays")
     plan = value.id.get_create_plist()
     if plan.get_external_count() or plan.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
         raise ValueError("an array is stored externally or in chunks")

@@ -1,4 +1,4 @@
-"""Checks that a device computes what the formulas say: compares every number of every training step with a reference.
+"""Check that a device computes what the formulas say: compare every number of every training step with a reference.
 
 Device and reference start from the same weights and see the same examples. Compared are loss, logits, predictions,
 gradients, Adam's moments and updated weights of each step, then all steps in one call, then the test images. Each
@@ -58,7 +58,7 @@ class Options:
     precision: str = option_of(Config, "precision")
     products: str = option(
         "auto",
-        "precision required of float32 matrix products; auto: float32, on a TPU what its framework promises",
+        "precision required of float32 matrix products; auto: float32, or on a TPU what the framework promises",
         choices=("auto", *PRODUCTS),
     )
     backend: str = option_of(Config, "backend")
@@ -66,7 +66,9 @@ class Options:
     tpu: str = option_of(Config, "tpu")
     start_timeout: int = option_of(Config, "start_timeout")
     xla: str = option("auto", "XLA; auto: as in train", choices=("auto", "on", "off"))
-    write: str = option("", "file: also write the device's own numbers as a reference for other devices, if they agree")
+    write: str = option(
+        "", "also write the device's numbers to this file, as a reference for other devices, if they agree with NumPy"
+    )
     certificate: str = option("certificate.json", "file for the verdict")
     json: bool = option(False, "print the certificate as JSON; the rest goes to standard error")
 
@@ -225,7 +227,7 @@ def verdict(tests: Sequence[operations.OperationTest], comparisons: Sequence[Com
 def write_reference(recorder: Recorder, options: Options, certificate: dict[str, Any]) -> str:
     """Write what was recorded if it agrees; return a line about it."""
     if certificate["verdict"] != "agrees":
-        return f"  !      {options.write} is not written, since the device does not agree with NumPy"
+        return f"  !      {options.write} was not written, since the device does not agree with NumPy"
     fixed = {name: getattr(options, name) for name in OPTIONS}
     kept = {name: certificate[name] for name in ("problem", "backend", "device", "versions")}
     recorder.write(path_of("write", options.write), {"options": fixed, **kept})

@@ -1,6 +1,6 @@
 """Write the page of a finished run, report.html, or compare several runs.
 
-For one run directory it writes report.html there, as train does at its end. For several it prints a table of their
+For one run directory it writes report.html there, as train does when it ends. For several it prints a table of their
 results, tests each pair on the same test images (McNemar's test), and writes a page with all of it.
 """
 
@@ -132,7 +132,7 @@ def content_of(
     images_hash = in_order_hash(dataset.test) if dataset else ""
     if dataset and (len(dataset.test) != trained.dataset["test_examples"] or images_differ(path, images_hash)):
         dataset, images_hash = None, ""
-        why_not = "Not shown: the test images found now are not those that the run was evaluated on."
+        why_not = "Not shown: the test images found now are not the ones that the run was evaluated on."
     engine = start_finished(plan, path, trained, {}, trained.batch_size, start_timeout=options.start_timeout)
     predictions = predict_test(engine, dataset.test) if dataset else None
     return RunContent(name, config, trained.to_dict(), weights_of(engine), predictions, why_not), images_hash

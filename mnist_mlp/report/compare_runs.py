@@ -21,7 +21,7 @@ class Pair:
 
     one: str
     other: str
-    only_one: int  # images that only the first run recognises
+    only_one: int  # images that only the first run recognizes
     only_other: int
     images: int
     difference: float
@@ -32,7 +32,8 @@ class Pair:
     def conclusion(self) -> str:
         """State what the test shows."""
         if self.p >= ALPHA:
-            return f"No significant difference: chance alone gives as much in {100 * self.p:.0f}% of such cases."
+            share = f"{100 * self.p:.0f}% of such cases"
+            return f"No significant difference: chance alone gives as large a difference in {share}."
         if self.p_holm >= ALPHA:
             return "No significant difference after correction for the number of comparisons."
         better, worse = (self.one, self.other) if self.difference > 0 else (self.other, self.one)
@@ -95,7 +96,7 @@ def remarks(comparison: Comparison) -> list[str]:
     for run in comparison.runs:
         if not run.counts_agree:
             found.append(
-                f"{run.name}: some predictions computed now differ from those of the run; the tests use those computed "
-                "now."
+                f"{run.name}: some recomputed predictions differ from those of the run; "
+                "the tests use the recomputed ones."
             )
     return [*found, *comparison.left_out]

@@ -92,7 +92,7 @@ def tests(comparison: Comparison) -> Html:
     head: list[object] = ["pair", "images", "only 1st correct", "only 2nd correct", "difference, points"]
     head += ["95% interval", "p", "p, corrected"]
     words = (
-        f"p: McNemar’s exact test on the images that only one of the two recognises; corrected with Holm’s method for "
+        f"p: McNemar’s exact test on the images that only one of the two recognizes; corrected with Holm’s method for "
         f"{several(len(pairs), 'comparison')}. Interval: Newcombe’s (1998) for paired data, not corrected. Both hold "
         "for other test images and these trained networks, not for other seeds: to compare those, train several times."
     )
@@ -224,7 +224,7 @@ def curves(comparison: Comparison) -> Html:
 
 
 def differing_images(comparison: Comparison) -> Html:
-    """Images that some of the runs recognise and others do not."""
+    """Images that some of the runs recognize and others do not."""
     pairs = comparison.pairs
     names = {name for pair in pairs for name in (pair.one, pair.other)}
     runs = [run for run in comparison.runs if run.name in names]
@@ -232,7 +232,7 @@ def differing_images(comparison: Comparison) -> Html:
         first = pairs[0].one, pairs[0].other
         runs = [run for run in runs if run.name in first] if len(pairs) < len(runs) * (len(runs) - 1) // 2 else runs
     if not runs:
-        words = "No two of these runs have the same test images at hand."
+        words = "No two of these runs have the same test images available."
         return section("images", "Where they differ", paragraph(words, class_="absent"))
     predictions = [run.predictions for run in runs if run.predictions]
     correct, losses = np.stack([each.correct for each in predictions]), np.stack([each.losses for each in predictions])
@@ -242,7 +242,7 @@ def differing_images(comparison: Comparison) -> Html:
     if not len(chosen):
         return section("images", "Where they differ", paragraph("Nowhere: all runs agree on every image."))
     words = (
-        f"{several(len(differ), 'image')} recognised by some of these runs ({', '.join(run.name for run in runs)}) and "
+        f"{several(len(differ), 'image')} recognized by some of these runs ({', '.join(run.name for run in runs)}) and "
         f"not by others. Shown: the {len(chosen)} on which their losses differ most."
     )
     cards = tag("ol", *(card(runs, int(index)) for index in chosen), class_="cards")

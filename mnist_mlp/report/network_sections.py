@@ -29,7 +29,7 @@ def mistakes(run: RunContent) -> Html:
     losses = np.nan_to_num(predictions.losses[errors], nan=np.inf)
     worst = errors[np.argsort(-losses, kind="stable")][:MISTAKES]
     if not len(worst):
-        return section("mistakes", title, paragraph("There are none: every test image is recognised."))
+        return section("mistakes", title, paragraph("There are none: every test image is recognized."))
     words = (
         f"The {len(worst)} of {len(errors)} mistakes with the lowest probability of the true class. Bars: the ten "
         "probabilities, blue for the true class, orange for the predicted one."
@@ -96,7 +96,9 @@ def weights(run: RunContent) -> Html:
     elif not largest:
         words += "All weights are 0: the layer has learned nothing."
     grid = tag("div", *strips, class_="strips" if dense else "strips filters")
-    about = paragraph("One scale for all pictures; larger weights are shown in the colours of its ends.", class_="note")
+    about = paragraph(
+        "All pictures share one scale; larger weights are shown in the colours of its ends.", class_="note"
+    )
     return section(
         "weights", "First-layer weights", paragraph(words, class_="note"), grid, png_images.scale(largest), about
     )

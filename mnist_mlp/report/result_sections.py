@@ -48,13 +48,13 @@ def summary(run: RunContent) -> str:
     trained = f"was trained for {several(epochs, 'epoch')} on {several(data['train_examples'], 'image')}"
     words = (
         f"The network {result['model']} {trained if epochs else 'was not trained: these are its initial weights'}. "
-        f"It recognises {test['correct']:,} of {test['total']:,} images that it has never seen; {errors:,} are errors."
+        f"It recognizes {test['correct']:,} of {test['total']:,} images that it has never seen; {errors:,} are errors."
     )
     counted = [row for row in test["per_class"] if row["recall"] is not None]
     if errors and counted:
         worst = min(counted, key=lambda row: row["recall"])
         names = run.classes
-        words += f" The hardest class is {names[worst['class']]}: {percent(worst['recall'])} are recognised"
+        words += f" The hardest class is {names[worst['class']]}: {percent(worst['recall'])} are recognized"
         if worst["mistaken_for"] is not None:
             words += f", and it is most often mistaken for {names[worst['mistaken_for']]}"
         words += "."
@@ -190,7 +190,7 @@ def classes(run: RunContent) -> Html:
         "Classes",
         scrolling("Table of the classes", table("Test images by class", head, body, class_="numbers")),
         paragraph(
-            "Recall: the share of a class that is recognised. Precision: the share of a class’s predictions that is "
+            "Recall: the share of a class that is recognized. Precision: the share of a class’s predictions that is "
             "correct. F1: their harmonic mean.",
             class_="note",
         ),

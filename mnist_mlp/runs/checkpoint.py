@@ -76,7 +76,7 @@ class Checkpoint:
         state = dict(arrays)
         about = json.loads(state.pop("about").tobytes())
         if checksum({key: about[key] for key in about if key != "sha256"}, state) != about["sha256"]:
-            raise ValueError("its content does not have its checksum")
+            raise ValueError("its content does not match its checksum")
         if type(about["format"]) is not int or about["format"] != FORMAT:
             raise UserError(f"it was written by another version of mnist_mlp (format {about['format']!r:.20})")
         progress = Progress(losses=state.pop("losses"), **about["progress"])

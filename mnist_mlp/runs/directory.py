@@ -243,7 +243,7 @@ def config_of_run(path: Path) -> Config | None:
     except UserError as error:
         found, _, _ = checkpoints.newest(path)
         if found is None:
-            raise UserError(f"{error}, and no checkpoint is whole; start again in another --run_dir") from None
+            raise UserError(f"{error}, and no checkpoint is intact; start again in another --run_dir") from None
         return found.config
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mnist_mlp.engine.base import Engine
 
 FILES = ("config.json", "model.keras", "result.json")  # of every finished run
-PRINTED = " (train prints it at its end)"
+PRINTED = " (train prints it when it ends)"
 
 
 def open_run(run_dir: str | Path, *, strategy: str = "auto", backend: str = "auto") -> SavedRun:
@@ -109,7 +109,7 @@ def read_run(run_dir: str, named: str = "") -> tuple[Path, Config, Result]:
     again = f"to write it again, {resume}, or train into a new directory"
     try:
         if not path.exists():
-            raise UserError(f"{flag}: expected the directory of a finished run, there is nothing of that name{PRINTED}")
+            raise UserError(f"{flag}: expected the directory of a finished run, found no such directory{PRINTED}")
         missing = [name for name in FILES if not (path / name).is_file()]
         if missing:
             finish = f"; to finish it, {resume}" if (path / FILES[0]).is_file() else ""
@@ -141,7 +141,7 @@ def data_of_run(config: Config, result: Result, data_dir: str = "") -> Config:
     """Return the config with the data set that the run really had ("auto" decided), read from `data_dir` if given."""
     name = result.dataset["name"]
     if name not in ("mnist", "fashion_mnist", "digits"):
-        raise UserError(f"the run had images of its own ({name!r}); use predict --input=FILE, or evaluate in Python")
+        raise UserError(f"the run used a custom data set ({name!r}); use predict --input=FILE, or evaluate in Python")
     if data_dir or name == "digits":
         return dataclasses.replace(config, dataset=name, data_dir=data_dir, data_source="auto")
     source = "auto" if config.data_source == "download" else config.data_source  # by now it is in the cache

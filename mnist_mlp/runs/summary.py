@@ -85,14 +85,16 @@ def continuations(result: Result) -> list[str]:
     lines = []
     for once in result.resumed:
         at = f"{once['step']:,} of {once['of']:,} steps"
-        lines.append(f"resumed  at {at}" if once["before"] else "resumed  from the start: no checkpoint was whole")
+        lines.append(f"resumed  at {at}" if once["before"] else "resumed  from the start: no checkpoint was intact")
         lines += remarks([f"skipped: {reason}" for reason in once["passed_over"]])
         changed = [key for key, value in once["now"].items() if once["before"].get(key, value) != value]
         if changed:
             what = ", ".join(
                 f"{key} {once['now'][key]} (before: {truncated(str(once['before'][key]), 80)})" for key in changed
             )
-            lines += remarks([f"now on {what}: equal up to rounding (with dropout: other random bits), not bit by bit"])
+            lines += remarks(
+                [f"now on {what}: equal up to rounding (with dropout: other random bits), not bit for bit"]
+            )
     return lines
 
 
@@ -134,7 +136,7 @@ def closing(result: Result, run_dir: str) -> str:
         f"seconds  {spent(result.seconds)}",
         f"ran on   {', '.join(result.device['step_on']) or 'what Keras chose'}; "
         f"weights on {', '.join(result.device['weights_on'])}",
-        f"memory   {result.peak_memory_mb:,.0f} MB at the peak",
+        f"memory   {result.peak_memory_mb:,.0f} MB peak",
         "versions " + ", ".join(f"{name} {version}" for name, version in result.versions.items()),
         f"run      {run_dir}",
     ]
@@ -151,13 +153,13 @@ def gated(verdict: dict[str, Any]) -> list[str]:
     if not odd:
         shown_losses.append(f"losses of all {len(verdict['losses'])} epochs: p {equals(verdict['p_losses'])}")
     (power, loss), *more = verdict["noticed"].items()
-    powers = [f"{100 * loss:.2g} points of accuracy less with probability {power}"]
+    powers = [f"{100 * loss:.2g} points of accuracy with probability {power}"]
     powers += [f"{100 * loss:.2g} with {power}" for power, loss in more]
     rows = [
         f"correct: {against(right, ',.0f')}",
         *shown_losses,
         *(f"{what}: {means}" for what, means in verdict["found"].items()),
-        f"would notice {', '.join(powers)}",
+        f"would detect a loss of {', '.join(powers)}",
         f"compared with {origin['seeds']} seeds of {origin['made']['date']}, {origin['made']['backend']}",
     ]
     wrapper = textwrap.TextWrapper(119, initial_indent=" " * 9, subsequent_indent=" " * 11)
@@ -187,9 +189,9 @@ def equals(p: float) -> str:
 
 
 def spent(seconds: dict[str, float]) -> str:
-    """Return the stages' seconds and their sum: "import 2.00 + load 0.25 + …; in all 5.51"."""
+    """Return the stages' seconds and their sum: "import 2.00 + load 0.25 + …; total 5.51"."""
     stages = [f"{stage} {value:.2f}" for stage, value in seconds.items() if value and stage != "total"]
-    return f"{' + '.join(stages)}; in all {seconds['total']:.2f}"
+    return f"{' + '.join(stages)}; total {seconds['total']:.2f}"
 
 
 def warnings(result: Result) -> list[str]:

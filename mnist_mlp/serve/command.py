@@ -36,15 +36,20 @@ PACKAGES = ("fastapi", "httptools", "orjson", "prometheus_client", "uvicorn")
 class Options:
     """The flags of this program."""
 
-    run_dir: str = option("", "the directory of a finished run (required)")
+    run_dir: str = option("", "directory of a finished run (required)")
     host: str = option(
         "127.0.0.1",
-        "address to listen on: this machine only; 0.0.0.0 or :: (IPv6) accept clients from elsewhere",
+        "address to listen on; the default accepts clients from this machine only, "
+        "0.0.0.0 or :: (IPv6) from elsewhere, too",
     )
-    port: int = option(8501, "port to listen on, as TensorFlow Serving; 0: any free port", low=0, high=65535)
-    max_body: int = option(8 * 2**20, "bytes per request", low=10_000, high=2**30)
-    max_instances: int = option(1000, "images per request", low=1, high=1_000_000)
-    timeout: float = option(20.0, "seconds for a request to arrive, and again for its response", low=0.1, high=3600)
+    port: int = option(
+        8501, "port to listen on; the default is TensorFlow Serving's; 0: any free port", low=0, high=65535
+    )
+    max_body: int = option(8 * 2**20, "maximum number of bytes per request", low=10_000, high=2**30)
+    max_instances: int = option(1000, "maximum number of images per request", low=1, high=1_000_000)
+    timeout: float = option(
+        20.0, "time limit in seconds for receiving a request, and again for its response", low=0.1, high=3600
+    )
     data_dir: str = option_of(Config, "data_dir")
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")

@@ -148,7 +148,7 @@ def levels(arrays: list[tuple[int, list[Any], bool]], key: str) -> np.ndarray:
         )
     index, flat, was_flat = arrays[which]
     where = f"{key}[{index}][{at}]" if was_flat else f"{key}[{index}][{at // 28}][{at % 28}]"
-    rule = "0–1, since one of the numbers is not whole" if shares else "a whole number from 0 to 255"
+    rule = "0–1, since one of the numbers is not an integer" if shares else "a whole number from 0 to 255"
     received = flat[at] if type(flat[at]) in (int, float) else described(flat[at])
     raise Refused(400, f"{where}: expected {rule}, received {received}")
 

@@ -69,4 +69,4 @@ def not_found(path: str) -> str:
         return f"Servable not found for request: Latest({name[:60]}); the model is called {MODEL}"
     if path.startswith("/v1/models/") and version not in ("", VERSION):
         return f"Servable not found for request: Specific({name}, {version[:20]}); its one version is {VERSION}"
-    return f"there is nothing at {path[:100]}; /docs lists what there is"
+    return f"no such path: {path[:100]}; /docs lists all"

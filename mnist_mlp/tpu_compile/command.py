@@ -1,4 +1,4 @@
-"""Compiles the programs of `train` for TPUs with the real TPU compiler, on a machine without one, and checks their
+"""Compile the programs of `train` for TPUs with the real TPU compiler, on a machine without one, and check their
 collectives: a single core must need none, several cores must sum their gradients and nothing more.
 
 Nothing runs on a TPU: a program that compiles may still be slow there, or fail. The flags are those of `train`; the

@@ -90,7 +90,7 @@ def of_flags(config: Config, run_dir: Path) -> list[keras.callbacks.Callback]:
     for name, wanted, is_kind in (("csv", "history.csv", Path.is_file), ("tensorboard", "tensorboard", Path.is_dir)):
         path = run_dir / wanted
         if getattr(config, name) and path.exists() and not is_kind(path):
-            raise UserError(f"--{name}: {path} is in the way; remove it")
+            raise UserError(f"--{name}: {path} exists and is of the wrong kind; remove it")
     if config.early_stopping:
         monitor = "val_loss" if config.validation_fraction else "loss"
         found.append(keras.callbacks.EarlyStopping(monitor, patience=config.early_stopping, mode="min"))

@@ -87,7 +87,7 @@ class Profiled:
         """Report where the trace is."""
         traces = sorted(self.directory.glob("plugins/profile/*/perfetto_trace.json.gz"))
         if not traces:
-            self.reporter.line("profile  the framework's profiler has written no trace")
+            self.reporter.line("profile  the framework's profiler wrote no trace")
             return
         self.reporter.line(
             f"profile  {steps} steps: {traces[-1]}, for https://ui.perfetto.dev; also for TensorBoard with xprof"

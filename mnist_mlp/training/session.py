@@ -235,8 +235,9 @@ def check_same_data(run: Run) -> None:
     found, now = run.resumed_from, run.data_hashes
     if found and (other := [name for name, value in now.items() if found.data.get(name) != value]):
         raise UserError(
-            f"--resume: expected the {found.data['name']} images with which the run in {run.path} was started, "
-            f"received {now['name']} whose {' and '.join(other)} differ; say where they are with --data_dir=DIR"
+            f"--resume: expected the {found.data['name']} images that the run in {run.path} was started with, "
+            f"received {now['name']} whose {' and '.join(other)} differ; "
+            "use --data_dir=DIR with the directory of the former"
         )
 
 

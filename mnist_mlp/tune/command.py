@@ -72,7 +72,7 @@ class Options:
     tpu: str = option_of(Config, "tpu")
     start_timeout: int = option_of(Config, "start_timeout")
     study_dir: str = option("", "directory of the study, new or to be resumed (default: a new one in studies/)")
-    figure: str = option("", "also draw the search to this file: .png, .svg or .pdf")
+    figure: str = option("", "also plot the search to this file: .png, .svg or .pdf")
     json: bool = option_of(Config, "json")
 
     def __post_init__(self) -> None:
@@ -80,7 +80,8 @@ class Options:
         for name in names:
             if name not in METHODS:
                 raise UserError(
-                    f"--methods: expected some of {', '.join(METHODS)}; received {name!r}{nearest(name, list(METHODS))}"
+                    f"--methods: expected one or more of {', '.join(METHODS)}; "
+                    f"received {name!r}{nearest(name, list(METHODS))}"
                 )
         object.__setattr__(self, "methods", tuple(dict.fromkeys(names)))
         check(self)
@@ -144,7 +145,7 @@ def tune(
             done = {search.method: count_finished(search.rows()) for search in searches}
             reporter.line(table.opening(dataset, np.bincount(fold_of).tolist(), vars(options), spaces, done))
             for change in study_dir.changed_versions(study):
-                reporter.line(f"  !      the trials so far were made with another version: {change}")
+                reporter.line(f"  !      earlier trials ran with another version: {change}")
             for note in (*study_dir.changed_backend(study, backend), *unused_tables(list(filed), options.methods)):
                 reporter.line(f"  !      {note}")
             with trials_csv(path, searches):

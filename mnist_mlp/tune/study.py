@@ -96,7 +96,7 @@ def open_storage(file: Path) -> Storage:
     optuna = import_optuna()
     if not file.exists() and (outputs := [name for name in OUTPUTS if (file.parent / name).exists()]):
         raise UserError(
-            f"{file}: {outputs[0]} is there, but the trials that it was written from are missing; restore this file, "
+            f"{file}: {outputs[0]} is there, but the trials behind it are missing; restore this file, "
             "or use another --study_dir"
         )
     if reason := find_damage(file):

@@ -193,7 +193,7 @@ def changed_backend(study: Mapping[str, Any] | None, backend: str) -> list[str]:
     before = study["versions"].get("backend") if study else None
     if not backend or before in (None, backend):
         return []
-    return [f"the networks so far were fitted with another backend, {before}; it is now {backend}"]
+    return [f"earlier networks were fitted with another backend, {before}; it is now {backend}"]
 
 
 def command_line(program: str, *arguments: str) -> str:

@@ -195,7 +195,7 @@ def test_what_the_report_says():
     assert lines[1].startswith("         correct: 351, expected 350 ± 3, p = ")
     assert lines[1].endswith("({} to {} pass)".format(*judged()["right"]["accepted"]))
     assert "losses of all 10 epochs: p = 1" in lines[3]
-    powers = r"would notice \S+ points of accuracy less with probability 0.5, \S+ with 0.9, \S+ with 0.99$"
+    powers = r"would detect a loss of \S+ points of accuracy with probability 0.5, \S+ with 0.9, \S+ with 0.99$"
     assert re.search(powers, lines[4])
     assert max(map(len, lines)) < 120
     assert "p < 1e-9" in "\n".join(summary.gated(judged(correct=100)))
@@ -289,7 +289,7 @@ def test_every_option_decides_or_is_free():
         ({"optimizer": "sgd"}, "expected --optimizer=adam, received --optimizer=sgd"),
         ({"precision": "bfloat16"}, "expected --precision=float32"),
         ({"validation_fraction": 0.1}, "expected --validation_fraction=0.0"),
-        ({"early_stopping": 3}, "received --early_stopping; use only one of the two"),
+        ({"early_stopping": 3}, "--gate cannot be combined with --early_stopping"),
         ({"epochs": 3, "precision": "bfloat16"}, "--epochs=5 --precision=float32, received --epochs=3 --precision=bf"),
     ],
 )

@@ -268,7 +268,7 @@ def test_npz_without_an_array(write):
 
 def test_an_archive_behind_something_else(write, small):
     """Python's zipfile would read it, NumPy does not."""
-    with pytest.raises(UserError, match="does not begin like a zip archive"):
+    with pytest.raises(UserError, match="does not start like a zip archive"):
         read_npz(write(b"#!" + npz(True, **mnist_shaped())))
 
 
@@ -325,8 +325,8 @@ def shared(count):
         (zipped(zipfile.ZIP_STORED, a=npy(IMAGES) + b"x"), "received 3921"),
         (zipped(zipfile.ZIP_STORED, a=header((10**10,))), "received 0"),
         (npz(a=IMAGES).replace(b"a.npy", b"a.txt"), "'a.txt' is not an array"),
-        (idx(IMAGES), "does not begin like a zip archive"),
-        (b"", "does not begin like a zip archive"),
+        (idx(IMAGES), "does not start like a zip archive"),
+        (b"", "does not start like a zip archive"),
     ],
 )
 def test_arrays_that_savez_did_not_write(write, content, reason):

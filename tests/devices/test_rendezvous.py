@@ -43,8 +43,8 @@ def test_the_chief_comes_before_the_workers_of_tf_config():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ((TWO, None, ""), "--workers: expected the index of this process"),
-        (("", 0, ""), "--worker_index: expected the addresses of all workers"),
+        ((TWO, None, ""), "--workers needs the index of this process"),
+        (("", 0, ""), "--worker_index needs the addresses of all workers"),
         (("", None, ""), "--strategy=multiworker: expected the environment variable TF_CONFIG or flags"),
         ((TWO, 2, ""), "--workers: expected a worker index from 0 to 1, received 2"),
         ((TWO, -1, ""), "--workers: expected a worker index from 0 to 1, received -1"),

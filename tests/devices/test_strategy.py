@@ -152,7 +152,7 @@ REFUSED = [  # machine, request → the whole refusal
     ("laptop", "tpu", "--strategy=tpu: no TPU is attached to this machine; use --strategy=cpu"),
     ("laptop", "cpu backend=jax", "--strategy=cpu: JAX is not installed; run pip install -U jax"),
     ("laptop", "auto backend=jax", "JAX is not installed; run pip install -U jax"),
-    ("laptop", "cpu tpu=x", "--tpu=x does not go with --strategy=cpu; use --strategy=tpu"),
+    ("laptop", "cpu tpu=x", "--tpu=x cannot be combined with --strategy=cpu; use --strategy=tpu"),
     (
         "laptop",
         "tpu tpu=x backend=jax",
@@ -300,12 +300,13 @@ REFUSED = [  # machine, request → the whole refusal
     (
         "chip held",
         "tpu",
-        "--strategy=tpu: process 4711 is using the TPU, which serves one at a time; run kill 4711",
+        "--strategy=tpu: process 4711 is using the TPU, which serves one process at a time; run kill 4711",
     ),
     (
         "Colab chip held",
         "tpu",
-        "--strategy=tpu: process 99 is using the TPU, which serves one at a time; choose Runtime → Restart session",
+        "--strategy=tpu: process 99 is using the TPU, which serves one process at a time; "
+        "choose Runtime → Restart session",
     ),
     (
         "laptop",
@@ -315,7 +316,7 @@ REFUSED = [  # machine, request → the whole refusal
     (
         "laptop",
         "multiworker workers=a:1 worker_index=0 replicas=2",
-        "--replicas does not go with --strategy=multiworker, where each worker decides for itself; omit it",
+        "--replicas cannot be combined with --strategy=multiworker, where each worker decides for itself; omit it",
     ),
 ]
 
@@ -332,15 +333,15 @@ def test_auto_says_why_a_device_that_is_there_is_not_used():
         return choose(Request(), MACHINES[machine]).notes
 
     assert notes("laptop") == notes("one GPU") == notes("Colab TPU") == ()
-    assert notes("four GPUs") == ("4 GPUs are visible, one of them is used; --strategy=mirrored uses all",)
+    assert notes("four GPUs") == ("4 GPUs are visible, only one of them is used; --strategy=mirrored uses all",)
     (gpu,) = notes("GPU without CUDA libraries")
     assert gpu.startswith("a GPU is attached but not used: ") and gpu.endswith("'tensorflow[and-cuda]>=2.18'")
     (tpu,) = notes("TPU VM with plain TensorFlow")
     assert tpu.endswith("JAX is not installed; run pip install -U 'jax[tpu]'")  # the remedy of --strategy=tpu
     (tpu,) = notes("chip held")
     assert (
-        tpu
-        == "a TPU is attached but not used: process 4711 is using the TPU, which serves one at a time; run kill 4711"
+        tpu == "a TPU is attached but not used: process 4711 is using the TPU, which serves one process at a time; "
+        "run kill 4711"
     )
 
 

@@ -168,7 +168,7 @@ ORDINARY = [
 
 
 @pytest.mark.parametrize("name, text", [(name, text) for name, texts in PRINTED.items() for text in texts])
-def test_a_known_failure_is_recognised_as_itself_alone(name, text):
+def test_a_known_failure_is_recognized_as_itself_alone(name, text):
     assert [row.name for row in known_failures.explain(text)] == [name]
     log = f"Epoch 1/5\n{text}\nTraceback (most recent call last):\n"
     assert [row.name for row in known_failures.explain(log.replace(" ", "\n"))] == [name]
@@ -271,7 +271,7 @@ ASKED = [  # machine, request → works, words of the verdict
         "chip held",
         Request("tpu"),
         False,
-        "process 4711 is using the TPU, which serves one at a time; run kill 4711",
+        "process 4711 is using the TPU, which serves one process at a time; run kill 4711",
     ),
     ("both wheels", Request(), False, "are both installed and overwrite each other"),
     ("newer libtpu", Request("tpu"), False, "tensorflow-tpu 2.19.1 needs libtpu 0.0.10, found 0.0.21"),
@@ -303,7 +303,7 @@ def test_each_strategy_says_why():
         assert line in text
     assert "no NVIDIA GPU, TPU v5e, 1 chip, on Colab" in text and "problems none known" in text
     assert "process 4711 is using the TPU" in report(diagnose("chip held"))
-    assert "4 GPUs are visible, one of them is used" in report(diagnose("four GPUs"))
+    assert "4 GPUs are visible, only one of them is used" in report(diagnose("four GPUs"))
     # The flags of one strategy do not make the others fail.
     others = diagnose("laptop", Request("multiworker", workers="a:1", worker_index=0))["strategies"]
     assert others["cpu"]["accepted"] and others["auto"]["accepted"]
@@ -369,7 +369,7 @@ def test_what_the_frameworks_print_is_searched():
 
 
 def test_a_failure_that_is_not_known_says_where_to_look():
-    words = "problems none known; --json shows the end of what the framework printed"
+    words = "problems none known; --json shows the end of the framework's output"
     assert words in report(diagnose("laptop", check=answers(tensorflow="tensorflow was ended by SIGILL")))
     assert words not in report(diagnose("laptop", check=answers()))
 

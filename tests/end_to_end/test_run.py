@@ -270,7 +270,7 @@ def test_images_of_your_own(tmp_path):
     assert (result.dataset["name"], result.test["total"], result.steps_per_epoch) == ("mine", 50, 2)
     options = evaluate.Options(run_dir=str(tmp_path / "run"), strategy="cpu")
     assert evaluate.evaluate(options, dataset=mine, reporter=SILENT).test["confusion"] == result.test["confusion"]
-    with pytest.raises(UserError, match="images of its own"):
+    with pytest.raises(UserError, match="custom data set"):
         evaluate.evaluate(options, reporter=SILENT)
 
 
@@ -324,7 +324,7 @@ def test_of_two_runs_into_one_directory_one_goes_on(tmp_path):
 @pytest.mark.slow
 def test_names_that_are_too_long_or_unknown(tmp_path):
     refused(program("train", "--dataset=digits", f"--run_dir={tmp_path}/a/{'x' * 300}"), "File name too long")
-    refused(program("train", "--dataset=digits", "--run_dir=~nobody-of-that-name/run"), "not known here")
+    refused(program("train", "--dataset=digits", "--run_dir=~nobody-of-that-name/run"), "names an unknown user")
     refused(program("evaluate", f"--run_dir={'x' * 300}"), "File name too long")
     assert list(tmp_path.iterdir()) == []
 
@@ -352,7 +352,7 @@ def test_a_full_disk_leaves_nothing(tmp_path):
 def test_what_is_no_run(program, tmp_path):
     refuses(program.main, [], "use --run_dir=DIR")
     refuses(program.main, [f"--run_dir={tmp_path}"], "found no config.json")
-    words = "there is nothing of that name (train prints it at its end)"
+    words = "found no such directory (train prints it when it ends)"
     refuses(program.main, [f"--run_dir={tmp_path}/nowhere"], words)
 
 
@@ -436,11 +436,15 @@ def test_predict_refuses_what_it_cannot_read(small, tmp_path):
     for name in ("nowhere.npy", "pickled.npy", "shape.npy", "text.npy"):
         refuses(predict.main, [run_dir, f"--input={tmp_path / name}"], name)
     refuses(predict.main, [run_dir, tmp_path / "text.npy"], "text.npy: expected images as .npy")
-    refuses(predict.main, [run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"], "received both")
+    refuses(predict.main, [run_dir, "--split=test", f"--input={tmp_path / 'shape.npy'}"], "cannot be combined with")
     refuses(predict.main, [run_dir, f"--output={tmp_path / 'no' / 'p.csv'}"], "a directory that exists")
     refuses(predict.main, [run_dir, f"--output={tmp_path}"], "expected a file, received a directory")
     same = tmp_path / "text.npy"
-    refuses(predict.main, [run_dir, f"--input={same}", f"--output={same}"], "--input and --output: expected two files")
+    refuses(
+        predict.main,
+        [run_dir, f"--input={same}", f"--output={same}"],
+        "--input and --output: expected two different files",
+    )
     assert same.read_text() == "hello"
     refuses(predict.main, [run_dir, f"--output={small / 'model.keras'}"], "one of the run")
 

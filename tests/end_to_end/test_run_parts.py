@@ -85,8 +85,8 @@ def test_a_run_goes_on_with_the_data_that_it_began_with(tmp_path):
     with pytest.raises(UserError) as error:
         session.check_same_data(run)
     assert str(error.value) == (
-        f"--resume: expected the mnist images with which the run in {tmp_path} was started, received digits whose name "
-        "and test images differ; say where they are with --data_dir=DIR"
+        f"--resume: expected the mnist images that the run in {tmp_path} was started with, received digits whose name "
+        "and test images differ; use --data_dir=DIR with the directory of the former"
     )
 
 

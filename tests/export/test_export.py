@@ -470,7 +470,7 @@ def test_the_same_run_exports_to_the_same_bytes_and_keeps_the_others(exported, t
     reporter = Collector()
     again = program.export(options, reporter=reporter)
     kept = "saved_model, onnx, litert, keras, onnx_int8, litert_int8"
-    assert f"kept     {kept}: exported before from the same model" in reporter.lines
+    assert f"kept     {kept}: already exported from the same model" in reporter.lines
     sums = [{row["format"]: row["sha256"] for row in report["formats"]} for report in (first, again)]
     assert sums[0] == sums[1]
     assert {entry.name for entry in (tmp_path / "export").iterdir()} == output_dir.OURS

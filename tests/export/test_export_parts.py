@@ -19,7 +19,9 @@ def test_formats_are_chosen_in_their_own_order():
     assert formats.chosen(["weights,ONNX", "keras"], False) == ["onnx", "keras", "weights"]
     assert formats.chosen(["litert"], True) == ["litert", "litert_int8"]
     assert formats.chosen(["all"], True) == list(formats.FORMATS)
-    with pytest.raises(UserError, match=r"--format: expected some of .*, all; received 'onx'; did you mean 'onnx'"):
+    with pytest.raises(
+        UserError, match=r"--format: expected one or more of .*, all; received 'onx'; did you mean 'onnx'"
+    ):
         formats.chosen(["onx"], False)
     with pytest.raises(UserError, match="--int8: expected --format=onnx or litert, received keras, weights; try --f"):
         formats.chosen(["keras,weights"], True)
@@ -30,12 +32,16 @@ def test_formats_are_chosen_in_their_own_order():
 @pytest.mark.parametrize(
     ("there", "names", "words"),
     [
-        ({"onnx"}, ["onnx", "onnx_int8"], "--format=onnx needs the package onnxruntime, not installed; run "),
-        (set(), ["onnx"], "--format=onnx needs the packages onnx and onnxruntime, not installed; run "),
+        (
+            {"onnx"},
+            ["onnx", "onnx_int8"],
+            "--format=onnx needs the package onnxruntime, which is not installed; run ",
+        ),
+        (set(), ["onnx"], "--format=onnx needs the packages onnx and onnxruntime, which are not installed; run "),
         (
             {"onnx"},
             ["onnx", "litert_int8"],
-            "--format=litert,onnx needs the packages ai-edge-litert and onnxruntime, not installed; run ",
+            "--format=litert,onnx needs the packages ai-edge-litert and onnxruntime, which are not installed; run ",
         ),
         ({"onnx", "onnxruntime"}, ["onnx", "keras"], None),
         ({"ai_edge_litert"}, ["litert"], None),

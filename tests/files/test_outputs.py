@@ -11,7 +11,7 @@ from mnist_mlp.files import outputs
 def refused(words, flag, text, **more):
     with pytest.raises(UserError) as error:
         outputs.file_to_write(flag, text, **more)
-    assert str(error.value).startswith(f"--{flag}={text}: expected a file") and words in str(error.value)
+    assert str(error.value).startswith(f"--{flag}={text}: ") and words in str(error.value)
 
 
 def test_a_file_that_can_be_written(tmp_path, monkeypatch):
@@ -28,16 +28,16 @@ def test_a_file_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "read only").touch(mode=0o444)
     refused("received a directory; try another path", "csv", ".")
     refused("received a device or a pipe; try another path", "csv", "pipe")
-    refused("received a read-only one; try another path", "csv", "read only")
+    refused("this file is read-only; try another path", "csv", "read only")
     refused("in a directory that exists, there is no a b; try mkdir -p 'a b'", "csv", "a b/x.csv")
     refused("in a directory that exists, pipe is a file; try another path", "csv", "pipe/x.csv")
-    refused("received: File name too long; try another path", "csv", "a" * 300)
+    refused("cannot be written: File name too long; try another path", "csv", "a" * 300)
     assert outputs.file_to_write("csv", "pipe", special=True).is_fifo()
 
 
 def test_a_directory_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path))  # root may write anywhere
-    refused(f"received one in {tmp_path}; try another path", "csv", f"{tmp_path}/x.csv")
+    refused(f"the directory {tmp_path} is not writable; try another path", "csv", f"{tmp_path}/x.csv")
 
 
 def test_a_directory_that_the_program_will_create(tmp_path):
@@ -61,7 +61,9 @@ def test_two_flags_with_one_file(tmp_path):
     outputs.check_distinct({"csv": file, "figure": link})
     file.touch()
     link.symlink_to(file)
-    with pytest.raises(UserError, match="^--csv and --figure: expected two files, received '.*link' for both; try"):
+    with pytest.raises(
+        UserError, match="^--csv and --figure: expected two different files, received '.*link' for both; try"
+    ):
         outputs.check_distinct({"data": tmp_path / "other", "csv": file, "figure": link})
 
 

@@ -333,7 +333,7 @@ def test_points_and_their_outputs_as_csv(history):
 def test_points_off_the_map_are_counted(history):
     notes = report.own_notes([(6, -6, 1), (6.01, 0, 1), (0, -6.01, -1)], history.state)
     assert notes[0].endswith("dataset and noise of the URL have no effect") and len(notes) == 2
-    assert notes[1].startswith("--data: 2 of 3 points lie outside of the map")
+    assert notes[1].startswith("--data: 2 of 3 points lie outside the map")
     assert len(report.own_notes([(6, 6, 1)], history.state)) == 1
 
 

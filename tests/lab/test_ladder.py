@@ -118,7 +118,8 @@ def test_images_and_seeds_decide_together_what_is_said_to_differ():
     ]
     text = " ".join(report.reading(rows, found_on("digits")).split())
     assert (
-        "Significant at 5% by Holm's correction for 4 tests and by Student's interval over the seeds: 5, 8. Not" in text
+        "Significant at 5% with Holm's correction for 4 tests and with Student's interval over the seeds: 5, 8. Not"
+        in text
     )
     assert "does not mean equal: 6, 7." in text
     alone = row(number=5, p=0.01, p_holm=0.02, difference=0.02, difference_interval=None)
@@ -146,10 +147,13 @@ def test_an_interval_that_reaches_no_mistakes_does_not_stretch_the_figure():
     "argv, said",
     [
         (["--only=optimisers"], "did you mean 'optimizers'"),
-        (["--only", "depth", "hight"], "--only: expected some of layers"),
+        (["--only", "depth", "hight"], "--only: expected one or more of layers"),
         (["--csv=/no/such/place.csv"], "--csv=/no/such/place.csv: expected a file in a directory that exists"),
         (["--figure=a.doc"], "ends in .png"),
-        (["--only=approximation", "--figure=a.svg", "--csv=./a.svg"], "--csv and --figure: expected two files"),
+        (
+            ["--only=approximation", "--figure=a.svg", "--csv=./a.svg"],
+            "--csv and --figure: expected two different files",
+        ),
         (["--seeds=0"], "--seeds: expected a whole number from 1"),
     ],
 )

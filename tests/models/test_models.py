@@ -382,7 +382,10 @@ DAMAGED = {
         in_weights(lambda file: file["layers/dense/vars/0"].attrs.__setitem__("dtype", "bfloat16")),
         "not consist of plain numbers",
     ),
-    "a type": (in_weights(lambda file: file.__setitem__("layers/other", np.dtype("f4"))), "something else than arrays"),
+    "a type": (
+        in_weights(lambda file: file.__setitem__("layers/other", np.dtype("f4"))),
+        "something other than arrays",
+    ),
     "no HDF5": ({"model.weights.h5": lambda content: b"x" * len(content)}, "model.weights.h5: .*signature"),
     "10 million units": (huge(units=10**7), "claims more weights than the file contains"),
     "units that are no number": (huge(units=True), "a layer without a size"),
@@ -393,7 +396,7 @@ DAMAGED = {
     "no network": ({"config.json": lambda content: b'{"class_name": "Zeros"}'}, "does not describe a network"),
     "a version that is a command": (
         {"metadata.json": lambda content: b'{"keras_version": "3.1; rm -rf ~"}'},
-        "has no version of Keras",
+        "has no Keras version",
     ),
     "2 MB of JSON": ({"config.json": lambda content: content + b" " * 2**21}, "config.json claims 21"),
 }

@@ -586,7 +586,7 @@ def test_resume_writes_the_page_anew(run, tmp_path):
 @pytest.mark.parametrize("why", ["gone", "others", "own"])
 def test_without_its_images_a_run_still_has_a_page(why, run, own, tmp_path, digits):
     path, folder = copy(own if why == "own" else run, tmp_path / "run"), tmp_path / "data"
-    words = "the run had images of its own"
+    words = "the run used a custom data set"
     if why == "gone":
         result, config = (atomic.read_json(path / f"{name}.json") for name in ("result", "config"))
         result["dataset"]["name"] = "mnist"
@@ -615,15 +615,15 @@ def test_without_its_images_a_run_still_has_a_page(why, run, own, tmp_path, digi
     "arguments, words",
     [
         ([], "expected one or more run directories, received none; try python -m mnist_mlp.report DIR"),
-        (["nowhere"], "nowhere: expected the directory of a finished run, there is nothing of that name"),
+        (["nowhere"], "nowhere: expected the directory of a finished run, found no such directory"),
         (["--outputs=x"], "unknown flag --outputs; did you mean '--output'?"),
         (["DONE", "DONE"], "more than once"),
         (["DONE", "nowhere"], "nowhere: expected"),
         (["STOPPED"], "found no model.keras in it; to finish"),
-        (["DONE", "--output=DONE/model.keras"], "received one of the run"),
-        (["DONE", "--output=DONE/checkpoints/x.html"], "received one of the run"),
+        (["DONE", "--output=DONE/model.keras"], "this would overwrite a file of the run"),
+        (["DONE", "--output=DONE/checkpoints/x.html"], "this would overwrite a file of the run"),
         (["DONE", "--output=nowhere/x.html"], "expected a file in a directory that exists"),
-        (["DONE", "OTHER", "--output=DONE/report.html"], "received one of the run"),
+        (["DONE", "OTHER", "--output=DONE/report.html"], "this would overwrite a file of the run"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_at_once(arguments, words, run, other, tmp_path, monkeypatch):
@@ -651,7 +651,7 @@ def test_help_names_the_words(capsys):
 
 
 @pytest.mark.slow
-def test_a_comparison_counts_the_images_that_one_alone_recognises(run, other, tmp_path):
+def test_a_comparison_counts_the_images_that_one_alone_recognizes(run, other, tmp_path):
     output, said = written(run, other, output=str(tmp_path / "both.html"))
     page = checked(output)
     labels = data.load(Config(dataset="digits")).test.labels
@@ -715,7 +715,7 @@ def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, othe
     assert [row[0] for row in rows] == ["first – second", "first – third", "second – third"]
     assert "corrected with Holm’s method for 3 comparisons" in page.text
     assert rows[1][1:5] == ["360", "0", "0", "+0.00"] and rows[1][6:] == ["1", "1"]
-    assert "No significant difference: chance alone gives as much in 100% of such cases." in page.text
+    assert "No significant difference: chance alone gives as large a difference in 100% of such cases." in page.text
     assert page.text.count("are not tested. Not shown: the images of the run are not available") == 3
     assert f"These runs have different data ({SCRIPT}, digits)" in page.text and "different data" in said
 

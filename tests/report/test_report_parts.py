@@ -202,7 +202,7 @@ def test_the_better_one_is_named_where_a_difference_is_shown():
     assert turned.conclusion() == "b is significantly better than a on such images."
     many = "No significant difference after correction for the number of comparisons."
     assert dataclasses.replace(pair, p_holm=0.05).conclusion() == many
-    chance = "No significant difference: chance alone gives as much in {}% of such cases."
+    chance = "No significant difference: chance alone gives as large a difference in {}% of such cases."
     assert dataclasses.replace(pair, p=0.05, p_holm=0.05).conclusion() == chance.format(5)
     assert dataclasses.replace(pair, p=0.5, p_holm=1.0).conclusion() == chance.format(50)
     assert dataclasses.replace(pair, p=0.0499, p_holm=0.0499).conclusion().startswith("a is significantly better")
@@ -251,7 +251,7 @@ def test_remarks_tell_what_is_not_the_same():
     torn = material("b")
     torn.result["test"]["confusion"][0][0] -= 1
     (words,) = remarks(compare([material("a"), torn], ["h", "h"]))
-    assert words.startswith("b: some predictions computed now differ from those of the run")
+    assert words.startswith("b: some recomputed predictions differ from those of the run")
 
 
 def test_the_table_of_a_comparison():
@@ -347,15 +347,15 @@ def test_images_on_which_runs_differ_most_come_first(monkeypatch):
     runs = [material("a"), material("b", [5, 9], unsure=True), material("c", [5])]
     monkeypatch.setattr(comparison_page, "SHOWN", 1)
     two = comparison_page.differing_images(compare([runs[0], runs[2]], ["h", "h"]))
-    assert "1 image recognised by some of these runs (a, c) and not by others. Shown: the 1 on which" in two
+    assert "1 image recognized by some of these runs (a, c) and not by others. Shown: the 1 on which" in two
     assert re.findall(r"image (\d+)</span>", two) == ["5"]
     three_of_them = comparison_page.differing_images(compare(runs, ["h"] * 3))
-    assert "2 images recognised by some" in three_of_them and re.findall(r"image (\d+)</span>", three_of_them) == ["5"]
+    assert "2 images recognized by some" in three_of_them and re.findall(r"image (\d+)</span>", three_of_them) == ["5"]
     assert '<span class="predicted">2</span>' in three_of_them and '<span class="truth">1</span>' in three_of_them
     same = comparison_page.differing_images(compare([runs[0], runs[0]], ["h", "h"]))
     assert "Nowhere: all runs agree on every image." in same
     none = comparison_page.differing_images(compare(runs[:2], ["h", "i"]))
-    assert "No two of these runs have the same test images at hand." in none
+    assert "No two of these runs have the same test images available." in none
     some = comparison_page.differing_images(compare(runs, ["h", "i", "h"]))  # only a and c saw the same
     assert "(a, c)" in some
 
@@ -365,15 +365,15 @@ def test_images_on_which_runs_differ_most_come_first(monkeypatch):
 
 def test_the_result_in_words():
     assert result_sections.summary(material()) == (
-        "The network mlp was trained for 2 epochs on 3,200 images. It recognises 40 of 40 images that it has never "
+        "The network mlp was trained for 2 epochs on 3,200 images. It recognizes 40 of 40 images that it has never "
         "seen; 0 are errors."
     )
     words = result_sections.summary(material(wrong=[0, 8, 9, 12]))
     assert words.endswith(
-        "4 are errors. The hardest class is 2: 50.0% are recognised, and it is most often mistaken for 3."
+        "4 are errors. The hardest class is 2: 50.0% are recognized, and it is most often mistaken for 3."
     )
     fresh = result_sections.summary(material(changes={"epochs": []}))
-    assert fresh.startswith("The network mlp was not trained: these are its initial weights. It recognises 40 of 40")
+    assert fresh.startswith("The network mlp was not trained: these are its initial weights. It recognizes 40 of 40")
 
 
 def test_remarks_of_a_run():

@@ -127,7 +127,7 @@ def test_a_damaged_config_is_made_good_from_a_checkpoint(tmp_path, full):
         path.write_bytes(b"")
     for content in (b"", b"{}", whole[:-9], whole.replace(b'"seed": 7', b'"seed": 8')):
         file.write_bytes(content)
-        with pytest.raises(UserError, match="config.json is damaged, and no checkpoint is whole"):
+        with pytest.raises(UserError, match="config.json is damaged, and no checkpoint is intact"):
             directory.config_of_run(tmp_path)
 
 
@@ -145,7 +145,7 @@ def test_a_whole_archive_of_other_numbers_is_damaged(tmp_path):
     with np.load(file) as arrays:
         np.savez(file, **{**arrays, "model/hidden_1/kernel": arrays["model/hidden_1/kernel"] + 1})
     found, _, reasons = checkpoint.newest(tmp_path)
-    assert found is None and "its content does not have its checksum" in str(reasons)
+    assert found is None and "its content does not match its checksum" in str(reasons)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_flags_of_a_run_that_is_resumed(tmp_path):
     moved = config_of({**given, "strategy": "tpu"})
     assert (moved.strategy, moved.replicas, moved.pixels, moved.csv) == ("tpu", None, "raw", True)
     assert config_of({"run_dir": str(tmp_path / "new"), "resume": True, "preset": "smoke"}).epochs == 10
-    with pytest.raises(UserError, match="--resume: expected the run to resume"):
+    with pytest.raises(UserError, match="--resume needs the run to resume"):
         config_of({"resume": True})
 
 

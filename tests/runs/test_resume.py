@@ -453,7 +453,7 @@ def test_what_is_in_the_way_of_a_callback(flag, name, tmp_path):
 
     (tmp_path / "tensorboard").touch()
     os.mkfifo(tmp_path / "history.csv")
-    with pytest.raises(UserError, match=f"--{flag}: {tmp_path}/{name} is in the way"):
+    with pytest.raises(UserError, match=f"--{flag}: {tmp_path}/{name} exists and is of the wrong kind"):
         of_flags(Config(**{flag: True}), tmp_path)
 
 
@@ -492,7 +492,7 @@ def test_a_directory_that_becomes_read_only(first_epoch, monkeypatch):
         monkeypatch.setattr(os, "open", refuse)
     else:
         path.chmod(0o500)
-    with pytest.raises(UserError, match="expected a directory that can be written, received: (Read-only|Permission)"):
+    with pytest.raises(UserError, match="cannot use this directory: (Read-only|Permission)"):
         run(again(SMALLEST), path)
 
 

@@ -165,9 +165,9 @@ def changed(value, *, row=3, column=4, rest=0):
     [
         (256, 0, "a whole number from 0 to 255, received 256"),
         (-1, 0, "received -1"),
-        (1.5, 0, "0–1, since one of the numbers is not whole, received 1.5"),
-        (255, 0.5, "0–1, since one of the numbers is not whole, received 255"),
-        (-1.0, 0, "0–1, since one of the numbers is not whole, received -1.0"),
+        (1.5, 0, "0–1, since one of the numbers is not an integer, received 1.5"),
+        (255, 0.5, "0–1, since one of the numbers is not an integer, received 255"),
+        (-1.0, 0, "0–1, since one of the numbers is not an integer, received -1.0"),
         (256.0, 0, "a whole number from 0 to 255, received 256.0"),
         (10**25, 0, "received 1e+25"),
         (2**64 - 1, 0, "received 18446744073709551615"),

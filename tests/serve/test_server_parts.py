@@ -83,7 +83,10 @@ def test_whole_numbers_are_levels_and_shares_are_of_255():
     [
         (with_pixel(256, 2, 3), "instances[0][2][3]: expected a whole number from 0 to 255, received 256"),
         (with_pixel(-1, 27, 27), "instances[0][27][27]: expected a whole number from 0 to 255, received -1"),
-        (with_pixel(255.5, 1, 0), "instances[0][1][0]: expected 0–1, since one of the numbers is not whole, receiv"),
+        (
+            with_pixel(255.5, 1, 0),
+            "instances[0][1][0]: expected 0–1, since one of the numbers is not an integer, receiv",
+        ),
         (with_pixel(-0.1), "instances[0][0][0]: expected 0–1, since one"),
         (with_pixel(True, 0, 5), "instances[0][0][5]: expected a whole number from 0 to 255, received true or false"),
         (with_pixel(None, 3, 1), "instances[0][3][1]: expected a whole number from 0 to 255, received null"),
@@ -174,8 +177,8 @@ def test_values_in_words():
 
 
 def test_paths_that_lead_nowhere():
-    assert responses.not_found("/v2") == "there is nothing at /v2; /docs lists what there is"
-    assert responses.not_found("/" + "x" * 120).startswith("there is nothing at /" + "x" * 99 + ";")
+    assert responses.not_found("/v2") == "no such path: /v2; /docs lists all"
+    assert responses.not_found("/" + "x" * 120).startswith("no such path: /" + "x" * 99 + ";")
     other = "Servable not found for request: Latest({}); the model is called mnist"
     assert responses.not_found("/v1/models/resnet:predict") == other.format("resnet")
     assert responses.not_found("/v1/models/" + "m" * 70 + "/versions/1") == other.format("m" * 60)
@@ -183,7 +186,7 @@ def test_paths_that_lead_nowhere():
     assert responses.not_found("/v1/models/mnist/versions/2:predict") == version.format("2")
     assert responses.not_found("/v1/models/mnist/versions/" + "9" * 30) == version.format("9" * 20)
     for path in ("/v1/models/mnist/versions/1/x", "/v1/models/mnist:other", "/v1/models/mnist/labels/a"):
-        assert responses.not_found(path).startswith("there is nothing at " + path)
+        assert responses.not_found(path).startswith("no such path: " + path)
 
 
 def test_answers_are_json_with_their_status():

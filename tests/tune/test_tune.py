@@ -717,7 +717,7 @@ def test_trials_that_are_gone_or_not_whole_are_refused(tmp_path):
         search_of(tmp_path)
     file.unlink()
     (tmp_path / "trials.csv").write_text("")
-    with pytest.raises(UserError, match=r"trials.csv is there, but the trials that it was written from are missing"):
+    with pytest.raises(UserError, match=r"trials.csv is there, but the trials behind it are missing"):
         search_of(tmp_path)
     file.write_bytes(whole)
     assert len(search_of(tmp_path).rows()) == 1

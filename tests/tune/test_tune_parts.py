@@ -440,7 +440,7 @@ def test_what_has_changed_since_is_told(monkeypatch):
     monkeypatch.setattr(study_dir, "versions", lambda: {"mnist_mlp": "0.1", "keras": "3.1", "jax": "0.6"})
     assert study_dir.changed_versions(BEGUN) == ["keras 3.1 (before: 0.0)"] and study_dir.changed_versions(None) == []
     (note,) = study_dir.changed_backend(BEGUN, "tensorflow")
-    assert note == "the networks so far were fitted with another backend, jax; it is now tensorflow"
+    assert note == "earlier networks were fitted with another backend, jax; it is now tensorflow"
     assert not study_dir.changed_backend(BEGUN, "jax") and not study_dir.changed_backend(BEGUN, "")
     assert not study_dir.changed_backend(None, "jax") and not study_dir.changed_backend({"versions": {}}, "jax")
 

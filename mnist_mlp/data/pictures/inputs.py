@@ -60,7 +60,7 @@ def files(source: str) -> list[Path]:
 def standard_input() -> np.ndarray:
     """Return the grey levels of the picture on standard input. Raise `UserError`."""
     if sys.stdin is None:
-        raise UserError("expected a picture on standard input, which is closed; try --input=- < FILE")
+        raise UserError("standard input is closed; try --input=- < FILE")
     return decode.read(sys.stdin.buffer, "stdin")
 
 

@@ -17,7 +17,7 @@ FRAME, BOX = 28, 20
 EDGE = 0.02  # pixels with less ink do not count for the box
 THINNEST = 2.0  # pixels of the frame; thinner strokes, such as a pen's in a large picture, are widened
 
-NO_INK = "expected a digit, received a picture without any ink; try one with more contrast, or taken from closer"
+NO_INK = "expected a digit, received a picture without any ink; try one with more contrast, or a closer one"
 
 
 def framed(levels: np.ndarray) -> np.ndarray:

@@ -90,7 +90,7 @@ def check_one_digit(ink: np.ndarray) -> None:
     alike.sort(key=lambda box: box.left)
     apart = sum(after.left - before.right > APART * height for before, after in itertools.pairwise(alike))
     if apart:
-        found = f"{apart + 1} beside each other"
+        found = f"{apart + 1} side by side"
         raise UserError(f"expected one digit, received {found}; crop it to one, or use predict --segment")
 
 

@@ -71,7 +71,7 @@ def on_cpu(plan: Plan, notes: tuple[str, ...] = ()) -> DeviceSet:
 
 def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
     """Wait for all workers, and return their devices."""
-    remedy = "start the same command on each with its own --worker_index, or give --start_timeout=SECONDS"
+    remedy = "start the same command on each with its own --worker_index, or use a longer --start_timeout"
     what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
 
     options: dict[str, Any] = {"initialization_timeout": int(start_timeout)}
@@ -85,7 +85,7 @@ def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
     try:
         devices = within(start_timeout, what, remedy, initialize)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"--strategy=multiworker: expected {what}, received: {first_line(error)}; {remedy}") from None
+        raise UserError(f"--strategy=multiworker: cannot connect {what}: {first_line(error)}; {remedy}") from None
     here = jax.local_devices()[0]
     name = processor_name() if kind(here) == "CPU" else here.device_kind
     device = f"{kind(here)}: {len(plan.workers)} workers, here {name}"

@@ -76,7 +76,7 @@ def on_gpus(plan: Plan) -> DeviceSet:
 
 
 def gpus_missing(usable: str) -> str:
-    return f"TensorFlow {tf.__version__} can use {usable} (the CUDA libraries are missing or do not fit the driver)"
+    return f"TensorFlow {tf.__version__} can use {usable} (the CUDA libraries are missing or do not match the driver)"
 
 
 @functools.cache  # TensorFlow loses all variables if a process does this twice
@@ -107,12 +107,12 @@ def on_tpu(plan: Plan, start_timeout: float) -> DeviceSet:
 
 def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
     """Wait for all workers, and return their devices."""
-    remedy = "start the same command on each with its own --worker_index, or give --start_timeout=SECONDS"
+    remedy = "start the same command on each with its own --worker_index, or use a longer --start_timeout"
     what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
     try:
         strategy = within(start_timeout, what, remedy, tf.distribute.MultiWorkerMirroredStrategy)
     except START_FAILED as error:
-        raise UserError(f"--strategy=multiworker: expected {what}, received: {first_line(error)}; {remedy}") from None
+        raise UserError(f"--strategy=multiworker: cannot connect {what}: {first_line(error)}; {remedy}") from None
 
     gpus = tf.config.list_logical_devices("GPU")
     if plan.device == "gpu" and not gpus:

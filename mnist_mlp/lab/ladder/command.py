@@ -65,7 +65,7 @@ class Options:
         for part in self.only:
             if part not in rungs.PARTS:
                 raise UserError(
-                    f"--only: expected some of {', '.join(rungs.PARTS)}; "
+                    f"--only: expected one or more of {', '.join(rungs.PARTS)}; "
                     f"received {quoted(part)}{nearest(part, rungs.PARTS)}"
                 )
 
@@ -186,7 +186,9 @@ def vary_images(trials: Trials) -> Rows:
     """Return a row for each number of training images, for the lecture's net."""
     train = trials.dataset.train
     counts = rungs.per_class_counts(int(np.bincount(train.labels, minlength=10).min()))
-    against = "training images, for the lecture's net: the same number of each class, then all; as many updates each"
+    against = (
+        "training images, for the lecture's net: the same number of each class, then all; equal numbers of updates"
+    )
     trials.reporter.line(report.curve_heading("images", against))
     rows: Rows = []
     for count in [*counts, None]:

@@ -101,11 +101,11 @@ def reading(rows: Sequence[dict[str, Any]], result: dict[str, Any]) -> str:
         how = "one for each seed, combined as twice the median" if n > 1 else "for the one seed"
         differ = ", ".join(str(row["number"]) for row in tested if differs(row)) or "none"
         same = ", ".join(str(row["number"]) for row in tested if not differs(row)) or "none"
-        both = " and by Student's interval over the seeds" if n > 1 else ", for these trained networks"
+        both = " and with Student's interval over the seeds" if n > 1 else ", for these trained networks"
         lines += [
             "against: the rung that this one is compared with, and differs from in one respect: up to the lecture's "
             f"net the rung before, then the lecture's net. p: McNemar's exact test on the same test images, {how}.",
-            f"Significant at 5% by Holm's correction for {number(len(tested), 'test')}{both}: {differ}. Not "
+            f"Significant at 5% with Holm's correction for {number(len(tested), 'test')}{both}: {differ}. Not "
             f"significant, which does not mean equal: {same}.",
         ]
     return "\n" + "\n".join(textwrap.fill(line, 112) for line in lines)

@@ -56,7 +56,7 @@ class Options:
     seeds: int = option(1, "number of seeds for each program, starting at --seed", low=1, high=1000)
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
-    figure: str = option("", f"also draw the losses of the first seed to this file ({', '.join(figures.FORMATS)})")
+    figure: str = option("", f"also plot the losses of the first seed to this file ({', '.join(figures.FORMATS)})")
     json: bool = option(False, "print the diagnoses as one JSON object; the report goes to standard error")
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class Options:
         for value in self.only:
             if value not in BY_FLAG_VALUE:
                 raise UserError(
-                    f"--only: expected some of {', '.join(BY_FLAG_VALUE)}; "
+                    f"--only: expected one or more of {', '.join(BY_FLAG_VALUE)}; "
                     f"received {quoted(value)}{nearest(value, list(BY_FLAG_VALUE))}"
                 )
 

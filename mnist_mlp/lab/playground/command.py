@@ -57,9 +57,9 @@ class Options:
             for name in NOT_WITH_EXERCISE:
                 if getattr(self, name) not in ("", (), None):
                     flag = "a URL" if name == "state" else f"--{name}"
-                    raise UserError(f"expected --exercise or {flag}, received both; leave one of them out")
+                    raise UserError(f"--exercise cannot be combined with {flag}; omit one of them")
         if self.sweep and self.figure:
-            raise UserError("expected --sweep or --figure, received both; draw one state at a time")
+            raise UserError("--sweep cannot be combined with --figure; draw one state at a time")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -117,8 +117,8 @@ def own_notes(points: Sequence[Sequence[float]], state: State) -> list[str]:
     outside = sum(max(abs(x), abs(y)) > EDGE for x, y, _ in points)
     if outside:
         notes.append(
-            f"--data: {outside:,} of {len(points):,} points lie outside of the map, which shows −6 to 6; they are "
-            "used all the same"
+            f"--data: {outside:,} of {len(points):,} points lie outside the map, which shows −6 to 6; they are "
+            "still used"
         )
     return notes
 

@@ -67,7 +67,7 @@ def combinations(state: State, words: Sequence[str], *, own: bool = False) -> li
                 f"{nearest(key, list(FIELDS))}; try {EXAMPLE}"
             )
         if own and key in OF_DATA:
-            raise UserError(f"--sweep: expected --data or {key}, which draws points, received both; leave one out")
+            raise UserError(f"--sweep {key} draws points and cannot be combined with --data; omit one of them")
         if key in axes:
             raise UserError(f"--sweep: expected each key once, received {key} twice; try {key}=value,value")
         values_of_key: dict[Any, str] = {}

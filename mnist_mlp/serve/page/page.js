@@ -210,7 +210,7 @@ async function start() {
   if (!shown) showLayers(null);
   const accuracy = (100 * about.test_accuracy).toFixed(2);
   const count = about.parameters.toLocaleString("en");
-  $("about").textContent = `The network ${about.network} has ${count} parameters, was trained on ${about.dataset} and recognises ${accuracy}% of its test images. It runs on ${about.device}.`;
+  $("about").textContent = `The network ${about.network} has ${count} parameters, was trained on ${about.dataset} and recognizes ${accuracy}% of its test images. It runs on ${about.device}.`;
 }
 
 start().catch(() => {

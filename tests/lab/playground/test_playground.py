@@ -674,7 +674,7 @@ def test_own_points_are_told_as_such(capsys, tmp_path):
     file.write_text("1,2,1\n-9,2,0\n")
     said = run(capsys, "seed=5&noise=20", f"--data={file}", "--epochs=0", "--json")
     assert strict(said.out)["own_points"] is True
-    assert "dataset and noise of the URL have no effect" in said.err and "1 of 2 points lie outside of" in said.err
+    assert "dataset and noise of the URL have no effect" in said.err and "1 of 2 points lie outside" in said.err
     said = run(capsys, "seed=5&noise=20", f"--data={file}", "--epochs=0")
     assert f"data      own points from {file}" in said.out and "(the page has other points)" in said.out
     assert strict(run(capsys, "seed=5", "--epochs=0", "--json").out)["own_points"] is False
@@ -719,14 +719,14 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
         for path, words in (
             (pipe, "expected a file, received a device or a pipe"),
             (tmp_path, "expected a file, received a directory"),
-            (locked, "received a read-only one"),
+            (locked, "this file is read-only"),
             (tmp_path / "no" / "a.svg", "expected a file in a directory that exists"),
             (tmp_path / ("a" * 300 + ".svg"), "File name too long"),
         ):
             with pytest.raises(UserError, match=f"--{flag}=.*{words}"):
                 program.main(["seed=1", f"--{flag}={path}"])
     for a, b in (("data", "csv"), ("data", "figure"), ("csv", "figure")):
-        with pytest.raises(UserError, match=f"--{a} and --{b}: expected two files"):
+        with pytest.raises(UserError, match=f"--{a} and --{b}: expected two different files"):
             program.main([f"--{a}={locked}", f"--{b}={link}"])
 
 
@@ -823,9 +823,9 @@ def test_sweep_with_a_fault(words, error):
 @pytest.mark.parametrize(
     "argv, error",
     [
-        (["--exercise=3", "--epochs=4"], "expected --exercise or --epochs, received both"),
-        (["seed=1", "--exercise=3"], "expected --exercise or a URL, received both"),
-        (["--sweep", "noise=1", "--figure=a.png"], "expected --sweep or --figure, received both"),
+        (["--exercise=3", "--epochs=4"], "--exercise cannot be combined with --epochs"),
+        (["seed=1", "--exercise=3"], "--exercise cannot be combined with a URL"),
+        (["--sweep", "noise=1", "--figure=a.png"], "--sweep cannot be combined with --figure"),
         (["seed=1", "seed=2"], "received 'seed=2'"),
         (["--seeds=0"], "--seeds: expected a whole number from 1 to 1,000, received 0"),
         (["--csv=/"], "--csv=/: expected a file, received a directory; try another path"),

@@ -41,7 +41,7 @@ def answer_7(runs: Runs) -> Iterator[Claim]:
         rise = [largest_rise(history) for history in histories]
         yield Claim(
             f"{name}: seeds end at train losses of {spread(final(histories, 'train'))} and test losses of "
-            f"{spread(final(histories))}; on the way the train loss rises again by up to {spread(rise)}: the result "
+            f"{spread(final(histories))}; in between, the train loss rises again by up to {spread(rise)}: the result "
             "depends on the seed, that is on the points and the initial weights",
             judged(histories, np.ptp(final(histories)) > 0.05),
         )

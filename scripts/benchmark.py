@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures this project beside others: the source of every figure of speed and memory that the README states.
+"""Compare this project with others: the source of every figure of speed and memory in the README.
 
 usage: scripts/benchmark.py [MEASURE ...] [--runs N] [--epochs E] [--preset default|lecture] [--data_dir DIR]
                             [--programs NAME ...] [--seeds N] [--json FILE] [--figure FILE]
@@ -9,16 +9,16 @@ usage: scripts/benchmark.py [MEASURE ...] [--runs N] [--epochs E] [--preset defa
   step      a steady step at batch 32, and a floor: its eight matrix products in BLAS and Adam in C
   batch     steps of 32 to 8192 images
   data      epochs of MNIST once, 4 and 16 times over
-  replicas  steps shared out over 1 and 2 replicas
-  startup   from process start to the first step, beside the bare import of the frameworks
-  to98      processes of preset speedrun: how long, and how many of --seeds reach 98% of the test images
+  replicas  steps split across 1 and 2 replicas
+  startup   from process start to the first step, compared with the bare import of the frameworks
+  to98      processes of preset speedrun: how long they take, and how many of --seeds reach 98% test accuracy
   to99      the same of preset best, with fewer epochs, and 99%
 
 Without a MEASURE: process and step. The programs are ours on both backends, and those in scripts/rivals as their own
-users would write them; what is not installed is left out, and told (the extra `benchmark` has them). Each is a process
-of its own; all run in each round, in another order each time. Printed are the median, the minimum and the maximum of
-n rounds, and ratios round by round. `steady` is the median of a run's epochs after the first, which may compile.
-Without MNIST in --data_dir (default: $MNIST_DATA_DIR) all get random images of MNIST's shape.
+users would write them; what is not installed is skipped and named (the extra `benchmark` has them). Each runs in its
+own process; all run in each round, in a different order each time. The output has the median, the minimum and the
+maximum of n rounds, and ratios round by round. `steady` is the median of a run's epochs after the first, which may
+compile. Without MNIST in --data_dir (default: $MNIST_DATA_DIR) all get random images of MNIST's shape.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def main(argv: Sequence[str]) -> None:
                 process.draw(found, caption, options.figure)
     print(f"{told['processor']}; {', '.join(f'{name} {version}' for name, version in told['versions'].items())}")
     for name, why in told["left_out"].items():
-        print(f"left out: {name}: {why}")
+        print(f"skipped {name}: {why}")
 
 
 def read(argv: Sequence[str]) -> argparse.Namespace:
@@ -127,14 +127,14 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
             goals.check(name, bool(options.data_dir))
     for name in ("runs", "epochs", "seeds"):
         if getattr(options, name) < 1:
-            raise UserError(f"--{name}={getattr(options, name)}: expected 1 or more; type --{name}=1")
+            raise UserError(f"--{name}={getattr(options, name)}: expected 1 or more; try --{name}=1")
     programs.check_names(options.programs)
     if options.json:
         outputs.file_to_write("json", str(options.json))
     if options.figure:
         figures.file_to_write("figure", str(options.figure))
         if "process" not in options.measures:
-            raise UserError("--figure: expected the measure process, which it shows; type process beside it")
+            raise UserError("--figure shows the measure process; add process")
     return options
 
 

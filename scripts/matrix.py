@@ -9,9 +9,9 @@ pythons      rows 3.10, 3.11, 3.12 and 3.13 with the versions in constraints.txt
 arithmetic   the tests marked `numerics` with other instruction sets, numbers of threads and matrix libraries: rows
              "as the processor has it", SSE4.2, AVX, AVX2, AVX-512, "one thread", "without oneDNN", "with oneDNN"
 
-Without a NAME all rows are run. Environments of 4 to 5 GB each are made in DIR (default: ../mnist_mlp-matrix) and kept
-there, with what each row came to; with uv, where it is installed, else with pip. `--write` puts all rows that are there
-into the README. Exit code 1 if one failed.
+Without a NAME all rows are run. Environments of 4 to 5 GB each are created in DIR (default: ../mnist_mlp-matrix) and
+kept there, with the result of each row; with uv if it is installed, else with pip. `--write` writes all rows with a
+result to the README. Exit code 1 if one failed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def interpreter(version: str) -> str:
         if found and run([found, "-c", ""]).returncode == 0:
             return found
     raise SystemExit(
-        f"expected a python{version} on the path that starts; found none. Install it, or name the rows to run: "
+        f"expected a python{version} on the path that starts, found none; install it, or name the rows to run: "
         f"{' '.join(PYTHONS)}"
     )
 
@@ -154,7 +154,7 @@ def write(kind: str, text: str) -> None:
         pattern, lambda found: f"{found[1]}{text}\n{found[2]}", readme.read_text(), flags=re.DOTALL
     )
     if count != 1:
-        raise SystemExit(f"README.md has no place for the table: <!-- scripts/matrix.py {kind} -->")
+        raise SystemExit(f"README.md has no marker for the table: <!-- scripts/matrix.py {kind} -->")
     readme.write_text(content)
 
 
@@ -166,7 +166,7 @@ def main() -> int:
         "--whole", nargs="*", default=[], metavar="NAME", help="rows that run the tests of scripts/test"
     )
     parser.add_argument("--place", type=Path, default=ROOT.parent / "mnist_mlp-matrix")
-    parser.add_argument("--write", action="store_true", help="put the rows that are known into the README")
+    parser.add_argument("--write", action="store_true", help="write all rows with a result to the README")
     asked = parser.parse_args()
     names, runner, _ = KINDS[asked.kind]
     if unknown := [name for name in [*asked.names, *asked.whole] if name not in names]:

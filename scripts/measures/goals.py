@@ -34,9 +34,9 @@ def check(name: str, real: bool) -> None:
     """Raises `UserError` where the preset of a goal is not there, or there is no `real` MNIST."""
     goal = GOALS[name]
     if not real:
-        raise UserError(f"{name}: expected MNIST, received random images; type --data_dir=DIR")
+        raise UserError(f"{name}: expected MNIST, received random images; use --data_dir=DIR")
     if goal.preset not in PRESETS:
-        raise UserError(f"{name}: expected the preset {goal.preset}, there are {', '.join(PRESETS)}; leave {name} out")
+        raise UserError(f"{name}: this version has no preset {goal.preset}, only {', '.join(PRESETS)}; omit {name}")
 
 
 def measure(name: str, asked: Asked) -> list[Series]:

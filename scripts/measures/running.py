@@ -77,9 +77,7 @@ def run(command: Sequence[str], own: Mapping[str, str]) -> Done:
         if code:
             errors.seek(0)
             said = [line.strip() for line in errors.read().splitlines() if line.strip()] or ["nothing"]
-            raise UserError(
-                f"{' '.join(command)}: expected it to run, it ended with {code} and said: {said[-1][:1000]}"
-            )
+            raise UserError(f"{' '.join(command)} failed with exit code {code}: {said[-1][:1000]}")
     unit = 1 if sys.platform == "darwin" else 1024
     return Done(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * unit / 1e6, lines)
 

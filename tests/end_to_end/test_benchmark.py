@@ -113,12 +113,12 @@ def test_a_goal_counts_the_seeds_that_reach_it(right, verdict):
 
 def test_a_goal_says_when_its_preset_is_not_there(monkeypatch):
     monkeypatch.delitem(PRESETS, "speedrun", raising=False)
-    with pytest.raises(UserError, match="to98: expected the preset speedrun, there are default, "):
+    with pytest.raises(UserError, match="to98: this version has no preset speedrun, only default, "):
         benchmark.read(["to98", "--data_dir=somewhere"])
 
 
 def test_a_goal_is_of_real_mnist():
-    with pytest.raises(UserError, match="to99: expected MNIST, received random images; type --data_dir=DIR"):
+    with pytest.raises(UserError, match="to99: expected MNIST, received random images; use --data_dir=DIR"):
         benchmark.read(["to99", "--data_dir="])
 
 
@@ -153,7 +153,7 @@ print(json.dumps(dataclasses.asdict(run([sys.executable, "-c", sys.argv[1]], {})
     assert (first, last) == ("here", "end")
     assert end - here >= 0.3 and done.seconds >= end
     assert 300 < done.memory_mb < 400
-    with pytest.raises(UserError, match="ended with 3 and said: so it is"):
+    with pytest.raises(UserError, match="failed with exit code 3: so it is"):
         running.run(["sh", "-c", "echo so it is >&2; exit 3"], {})
 
 
@@ -164,7 +164,7 @@ print(json.dumps(dataclasses.asdict(run([sys.executable, "-c", sys.argv[1]], {})
         (["--runs=0"], "--runs=0: expected 1 or more"),
         (["--runs=x"], "--runs: invalid int value"),
         (["--programs", "pytorhc"], "received 'pytorhc'; did you mean 'pytorch'"),
-        (["step", "--figure=a.svg"], "--figure: expected the measure process"),
+        (["step", "--figure=a.svg"], "--figure shows the measure process"),
         (["--figure=a.gif"], "expected a name that ends in"),
         (["--json=nowhere/a.json"], "--json=nowhere/a.json: expected a file in a directory"),
     ],

@@ -25,7 +25,7 @@ def test_the_first_interpreter_that_starts_is_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}:{tmp_path / 'bin'}")
     assert matrix.interpreter("3.77") == works
     Path(works).unlink()
-    with pytest.raises(SystemExit, match=r"expected a python3\.77 on the path that starts; found none"):
+    with pytest.raises(SystemExit, match=r"expected a python3\.77 on the path that starts, found none"):
         matrix.interpreter("3.77")
 
 
@@ -48,5 +48,5 @@ def test_rows_are_written_between_the_comments_of_the_readme(tmp_path, monkeypat
         "<!-- end -->",
         "after",
     ]
-    with pytest.raises(SystemExit, match="no place for the table"):
+    with pytest.raises(SystemExit, match="no marker for the table"):
         matrix.write("pythons", "")

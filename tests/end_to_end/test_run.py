@@ -446,7 +446,7 @@ def test_predict_refuses_what_it_cannot_read(small, tmp_path):
         "--input and --output: expected two different files",
     )
     assert same.read_text() == "hello"
-    refuses(predict.main, [run_dir, f"--output={small / 'model.keras'}"], "one of the run")
+    refuses(predict.main, [run_dir, f"--output={small / 'model.keras'}"], "a file of the run")
 
 
 @pytest.mark.slow

@@ -680,7 +680,7 @@ def test_own_points_are_told_as_such(capsys, tmp_path):
     assert strict(run(capsys, "seed=5", "--epochs=0", "--json").out)["own_points"] is False
     said = run(capsys, "seed=5", f"--data={file}", "--epochs=0", "--json", "--sweep", "x=true")
     assert strict(said.out)["own_points"] is True
-    with pytest.raises(UserError, match="expected --data or noise, which draws points"):
+    with pytest.raises(UserError, match="--sweep noise draws points and cannot be combined with --data"):
         run(capsys, f"--data={file}", "--sweep", "noise=1,2")
 
 

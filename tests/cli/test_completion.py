@@ -54,12 +54,12 @@ def test_the_tab_key(script):
     shell = subprocess.Popen([BASH, *options], stdin=bash_end, stdout=bash_end, stderr=bash_end, env=environment)
     os.close(bash_end)
     os.write(terminal, f"mnist-mlp() {{ echo called with $*.; }}; source {script}\n".encode())
-    os.write(terminal, b"mnist-mlp tra\t--stra\tgp\t --js\t\n")
+    os.write(terminal, b"mnist-mlp par\t--stra\tgp\t --js\t\n")
     printed, deadline = "", time.monotonic() + 20
-    while "called with train" not in printed and time.monotonic() < deadline:
+    while "called with parity" not in printed and time.monotonic() < deadline:
         if select.select([terminal], [], [], 0.5)[0]:
             printed += os.read(terminal, 65536).decode()
     shell.kill()
     shell.wait()
     os.close(terminal)
-    assert "called with train --strategy=gpu --json." in printed
+    assert "called with parity --strategy=gpu --json." in printed

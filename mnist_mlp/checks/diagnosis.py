@@ -276,7 +276,7 @@ RULES = {
     RELU_LOGITS: Rule(
         relu_on_the_logits,
         "logits",
-        "a class whose logit is 0 gets no gradient: it can be neither ruled out nor, if all its logits are 0, learned",
+        "a class whose logit is 0 gets no gradient: it cannot be ruled out, nor learned if all its logits are 0",
         "remove the activation of the last layer",
         (ZEROS, SOFTMAX_TWICE),
     ),

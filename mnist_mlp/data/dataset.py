@@ -102,8 +102,7 @@ def _check_flags(config: Config) -> None:
     if config.dataset == "digits" and (directory or source != "auto"):
         given = f"--data_dir={directory}" if directory else f"--data_source={source}"
         raise UserError(
-            "--dataset=digits is embedded: expected neither --data_dir nor --data_source, "
-            f"received {given}; remove it, or try --dataset=mnist"
+            f"--dataset=digits is embedded and cannot be combined with {given}; omit it, or use --dataset=mnist"
         )
     if source in ("idx", "npz") and not directory:
         raise UserError(f"--data_source={source}: expected a directory to read, received none; add --data_dir=DIR")

@@ -53,7 +53,7 @@ class Options:
         "", "directory for the files; other formats already in it are kept (default: export in the run directory)"
     )
     data_dir: str = option_of(Config, "data_dir")
-    strategy: str = option("auto", "device of the trained model, as in train", choices=ONE_PROCESS)
+    strategy: str = option("auto", "device for the trained model, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
     tpu: str = option_of(Config, "tpu")
     start_timeout: int = option_of(Config, "start_timeout")

@@ -81,7 +81,7 @@ def pair_of(one: str, other: str, correct: NDArray[np.bool_], other_correct: NDA
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """What a reader must not overlook."""
+    """What a reader must not miss."""
     found = []
     data = {run.result["dataset"]["name"] for run in comparison.runs}
     if len(data) > 1:

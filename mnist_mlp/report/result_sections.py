@@ -62,7 +62,7 @@ def summary(run: RunContent) -> str:
 
 
 def remarks(run: RunContent) -> list[str]:
-    """What a reader must not overlook."""
+    """What a reader must not miss."""
     result, found = run.result, []
     if result["dataset"]["name"] != "mnist":
         found.append(f"Measured on {title_of(result['dataset']['name'])}: this is not MNIST accuracy.")

@@ -209,9 +209,7 @@ def find(path: Path, config: Config) -> Run:
         return Run(path, config)
     if changed := differing(config, started_with):
         given, wants = (", ".join(as_flag(name, getattr(c, name)) for name in changed) for c in (config, started_with))
-        raise UserError(
-            f"{given}: the run in {path} was started with {wants}; leave it out, or choose another --run_dir"
-        )
+        raise UserError(f"{given}: the run in {path} was started with {wants}; omit it, or choose another --run_dir")
     found, file, skipped = checkpoints.newest(path, started_with)
     if found and config.epochs < (started := found.progress.epoch + (found.progress.step > 0)):
         raise UserError(

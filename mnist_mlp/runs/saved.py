@@ -134,7 +134,7 @@ def read_config(path: Path) -> Config:
     except DAMAGED:
         raise UserError(f"{flag}: config.json is damaged") from None
     except UserError as error:
-        raise UserError(f"{flag}: config.json was damaged or written by another version: {error}") from None
+        raise UserError(f"{flag}: config.json is damaged, or was written by another version: {error}") from None
 
 
 def data_of_run(config: Config, result: Result, data_dir: str = "") -> Config:

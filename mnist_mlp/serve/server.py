@@ -42,7 +42,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         remedy = "stop the program that uses it, or try another --port=N (0: any free port)"
         if error.errno == errno.EADDRNOTAVAIL:
-            remedy = "try an address of this machine, or leave --host out"
+            remedy = "try an address of this machine, or omit --host"
         if error.errno == errno.EACCES:
             remedy = "try --port=N above 1023"
         raise UserError(f"{flag}: expected a free port, received: {error.strerror}; {remedy}") from None

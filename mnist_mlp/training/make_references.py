@@ -209,7 +209,7 @@ def checked(found: Reference, rows: list[Row]) -> str:
         for power in gate.POWERS:
             fewer = round(judge.noticed(power) * found.test_examples)
             share = sum(judge.count(max(0, row["right"] - fewer))["out"] == gate.FEW for row in rows) / len(rows)
-            noticed[fewer] = f"{fewer} fewer correct: noticed in {100 * share:.3g}% (stated: {100 * power:g}%)"
+            noticed[fewer] = f"{fewer} fewer correct: detected in {100 * share:.3g}% (stated: {100 * power:g}%)"
         lines.append("    " + ", ".join(noticed.values()))
     return "\n".join(lines)
 

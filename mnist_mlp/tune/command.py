@@ -52,7 +52,7 @@ class Options:
         (), "values to search: learning_rate=1e-4..1e-2:log batch_size=16,32 tree.max_depth=3..9; :5 after a range "
         "sets its number of points for --search=grid"
     )  # fmt: skip
-    space_file: str = option("", "TOML file with the same, one table for each method; --space overrides it")
+    space_file: str = option("", "TOML file of search spaces, one table for each method; --space overrides it")
     trials: int = option(20, "trials of each method", low=1, high=100_000)
     folds: int = option(5, "folds of the cross-validation", low=2, high=100)
     search: str = option("tpe", "how values are proposed", choices=("tpe", "random", "grid"))
@@ -66,7 +66,7 @@ class Options:
     dataset: str = option_of(Config, "dataset")
     data_dir: str = option_of(Config, "data_dir")
     data_source: str = option_of(Config, "data_source")
-    strategy: str = option("auto", "device of the networks, as in train", choices=ONE_PROCESS)
+    strategy: str = option("auto", "device for the networks, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
     replicas: int | None = option_of(Config, "replicas")
     tpu: str = option_of(Config, "tpu")
@@ -175,7 +175,7 @@ def check_figure(options: Options, path: Path, study: Mapping[str, Any] | None) 
         figures.file_to_write("figure", options.figure, will_exist=path)
     except UserError as error:
         if study and study["options"].get("figure") == options.figure:
-            raise UserError(f"{error}; the study remembers this flag: try --figure= for no figure") from None
+            raise UserError(f"{error}; the study stores this flag; use --figure= for no figure") from None
         raise
 
 

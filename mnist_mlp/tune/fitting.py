@@ -115,7 +115,7 @@ class Fitter:
                     optimizers.make_optimizer(name, None)
                 except UserError as error:
                     reason = str(error).removeprefix(f"--optimizer={name}: ")
-                    raise UserError(f"--space {method}.optimizer: {name}: {reason}; or leave {name} out") from None
+                    raise UserError(f"--space {method}.optimizer: {name}: {reason}; or omit {name}") from None
 
     def config(self, method: str, values: Mapping[str, Any]) -> Config:
         return Config(model=method, seed=self.seed, **values)

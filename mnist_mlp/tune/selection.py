@@ -32,12 +32,12 @@ def best_of_each(rows: Sequence[Row]) -> list[Row]:
 def choose(rows: Sequence[Row]) -> tuple[Row, Row | None]:
     """Return the best trial and its runner-up: the best trial of the next method or, with one method, the next trial.
 
-    Raise `UserError` if no trial was completed.
+    Raise `UserError` if no trial completed.
     """
     ranked, methods = ranking(rows), best_of_each(rows)
     if not ranked:
         raise UserError(
-            "no trial was completed: all diverged; try --space with smaller learning rates or another optimizer, and "
+            "no trial completed: all diverged; try --space with smaller learning rates or another optimizer, and "
             "another --study_dir"
         )
     others = methods[1:] or ranked[1:]

@@ -95,7 +95,7 @@ def resolve(
             raise UserError(f"--space: expected NAME=VALUES, such as {EXAMPLE}; received {quoted(assignment)}")
         for name, parameter in targets(key, methods):
             if (name, parameter) in assigned:
-                raise UserError(f"--space: expected {parameter} of {name} once, received it twice; leave one out")
+                raise UserError(f"--space: expected {parameter} of {name} once, received it twice; omit one")
             assigned.add((name, parameter))
             spaces[name][parameter] = parse(METHODS[name], parameter, value, f"--space {key}")
     return spaces

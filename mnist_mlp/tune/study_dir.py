@@ -122,7 +122,7 @@ def spaces(
             )
             raise UserError(
                 f"--space: expected the space of {name} that the study was started with ({there}), received {here}; "
-                "leave it out, or use another --study_dir"
+                "omit it, or use another --study_dir"
             )
     return resolved
 
@@ -144,7 +144,7 @@ def check_options(options: Mapping[str, Any], study: Mapping[str, Any] | None, p
         expected, received = study["options"].get(name), options[name]  # type: ignore[index]
         if expected != received:
             raise UserError(
-                f"--{name}={received}: the study in {path} was started with --{name}={expected}; leave it out, or use "
+                f"--{name}={received}: the study in {path} was started with --{name}={expected}; omit it, or use "
                 "another --study_dir"
             )
 

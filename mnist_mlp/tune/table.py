@@ -109,7 +109,7 @@ def tables(rows: Sequence[Row], folds: int) -> str:
         pruned = sum(other.state == "pruned" for other in trials)
         lines.append(row_line(row, f"{row.method:<{width}}", f"{len(trials):>6} {f'({pruned})':>8}"))
     unfinished = {row.method for row in rows} - {row.method for row in best_of_each(rows)}
-    lines += [f"{name:<{width}}  no trial was completed" for name in sorted(unfinished)]
+    lines += [f"{name:<{width}}  no trial completed" for name in sorted(unfinished)]
     lines += [
         "",
         f"Means over {folds} folds ± their standard deviation; Student's interval of the mean. The folds share",

@@ -316,7 +316,7 @@ def test_a_source_that_the_named_directory_lacks(tmp_path, source):
     "options, reason",
     [
         ({"dataset": "digits", "data_dir": "x"}, "--dataset=digits is embedded"),
-        ({"dataset": "digits", "data_source": "keras"}, "received --data_source=keras"),
+        ({"dataset": "digits", "data_source": "keras"}, "cannot be combined with --data_source=keras"),
         ({"data_source": "idx"}, "add --data_dir=DIR"),
         ({"data_source": "npz", "dataset": "auto"}, "add --data_dir=DIR"),
         ({"data_source": "keras", "data_dir": "x"}, "use only one of the two"),

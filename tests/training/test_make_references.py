@@ -118,7 +118,7 @@ def test_check_counts_what_fails_and_changes_nothing(trained, tmp_path, capsys):
     assert trained[-20:] == list(range(5000, 5020))
     text = capsys.readouterr().out
     assert "20 seeds from 5000 compared with 100 from 1000; failed:" in text
-    assert "at 5%: 0 = 0%" in text and "at 0.01%: 0 = 0%" in text and "noticed in" in text
+    assert "at 5%: 0 = 0%" in text and "at 0.01%: 0 = 0%" in text and "detected in" in text
     assert (tmp_path / "references.json").read_bytes() == before
 
 

@@ -306,7 +306,7 @@ def test_the_highest_mean_accuracy_is_chosen_and_held_against_the_next_method():
     tree = ROWS[3]
     assert "more than one standard error" in table.chosen_lines(chosen, tree)[1]
     assert selection.choose(ROWS[:3])[1] is ROWS[0]  # of one method, the next trial
-    with pytest.raises(UserError, match="no trial was completed: all diverged"):
+    with pytest.raises(UserError, match="no trial completed: all diverged"):
         selection.choose([ROWS[2]])
 
 
@@ -477,7 +477,7 @@ def test_where_the_figure_may_go(tmp_path):
         tune.check_figure(inside, tmp_path / "other", None)
     with pytest.raises(UserError, match="expected a name that ends in .png"):
         tune.check_figure(options(f"--figure={path / 'search.txt'}"), path, None)
-    with pytest.raises(UserError, match="the study remembers this flag: try --figure= for no figure"):
+    with pytest.raises(UserError, match="the study stores this flag; use --figure= for no figure"):
         tune.check_figure(inside, tmp_path / "other", {"options": tune.stored_options(inside)})
     tune.check_figure(options("--figure="), path, None)
 

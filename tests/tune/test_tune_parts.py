@@ -270,7 +270,7 @@ def test_the_tables_have_the_best_of_each_method_and_of_all():
         "(0)",
         "87.00",
     ]
-    assert lines[3] == "softmax  no trial was completed" and lines[5].startswith("Means over 2 folds ± ")
+    assert lines[3] == "softmax  no trial completed" and lines[5].startswith("Means over 2 folds ± ")
     best = [line.split()[:3] for line in lines[lines.index("best trials of all") + 2 :]]
     assert best == [["mlp", "0", "90.50"], *(["tree", str(n), f"{81 + n}.00"] for n in (6, 5, 4, 3))]
 
@@ -395,7 +395,7 @@ def test_a_study_goes_on_as_it_was_begun(tmp_path):
         with pytest.raises(UserError) as error:
             study_dir.check_options({**given, name: other}, BEGUN, tmp_path)
         assert str(error.value).startswith(
-            f"--{name}={other}: the study in {tmp_path} was started with --{name}={given[name]}; leave it out"
+            f"--{name}={other}: the study in {tmp_path} was started with --{name}={given[name]}; omit it"
         )
     study_dir.check_data({"name": "digits", "images": "h"}, BEGUN, tmp_path)
     study_dir.check_data({"name": "x"}, None, tmp_path)
@@ -414,9 +414,9 @@ def test_spaces_are_as_begun_or_as_given():
         study_dir.spaces(["tree"], ["max_depth=4..31"], {}, BEGUN)
     assert str(error.value) == (
         "--space: expected the space of tree that the study was started with (max_depth=4..30:4), received "
-        "max_depth=4..31; leave it out, or use another --study_dir"
+        "max_depth=4..31; omit it, or use another --study_dir"
     )
-    with pytest.raises(UserError, match=r"started with \(none\), received min_samples_leaf=1,2; leave"):
+    with pytest.raises(UserError, match=r"started with \(none\), received min_samples_leaf=1,2; omit"):
         study_dir.spaces(["tree"], ["min_samples_leaf=1,2"], {}, BEGUN)
     assert study_dir.spaces(["tree"], ["max_depth=3,4"], {}, None)["tree"]["max_depth"] == Choice((3, 4))
 

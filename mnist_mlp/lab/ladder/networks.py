@@ -52,7 +52,7 @@ GROUPS: dict[str, tuple[str, Mapping[str, Network]]] = {
         },
     ),
     "activations": (
-        "what a hidden neuron computes; the lecture's: ReLU",
+        "the activation of the hidden neurons; the lecture's: ReLU",
         {
             "linear: no activation": Network(activation="linear"),
             "sigmoid": Network(activation="sigmoid"),
@@ -62,7 +62,7 @@ GROUPS: dict[str, tuple[str, Mapping[str, Network]]] = {
         },
     ),
     "optimizers": (
-        "with the learning rate; the lecture's: Adam, 0.001",
+        "the optimizer and its learning rate; the lecture's: Adam, 0.001",
         {
             "SGD 0.01, Keras' default": Network(optimizer="SGD", rate=0.01),
             "SGD 0.1": Network(optimizer="SGD", rate=0.1),
@@ -84,7 +84,7 @@ GROUPS: dict[str, tuple[str, Mapping[str, Network]]] = {
         },
     ),
     "regularisers": (
-        "what restrains the weights; the lecture's: nothing",
+        "regularization; the lecture's: none",
         {
             "dropout 0.2": Network(dropout=0.2),
             "L2, 0.0001": Network(l2=1e-4),

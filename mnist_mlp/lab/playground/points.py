@@ -155,7 +155,7 @@ def read_csv(path: Path, problem: str) -> list[Point]:
                 if rows and math.isnan(rows[-1][1][0]):
                     rows.pop()  # the header
                 if len(rows) > LARGEST:
-                    raise UserError(f"{path}: expected at most {LARGEST:,} points, received more; leave some out")
+                    raise UserError(f"{path}: expected at most {LARGEST:,} points, received more; omit some")
     except csv.Error as error:  # such as NUL characters in Python 3.10
         raise UserError(f"{path}: line {reader.line_num}: expected x,y,label, received {error}; {EXAMPLE}") from None
     except UnicodeDecodeError as error:

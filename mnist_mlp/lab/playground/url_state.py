@@ -243,7 +243,7 @@ def number(name: str, text: str) -> float:
     text = text.strip()
     if len(text) > 400 or not NUMBER.fullmatch(text):
         example = "4,2" if name == "networkShape" else as_text(FIELDS[name].default)
-        raise wrong(name, "a number", text, f"; try {name}={example}, or leave it out")
+        raise wrong(name, "a number", text, f"; try {name}={example}, or omit it")
     if len(text) > 40 and text[:2].lower() in ("0x", "0o", "0b"):
         return math.inf
     value = int(text, 0) if text[:2].lower() in ("0x", "0o", "0b") else float(text)

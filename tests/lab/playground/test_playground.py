@@ -488,7 +488,7 @@ def test_a_seed_that_is_missing_is_drawn():
 @pytest.mark.parametrize(
     "text, error",
     [
-        ("batchSize=ten", "batchSize: expected a number, received 'ten'; try batchSize=10, or leave it out"),
+        ("batchSize=ten", "batchSize: expected a number, received 'ten'; try batchSize=10, or omit it"),
         ("learningRate=1_0", "learningRate: expected a number, received '1_0'"),
         ("learningRate=nan", "learningRate: expected a number, received 'nan'"),
         ("learningRate=1e999", "learningRate: expected a number from -1e+300 to 1e+300, received inf"),
@@ -853,4 +853,4 @@ def test_a_process_of_its_own_without_frameworks():
 def test_an_error_is_one_line_with_exit_code_2():
     done = fork_server.run("lab.playground", "batchSize=x", backend=None)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: batchSize: expected a number, received 'x'; try batchSize=10, or leave it out\n"
+    assert done.stderr == "error: batchSize: expected a number, received 'x'; try batchSize=10, or omit it\n"

@@ -108,13 +108,13 @@ def compare(trial: Trial, histories: Sequence[History]) -> Iterator[Claim]:
         median, holds = round(float(np.median(losses)), 3), None
         if before.low is not None and before.high is not None:
             holds = judged(histories, before.low <= median <= before.high)
-        yield Claim(f"{trial.name}: {part} loss {spread(losses)}, measured before: {before}", holds)
+        yield Claim(f"{trial.name}: {part} loss {spread(losses)}, measured earlier: {before}", holds)
     if trial.lecture:
         both = zip((final(histories, "test"), final(histories, "train")), trial.lecture, strict=True)
         inside = [round(float(losses.min()), 3) <= value <= round(float(losses.max()), 3) for losses, value in both]
         lecture = "/".join(f"{value:.3f}" for value in trial.lecture)
         enough = len(histories) >= ENOUGH_SEEDS
-        verdict = "lies within the range of these seeds" if enough else f"is judged with --seeds={ENOUGH_SEEDS}"
+        verdict = "is within the range of these seeds" if enough else f"is judged with --seeds={ENOUGH_SEEDS}"
         yield Claim(
             f"{trial.name}: the lecture's {lecture} (test/train, one run) {verdict}", all(inside) if enough else None
         )

@@ -169,7 +169,7 @@ def test_on_the_other_backend_it_goes_on_to_the_same_numbers(tmp_path):
 def test_other_images_are_refused(first_epoch, digits):
     before = {file: file.read_bytes() for file in first_epoch.rglob("*") if file.is_file()}
     turned = dataclasses.replace(digits, train=dataclasses.replace(digits.train, labels=digits.train.labels[::-1]))
-    with pytest.raises(UserError, match="received digits whose training images differ; say where they are"):
+    with pytest.raises(UserError, match="received digits whose training images differ; use --data_dir=DIR"):
         run(again(SMALLEST, csv=True), first_epoch, dataset=turned)
     assert before == {file: file.read_bytes() for file in first_epoch.rglob("*") if file.is_file()}
 

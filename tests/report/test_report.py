@@ -595,7 +595,7 @@ def test_without_its_images_a_run_still_has_a_page(why, run, own, tmp_path, digi
         words = f"the images of the run are not available (--data_dir={folder}: expected a directory"
     if why == "others":
         other = dataclasses.replace(digits, test=Split(digits.test.images[::-1], digits.test.labels[::-1]))
-        words = "the test images found now are not those"
+        words = "the test images found now are not the ones"
         load, data.load = data.load, lambda config: other
     try:
         output, said = written(path)

@@ -38,6 +38,7 @@ AFFECTS: dict[str, tuple[str, ...]] = {  # what an option affects, and where its
 DIFFER = ("resume", "workers")  # a resumed run may have another value; workers of one run may have different values
 
 
+# Ten parameters: this is a declaration, and each keyword is one property of the option.
 def option(
     default: Any,
     help: str,

@@ -254,7 +254,7 @@ def test_options_that_may_change(tmp_path):
     config = Config(**{"dataset": "auto", "resume": True, **free})
     with directory.opened(tmp_path, config) as run:
         assert run.resumed_from.total_steps == 52
-        assert finished.read_config(tmp_path).epochs == 5  # not before it is known that the run can go on with it
+        assert finished.read_config(tmp_path).epochs == 5  # not before it is known that the run can be resumed with it
         run.write_config()
     stored = finished.read_config(tmp_path).to_dict()
     assert {name: stored[name] for name in free} == {**free, "data_dir": os.path.abspath("elsewhere")}

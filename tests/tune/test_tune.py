@@ -233,7 +233,7 @@ def test_folds_are_stratified_and_a_matter_of_the_seed_alone(digits, count, seed
 
 
 def test_folds_stay_what_they_are(digits):
-    """A study that goes on with another version must find its folds."""
+    """A study that another version resumes must find its folds."""
     first = [2, 3, 0, 1, 3, 2, 2, 3, 2, 4, 0, 0, 3, 1, 2, 0, 4, 4, 3, 0]
     assert folds.assign(digits.train.labels, 5, 0)[:20].tolist() == first
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_mlp.devices import cluster as workers
+from mnist_mlp.devices.cluster import cluster as cluster_of
 from mnist_mlp.devices.frameworks import NOT_INSTALLED, jax_problem, tensorflow_problem, tpu_tensorflow_problem
 from mnist_mlp.devices.machine import Machine, detect
 from mnist_mlp.errors import UserError
@@ -182,7 +182,7 @@ def on_workers(request: Request, machine: Machine) -> Plan:
         raise UserError(
             "--replicas cannot be combined with --strategy=multiworker, where each worker decides for itself; omit it"
         )
-    cluster = workers.cluster(request.workers, request.worker_index, machine.tf_config)
+    cluster = cluster_of(request.workers, request.worker_index, machine.tf_config)
     if machine.tpu_chips and request.backend != "tensorflow" and not jax_problem(machine, "tpu"):
         backend, device = "jax", "tpu"
     else:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mnist_mlp import __version__
-from mnist_mlp.cli import flags as command
+from mnist_mlp.cli.flags import parse
 from mnist_mlp.config import STRATEGIES, Config
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import Machine, detect, installed_software, processor_name
@@ -55,7 +55,7 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> None:
-    options = command.parse(Options, argv, program="doctor", about=__doc__)
+    options = parse(Options, argv, program="doctor", about=__doc__)
     if options.explain is not None:
         explain(options)
         return

@@ -44,7 +44,3 @@ class Collector(Reporter):
 
     def progress(self, now: Any) -> None:
         self.progress_seen.append(now)
-
-
-def quiet(text: str) -> None:
-    """A `say` that says nothing."""

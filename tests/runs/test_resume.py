@@ -39,10 +39,6 @@ SMALL = Config(
 SMALLEST = dataclasses.replace(SMALL, model="softmax")  # where it is not about the network: quickly compiled
 
 
-def quiet(text):
-    """For `say`."""
-
-
 def run(config, path, **more):
     return train_and_evaluate(config, path, reporter=SILENT, **more)
 

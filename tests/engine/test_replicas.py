@@ -96,7 +96,8 @@ def test_any_number_of_replicas_computes_the_steps_of_one_tensorflow_device(back
         assert found[f"{RECIPE}/{count}/apart"] == 0
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.full)])
+@pytest.mark.full  # test_workers.py holds two workers against one, by the program
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_two_worker_processes_compute_the_steps_of_one_device(backend, tensorflow, tmp_path):
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     workers = [f"127.0.0.1:{server.getsockname()[1]}" for server in held]

@@ -828,13 +828,14 @@ def search_here(path):
 
 
 @pytest.mark.slow
-def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_path, here, full, capsys):
+@pytest.mark.full  # the next test stops searches, and test_a_search_that_ended_anywhere goes on with them
+def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_path, here, capsys):
     tune.tune(options(*ARGUMENTS), tmp_path / "whole", reporter=SILENT)
     expected, path, finished = stored(tmp_path / "whole"), tmp_path / "killed", {}
     scores = sum(len(correct) for _, _, correct in expected.values())
     forks, ends = multiprocessing.get_context("forkserver"), []
     forks.set_forkserver_preload(["optuna", "pytest", "sklearn.tree", "mnist_mlp.tune"])
-    for least in range(0, scores, 2) if full else (scores // 2,):
+    for least in range(0, scores, 2):
         process = forks.Process(target=search_here, args=(path,))
         process.start()
         while scored(path) < least and process.is_alive():

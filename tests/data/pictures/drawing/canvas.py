@@ -53,7 +53,7 @@ class Canvas:
         self.pixels = np.array(pixels, np.float32)
 
     def picture(self) -> Image.Image:
-        return Image.fromarray(np.rint(self.pixels.clip(0, 255)).astype(np.uint8))
+        return Image.fromarray((self.pixels + np.float32(0.5)).clip(0, 255).astype(np.uint8))
 
     def laid_on(self, desk: "Canvas", corners, shadow: float = 0.0) -> "Canvas":
         """Lay this canvas on a desk, with its corners (from the top left, clockwise) there; return the desk."""
@@ -64,17 +64,20 @@ class Canvas:
         low = low.clip(0)
         back = homography(corners - low, here)
         size = tuple((high - low).tolist())
-        arguments = (size, Image.Transform.PERSPECTIVE, back.ravel()[:8].tolist(), Image.Resampling.BICUBIC)
-        warped = np.asarray(self.picture().transform(*arguments), np.float32)
-        full = Image.new("L", (self.width - 2, self.height - 2), 255)
-        padded = Image.new("L", (self.width, self.height))
-        padded.paste(full, (1, 1))
-        mask = np.asarray(padded.transform(*arguments[:3], Image.Resampling.BILINEAR), np.float32)[..., None] / 255
+        coefficients = back.ravel()[:8].tolist()
+        bilinear = Image.Resampling.BILINEAR
+        warped = np.asarray(
+            self.picture().transform(size, Image.Transform.PERSPECTIVE, coefficients, bilinear), np.float32
+        )
+        outline = Image.new("L", (2 * size[0], 2 * size[1]))  # its edges half as wide as a pixel
+        ImageDraw.Draw(outline).polygon([tuple(point) for point in (2 * (corners - low)).tolist()], fill=255)
+        inside = outline.reduce(2)
+        mask = np.asarray(inside, np.float32)[..., None] / 255
         if shadow:
-            whole = Image.new("L", (desk.width, desk.height))
-            whole.paste(Image.fromarray(np.uint8(255 * mask[..., 0])), tuple((low + 4).tolist()))
-            soft = np.asarray(whole.filter(ImageFilter.GaussianBlur(5)), np.float32)[..., None] / 255
-            desk.pixels *= 1 - shadow * soft
+            whole = Image.new("L", (desk.width // 4, desk.height // 4))
+            whole.paste(inside.reduce(4), tuple((low // 4 + 1).tolist()))
+            soft = np.asarray(whole.filter(ImageFilter.GaussianBlur(1.3)), np.float32) / 255
+            desk.lit(1 - shadow * soft)
         region = desk.pixels[low[1] : high[1], low[0] : high[0]]
         region += mask * (warped - region)
         forth = homography(here, corners)
@@ -90,6 +93,14 @@ class Canvas:
         width, height = corners.max(0)
         return self.laid_on(Canvas(width, height, colour), corners)
 
+    def enlarged(self, factor: int) -> "Canvas":
+        """Return it so many times as large."""
+        large = Canvas(1, 1)
+        size = (factor * self.width, factor * self.height)
+        large.pixels = np.array(self.picture().resize(size, Image.Resampling.BICUBIC), np.float32)
+        large.digits = [(label, mark, factor * corners) for label, mark, corners in self.digits]
+        return large
+
     def grain(self, rng, amplitude: float, cells: int = 60) -> None:
         """Add a soft pattern of some levels, as paper has."""
         self.pixels += amplitude * soft_noise(rng, self.height, self.width, cells)[..., None]
@@ -99,15 +110,15 @@ class Canvas:
         self.pixels *= stretched(light, self.height, self.width)[..., None]
 
     def photographed(self, rng, blur: float = 0.6, noise: float = 3.0, chroma: float = 0.0) -> None:
-        """Blur (radius in pixels), then add noise to the light and, in blotches, to the colours (levels)."""
+        """Blur by a box of this radius in pixels, then add noise to the light and, in blotches, to the colours."""
         if blur:
-            self.pixels = np.array(self.picture().filter(ImageFilter.GaussianBlur(blur)), np.float32)
+            self.pixels = np.array(self.picture().filter(ImageFilter.BoxBlur(blur)), np.float32)
         if noise:
             self.pixels += noise * rng.standard_normal((self.height, self.width, 1), dtype=np.float32)
         if chroma:
             small = rng.standard_normal((self.height // 3 + 1, self.width // 3 + 1, 3), dtype=np.float32)
-            blotches = np.repeat(np.repeat(small, 3, 0), 3, 1)[: self.height, : self.width]
-            self.pixels += chroma * (blotches - blotches.mean(2, keepdims=True))
+            small = chroma * (small - small.mean(2, keepdims=True))
+            self.pixels += np.repeat(np.repeat(small, 3, 0), 3, 1)[: self.height, : self.width]
 
     def saved_as(self, suffix: str, quality: int = 85, grey: bool = False) -> "Canvas":
         """Say how it is to be saved: png or jpg, with which quality, and whether with grey levels alone."""

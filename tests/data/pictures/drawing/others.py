@@ -262,7 +262,7 @@ def smileys(write, rng):
 
 @kind(NOTHING)
 def mathematics(write, rng):
-    """Signs of mathematics by hand: + = ÷ π ∑ √ ≈ # ∈ ∗."""
+    """Signs of mathematics by hand: plus, equals, divided, pi, sum, root, and so on."""
     sign = one_of(rng, SIGNS.values())
     return presented(rng, drawn(sign, 130, 130 * rng.uniform(0.06, 0.12), rng, aspect=rng.uniform(0.8, 1.1)))
 
@@ -441,6 +441,19 @@ def icons(write, rng):
     return canvas.saved_as("png")
 
 
+@kind(NOTHING, apart=True, needs=("matplotlib", "ipykernel"))
+def logos(write, rng):
+    """Programs' logos, on white or as grey levels."""
+    files = (("matplotlib", "mpl-data/images/matplotlib_large.png"), ("matplotlib", "mpl-data/sample_data/logo2.png"))
+    files += (("ipykernel", "resources/logo-64x64.png"),)
+    picture = picture_of(package_file(*one_of(rng, files)))
+    height = int(rng.integers(48, 200))
+    size = round(height * picture.width / picture.height), height
+    canvas = Canvas(*size)
+    canvas.pixels = np.array(picture.resize(size, Image.Resampling.BICUBIC), np.float32)
+    return black(canvas) if rng.random() < 0.5 else canvas.saved_as("png")
+
+
 def crop_of(path, rng, low, high):
     picture = picture_of(path)
     side = round(min(picture.size) * rng.uniform(low, high))
@@ -489,7 +502,7 @@ def two_over_each_other(write, rng):
 
 @kind(NOTHING)
 def joined(write, rng):
-    """Two or three digits in a row that touch."""
+    """Two or three digits in a row that touch, or nearly do."""
     marks = []
     for label in rng.choice([2, 3, 4, 5, 6, 8, 9, 0], int(rng.integers(2, 4))):
         marks.append(scaled(write(int(label), 120), 120))
@@ -514,8 +527,8 @@ def halves(write, rng):
     mark = write.by_hand(label, 200, rng.uniform(12, 22))
     height, width = mark.shape
     part = {
-        "top": (slice(0, round(0.48 * height)), slice(None)),
-        "bottom": (slice(round(0.52 * height), None), slice(None)),
+        "top": (slice(0, round(0.42 * height)), slice(None)),
+        "bottom": (slice(round(0.58 * height), None), slice(None)),
         "left": (slice(None), slice(0, round(0.48 * width))),
     }[side]
     mark = mark[part]

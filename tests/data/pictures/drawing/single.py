@@ -138,7 +138,7 @@ def cut_from_a_photograph(write, label, rng):
 
 @kind(DIGIT)
 def stretched_28(write, label, rng):
-    """Its bounding box stretched to 28 × 28, light on dark, as some scripts prepare it."""
+    """Its bounding box stretched to 28 by 28, light on dark, as some scripts prepare it."""
     return stretched(write.image(label, 140) if label != 1 else lying(write, rng), label, 28, True)
 
 
@@ -234,11 +234,11 @@ def paper(write, label, rng):
 
 @kind(DIGIT)
 def pencil(write, label, rng):
-    """Pencil: 20 to 30 levels of contrast, with the grain of paper in it."""
+    """Pencil: 35 to 60 levels darker than the paper, with its grain."""
     canvas = page(rng)
     mark = write.by_hand(label, rng.uniform(180, 280), rng.uniform(5, 10))
     mark = mark * (0.8 + 0.2 * rng.standard_normal(mark.shape, dtype=np.float32)).clip(0, 1)
-    level = canvas.pixels.mean() - rng.uniform(45, 80)
+    level = canvas.pixels.mean() - rng.uniform(40, 70)
     canvas.centred(mark, level, label)
     canvas.photographed(rng, 0.6, 2)
     return canvas.saved_as("jpg")
@@ -269,12 +269,13 @@ def shaken(write, label, rng):
 
 @kind(DIGIT, apart=True, slow=True)
 def twelve_megapixels(write, label, rng):
-    """A photograph of a desk as a phone saves it, 4032 × 3024."""
-    desk = c.cloth(rng, 4032, 3024)
-    sheet = placed(page(rng, 2100, 1500), write, label, rng, 0.4, 0.6)
-    sheet.laid_on(desk, c.sheet_corners(rng, desk, 2100, 1500, rng.uniform(-8, 8), 0.02, 0.5))
-    desk.photographed(rng, 2, 8)
-    return desk.saved_as("jpg", 80)
+    """A photograph of a desk as a phone saves it, 4032 by 3024."""
+    desk = c.cloth(rng, 1344, 1008)
+    sheet = placed(page(rng, 700, 500), write, label, rng, 0.4, 0.6)
+    sheet.laid_on(desk, c.sheet_corners(rng, desk, 700, 500, rng.uniform(-8, 8), 0.02, 0.5))
+    whole = desk.enlarged(3)
+    whole.photographed(rng, 0, 8)
+    return whole.saved_as("jpg", 80)
 
 
 @kind(DIGIT, apart=True)
@@ -509,6 +510,67 @@ def sheet_half_in_the_picture(write, label, rng):
     sheet.laid_on(around, corners + away * (120, 90), 0.2)
     around.photographed(rng)
     return around.saved_as("jpg")
+
+
+@kind(DIGIT, apart=True)
+def note_on_a_page(write, label, rng):
+    """A coloured note on a larger white page on a desk: two sheets, one in the other."""
+    desk = c.DESKS[rng.choice([0, 2, 3, 4])](rng, 720, 540)
+    sheet = Canvas(600, 450, rng.uniform(225, 242))
+    sheet.grain(rng, 1.5)
+    side = rng.uniform(220, 300)
+    note = Canvas(
+        side, side * rng.uniform(0.75, 1), [(250, 232, 120), (170, 210, 240), (245, 180, 190)][rng.integers(3)]
+    )
+    placed(note, write, label, rng, 0.5, 0.68)
+    note.laid_on(sheet, c.sheet_corners(rng, sheet, note.width, note.height, rng.uniform(-8, 8), 0, 0.6), 0.15)
+    sheet.laid_on(desk, c.sheet_corners(rng, desk, 600, 450, rng.uniform(-4, 4), 0, 0.5), 0.2)
+    desk.photographed(rng)
+    return desk.saved_as("jpg")
+
+
+@kind(DIGIT, apart=True)
+def white_on_white(write, label, rng):
+    """A white sheet on a white table: its edges are faint, its shadow is soft."""
+    table = rng.uniform(195, 235)
+    desk = Canvas(640, 480, table)
+    desk.grain(rng, 2, 10)
+    sheet = Canvas(640 * rng.uniform(0.4, 0.75), 480 * rng.uniform(0.5, 0.8), table + rng.uniform(10, 18))
+    placed(sheet, write, label, rng, 0.45, 0.65)
+    sheet.laid_on(desk, c.sheet_corners(rng, desk, sheet.width, sheet.height, rng.uniform(-8, 8), 0, 0.6), 0.25)
+    desk.lit(c.slope(rng, 0.2))
+    desk.photographed(rng, 0.6, 2.5)
+    return desk.saved_as("jpg")
+
+
+@kind(DIGIT, apart=True)
+def whiteboard(write, label, rng):
+    """A whiteboard with glare, its grey frame on two sides, a marker in a bright colour."""
+    canvas = Canvas(700, 500, (224, 227, 230))
+    marker = [(200, 30, 40), (30, 60, 190), (20, 130, 60), (30, 30, 35)][rng.integers(4)]
+    height = rng.uniform(180, 290)
+    mark = write.by_hand(label, height, height * rng.uniform(0.04, 0.08))
+    canvas.centred(mark, marker, label, rng.uniform(0.4, 0.6), rng.uniform(0.45, 0.55))
+    canvas.pixels[: int(rng.integers(18, 40))] = (140, 142, 146)
+    canvas.pixels[:, -int(rng.integers(18, 40)) :] = (125, 128, 132)
+    y, x = np.mgrid[-1:1:50j, -1:1:70j]
+    glare = np.exp(-8 * ((x - rng.uniform(-1, 1)) ** 2 + (y + rng.uniform(0.4, 1)) ** 2))
+    canvas.pixels += (35 * c.stretched(glare, 500, 700))[..., None]
+    canvas.photographed(rng, 0.7, 3, 1)
+    return canvas.saved_as("jpg")
+
+
+@kind(DIGIT)
+def scan_with_black_edges(write, label, rng):
+    """A scan of a sheet smaller than the scanner: one to three sides are black."""
+    canvas = Canvas(420, 560, 250)
+    canvas.centred(write(label, rng.uniform(160, 300)), 20, label, rng.uniform(0.42, 0.58), rng.uniform(0.42, 0.58))
+    for side in rng.permutation(4)[: rng.integers(1, 4)]:
+        wide = int(rng.integers(6, 45))
+        edge = [np.s_[:wide], np.s_[-wide:], np.s_[:, :wide], np.s_[:, -wide:]][side]
+        canvas.pixels[edge] = 12
+    canvas.photographed(rng, 0.4, 1.5)
+    return black(canvas)
 
 
 @kind(DIGIT)
@@ -915,7 +977,7 @@ def creased_paper(write, label, rng):
     shades = np.ones((480, 640), np.float32)
     for rows in (slice(None, y), slice(y, None)):
         for columns in (slice(None, x), slice(x, None)):
-            shades[rows, columns] = rng.uniform(0.75, 1)
+            shades[rows, columns] = rng.uniform(0.86, 1)
     shades[y - 1 : y + 1] *= 0.88
     shades[:, x - 1 : x + 1] *= 0.88
     canvas.lit(shades)

@@ -62,13 +62,11 @@ class Canvas:
         low = np.floor(corners.min(0)).astype(int).clip(0) - 1
         high = np.minimum(np.ceil(corners.max(0)).astype(int) + 2, (desk.width, desk.height))
         low = low.clip(0)
-        back = homography(corners - low, here)
         size = tuple((high - low).tolist())
-        coefficients = back.ravel()[:8].tolist()
-        bilinear = Image.Resampling.BILINEAR
-        warped = np.asarray(
-            self.picture().transform(size, Image.Transform.PERSPECTIVE, coefficients, bilinear), np.float32
-        )
+        wider = Canvas(1, 1)  # what lies just beyond the edge is like the edge, not black
+        wider.pixels = np.pad(self.pixels, ((2, 2), (2, 2), (0, 0)), "edge")
+        back = homography(corners - low, here + 2).ravel()[:8].tolist()
+        warped = wider.picture().transform(size, Image.Transform.PERSPECTIVE, back, Image.Resampling.BILINEAR)
         outline = Image.new("L", (2 * size[0], 2 * size[1]))  # its edges half as wide as a pixel
         ImageDraw.Draw(outline).polygon([tuple(point) for point in (2 * (corners - low)).tolist()], fill=255)
         inside = outline.reduce(2)
@@ -79,7 +77,7 @@ class Canvas:
             soft = np.asarray(whole.filter(ImageFilter.GaussianBlur(1.3)), np.float32) / 255
             desk.lit(1 - shadow * soft)
         region = desk.pixels[low[1] : high[1], low[0] : high[0]]
-        region += mask * (warped - region)
+        region += mask * (np.asarray(warped, np.float32) - region)
         forth = homography(here, corners)
         desk.digits += [(label, mark, mapped(forth, points)) for label, mark, points in self.digits]
         return desk

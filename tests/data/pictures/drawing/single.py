@@ -218,6 +218,9 @@ def page(rng, width=640, height=480):
 def placed(canvas, write, label, rng, low=0.25, high=0.6, colour=None, pen=None):
     """Write the digit with a height of this share of the canvas, somewhere about the middle."""
     mark = write(label, canvas.height * rng.uniform(low, high), pen)
+    widest = 0.62 * canvas.width
+    if mark.shape[1] > widest:
+        mark = scaled(mark, mark.shape[0] * widest / mark.shape[1])
     x, y = 0.5 + rng.uniform(-0.12, 0.12, 2)
     canvas.centred(mark, ink(rng) if colour is None else colour, label, x, y)
     return canvas

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 FILE = Path(__file__).with_name("digit_likeness.npz")
 FRAME = 28
 BATCH = 256  # images; keeps the windows of a convolution below 30 MB
-STRIDE = 2  # of each convolution
 
 # Chosen on training digits that the judge was not trained on, see `propose` in scripts/make_digit_likeness.py.
-REFUSE_BELOW = 0.054  # of MNIST's digits about one in a thousand is below
+REFUSE_BELOW = 0.021  # of MNIST's digits about one in a thousand is below
 SURELY_A_DIGIT = 0.9
 
 Weights = dict[str, NDArray[np.float32]]
@@ -77,9 +76,10 @@ def convolve(x: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.
     size, out = kernel.shape[0], kernel.shape[-1]
     border = size // 2
     n, height, width, channels = x.shape
+    rows, columns = -(-height // 2), -(-width // 2)
     padded = np.zeros((n, height + 2 * border, width + 2 * border, channels), np.float32)
     padded[:, border : border + height, border : border + width] = x
-    view = np.lib.stride_tricks.sliding_window_view
-    windows = view(padded, (size, size), axis=(1, 2))[:, ::STRIDE, ::STRIDE]  # type: ignore[call-overload]  # NumPy 2.2
-    columns = windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
-    return columns @ kernel.reshape(-1, out)
+    windows = np.empty((n, rows, columns, size, size, channels), np.float32)
+    for i, j in np.ndindex(size, size):  # a third quicker than to copy from numpy's sliding_window_view
+        windows[:, :, :, i, j] = padded[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2]
+    return (windows.reshape(n * rows * columns, -1) @ kernel.reshape(-1, out)).reshape(n, rows, columns, out)

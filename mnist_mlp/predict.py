@@ -27,7 +27,9 @@ from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.config import ONE_PROCESS, Config
-from mnist_mlp.data.pictures import inputs
+from mnist_mlp.data.dataset import class_names
+from mnist_mlp.data.pictures import inputs, reading
+from mnist_mlp.data.pictures.inputs import Digit
 from mnist_mlp.data.pictures.preview import render
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, outputs
@@ -82,10 +84,11 @@ def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="predict", about=__doc__)
     output = output_file(options) if options.output else None
     complaints = Complaints()
-    names, images, probabilities = predict(options, complaints)
+    digits, probabilities = predict(options, complaints)
+    names = [digit.name for digit in digits]
     text = (as_csv if options.format == "csv" else as_json_lines)(names, probabilities)
     if options.show:
-        sys.stdout.write(as_preview(names, images, probabilities))
+        sys.stdout.write(as_preview(digits, probabilities))
         sys.stdout.flush()  # before the predictions, which may go to the same file
     if output is not None:
         write(output, text)
@@ -152,51 +155,68 @@ def input_files(options: Options) -> Iterator[Path]:
             yield from inputs.files(text)
 
 
-def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the names of the images, the images, uint8 [n, 28, 28], and their probabilities, float32 [n, 10].
+def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[Digit], np.ndarray]:
+    """Return the digits, each with its name and image, and their probabilities, float32 [n, 10].
 
     `reporter` gets a line about each picture that cannot be used. Raise `UserError`, also if no picture can be used.
     """
     plan = devices.plan(options)
     path, config, trained = saved.read_run(options.run_dir)
     if options.input:
-        digits = read_digits(options, reporter)
-        if not digits:
-            raise UserError(f"--input={' '.join(options.input)}: none of the pictures could be used")
-        names, images = [name for name, _ in digits], np.stack([image for _, image in digits])
+        of_digits = all(name.isdigit() for name in class_names(trained.dataset["name"]))
+        digits = read_digits(options, inputs.Settings(not options.no_reframe, options.segment, of_digits), reporter)
     else:
         split = options.split or "test"
         images = getattr(data.load(saved.data_of_run(config, trained, options.data_dir)), split).images
-        names = [f"{split}:{index}" for index in range(len(images))]
+        digits = [Digit(f"{split}:{index}", image) for index, image in enumerate(images)]
 
     load(plan)
     from mnist_mlp.runs.saved import start_finished
 
     engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)
-    probabilities = engine.predict(images)
+    probabilities = engine.predict(np.stack([digit.image for digit in digits]))
     if not np.isfinite(probabilities).all():
         raise UserError(f"{path / 'model.keras'} predicts nan: its training diverged; train a new run")
-    return names, images, probabilities
+    return without_doubtful(options, digits, probabilities, reporter)
 
 
-def read_digits(options: Options, reporter: Reporter) -> inputs.Digits:
-    """Return the digits in all inputs. If there are several inputs, those that cannot be used are reported."""
+def read_digits(options: Options, settings: inputs.Settings, reporter: Reporter) -> list[Digit]:
+    """Return the digits in all inputs, at least one. If there are several inputs, those that cannot be used are
+    reported."""
     several = len(options.input) > 1
-    digits: inputs.Digits = []
+    digits: list[Digit] = []
     for text in options.input:
         try:
-            digits += inputs.read(
-                text,
-                reframe=not options.no_reframe,
-                segment=options.segment,
-                reporter=reporter,
-                name=text if several else "",
-            )
+            digits += inputs.read(text, settings, reporter=reporter, name=text if several else "")
         except UserError as error:
             if not several:
                 raise
             reporter.line(str(error))
+    if not digits:
+        raise none_usable(options)
     return digits
+
+
+def none_usable(options: Options) -> UserError:
+    return UserError(f"--input={' '.join(options.input)}: none of the pictures could be used")
+
+
+def without_doubtful(
+    options: Options, digits: list[Digit], probabilities: np.ndarray, reporter: Reporter
+) -> tuple[list[Digit], np.ndarray]:
+    """Return the digits and their probabilities without the pictures of which neither the network nor the judge of
+    digits is sure; these are reported, as pictures that cannot be used."""
+    kept = []
+    for index, (digit, row) in enumerate(zip(digits, probabilities, strict=True)):
+        try:
+            if digit.reading and not options.segment:  # a row keeps all its digits, in order
+                reading.check_answer(digit.reading, row)
+            kept.append(index)
+        except UserError as error:
+            reporter.line(f"{digit.name}: {error}")
+    if not kept:
+        raise none_usable(options)
+    return [digits[index] for index in kept], probabilities[kept]
 
 
 def as_csv(names: Sequence[str], probabilities: np.ndarray) -> str:
@@ -220,8 +240,11 @@ def as_json_lines(names: Sequence[str], probabilities: np.ndarray) -> str:
     )
 
 
-def as_preview(names: Sequence[str], images: np.ndarray, probabilities: np.ndarray) -> str:
-    """Format each image as text below its name, as the network sees it, with its probabilities."""
+def as_preview(digits: Sequence[Digit], probabilities: np.ndarray) -> str:
+    """Format each image as text below its name, as the network sees it, with its probabilities, and how it was read."""
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    rows = zip(names, images, probabilities, strict=True)
-    return "".join(f"{spelled_out(name)}\n{render(image, row, plain=plain)}\n\n" for name, image, row in rows)
+    text = ""
+    for digit, row in zip(digits, probabilities, strict=True):
+        read_as = f"read as {digit.reading}\n" if digit.reading else ""
+        text += f"{spelled_out(digit.name)}\n{read_as}{render(digit.image, row, plain=plain)}\n\n"
+    return text

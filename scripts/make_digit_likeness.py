@@ -1043,7 +1043,9 @@ def main() -> int:
 
     def judge(images: np.ndarray) -> np.ndarray:
         parts = np.array_split(images, len(images) // digit_likeness.BATCH + 1)
-        return np.concatenate([digit_likeness.probabilities(weights, part) for part in parts])
+        return np.concatenate(
+            [digit_likeness.probabilities(weights, digit_likeness.logits(weights, part)) for part in parts]
+        )
 
     low = propose(judge(held))
     print(f"REFUSE_BELOW = {low:g}: {ALLOWED_BELOW:.2%} of the training digits held back are below it")

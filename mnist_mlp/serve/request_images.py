@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from mnist_mlp.data.pictures import decode, normalize
+from mnist_mlp.data.pictures import decode, reading
 from mnist_mlp.errors import UserError
 from mnist_mlp.serve.limits import PIXELS, Limits, Refused
 
@@ -177,7 +177,7 @@ def size_of(content: bytes) -> int:
 def picture(content: bytes, where: str) -> np.ndarray:
     """Return the digit of a picture, uint8 [28, 28], scaled and centred as by `predict --input`."""
     try:
-        return normalize.framed(decode.read(io.BytesIO(content), where))
+        return reading.digit_in(decode.read(io.BytesIO(content), where)).image
     except UserError as error:
         message = str(error)
         raise Refused(400, message if message.startswith(where) else f"{where}: {message}") from None

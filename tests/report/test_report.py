@@ -186,8 +186,8 @@ def copy(path, to):
 
 def predicted(path):
     """The test images of a run on the digits, with what `predict` says of them."""
-    _, shown, probabilities = predict.predict(predict.Options(run_dir=str(path), strategy="cpu"))
-    return shown, probabilities
+    digits, probabilities = predict.predict(predict.Options(run_dir=str(path), strategy="cpu"))
+    return np.stack([digit.image for digit in digits]), probabilities
 
 
 def png(uri):

@@ -22,7 +22,7 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("orjson", reason="the extra serve is not installed")
 
-from mnist_mlp.data.pictures import decode, normalize
+from mnist_mlp.data.pictures import decode, reading
 from mnist_mlp.errors import UserError
 from mnist_mlp.serve.app import PAGE, Service, make_app
 from mnist_mlp.serve.batching import Batches
@@ -133,7 +133,7 @@ def test_pictures_are_framed_as_predict_frames_them(ask, engine, digits):
     image = digits.test.images[7]
     picture = png(255 - image, 300)
     levels = decode.read(io.BytesIO(base64.b64decode(picture)), "it")
-    expected = engine.predict(np.stack([normalize.framed(levels), image]))
+    expected = engine.predict(np.stack([reading.digit_in(levels).image, image]))
     instances = [{"b64": picture}, image.tolist()]  # a picture and an array
     answers = [
         ask(("POST", PREDICT, {"json": {"instances": instances}})).json()["predictions"],

@@ -35,11 +35,15 @@ def likeness(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise ValueError(f"expected images as an array of uint8, received {received}")
     if images.ndim != 3 or images.shape[1:] != (FRAME, FRAME):
         raise ValueError(f"expected images of shape (n, {FRAME}, {FRAME}), received {images.shape}")
+    return judge(images)[0]
+
+
+def judge(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Return the likeness of each image, as `likeness` does, and the digit that it is most like, both [n]."""
     weights = shipped()
-    found = np.empty(len(images), np.float32)
-    for start in range(0, len(images), BATCH):
-        found[start : start + BATCH] = probabilities(weights, images[start : start + BATCH])
-    return found
+    scores = [logits(weights, images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+    found = np.concatenate(scores) if scores else np.empty((0, 11), np.float32)
+    return probabilities(weights, found), found[:, :10].argmax(axis=1)
 
 
 @functools.cache
@@ -49,11 +53,11 @@ def shipped() -> Weights:
         return {name: file[name].astype(np.float32) for name in file.files}
 
 
-def probabilities(weights: Weights, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the calibrated probabilities [n] of images [n, 28, 28]."""
+def probabilities(weights: Weights, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the calibrated probabilities [n], given the logits [n, 11]."""
     scale, offset = weights["calibration"]
-    odds = np.clip(scale * evidence(logits(weights, images)) + offset, -50, 50)  # exp of a large one would overflow
-    return 1 / (1 + np.exp(-odds))
+    odds = np.clip(scale * evidence(scores) + offset, -50, 50)  # exp of a large one would overflow
+    return (1 / (1 + np.exp(-odds))).astype(np.float32)
 
 
 def evidence(scores: NDArray[np.float32]) -> NDArray[np.float32]:

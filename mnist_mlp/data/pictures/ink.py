@@ -1,80 +1,111 @@
-"""Find the ink of a picture: dark on light or light on dark, on unevenly lit paper."""
+"""Separate ink from paper: with a dark or a light pen, by one level for all or by the levels nearby.
+
+Nothing is decided here. Each way gives one map of the ink; `reading` compares what they show.
+"""
 
 from __future__ import annotations
 
-import math
+import dataclasses
 
 import numpy as np
 from PIL import Image
 
 from mnist_mlp.data.pictures.ruled_lines import without_lines
-from mnist_mlp.data.pictures.segmentation import FAINT, runs_along_a_border, strokes_in
 
+FAINT = 0.05  # a pixel with less ink is paper
 ROUNDS = 8  # iterations of fitting the paper without the ink
 NOISE = 4.0  # standard deviations of the paper's noise above which there is ink
 GRAIN = 1.5  # levels of 255; a noisier picture is smoothed first
-WINDOW = 0.3  # fraction of the shorter side; wider than strokes
-CRISP = 0.5  # with at least this crispness, the first method is good enough
+WINDOW = 0.35  # fraction of the shorter side; wider than strokes
 FAINTEST = 12.0  # levels of 255; a weaker contrast is not ink
+SAME = 0.003  # mean difference of two maps, of which one is enough
+TINY = 48  # pixels; in a smaller picture the neighbourhood is the whole
+
+EVEN, TWO_LEVELS, NEARBY = "one level of paper", "two levels", "the levels nearby"
 
 
-def ink_of(levels: np.ndarray) -> np.ndarray:
-    """Return how much ink each pixel has, float32 [height, width] from 0 to 1, given grey levels from 0 to 255.
+@dataclasses.dataclass(frozen=True)
+class InkMap:
+    """How much ink each pixel has, if the picture is read in one way."""
 
-    First, strokes are separated from a quadratic surface, which models paper in smooth light. If something is left that
-    is no digit (the edge of a shadow, the desk, a frame), strokes are separated from the paper in their neighbourhood
-    instead. All 0 if nothing stands out.
+    ink: np.ndarray  # float32 [height, width], 0–1
+    pen: str  # dark or light
+    method: str  # EVEN, TWO_LEVELS or NEARBY
+    contrast: float  # levels of 255 between paper and full ink
+    noise: float  # standard deviation of the paper, in levels of 255
+
+
+def maps_of(levels: np.ndarray) -> list[InkMap]:
+    """Return the maps of the ink in a picture, grey levels float32 [height, width] from 0 to 255.
+
+    A way that finds no contrast gives no map.
     """
-    even = strokes_in(without_lines(ink_above(smoothed(levels - paper_of(levels))), FAINT))
-    if crispness(even) > CRISP:
-        return even
-    near = strokes_in(without_lines(ink_above(relief_nearby(levels)), FAINT))
-    return near if crispness(near) > max(crispness(even) + 0.1, 0.5 * float(even.any())) else even
+    found = []
+    even = smoothed(levels - paper_of(levels))
+    near = {} if min(levels.shape) < TINY else reliefs_nearby(levels)
+    for pen, sign in (("dark", -1.0), ("light", 1.0)):
+        first, second = above(sign * even, pen, EVEN), two_levels(levels, pen)
+        found.append(first)
+        if first is None or second is None or np.abs(first.ink - second.ink).mean() > SAME:
+            found.append(second)
+        if pen in near:
+            found.append(above(near[pen], pen, NEARBY))
+    return [each for each in found if each is not None]
 
 
-def crispness(ink: np.ndarray) -> float:
-    """Return which share of the non-paper is full ink, high for strokes and low for shadows; 0 along a border."""
-    mask = ink > FAINT
-    if not mask.any() or runs_along_a_border(mask):
-        return 0.0
-    return float((ink > 0.5).sum() / mask.sum())
+def above(relief: np.ndarray, pen: str, method: str) -> InkMap | None:
+    """Return the ink where the relief, in levels, rises above the paper's noise; None if it nowhere does."""
+    noise = noise_of(relief)
+    floor = NOISE * noise
+    peak = peak_of(relief)
+    if peak < max(FAINTEST, 2 * floor):
+        return None
+    full = float(np.median(relief[relief > peak / 2]))
+    ink = ((relief - floor) / (full - floor)).clip(0, 1).astype(np.float32)
+    return InkMap(without_lines(ink, FAINT), pen, method, full, noise)
 
 
-def smoothed(relief: np.ndarray) -> np.ndarray:
-    """Smooth the relief if it is noisy."""
-    if noise_of(relief) > GRAIN:
-        return resized(resized(relief, shrunk(relief.shape, 300)), relief.shape)
-    return relief
+def two_levels(levels: np.ndarray, pen: str) -> InkMap | None:
+    """Return the ink if all paper has one level and all ink another: those that Otsu's threshold separates."""
+    split = otsu(levels)
+    light, dark = levels[levels > split], levels[levels <= split]
+    if not light.size or not dark.size:
+        return None
+    top, bottom = float(np.median(light)), float(np.median(dark))
+    noise = 1.4826 * float(np.median(abs((dark - bottom) if pen == "light" else (light - top))))
+    quarter = (top - bottom) / 4  # the soft edge between them
+    if top - bottom < max(FAINTEST, 2 * NOISE * noise):
+        return None
+    share = (levels - bottom - quarter) / (2 * quarter)
+    ink = (share if pen == "light" else 1 - share).clip(0, 1).astype(np.float32)
+    return InkMap(without_lines(ink, FAINT), pen, TWO_LEVELS, top - bottom, noise)
 
 
-def relief_nearby(levels: np.ndarray) -> np.ndarray:
-    """Return how far each pixel is below (or above) the paper around it.
+def otsu(levels: np.ndarray) -> float:
+    """Return the level that separates a picture's levels into two classes of the least variance within (Otsu, 1979)."""
+    counts = np.bincount(np.rint(levels).astype(np.intp).ravel().clip(0, 255), minlength=256).astype(float)
+    below, total = counts.cumsum(), (counts * np.arange(256)).cumsum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (total[-1] * below / below[-1] - total) ** 2 / (below * (below[-1] - below))
+    between = np.nan_to_num(between, nan=0.0, posinf=0.0)
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))  # a plateau between two separate levels
+    return float(best.mean()) + 0.5
 
-    The paper is the picture's closing (for dark ink) or opening (for light ink) by a window wider than strokes, as in
-    Meyer's top-hat transform. Which of the two is ink follows from the rest of the picture, since the gaps between
-    strokes have the level of the paper.
+
+def reliefs_nearby(levels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return for each pen how far each pixel is from the paper around it.
+
+    The paper is the picture's closing (for a dark pen) or opening (for a light one) by a window wider than strokes, as
+    in Meyer's top-hat transform.
     """
-    small = resized(levels, shrunk(levels.shape, 400))
+    small = resized(levels, shrunk(levels.shape, 120))
     window = max(3, round(WINDOW * min(small.shape)))
-    dark = closed(small, window) - small
-    light = closed(-small, window) + small
-    limit = max(FAINTEST, 0.5 * float(max(peak_of(dark), peak_of(light))))
-    darker = commonness(small, dark > limit, light > limit) <= commonness(small, light > limit, dark > limit)
-    paper = small + dark if darker else small - light
-    relief = smoothed(levels - resized(paper, levels.shape))
-    return relief - np.median(relief)
-
-
-def commonness(levels: np.ndarray, mask: np.ndarray, other: np.ndarray) -> float:
-    """Return how many pixels outside both masks have, on average, the level of a pixel in `mask`.
-
-    These are few if the mask is ink, many if it is paper between strokes.
-    """
-    if not mask.any():
-        return math.inf
-    bins = np.rint(levels / 8).astype(np.intp).clip(0, 32)
-    counts = np.bincount(bins[~(mask | other)], minlength=33)
-    return float(np.convolve(counts, np.ones(3), "same")[bins[mask]].mean())
+    closing, opening = closed(small, window), -closed(-small, window)
+    reliefs = {
+        "dark": smoothed(resized(closing, levels.shape) - levels),
+        "light": smoothed(levels - resized(opening, levels.shape)),
+    }
+    return {pen: relief - np.median(relief) for pen, relief in reliefs.items()}
 
 
 def closed(values: np.ndarray, window: int) -> np.ndarray:
@@ -88,21 +119,20 @@ def closed(values: np.ndarray, window: int) -> np.ndarray:
     return ndimage.grey_closing(np.pad(values, window - 1, constant_values=-np.inf), window)[inner, inner]
 
 
-def ink_above(relief: np.ndarray) -> np.ndarray:
-    """Convert relief to ink from 0 to 1, whether it is above or below the paper."""
-    floor = NOISE * noise_of(relief)
-    if -relief[relief < -floor].sum() > relief[relief > floor].sum():
-        relief = -relief  # dark on light
-    peak = peak_of(relief)
-    if peak < max(FAINTEST, 2 * floor):
-        return np.zeros(relief.shape, np.float32)
-    full = np.median(relief[relief > peak / 2])
-    return ((relief - floor) / (full - floor)).clip(0, 1).astype(np.float32)
+def smoothed(relief: np.ndarray) -> np.ndarray:
+    """Smooth the relief if it is noisy: as much as brings its noise below GRAIN, but by less than thin strokes."""
+    noise = noise_of(relief)
+    if noise <= GRAIN or min(relief.shape) < TINY:
+        return relief
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    return ndimage.gaussian_filter(relief, min(noise / (2 * GRAIN), max(relief.shape) / 250))
 
 
 def peak_of(relief: np.ndarray) -> float:
     """Return the mean of the highest 0.2%."""
-    return float(np.sort(relief, axis=None)[-max(1, relief.size // 500) :].mean())
+    count = max(1, relief.size // 500)
+    return float(np.partition(relief, -count, axis=None)[-count:].mean())
 
 
 def noise_of(relief: np.ndarray) -> float:
@@ -116,9 +146,9 @@ def paper_of(levels: np.ndarray) -> np.ndarray:
     If at least half of the picture has one level, as in a drawing, that is the paper. Otherwise fit by least squares,
     starting from the edges of the picture and dropping outliers in each iteration.
     """
-    values, counts = np.unique(np.rint(levels), return_counts=True)
+    counts = np.bincount(np.rint(levels).astype(np.intp).ravel().clip(0, 255))
     if counts.max() >= 0.5 * levels.size:
-        return np.full_like(levels, values[counts.argmax()])
+        return np.full_like(levels, counts.argmax())
     small = resized(levels, shrunk(levels.shape, 100)).astype(np.float64)
     y, x = (axis.ravel() for axis in np.mgrid[-1 : 1 : small.shape[0] * 1j, -1 : 1 : small.shape[1] * 1j])
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
@@ -142,5 +172,7 @@ def shrunk(shape: tuple[int, ...], side: int) -> tuple[int, int]:
 
 def resized(levels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Resize the levels: average areas to reduce, interpolate linearly to enlarge."""
+    if levels.shape == tuple(shape):
+        return levels
     method = Image.Resampling.BOX if shape[0] < levels.shape[0] else Image.Resampling.BILINEAR
     return np.asarray(Image.fromarray(levels).resize((shape[1], shape[0]), method))

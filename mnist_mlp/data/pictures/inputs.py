@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.data import array_files
-from mnist_mlp.data.pictures import decode, normalize, segmentation
-from mnist_mlp.data.pictures.ink import ink_of
+from mnist_mlp.data.pictures import decode, normalize, reading
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
 
@@ -20,30 +21,43 @@ ARRAYS = (b"\x93NUMPY", b"PK\x03\x04", b"\x1f\x8b", b"\0\0\x08\x03")  # the firs
 ARRAY_SUFFIXES = (".npy", ".npz", ".gz")
 STANDARD_INPUT = "-"
 
-Digits = list[tuple[str, np.ndarray]]  # of each digit the name and the image, uint8 [28, 28]
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How pictures are read."""
+
+    reframe: bool = True  # bring the digit into MNIST's frame; otherwise the picture has it
+    segment: bool = False  # find several digits
+    digits: bool = True  # refuse what is no digit; otherwise the pictures may show anything
 
 
-def read(
-    source: str, *, reframe: bool = True, segment: bool = False, reporter: Reporter = PRINT, name: str = ""
-) -> Digits:
-    """Return the images, light on dark, each with its name: FILE:0, FILE:1, … for arrays and with `segment`.
+class Digit(NamedTuple):
+    """A digit that was found: its name, its image (uint8 [28, 28], light on dark), and how a picture was read."""
+
+    name: str
+    image: np.ndarray
+    reading: reading.Reading | None = None
+
+
+def read(source: str, settings: Settings = Settings(), *, reporter: Reporter = PRINT, name: str = "") -> list[Digit]:
+    """Return the digits that `source` names. Their names are FILE, or FILE:0, FILE:1, … for arrays and with `segment`.
 
     `name` replaces the name of a file of arrays. Each picture that cannot be used is reported and skipped. Raise
     `UserError` if `source` names nothing, or a file of arrays that cannot be used.
     """
     if source == STANDARD_INPUT:
-        return usable("stdin", standard_input, reframe, segment, reporter)
+        return usable("stdin", standard_input, settings, reporter)
     paths = files(source)
     if paths != [path_of("input", source)] or not is_array(paths[0]):  # a directory's files are all pictures
-        pictures = (usable(str(path), partial(decode.read_file, path), reframe, segment, reporter) for path in paths)
+        pictures = (usable(str(path), partial(decode.read_file, path), settings, reporter) for path in paths)
         return [digit for digits in pictures for digit in digits]
-    if segment or not reframe:
-        flag = "--segment" if segment else "--no_reframe"
+    if settings.segment or not settings.reframe:
+        flag = "--segment" if settings.segment else "--no_reframe"
         raise UserError(
             f"{flag}: expected pictures, received arrays ({source}), which have MNIST's frame; run without {flag}"
         )
     (path,) = paths
-    return [(f"{name or path.name}:{index}", image) for index, image in enumerate(array_files.read_images(path))]
+    return [Digit(f"{name or path.name}:{index}", image) for index, image in enumerate(array_files.read_images(path))]
 
 
 def files(source: str) -> list[Path]:
@@ -76,18 +90,17 @@ def is_array(path: Path) -> bool:
     return start.startswith(ARRAYS) or path.suffix in ARRAY_SUFFIXES
 
 
-def usable(
-    name: str, read_levels: Callable[[], np.ndarray], reframe: bool, segment: bool, reporter: Reporter
-) -> Digits:
+def usable(name: str, read_levels: Callable[[], np.ndarray], settings: Settings, reporter: Reporter) -> list[Digit]:
     """Return the digits of one picture. If it cannot be used, report why and return none."""
     try:
         levels = read_levels()
-        if segment:
-            digits = [normalize.in_frame(ink) for ink in segmentation.digits_in(ink_of(levels))]
-            if not digits:
-                raise UserError(normalize.NO_INK)
-            return [(f"{name}:{index}", digit) for index, digit in enumerate(digits)]
-        return [(name, normalize.framed(levels) if reframe else unchanged(levels))]
+        if settings.segment:
+            readings = reading.digits_in(levels, settings.digits)
+            return [Digit(f"{name}:{index}", each.image, each) for index, each in enumerate(readings)]
+        if not settings.reframe:
+            return [Digit(name, unchanged(levels))]
+        found = reading.digit_in(levels, settings.digits)
+        return [Digit(name, found.image, found)]
     except UserError as error:
         reporter.line(str(error) if str(error).startswith(name) else f"{name}: {error}")
         return []

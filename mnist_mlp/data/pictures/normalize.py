@@ -7,34 +7,16 @@ antialiasing, centre of mass at the centre of 28×28.
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageFilter
-
-from mnist_mlp.data.pictures.ink import ink_of
-from mnist_mlp.data.pictures.segmentation import check_one_digit
-from mnist_mlp.errors import UserError
+from PIL import Image
 
 FRAME, BOX = 28, 20
 EDGE = 0.02  # pixels with less ink do not count for the box
 THINNEST = 2.0  # pixels of the frame; thinner strokes, such as a pen's in a large picture, are widened
 
-NO_INK = "expected a digit, received a picture without any ink; try one with more contrast, or a closer one"
-
-
-def framed(levels: np.ndarray) -> np.ndarray:
-    """Return the digit in a picture, grey levels [height, width], in MNIST's form: uint8 [28, 28], light on dark.
-
-    Raise `UserError` if there is no ink, or plainly not a single digit.
-    """
-    ink = ink_of(levels)
-    check_one_digit(ink)
-    return in_frame(ink)
-
 
 def in_frame(ink: np.ndarray) -> np.ndarray:
-    """Return the digit of ink, float32 [height, width] from 0 to 1, in MNIST's form."""
+    """Return a digit, given its ink, float32 [height, width] from 0 to 1, not all 0: uint8 [28, 28], light on dark."""
     rows, columns = np.flatnonzero((ink > EDGE).any(1)), np.flatnonzero((ink > EDGE).any(0))
-    if not rows.size:
-        raise UserError(NO_INK)
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     digit = thick_enough(digit)
     scale = BOX / max(digit.shape)
@@ -48,14 +30,15 @@ def in_frame(ink: np.ndarray) -> np.ndarray:
 
 def thick_enough(digit: np.ndarray) -> np.ndarray:
     """Widen the strokes of a digit if they would vanish when it is scaled to its box."""
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
     for _ in range(8):
         scale = BOX / max(digit.shape)
         missing = THINNEST - scale * stroke_width(digit)
         if scale >= 0.5 or missing <= 0:
             break
         size = 2 * max(1, round(missing / scale / 4)) + 1
-        picture = Image.fromarray(np.rint(255 * np.pad(digit, size // 2)).astype(np.uint8))
-        digit = np.asarray(picture.filter(ImageFilter.MaxFilter(size)), np.float32) / 255
+        digit = ndimage.maximum_filter(np.pad(digit, size // 2), size)
     return digit
 
 

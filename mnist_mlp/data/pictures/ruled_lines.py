@@ -20,6 +20,8 @@ def without_lines(ink: np.ndarray, faint: float) -> np.ndarray:
     if min(ink.shape) < SMALLEST:
         return ink
     mask = ink > faint
+    if not (from_border_to_border(mask) or from_border_to_border(mask.T)):
+        return ink
     lines = ruled(mask) | ruled(mask.T).T
     rest = mask & ~lines
     if not lines.any() or not rest.any():
@@ -43,6 +45,8 @@ def ruled(mask: np.ndarray) -> np.ndarray:
     height, width = mask.shape
     thin = max(3, round(THIN * max(mask.shape)))
     found = np.zeros_like(mask)
+    if not from_border_to_border(mask):
+        return found
     candidates = mask & ~opened(mask, thin + 1)
     rows, columns = np.nonzero(candidates)
     if rows.size < COVERED * width:
@@ -66,6 +70,12 @@ def ruled(mask: np.ndarray) -> np.ndarray:
         grown[step:] |= found[:-step]
         grown[:-step] |= found[step:]
     return grown & candidates
+
+
+def from_border_to_border(mask: np.ndarray) -> bool:
+    """Return whether lines may run from the left border to the right one: cheap, and mostly they do not."""
+    end = max(1, mask.shape[1] // 50)
+    return bool(mask[:, :end].any() and mask[:, -end:].any())
 
 
 def opened(mask: np.ndarray, length: int) -> np.ndarray:

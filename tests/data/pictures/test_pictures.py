@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw
 
 from mnist_mlp import predict
 from mnist_mlp.cli.terminal import PRINT
-from mnist_mlp.data.pictures import decode, inputs, normalize, segmentation
-from mnist_mlp.data.pictures.ink import ink_of
+from mnist_mlp.data.pictures import decode, inputs, reading, strokes
+from mnist_mlp.data.pictures.ink import EVEN, maps_of
 from mnist_mlp.data.pictures.preview import render
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, lock
@@ -52,6 +52,11 @@ def same(found, image, limit=16.0):
     """Assert that it is the same digit: the mean difference is below `limit` grey levels."""
     assert found.dtype == np.uint8 and found.shape == (28, 28)
     assert np.abs(found.astype(int) - image).mean() < limit
+
+
+def framed(levels):
+    """Return the digit that is read, in MNIST's frame."""
+    return reading.digit_in(levels).image
 
 
 def coloured(picture, ink, paper):
@@ -105,7 +110,7 @@ PICTURES = {
 def test_broken_metadata_are_ignored(seven):
     whole = saved(drawing(seven)).getvalue()
     broken = whole[:33] + chunk(b"eXIf", b"garbage" * 100) + whole[33:]
-    same(normalize.framed(decode.read(io.BytesIO(broken), "p")), seven, 18.0)
+    same(framed(decode.read(io.BytesIO(broken), "p")), seven, 18.0)
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
@@ -113,7 +118,7 @@ def test_sixteen_bits_of_which_some_are_used(bits, seven):
     picture = Image.fromarray(np.asarray(drawing(seven)).astype(np.uint16) << (bits - 8))
     levels = decode.read(saved(picture, "TIFF"), "p")
     assert levels.max() > 250
-    same(normalize.framed(levels), seven, 18.0)
+    same(framed(levels), seven, 18.0)
 
 
 def on_paper(picture, size, place):
@@ -126,8 +131,8 @@ def on_paper(picture, size, place):
 def test_every_kind_of_picture_gives_the_same_digit(kind, seven):
     levels = decode.read(PICTURES[kind](drawing(seven)), "p")
     assert levels.dtype == np.float32 and levels.min() >= 0 and levels.max() <= 255
-    same(normalize.framed(levels), normalize.framed(np.asarray(drawing(seven), np.float32)))
-    same(normalize.framed(levels), seven, 18.0)
+    same(framed(levels), framed(np.asarray(drawing(seven), np.float32)))
+    same(framed(levels), seven, 18.0)
 
 
 @pytest.mark.parametrize("light", ["from the side", "a lamp above", "dim"])
@@ -138,7 +143,7 @@ def test_a_photograph_with_uneven_light(light, seven):
     strokes = np.asarray(on_paper(drawing(seven, 400), (600, 700), (120, 170)), float) / 255
     photograph = paper * (0.45 + 0.55 * strokes) + rng.normal(0, 3, paper.shape)
     picture = Image.fromarray(photograph.clip(0, 255).astype(np.uint8))
-    same(normalize.framed(decode.read(saved(picture, "JPEG", quality=80), "p")), seven, 20.0)
+    same(framed(decode.read(saved(picture, "JPEG", quality=80), "p")), seven, 20.0)
 
 
 def a_shadow(paper, y, x):
@@ -176,8 +181,10 @@ def test_what_is_around_the_digit_is_no_ink(around, label, digits):
     paper = 40 + 200 * np.asarray(on_paper(drawing(image, 240), (640, 480), (190, 110)), float)[..., None] / 255
     noise = np.random.default_rng(0).normal(0, 1, (480, 640))
     picture = Image.fromarray((around(paper, y, x)[..., 0] + noise).clip(0, 255).astype(np.uint8))
-    plain = normalize.framed(np.asarray(drawing(image, 240), np.float32))
-    same(normalize.framed(decode.read(saved(picture, "JPEG", quality=90), "p")), plain, 18.0)
+    plain = framed(np.asarray(drawing(image, 240), np.float32))
+    found = reading.digit_in(decode.read(saved(picture, "JPEG", quality=90), "p"))
+    assert found.digit == label
+    same(found.image, plain, 24.0)
 
 
 def test_a_stroke_across_a_picture_is_no_ruled_line():
@@ -186,7 +193,9 @@ def test_a_stroke_across_a_picture_is_no_ruled_line():
     draw = ImageDraw.Draw(picture)
     for ends in ([(120, 0), (0, 170)], [(0, 170), (200, 170)], [(150, 60), (150, 260)]):
         draw.line(ends, fill=0, width=3)
-    ink = ink_of(np.asarray(picture, np.float32))
+    (ink,) = [
+        each.ink for each in maps_of(np.asarray(picture, np.float32)) if (each.pen, each.method) == ("dark", EVEN)
+    ]
     assert ink[168:172, 5:-5].max(0).min() > 0.9
 
 
@@ -194,10 +203,10 @@ def test_what_is_plainly_not_one_digit(digits):
     page = Image.new("L", (600, 200), 255)
     for place in range(3):
         page.paste(drawing(digits.test.images[place], 140), (20 + 200 * place, 30))
-    with pytest.raises(UserError, match="expected one digit, received 3 side by side; crop it to one"):
-        normalize.framed(np.asarray(page, np.float32))
-    with pytest.raises(UserError, match="expected a digit, received a picture with 400 pieces"):
-        normalize.framed(dotted(40))
+    with pytest.raises(UserError, match="expected one digit, received 3 of them; crop it to one"):
+        framed(np.asarray(page, np.float32))
+    with pytest.raises(UserError, match="expected a digit, received a drawing that looks like none"):
+        framed(dotted(40))
 
 
 def dotted(step, side=800):
@@ -210,20 +219,18 @@ def dotted(step, side=800):
 @pytest.mark.slow
 def test_specks_without_number_take_no_time():
     for step in (40, 26, 20, 8):
-        began = time.process_time()
-        if step > 20:
-            assert len(segmentation.digits_in(ink_of(dotted(step)))) == (800 // step + (800 % step > 4)) ** 2
-        else:
-            with pytest.raises(UserError, match=f"received a picture with {(800 // step) ** 2:,} pieces"):
-                segmentation.digits_in(ink_of(dotted(step)))
-        assert time.process_time() - began < 8  # it was 63 seconds and more
+        for read in (reading.digit_in, reading.digits_in):
+            began = time.process_time()
+            with pytest.raises(UserError, match="expected "):
+                read(dotted(step))
+            assert time.process_time() - began < 8  # it was 63 seconds and more
 
 
 @pytest.mark.slow
 def test_a_thin_pen_in_a_large_picture_is_still_seen():
     picture = Image.new("L", (800, 800), 255)
     ImageDraw.Draw(picture).line([(200, 100), (600, 100), (350, 700)], fill=0, width=4)
-    found = normalize.framed(np.asarray(picture, np.float32))
+    found = framed(np.asarray(picture, np.float32))
     assert found.max() == 255 and 0.05 < (found > 128).mean() < 0.25
 
 
@@ -237,7 +244,7 @@ def test_the_frame():
     """The ink fills a box of 20×20 with its proportions kept, centre of mass at pixel (14, 14)."""
     picture = np.zeros((300, 400), np.float32)
     picture[50:250, 300:320] = 255
-    found = normalize.framed(picture)
+    found = framed(picture)
     rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
     assert len(rows) == 20 and 2 <= len(columns) <= 4
     for axis in (0, 1):
@@ -281,7 +288,7 @@ def test_bad_pictures_get_a_line_each_and_the_rest_goes_on(bad, seven, tmp_path)
     (tmp_path / "notes.txt").write_text("no picture, and not meant as one")
     reporter = Collector()
     found = inputs.read(f"{tmp_path}/*.[pje]*", reporter=reporter)
-    assert [name for name, _ in found] == [f"{tmp_path}/good.png"]
+    assert [digit.name for digit in found] == [f"{tmp_path}/good.png"]
     for line, name in zip(reporter.lines, sorted(bad), strict=True):
         assert line.startswith(f"{tmp_path}/{name}: ") and bad[name][1] in line and "\n" not in line
     reporter.lines.clear()
@@ -310,7 +317,7 @@ def test_several_digits_in_the_order_of_reading(digits):
     for place, index in enumerate(chosen):
         x, y = 40 + place % 4 * 160, 40 + place // 4 * 220 + 15 * (place % 2)
         page.paste(drawing(digits.test.images[index], 140), (x, y))
-    found = [normalize.in_frame(ink) for ink in segmentation.digits_in(ink_of(np.asarray(page, np.float32)))]
+    found = [each.image for each in reading.digits_in(np.asarray(page, np.float32))]
     assert len(found) == 8
     for image, index in zip(found, chosen, strict=True):
         same(image, digits.test.images[index], 20.0)
@@ -319,7 +326,7 @@ def test_several_digits_in_the_order_of_reading(digits):
 def test_what_hangs_together():
     drawn = ["#..#.##", "#..#..#", ".#.##.#", "....#..", "##.....", "..#...#"]
     inked = np.array([[place == "#" for place in row] for row in drawn])
-    labels = segmentation.connected(inked)
+    labels = strokes.pieces_of(inked.astype(np.float32)).labels
     assert ((labels > 0) == inked).all()
     groups = {frozenset(zip(*np.nonzero(labels == number), strict=True)) for number in np.unique(labels[inked])}
     seen, expected = set(), set()
@@ -400,7 +407,7 @@ def test_strange_names_have_a_line_each_and_steer_no_terminal(seven):
     lines = predict.as_json_lines(STRANGE, rows(STRANGE)).splitlines()
     assert [json.loads(line)["input"] for line in lines] == STRANGE and all(map(str.isascii, lines))
     for name in STRANGE:
-        shown_so = predict.as_preview([name], seven[None], rows([name]))
+        shown_so = predict.as_preview([inputs.Digit(name, seven)], rows([name]))
         assert shown_so.split("\n")[0] == spelled_out(name) and len(shown_so.split("\n")) == 31
 
 
@@ -421,12 +428,12 @@ def test_one_bad_word_does_not_stop_the_others(seven, tmp_path):
     empty.mkdir()
     bad = [str(empty), f"{tmp_path}/*.gif", f"{tmp_path}/absent.npy", f"{tmp_path}/absent.png", "~nouser.png"]
     reporter = Collector()
-    found = predict.read_digits(predict.Options(input=(*bad[:2], str(good), *bad[2:])), reporter)
-    assert [name for name, _ in found] == [str(good)] and len(reporter.lines) == len(bad)
+    found = predict.read_digits(predict.Options(input=(*bad[:2], str(good), *bad[2:])), inputs.Settings(), reporter)
+    assert [digit.name for digit in found] == [str(good)] and len(reporter.lines) == len(bad)
     for word, line in zip(bad, reporter.lines, strict=True):
         assert word in line and ("expected" in line or "cannot read" in line)
     with pytest.raises(UserError, match="expected a directory with pictures"):
-        predict.read_digits(predict.Options(input=(str(empty),)), reporter)
+        predict.read_digits(predict.Options(input=(str(empty),)), inputs.Settings(), reporter)
 
 
 def test_arrays_among_other_inputs(seven, tmp_path):
@@ -435,12 +442,12 @@ def test_arrays_among_other_inputs(seven, tmp_path):
         (tmp_path / folder).mkdir()
         np.save(tmp_path / folder / "x.npy", np.stack([seven, seven]))
         words.append(f"{tmp_path}/{folder}/x.npy")
-    found = predict.read_digits(predict.Options(input=tuple(words)), PRINT)
-    assert [name for name, _ in found] == [f"{word}:{index}" for word in words for index in (0, 1)]
-    assert predict.read_digits(predict.Options(input=tuple(words[:1])), PRINT)[0][0] == "x.npy:0"
-    for flag in ("segment", "no_reframe"):
+    found = predict.read_digits(predict.Options(input=tuple(words)), inputs.Settings(), PRINT)
+    assert [digit.name for digit in found] == [f"{word}:{index}" for word in words for index in (0, 1)]
+    assert predict.read_digits(predict.Options(input=tuple(words[:1])), inputs.Settings(), PRINT)[0][0] == "x.npy:0"
+    for flag, settings in ("segment", inputs.Settings(segment=True)), ("no_reframe", inputs.Settings(reframe=False)):
         with pytest.raises(UserError, match=f"--{flag}: expected pictures, received arrays"):
-            predict.read_digits(predict.Options(input=(words[0],), **{flag: True}), PRINT)
+            predict.read_digits(predict.Options(input=(words[0],)), settings, PRINT)
 
 
 def test_a_pipe_is_told_to_come_by_standard_input(tmp_path):
@@ -561,7 +568,7 @@ def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F81
         assert (framed[:, 0] == labels).sum() >= right.sum() - 30
     apart = [
         np.abs(again.astype(int) - image).mean()
-        for (_, again), image in zip(inputs.read(str(folder)), images, strict=True)
+        for (_, again, _), image in zip(inputs.read(str(folder)), images, strict=True)
     ]
     assert np.median(apart) < 0.6 and np.quantile(apart, 0.9) < 2.5  # grey levels; it is 0.5 and 1.6
 

@@ -1,0 +1,310 @@
+"""Read the digits in a picture: try what may be its paper and its ink, and decide last.
+
+A hypothesis is a paper (the whole picture, or a sheet found in it), a pen (dark or light) and a way to separate ink
+from paper. The pieces of its ink that may be a digit are brought into MNIST's frame. Each such reading is charged for
+what speaks against it: its image is not like a digit, there is ink beside it, along the borders, and so on. The
+cheapest one is taken. If it costs too much, or another digit costs hardly more, the picture is refused, and the message
+says what was seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from mnist_mlp.data.pictures import digit_likeness, normalize, rows
+from mnist_mlp.data.pictures.ink import EVEN, FAINT, NEARBY, TWO_LEVELS, InkMap, maps_of, resized, shrunk
+from mnist_mlp.data.pictures.sheets import sheets_in
+from mnist_mlp.data.pictures.strokes import Pieces, around, cut, groups_of, overlap, pieces_of
+from mnist_mlp.errors import UserError
+
+SIDE = 280  # pixels; a paper is read at this size
+SIDE_OF_ROWS = 800  # pixels; several digits need more
+LEVEL = 0.03  # slope; steeper lines of digits are turned
+SMALLEST = 0.05  # fraction of the paper's larger side; smaller pieces are no digits
+MOST = 1000  # pieces; more are a texture
+DIRT = 0.01  # fraction of the digit's area; smaller pieces are not counted
+
+# What is charged, in units of -log(likeness). Chosen on the kinds of pictures that the tests build on.
+OF_METHOD = {EVEN: 0.0, TWO_LEVELS: 0.05, NEARBY: 0.15}
+OF_A_SHEET = 0.25  # a digit on the whole picture is the simpler explanation
+BESIDE = 1.0  # per area of ink beside the digit over the digit's
+AROUND = 0.35  # for ink that encloses the digit, at most
+BORDER, BORDER_FREE = 3.0, 0.3  # per share of the paper's border that is ink, above the free share
+ALIKE = 1.5  # per share of the paper that has the level of the ink
+NOISE = 0.5  # for noise of an eighth of the contrast, at most
+TOO_MUCH = 0.6  # a reading that costs more is none;
+FRAMED, TOO_MUCH_FRAMED = 32, 6.0  # pixels; in so small a picture, it may cost this much
+MARGIN = 0.1  # a reading of another digit must cost so much more
+ALMOST_ALL = 0.7  # of the box of a digit that another reading of the same drawing shares
+
+WHOLE = "the whole picture"
+NOTHING = "expected a digit, received a picture without any ink, or of specks alone; try more contrast, or a closer one"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Paper:
+    """What may carry the digit."""
+
+    name: str
+    levels: np.ndarray  # float32 [height, width], 0–255
+    cost: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Hypothesis:
+    """A paper with one map of its ink, and what speaks against them, whatever the ink shows."""
+
+    paper: Paper
+    map: InkMap
+    costs: dict[str, float]
+
+    @functools.cached_property
+    def pieces(self) -> Pieces:
+        return pieces_of(self.map.ink)
+
+    def __str__(self) -> str:
+        return f"{self.map.pen} ink on {self.paper.name}, by {self.map.method}"
+
+
+def hypotheses_on(levels: np.ndarray, side: int = SIDE) -> Iterator[Hypothesis]:
+    """Yield the hypotheses that have any ink about a picture, grey levels float32 [height, width]."""
+    for paper in papers_in(levels, side):
+        for found in maps_of(paper.levels):
+            hypothesis = Hypothesis(paper, found, costs_of(paper, found))
+            if 0 < len(hypothesis.pieces) <= MOST:
+                yield hypothesis
+
+
+def papers_in(levels: np.ndarray, side: int) -> Iterator[Paper]:
+    """Yield what may be the paper of a picture, with sides of at most `side` pixels."""
+    yield Paper(WHOLE, resized(levels, shrunk(levels.shape, side)))
+    for sheet in sheets_in(levels):
+        name = f"a {'light' if sheet.light else 'dark'} sheet in the picture"
+        yield Paper(name, resized(sheet.levels, shrunk(sheet.levels.shape, side)), OF_A_SHEET)
+
+
+def costs_of(paper: Paper, found: InkMap) -> dict[str, float]:
+    """Return what speaks against a paper and its ink."""
+    ink = found.ink
+    border = np.concatenate([ink[0], ink[-1], ink[1:-1, 0], ink[1:-1, -1]])
+    return {
+        "paper": paper.cost,
+        "method": OF_METHOD[found.method],
+        "alike": ALIKE * alike(paper, found),
+        "border": BORDER * max(0.0, float((border > 0.5).mean()) - BORDER_FREE),
+        "noise": NOISE * min(1.0, 8 * found.noise / found.contrast),
+    }
+
+
+def alike(paper: Paper, found: InkMap) -> float:
+    """Return the share of the paper without ink that has the level of the ink.
+
+    It is high where the gaps between strokes are taken for the ink: they have the level of the paper around the digit.
+    """
+    if found.method != NEARBY:
+        return 0.0  # whatever has the level of the ink is ink
+    level = float(np.median(paper.levels[found.ink > 0.5]))
+    return float((np.abs(paper.levels[found.ink <= FAINT] - level) < found.contrast / 3).mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """Pieces of ink that may be one digit."""
+
+    hypothesis: Hypothesis
+    group: list[int]
+
+    @functools.cached_property
+    def box(self) -> np.ndarray:
+        """Top, bottom, left, right, in pixels of the paper."""
+        return around(self.hypothesis.pieces.boxes[self.group])
+
+    @functools.cached_property
+    def image(self) -> np.ndarray:
+        """The digit in MNIST's frame, uint8 [28, 28], light on dark."""
+        return normalize.in_frame(cut(self.hypothesis.map.ink, self.hypothesis.pieces, self.group))
+
+    @functools.cached_property
+    def costs(self) -> dict[str, float]:
+        """What speaks against it, besides what its image looks like."""
+        boxes, areas = self.hypothesis.pieces.boxes, self.hypothesis.pieces.areas
+        top, bottom, left, right = self.box
+        own = areas[self.group].sum()
+        others = areas > DIRT * own
+        others[self.group] = False
+        enclosing = (boxes[:, 0] <= top) & (boxes[:, 1] >= bottom) & (boxes[:, 2] <= left) & (boxes[:, 3] >= right)
+        return {
+            "beside": BESIDE * min(2.0, float(areas[others & ~enclosing].sum() / own)),
+            "around": AROUND * min(1.0, float(areas[others & enclosing].sum() / own)),
+            **self.hypothesis.costs,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """A candidate, judged: how likely its image is one digit at all (0–1), which one it is like, and what it costs."""
+
+    candidate: Candidate
+    likeness: float
+    digit: int  # for comparing readings; the answer is the network's
+    costs: dict[str, float]
+
+    @property
+    def image(self) -> np.ndarray:
+        """The digit in MNIST's frame, uint8 [28, 28], light on dark."""
+        return self.candidate.image
+
+    @functools.cached_property
+    def cost(self) -> float:
+        return sum(self.costs.values())
+
+    @property
+    def is_framed(self) -> bool:
+        """Whether the picture has about MNIST's size: then it is nearly surely one of its images, or made like them."""
+        paper = self.candidate.hypothesis.paper
+        return paper.name == WHOLE and max(paper.levels.shape) <= FRAMED
+
+    @property
+    def limit(self) -> float:
+        """What a reading may cost."""
+        return TOO_MUCH_FRAMED if self.is_framed else TOO_MUCH
+
+    def is_drawing_of(self, other: Reading) -> bool:
+        """Return whether both are of the same drawing: with one pen, on one paper, at about the same place."""
+        mine, its = self.candidate, other.candidate
+        if (mine.hypothesis.map.pen, mine.hypothesis.paper) != (its.hypothesis.map.pen, its.hypothesis.paper):
+            return False
+        common = overlap(mine.box, its.box)
+        return common >= ALMOST_ALL * max(overlap(mine.box, mine.box), overlap(its.box, its.box))
+
+    def __str__(self) -> str:
+        return f"{self.candidate.hypothesis}; likeness of a digit {self.likeness:.2f}"
+
+
+def judged(candidates: Iterable[Candidate], digits: bool) -> list[Reading]:
+    """Return the candidates with what the judge of digits says of them; without `digits`, as if it said yes to all."""
+    candidates = list(candidates)
+    if not candidates:
+        return []
+    likenesses, shown = np.ones(len(candidates), np.float32), np.zeros(len(candidates), np.intp)
+    if digits:
+        likenesses, shown = digit_likeness.judge(np.stack([candidate.image for candidate in candidates]))
+    return [
+        Reading(candidate, likeness, digit, {"likeness": -float(np.log(max(likeness, 1e-4))), **candidate.costs})
+        for candidate, likeness, digit in zip(candidates, likenesses.tolist(), shown.tolist(), strict=True)
+    ]
+
+
+def readings_of(levels: np.ndarray, digits: bool = True) -> list[Reading]:
+    """Return all readings of a picture as one digit, grey levels float32 [height, width], the cheapest first."""
+    return sorted(judged(candidates_in(levels), digits), key=lambda reading: reading.cost)
+
+
+def candidates_in(levels: np.ndarray) -> Iterator[Candidate]:
+    for hypothesis in hypotheses_on(levels):
+        for group in groups_of(hypothesis.pieces):
+            candidate = Candidate(hypothesis, group)
+            top, bottom, left, right = candidate.box
+            if max(bottom - top, right - left) >= SMALLEST * max(hypothesis.paper.levels.shape):
+                yield candidate
+
+
+def digit_in(levels: np.ndarray, digits: bool = True) -> Reading:
+    """Return the reading of the one digit in a picture, grey levels float32 [height, width] from 0 to 255.
+
+    Without `digits`, it may be anything drawn with a pen (for networks of other classes than digits). Raise `UserError`
+    if there is no ink, no digit, more than one, or if two readings are about as good.
+    """
+    readings = readings_of(levels, digits)
+    if not readings:
+        raise UserError(NOTHING)
+    best = readings[0]
+    if best.cost > best.limit:
+        raise UserError(f"{seen_instead(readings, digits)} (read as {best})")
+    other = next((each for each in readings if each.digit != best.digit and not each.is_drawing_of(best)), None)
+    if other and not best.is_framed and other.cost < best.cost + MARGIN:
+        raise UserError(f"expected one digit, received two possible ones: {best}; or {other}; crop it to one")
+    return best
+
+
+def seen_instead(readings: list[Reading], digits: bool) -> str:
+    """Return what a picture shows instead of one digit: several of them, or what costs its best reading the most."""
+    among = min(readings, key=lambda reading: reading.cost - reading.costs["beside"])
+    if among.cost - among.costs["beside"] <= TOO_MUCH:
+        hypothesis = among.candidate.hypothesis
+        count = sum(each.likeness > 0.5 for each in digits_on(hypothesis, digits))
+        if count > 1:
+            return f"expected one digit, received {count} of them; crop it to one, or use predict --segment"
+        return "expected one digit, received other ink beside it; crop it to the digit"
+    best = readings[0]
+    worst = max(best.costs, key=lambda name: best.costs[name])
+    if worst in ("border", "alike", "around"):
+        return "expected a digit on paper, received ink along the borders or around it; crop it to the paper"
+    if worst == "noise":
+        return "expected a digit, received noise as strong as its ink; try a picture with more contrast"
+    return "expected a digit, received a drawing that looks like none; crop it to the digit"
+
+
+def check_answer(found: Reading, probabilities: np.ndarray) -> None:
+    """Raise `UserError` if the network's answer, float [10], makes it too doubtful that a picture shows a digit."""
+    if found.is_framed:
+        return
+    surprise = -float(np.log(max(probabilities[found.digit], 1e-9)))
+    if found.cost + surprise > TOO_MUCH:
+        answer, p = int(probabilities.argmax()), float(probabilities.max())
+        raise UserError(
+            f"expected a digit, received a drawing of which the network is not sure ({answer}, p {p:.2f}), and that is "
+            f"most like a {found.digit} (read as {found}); draw it more clearly"
+        )
+
+
+def digits_in(levels: np.ndarray, digits: bool = True) -> list[Reading]:
+    """Return the readings of all digits in a picture, line by line, each from the left; `digits` as in `digit_in`.
+
+    Raise `UserError` if there are none.
+    """
+    pages = [page for hypothesis in hypotheses_on(levels, SIDE_OF_ROWS) if (page := digits_on(hypothesis, digits))]
+    if not pages:
+        raise UserError(NOTHING)
+    cost, best = min(((cost_of_page(page), page) for page in pages), key=lambda each: each[0])
+    if cost > TOO_MUCH:
+        raise UserError(f"expected digits, received what looks like none (read as {best[0]}); crop it to the digits")
+    return best
+
+
+def digits_on(hypothesis: Hypothesis, digits: bool) -> list[Reading]:
+    """Return the digits that a hypothesis shows, in reading order."""
+    lines, slope = lines_on(hypothesis)
+    if abs(slope) > LEVEL:
+        hypothesis = dataclasses.replace(hypothesis, map=turned(hypothesis.map, slope))
+        lines, _ = lines_on(hypothesis)
+    return judged((Candidate(hypothesis, group) for line in lines for group in line), digits)
+
+
+def lines_on(hypothesis: Hypothesis) -> tuple[list[list[list[int]]], float]:
+    """Return the groups of pieces that may be digits, line by line, and the slope of the lines."""
+    groups = rows.digits_of(hypothesis.pieces)
+    boxes = np.array([around(hypothesis.pieces.boxes[group]) for group in groups])
+    lines, slope = rows.lines_of(boxes)
+    return [[groups[index] for index in line] for line in lines], slope
+
+
+def turned(found: InkMap, slope: float) -> InkMap:
+    """Return the ink, turned so that lines of this slope are level."""
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    ink = ndimage.rotate(found.ink, np.degrees(np.arctan(slope)), order=1).clip(0, 1)
+    return dataclasses.replace(found, ink=ink.astype(np.float32))
+
+
+def cost_of_page(page: list[Reading]) -> float:
+    """Return what speaks against reading a picture as these digits."""
+    hypothesis = page[0].candidate.hypothesis
+    areas = hypothesis.pieces.areas
+    used = sum(int(areas[reading.candidate.group].sum()) for reading in page)
+    unlike = float(np.mean([reading.costs["likeness"] for reading in page]))
+    return unlike + AROUND * min(2.0, (int(areas.sum()) - used) / used) + sum(hypothesis.costs.values())

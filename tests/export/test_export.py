@@ -54,8 +54,9 @@ def forked(command, **options):
     (_, m, module), arguments, environment = command[:3], command[3:], options.pop("env")
     assert m == "-m" and not options.pop("pass_fds")
     tensorflow = arguments[0] in ("saved_model", "keras") or {"saved_model", "litert", "litert_int8"} & {*arguments[3:]}
-    del environment["PYTHONPATH"]  # the package's directory, which a fork knows
-    environment |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    for name in ("PYTHONPATH", "PYTHONSAFEPATH"):  # where the package is, which a fork knows
+        environment.pop(name)
+        environment |= {name: os.environ[name]} if name in os.environ else {}
     backend = "tensorflow" if tensorflow else None
     return fork_server.start(module.removeprefix("mnist_mlp."), *arguments, backend=backend, env=environment, **options)
 

@@ -14,7 +14,7 @@ from functools import partial
 import keras
 from keras import layers
 
-from mnist_mlp.config import UNITS
+from mnist_mlp.config import UNITS, Config
 from mnist_mlp.models.initialization import initialize, zero_weights
 
 
@@ -124,6 +124,13 @@ def build(
     kernel = "zeros" if name == "mlp_zeros" else "glorot_uniform"
     stack = partial(MODELS[name], units=units) if units else MODELS[name]
     return network(stack, name=name, pixels=pixels, precision=precision, seed=seed, kernel_initializer=kernel)
+
+
+def from_config(config: Config) -> keras.Model:
+    """Return the model of a run, as `build` does."""
+    return build(
+        config.model, units=config.layer_units, pixels=config.pixels, precision=config.precision, seed=config.seed
+    )
 
 
 def network(

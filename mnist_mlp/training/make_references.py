@@ -147,9 +147,7 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
     from mnist_mlp.training import optimizers
     from mnist_mlp.training.multi_seed import MultiSeedTrainer
 
-    make_model = partial(
-        networks.build, config.model, units=config.layer_units, pixels=config.pixels, precision=config.precision
-    )
+    make_model = partial(networks.from_config, config)
     make_optimizer = partial(optimizers.from_config, config, math.ceil(len(dataset.train) / config.batch_size))
     recipe = Recipe(config.augment, config.label_smoothing)
     trainer = MultiSeedTrainer(plan, make_model, make_optimizer, dataset, config.batch_size, recipe)

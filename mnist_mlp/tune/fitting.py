@@ -133,13 +133,7 @@ class Fitter:
         test = data.Split(self.train.images[:1], self.train.labels[:1])
         trainer: MultiSeedTrainer = make(
             plan,
-            lambda: networks.build(
-                config.model,
-                units=config.layer_units,
-                pixels=config.pixels,
-                precision=config.precision,
-                seed=config.seed,
-            ),
+            lambda: networks.from_config(config),
             lambda: optimizers.make_optimizer(config.optimizer, None),
             data.Dataset("of a search", "", self.train, test, (), False),
             config.batch_size,

@@ -25,6 +25,7 @@ from mnist_mlp.tune.methods import METHODS, Method
 PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # such as <(…) of a shell, which has a writer
 
 EXAMPLE = "learning_rate=1e-4..1e-2:log, batch_size=16,32,64 or epochs=3..10"
+WIDTHS = "widths such as 256,128|128,64"
 LARGEST_GRID = 1_000_000  # points
 WHOLE_RANGE = 20  # the longest range of whole numbers that grid search enumerates by default
 
@@ -173,7 +174,8 @@ def parse(method: Method, name: str, value: Any, where: str) -> Parameter:
 def parse_value(field: dataclasses.Field[Any], text: Any, where: str) -> Any:
     """Convert text or a TOML value to the field's type."""
     kind = field.metadata["kind"]
-    wrong = UserError(f"{where}: expected {expected(field)}, received {quoted(text)}")
+    what = expected(field) if field.metadata["alternatives"] == "," else WIDTHS
+    wrong = UserError(f"{where}: expected {what}, received {quoted(text)}")
     if isinstance(text, bool) or not isinstance(text, str if kind is str else (str, int, float)):
         raise wrong
     if kind is str:
@@ -193,7 +195,7 @@ def parse_range(field: dataclasses.Field[Any], text: str, where: str) -> Range:
     if match is None:
         raise UserError(f"{where}: expected a range such as 3..10, 1e-4..1e-2:log or 1..9:3; received {quoted(text)}")
     if field.metadata["kind"] is str:
-        what = "names separated by commas" if field.metadata["alternatives"] == "," else "widths such as 256,128|128,64"
+        what = "names separated by commas" if field.metadata["alternatives"] == "," else WIDTHS
         raise UserError(f"{where}: expected {what}, received the range {quoted(text)}")
     low, high = (parse_value(field, end, where) for end in (match[1], match[2]))
     if not low < high:  # true for NaN, too

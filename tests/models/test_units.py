@@ -16,7 +16,7 @@ from mnist_mlp.config import MODELS, UNITS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.models import networks, numpy_forward, portable
 from mnist_mlp.runs import checkpoint
-from mnist_mlp.runs.saved import open_run, read_run
+from mnist_mlp.runs.saved import read_run
 from mnist_mlp.train import train_and_evaluate
 
 pytestmark = pytest.mark.xla(False)
@@ -159,19 +159,20 @@ def test_a_run_is_resumed_with_its_own_widths_only(narrow, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_model_of_a_run_is_served_and_exported_with_its_widths(narrow, digits):
+def test_the_model_of_a_run_is_served_and_exported_with_its_widths(narrow, digits, monkeypatch):
     from mnist_mlp.serve import command as serve
+    from mnist_mlp.serve import limits
 
-    run = open_run(narrow, strategy="cpu")
+    monkeypatch.setattr(limits, "LARGEST_BATCH", 1)  # one program to compile instead of four
     options = serve.Options(run_dir=str(narrow), strategy="cpu")
     service = serve.make_service(options, devices.plan(options), *read_run(str(narrow)))
     assert service.about.network == "mlp_tanh 9,5" and service.about.parameters == 7_175
     assert service.about.hidden == [("hidden_1", 9), ("hidden_2", 5)]
-    images = digits.test.images[:7]
+    images, model = digits.test.images[:1], service.network.engine.model
     *hidden, served = service.network.forward(images)
-    assert [part.shape for part in hidden] == [(7, 9), (7, 5)]
-    layers = portable.layers_of(run.model)
+    assert [part.shape for part in hidden] == [(1, 9), (1, 5)]
+    layers = portable.layers_of(model)
     assert [layer.kernel.shape for layer in layers if layer.kind == "dense"] == [(784, 9), (9, 5), (5, 10)]
-    expected = keras.ops.convert_to_numpy(run.model(images.astype("float32")))
+    expected = keras.ops.convert_to_numpy(model(images.astype("float32")))
     np.testing.assert_allclose(served, expected, atol=1e-6)
     np.testing.assert_allclose(numpy_forward.probabilities(layers, images), expected, atol=1e-6)

@@ -159,6 +159,7 @@ def test_a_file_has_a_table_for_each_method_and_flags_override_it(tmp_path):
         ("[mlp]\nepochs = [[1]]", "received [1]"),
         ("[mlp]\nepochs = 2020-01-01", "expected a whole number"),
         ("[mlp]\noptimizer = 3", "received 3"),
+        ("[mlp]\nunits = [256, 128]", "[mlp] units: expected widths such as 256,128|128,64, received 256"),
     ],
 )
 def test_mistakes_in_a_file_are_answered(tmp_path, text, said):

@@ -54,7 +54,7 @@ def forked(command, **options):
     (_, m, module), arguments, environment = command[:3], command[3:], options.pop("env")
     assert m == "-m" and not options.pop("pass_fds")
     tensorflow = arguments[0] in ("saved_model", "keras") or {"saved_model", "litert", "litert_int8"} & {*arguments[3:]}
-    for name in ("PYTHONPATH", "PYTHONSAFEPATH"):  # where the package is, which a fork knows
+    for name in ("PYTHONPATH", "PYTHONSAFEPATH", "JAX_PLATFORMS"):  # a fork knows the package; no format needs JAX
         environment.pop(name)
         environment |= {name: os.environ[name]} if name in os.environ else {}
     backend = "tensorflow" if tensorflow else None

@@ -7,6 +7,7 @@ Nothing here imports a framework: a wrong flag is answered at once.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -21,6 +22,13 @@ MODELS = (
     *("softmax", "mlp", "wide", "deep", "mlp_sigmoid", "mlp_tanh"),
     *("mlp_dropout", "mlp_l2", "mlp_zeros", "cnn"),
 )
+UNITS = {  # of the models with dense hidden layers: their widths, unless --units replaces them
+    **dict.fromkeys(("mlp", "mlp_sigmoid", "mlp_tanh", "mlp_dropout", "mlp_l2", "mlp_zeros"), (128, 64)),
+    "wide": (512, 512),
+    "deep": (128, 128, 64, 64, 32),
+}
+MOST_LAYERS, MOST_UNITS = 32, 65_536
+MOST_PARAMETERS = 100_000_000  # 0.4 GB; a larger file of weights would be refused when it is read
 OPTIMIZERS = (  # by their Keras names
     *("sgd", "rmsprop", "adam", "adamw", "adadelta", "adagrad", "adamax"),
     *("adafactor", "nadam", "ftrl", "lion", "lamb", "muon", "schedulefreeadamw"),
@@ -52,6 +60,15 @@ class Config:
         affects="process",
     )
     model: str = option("mlp", "network architecture", choices=MODELS, group="model", affects="result")
+    units: str | None = option(
+        None,
+        "widths of the hidden layers, first to last, such as 256,128, of a model that has dense ones (default: the "
+        "model's own; 128,64 for mlp)",
+        kind=str,
+        alternatives="|",
+        group="model",
+        affects="result",
+    )
     dataset: str = option(
         "auto",
         "auto: MNIST, or the embedded digits if MNIST cannot be found; mnist: MNIST or an error; digits: 1,797 real "
@@ -311,6 +328,8 @@ class Config:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.units is not None:
+            object.__setattr__(self, "units", checked_units(self.units, self.model))
         if self.engine == "fit" and self.strategy == "multiworker":
             raise UserError("--engine=fit does not support --strategy=multiworker; use --engine=compiled")
         if self.engine == "fit" and self.ema:
@@ -325,6 +344,11 @@ class Config:
                 "use a number of epochs"
             )
         check_gate(self)
+
+    @property
+    def layer_units(self) -> tuple[int, ...] | None:
+        """The widths of the dense hidden layers, first to last; None for a model without any."""
+        return widths(self.units) if self.units else UNITS.get(self.model)
 
     def steps_between_checkpoints(self, steps_per_epoch: int) -> int:
         """Return `checkpoint_every` in steps; 0: no checkpoints before the end."""
@@ -354,6 +378,38 @@ FREE = tagged(Config, may_differ="resume")  # may change when a run is resumed
 RECIPE = tagged(Config, group="recipe")
 DATA = tagged(Config, group="data")  # all that `data.load` reads
 DEVICE = tagged(Config, group="device")
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """Return the widths that a text such as "256,128" names. Raises `UserError`."""
+    parts = [part.strip() for part in text.split(",")]
+    found = tuple(int(part) for part in parts if re.fullmatch("[0-9]{1,9}", part))
+    if len(found) < len(parts) or len(found) > MOST_LAYERS or not all(1 <= width <= MOST_UNITS for width in found):
+        raise UserError(
+            f"--units: expected 1 to {MOST_LAYERS} widths of hidden layers separated by commas, each a whole number "
+            f"from 1 to {MOST_UNITS:,}, such as 256,128; received {quoted(text)}"
+        )
+    return found
+
+
+def checked_units(text: str, model: str) -> str | None:
+    """Return --units in its canonical form; None if the model has these widths anyway: it is the same network.
+
+    Raises `UserError` for widths that no network can have, and for a model without dense hidden layers.
+    """
+    units = widths(text)
+    if model not in UNITS:
+        raise UserError(
+            f"--units: expected one of the models with dense hidden layers ({', '.join(UNITS)}), received "
+            f"--model={model}; omit --units, or try --model=mlp"
+        )
+    parameters = sum((before + 1) * width for before, width in itertools.pairwise((784, *units, 10)))
+    if parameters > MOST_PARAMETERS:
+        raise UserError(
+            f"--units: expected a network of at most {MOST_PARAMETERS:,} parameters, received {text}, which has "
+            f"{parameters:,}; try smaller widths"
+        )
+    return None if units == UNITS[model] else ",".join(map(str, units))
 
 
 def check_gate(options: Any) -> None:

@@ -38,7 +38,7 @@ AFFECTS: dict[str, tuple[str, ...]] = {  # what an option affects, and where its
 DIFFER = ("resume", "workers")  # a resumed run may have another value; workers of one run may have different values
 
 
-# Ten parameters: this is a declaration, and each keyword is one property of the option.
+# Eleven parameters: this is a declaration, and each keyword is one property of the option.
 def option(
     default: Any,
     help: str,
@@ -51,13 +51,15 @@ def option(
     group: str = "",
     affects: str = "",
     may_differ: Sequence[str] = (),
+    alternatives: str = ",",
 ) -> Any:
     """Return the dataclass field of one option; `low` ≤ value ≤ `high`.
 
     `kind` is the type of a value, needed where the default is None. An option of kind tuple takes several values, up
     to the next flag. `positional`: its value, or for kind tuple all of them, may be given without the flag's name.
     `group` is a key of `GROUPS` and `affects` one of `AFFECTS`; `may_differ`, of `DIFFER`, adds to what the latter
-    allows. A program with few flags may leave the tags out.
+    allows. `alternatives` is what separates several values in a search (tune --space). A program with few flags may
+    leave the tags out.
     """
     if unknown := {group, affects, *may_differ} - {"", *GROUPS, *AFFECTS, *DIFFER}:
         raise ValueError(f"unknown tags: {', '.join(unknown)}")
@@ -70,6 +72,7 @@ def option(
         "group": group,
         "affects": affects,
         "may_differ": (*AFFECTS.get(affects, ()), *may_differ),
+        "alternatives": alternatives,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.config import RECIPE, Config
+from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import DAMAGED, read_json
 from mnist_mlp.options import tagged
@@ -99,8 +99,12 @@ def read(file: Path = FILE) -> tuple[Reference, ...]:
         return ()
     except DAMAGED:
         raise UserError(f"{file}: the references are damaged; reinstall mnist_mlp") from None
-    newer = {name: getattr(Config, name) for name in RECIPE}  # options that are younger than some of the references
-    return tuple(dataclasses.replace(each, options={**newer, **each.options}) for each in references)
+    return tuple(dataclasses.replace(each, options=completed(each.options)) for each in references)
+
+
+def completed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a reference, with the defaults of those that are younger than it."""
+    return {**{name: getattr(Config, name) for name in DECIDING}, **options}
 
 
 def find(config: Config, dataset: str, file: Path = FILE) -> Reference:

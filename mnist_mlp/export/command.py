@@ -77,9 +77,9 @@ def main(argv: Sequence[str]) -> None:
 def export(options: Options, *, dataset: data.Dataset | None = None, reporter: Reporter = PRINT) -> dict[str, Any]:
     """Write and verify the files; return the content of export.json, with a row for each format.
 
-    A row has the keys format, file, bytes, sha256, runtime, agreements, total, correct, largest_difference, tolerance,
-    agrees, first_difference, milliseconds and calls. A file that does not agree with the trained model is removed.
-    `dataset` replaces the run's data set with your own. Raise `UserError`.
+    A row has the keys format, file, outputs, bytes, sha256, runtime, agreements, total, correct, largest_difference,
+    tolerance, agrees, first_difference, milliseconds and calls. A file that does not agree with the trained model is
+    removed. `dataset` replaces the run's data set with your own. Raise `UserError`.
     """
     names = chosen(options.format, options.int8)
     plan = devices.plan(options)
@@ -101,7 +101,7 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
         if before.get("model_sha256") == trained.model_sha256:
             rows = kept_rows(before, names, output, directory)
         if rows:
-            reporter.line(f"kept     {', '.join(row['format'] for row in rows)}: already exported from the same model")
+            reporter.line(table.kept(rows))
         reporter.line(table.head())
         write(names, reference, directory, work)
         for name in names:
@@ -200,10 +200,11 @@ def verify(name: str, reference: Reference, directory: Path, work: Path) -> dict
         calls = {str(n): answer["seconds"][answer["sizes"] == n] / n for n in TIMED}
         runtime = str(answer["runtime"])
     if not comparison.agrees:
-        shutil.rmtree(file) if file.is_dir() else file.unlink()
+        output_dir.remove(file, directory)
     return {
         "format": name,
         "file": kind.file,
+        "outputs": list(kind.outputs),
         "bytes": size,
         "sha256": sha256,
         "runtime": runtime,

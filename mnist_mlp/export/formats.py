@@ -13,23 +13,26 @@ from mnist_mlp.devices.machine import detect
 from mnist_mlp.errors import UserError
 from mnist_mlp.text import nearest
 
+OUTPUTS = ("probabilities", "class")  # float32 [n, 10], and int [n]; in this order wherever outputs have one
+
 
 @dataclasses.dataclass(frozen=True)
 class Format:
     """One format. Its input `images` is uint8 [n, 28, 28], 0–255, for any n."""
 
-    file: str  # name in the export directory
+    file: str  # below the export directory
     packages: tuple[str, ...] = ()  # besides those that mnist_mlp needs, by their names for pip
     tensorflow: bool = False  # needs TensorFlow
     int8: bool = False
+    outputs: tuple[str, ...] = OUTPUTS
 
 
-FORMATS = {
-    "saved_model": Format("saved_model", tensorflow=True),
+FORMATS = {  # TensorFlow Serving serves the folder saved_model, and looks for a version number in it
+    "saved_model": Format("saved_model/1", tensorflow=True),
     "onnx": Format("model.onnx", ("onnx", "onnxruntime")),
     "litert": Format("model.tflite", ("ai-edge-litert",), tensorflow=True),
-    "keras": Format("model.keras"),
-    "weights": Format("weights.npz"),
+    "keras": Format("model.keras", outputs=OUTPUTS[:1]),
+    "weights": Format("weights.npz", outputs=OUTPUTS[:1]),
     "onnx_int8": Format("model.int8.onnx", ("onnx", "onnxruntime"), int8=True),
     "litert_int8": Format("model.int8.tflite", ("ai-edge-litert",), tensorflow=True, int8=True),
 }

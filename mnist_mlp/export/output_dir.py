@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mnist_mlp.cli.signals import defer_signals
@@ -18,7 +18,9 @@ from mnist_mlp.files.lock import lives, ourselves
 from mnist_mlp.files.outputs import ANOTHER, directory_to_write
 
 REPORT = "export.json"
-OURS = {REPORT, *(kind.file for kind in FORMATS.values())}
+UNVERSIONED = "saved_model"  # where version 0.1 wrote the SavedModel
+FILES = {UNVERSIONED, *(kind.file for kind in FORMATS.values())}
+OURS = {REPORT, *(PurePosixPath(file).parts[0] for file in FILES)}
 
 
 def earlier(output: Path) -> dict[str, Any]:
@@ -30,6 +32,7 @@ def earlier(output: Path) -> dict[str, Any]:
     try:
         directory_to_write("output", output)
         there = {entry.name for entry in output.iterdir()} if output.exists() else set()
+        there |= other_versions(output)
         if strangers := sorted(there - OURS):
             raise UserError(
                 f"{flag}: expected a new or empty directory, or an earlier export; received one that holds "
@@ -42,6 +45,13 @@ def earlier(output: Path) -> dict[str, Any]:
         raise UserError(f"{flag}: the directory cannot be read: {error.strerror}; {ANOTHER}") from None
     except DAMAGED:
         raise UserError(f"{flag}: {REPORT} is damaged; remove the directory, or {ANOTHER}") from None
+
+
+def other_versions(output: Path) -> set[str]:
+    """Return the versions of the SavedModel that somebody has put beside ours, such as "saved_model/2"."""
+    folders = (output / UNVERSIONED).iterdir() if (output / UNVERSIONED).is_dir() else ()
+    names = {f"{UNVERSIONED}/{folder.name}" for folder in folders if folder.name.isdecimal()}
+    return names - FILES
 
 
 @contextlib.contextmanager
@@ -114,12 +124,20 @@ def keep(row: dict[str, Any], output: Path, new: Path) -> bool:
     with contextlib.suppress(KeyError, TypeError, ValueError):
         name = row["file"]
         source = output / name
-        if name not in OURS or not source.exists() or measure(source) != (row["bytes"], row["sha256"]):
+        if name not in FILES or not source.exists() or measure(source) != (row["bytes"], row["sha256"]):
             return False
         copy: Callable[..., object] = shutil.copytree if source.is_dir() else shutil.copyfile
+        (new / name).parent.mkdir(exist_ok=True)
         copy(source, new / name)
         return True
     return False
+
+
+def remove(file: Path, directory: Path) -> None:
+    """Remove a file or directory of an export, and the folder of its version."""
+    shutil.rmtree(file) if file.is_dir() else file.unlink()
+    if file.parent != directory:
+        file.parent.rmdir()
 
 
 def measure(path: Path) -> tuple[int, str]:

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.export.agreement import LEAST_TOLERANCE, LOST, MOVED, ROUNDINGS
 from mnist_mlp.export.verify_worker import TIMED
+from mnist_mlp.text import remarks
 
 if TYPE_CHECKING:
     from mnist_mlp.runs.result import Result
 
 ONE, MANY = TIMED
+OF_0_1 = {  # how files of version 0.1 differ, which stay where only other formats are exported
+    "saved_model": "no folder for its version",
+    "litert": "class as output 0",
+    "litert_int8": "class as output 0",
+}
 HEADS = ("format", "file", "bytes", "agree", "largest |Δp|", "correct", f"ms: n = {ONE}", f"n = {MANY}", "read by")
 WIDTHS = (12, 17, 10, 14, 12, 7, 9, 8, 0)
 
@@ -20,9 +26,22 @@ def opening(trained: Result, correct: int, total: int, device: str) -> str:
     """Format the trained model and its result on the test images."""
     highest = 255 if trained.pixels == "raw" else 1
     return (
-        f"model    {trained.model} on pixels from 0 to {highest}, {trained.precision}\n"
+        f"model    {trained.network} on pixels from 0 to {highest}, {trained.precision}\n"
         f"test     {correct:,} of {total:,} {trained.dataset['name']} images correct, on {device}\n"
     )
+
+
+def kept(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Name the formats of an earlier export that stay, and what is different in those of version 0.1."""
+    names = ", ".join(row["format"] for row in rows)
+    lines = [f"kept     {names}: already exported from the same model"]
+    if old := [row["format"] for row in rows if row["format"] in OF_0_1 and "outputs" not in row]:
+        different = "; ".join(dict.fromkeys(OF_0_1[name] for name in old))
+        again = " ".join(dict.fromkeys(name.removesuffix("_int8") for name in old))
+        int8 = " --int8" * any(name.endswith("_int8") for name in old)
+        note = f"version 0.1 wrote {', '.join(old)} ({different}); to replace them: --format {again}{int8}"
+        lines += remarks([note])
+    return "\n".join(lines)
 
 
 def head() -> str:

@@ -1,5 +1,7 @@
 """A process that loads one exported file with its own runtime, and nothing else, and predicts images with it.
 
+It takes inputs and outputs as the usual clients of the runtime do: ONNX and LiteRT by position, a SavedModel by name.
+
 python -m mnist_mlp.export.verify_worker FORMAT FILE IMAGES ANSWERS
 """
 
@@ -79,9 +81,10 @@ def read_onnx(file: Path) -> tuple[Call, str]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
 
     def call(images: Array) -> tuple[Any, Any]:
-        probabilities, classes = session.run(["probabilities", "class"], {"images": images})
+        probabilities, classes = session.run(None, {name: images})
         return probabilities, classes
 
     return call, f"onnxruntime {onnxruntime.__version__}"
@@ -92,11 +95,16 @@ def read_litert(file: Path) -> tuple[Call, str]:
 
     from ai_edge_litert.interpreter import Interpreter
 
-    serve = Interpreter(model_path=str(file), num_threads=os.cpu_count()).get_signature_runner("serving_default")
+    interpreter = Interpreter(model_path=str(file), num_threads=os.cpu_count())
+    index = interpreter.get_input_details()[0]["index"]
+    probabilities, classes = (details["index"] for details in interpreter.get_output_details())
 
     def call(images: Array) -> tuple[Any, Any]:
-        outputs = serve(images=images)
-        return outputs["probabilities"], outputs["class"]
+        interpreter.resize_tensor_input(index, images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(index, images)
+        interpreter.invoke()
+        return interpreter.get_tensor(probabilities), interpreter.get_tensor(classes)
 
     return call, f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}"
 

@@ -9,10 +9,12 @@ is exact even if a probability rounds to 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import keras
 from keras import layers
 
+from mnist_mlp.config import UNITS, Config
 from mnist_mlp.models.initialization import initialize, zero_weights
 
 
@@ -39,44 +41,44 @@ def softmax(dtype: keras.DTypePolicy) -> list[keras.Layer]:
     return dense_stack(dtype, [])
 
 
-def mlp(dtype: keras.DTypePolicy) -> list[keras.Layer]:
+def mlp(dtype: keras.DTypePolicy, units: Sequence[int] = UNITS["mlp"]) -> list[keras.Layer]:
     """The lecture's network: 785·128 + 129·64 + 65·10 = 109,386 (lecture, part 4)."""
-    return dense_stack(dtype, [128, 64])
+    return dense_stack(dtype, units)
 
 
-def wide(dtype: keras.DTypePolicy) -> list[keras.Layer]:
+def wide(dtype: keras.DTypePolicy, units: Sequence[int] = UNITS["wide"]) -> list[keras.Layer]:
     """785·512 + 513·512 + 513·10 = 669,706 (the widths of Keras' old MLP example)."""
-    return dense_stack(dtype, [512, 512])
+    return dense_stack(dtype, units)
 
 
-def deep(dtype: keras.DTypePolicy) -> list[keras.Layer]:
+def deep(dtype: keras.DTypePolicy, units: Sequence[int] = UNITS["deep"]) -> list[keras.Layer]:
     """785·128 + 129·128 + 129·64 + 65·64 + 65·32 + 33·10 = 131,818: five hidden layers."""
-    return dense_stack(dtype, [128, 128, 64, 64, 32])
+    return dense_stack(dtype, units)
 
 
-def mlp_sigmoid(dtype: keras.DTypePolicy) -> list[keras.Layer]:
+def mlp_sigmoid(dtype: keras.DTypePolicy, units: Sequence[int] = UNITS["mlp_sigmoid"]) -> list[keras.Layer]:
     """`mlp` with sigmoids, which saturate (lecture, part 3): 109,386."""
-    return dense_stack(dtype, [128, 64], activation="sigmoid")
+    return dense_stack(dtype, units, activation="sigmoid")
 
 
-def mlp_tanh(dtype: keras.DTypePolicy) -> list[keras.Layer]:
+def mlp_tanh(dtype: keras.DTypePolicy, units: Sequence[int] = UNITS["mlp_tanh"]) -> list[keras.Layer]:
     """`mlp` with tanh: 109,386."""
-    return dense_stack(dtype, [128, 64], activation="tanh")
+    return dense_stack(dtype, units, activation="tanh")
 
 
-def mlp_dropout(dtype: keras.DTypePolicy) -> list[keras.Layer]:
+def mlp_dropout(dtype: keras.DTypePolicy, units: Sequence[int] = UNITS["mlp_dropout"]) -> list[keras.Layer]:
     """`mlp` with dropout 0.2 after each hidden layer (Srivastava et al., JMLR 2014): 109,386."""
-    return dense_stack(dtype, [128, 64], dropout=0.2)
+    return dense_stack(dtype, units, dropout=0.2)
 
 
-def mlp_l2(dtype: keras.DTypePolicy) -> list[keras.Layer]:
+def mlp_l2(dtype: keras.DTypePolicy, units: Sequence[int] = UNITS["mlp_l2"]) -> list[keras.Layer]:
     """`mlp` with the penalty 1e-4·Σw² on the kernels of its hidden layers: 109,386."""
-    return dense_stack(dtype, [128, 64], kernel_regularizer=keras.regularizers.L2(1e-4))
+    return dense_stack(dtype, units, kernel_regularizer=keras.regularizers.L2(1e-4))
 
 
-def mlp_zeros(dtype: keras.DTypePolicy) -> list[keras.Layer]:
+def mlp_zeros(dtype: keras.DTypePolicy, units: Sequence[int] = UNITS["mlp_zeros"]) -> list[keras.Layer]:
     """`mlp` with zero initial weights: no gradient reaches a kernel (lecture, exercise 10): 109,386."""
-    return dense_stack(dtype, [128, 64], kernel_initializer="zeros")
+    return dense_stack(dtype, units, kernel_initializer="zeros")
 
 
 def cnn(dtype: keras.DTypePolicy) -> list[keras.Layer]:
@@ -91,7 +93,7 @@ def cnn(dtype: keras.DTypePolicy) -> list[keras.Layer]:
     ]
 
 
-MODELS: dict[str, Callable[[keras.DTypePolicy], list[keras.Layer]]] = {
+MODELS: dict[str, Callable[..., list[keras.Layer]]] = {
     "softmax": softmax,
     "mlp": mlp,
     "wide": wide,
@@ -105,14 +107,30 @@ MODELS: dict[str, Callable[[keras.DTypePolicy], list[keras.Layer]]] = {
 }
 
 
-def build(name: str, *, pixels: str = "unit", precision: str = "float32", seed: int = 0) -> keras.Model:
+def build(
+    name: str,
+    *,
+    units: Sequence[int] | None = None,
+    pixels: str = "unit",
+    precision: str = "float32",
+    seed: int = 0,
+) -> keras.Model:
     """Return the model `name`, with initial weights drawn from `seed`.
 
+    `units`: widths of the hidden layers, first to last, of a model in `config.UNITS` (default: the model's own).
     `pixels`: "unit" scales them to [0, 1] in the first layer, "raw" leaves them at 0–255. `precision`: "bfloat16"
     computes the layers in bfloat16 on float32 weights (Keras' mixed_bfloat16), and the logits in float32.
     """
     kernel = "zeros" if name == "mlp_zeros" else "glorot_uniform"
-    return network(MODELS[name], name=name, pixels=pixels, precision=precision, seed=seed, kernel_initializer=kernel)
+    stack = partial(MODELS[name], units=units) if units else MODELS[name]
+    return network(stack, name=name, pixels=pixels, precision=precision, seed=seed, kernel_initializer=kernel)
+
+
+def from_config(config: Config) -> keras.Model:
+    """Return the model of a run, as `build` does."""
+    return build(
+        config.model, units=config.layer_units, pixels=config.pixels, precision=config.precision, seed=config.seed
+    )
 
 
 def network(

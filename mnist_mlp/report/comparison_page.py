@@ -16,6 +16,7 @@ from mnist_mlp.report.html import Html, paragraph, scrolling, section, table, ta
 from mnist_mlp.report.run_page import footer, style
 from mnist_mlp.report.setup_sections import PROCESS_OPTIONS, command_of, formatted
 from mnist_mlp.report.svg_charts import Line, interval_chart, legend, line_chart
+from mnist_mlp.runs.result import network_of
 
 SHOWN = 24  # images shown at most
 
@@ -172,7 +173,7 @@ def setup_of(run: RunContent) -> dict[str, str]:
     result, device = run.result, run.result["device"]
     data, epochs = result["dataset"], len(result["epochs"])
     return {
-        "model": result["model"],
+        "model": network_of(result["model"], result["layers"]),
         "parameters": f"{result['parameters']:,}",
         "epochs": f"{epochs:,}",
         "steps": f"{epochs * result['steps_per_epoch']:,}",

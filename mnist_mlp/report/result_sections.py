@@ -9,6 +9,7 @@ from mnist_mlp.report.content import RunContent
 from mnist_mlp.report.formatting import NONE, interval, number, percent, seconds, several
 from mnist_mlp.report.html import Html, definitions, paragraph, scrolling, section, table, tag
 from mnist_mlp.report.svg_charts import Line, legend, line_chart
+from mnist_mlp.runs.result import network_of
 from mnist_mlp.stats.metrics import wilson_interval
 
 SHADES = 5  # of errors in the confusion matrix
@@ -47,7 +48,8 @@ def summary(run: RunContent) -> str:
     epochs = len(result["epochs"])
     trained = f"was trained for {several(epochs, 'epoch')} on {several(data['train_examples'], 'image')}"
     words = (
-        f"The network {result['model']} {trained if epochs else 'was not trained: these are its initial weights'}. "
+        f"The network {network_of(result['model'], result['layers'])} "
+        f"{trained if epochs else 'was not trained: these are its initial weights'}. "
         f"It recognizes {test['correct']:,} of {test['total']:,} images that it has never seen; {errors:,} are errors."
     )
     counted = [row for row in test["per_class"] if row["recall"] is not None]

@@ -28,7 +28,7 @@ def headline(result: Any) -> str:
         f"({test['correct']:,} correct; 95% interval {low}–{high}%)"
     )
     device = escape(f"{result.device['actual']}, {result.backend}")
-    about = f"{escape(result.model)}, {result.parameters:,} parameters, {len(result.epochs)} epochs on {device}"
+    about = f"{escape(result.network)}, {result.parameters:,} parameters, {len(result.epochs)} epochs on {device}"
     return f"<p>{accuracy}<br><small>{about}</small></p>"
 
 

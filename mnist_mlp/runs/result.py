@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp import __version__
+from mnist_mlp.config import UNITS
 from mnist_mlp.stats.metrics import per_class, wilson_interval
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class Result:
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)  # schedule, warmup, …: config.RECIPE; steps
     gate: dict[str, Any] = dataclasses.field(default_factory=dict)  # of `--gate`: passed, p, found, right, losses, …
 
+    @property
+    def network(self) -> str:
+        """The model, with the widths of its hidden layers if they are not its own: "mlp 256,128"."""
+        return network_of(self.model, self.layers)
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Result:
         """Return the result that `to_dict` wrote. Raise TypeError or KeyError for what is none."""
@@ -80,6 +86,13 @@ class Result:
         from mnist_mlp.runs import notebook
 
         return notebook.render(self)
+
+
+def network_of(model: str, layers: list[dict[str, Any]]) -> str:
+    """Return `Result.network` from the model and the layers of a result."""
+    hidden = tuple(row["output"][-1] for row in layers if row["kind"] == "Dense" and row["name"] != "logits")
+    own = not hidden or hidden == UNITS.get(model)
+    return model if own else f"{model} {','.join(map(str, hidden))}"
 
 
 def finite(value: Any) -> Any:

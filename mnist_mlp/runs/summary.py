@@ -39,7 +39,7 @@ def opening(result: Result) -> str:
     seen = "0 to 255" if result.pixels == "raw" else "0 to 1"
     lines = [
         setting(result),
-        f"model    {result.model} on pixels from {seen}, {result.optimizer} at {result.learning_rate:g}, "
+        f"model    {result.network} on pixels from {seen}, {result.optimizer} at {result.learning_rate:g}, "
         f"seed {result.seed}",
         *recipe(result),
     ]

@@ -116,7 +116,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
     network.compile()
     about = About(
         run=path.resolve().name,
-        network=trained.model,
+        network=trained.network,
         parameters=trained.parameters,
         hidden=list(zip(network.names, network.units, strict=True)),
         dataset=title_of(trained.dataset["name"]),

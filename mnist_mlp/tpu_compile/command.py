@@ -212,8 +212,9 @@ def row_of(topology: str, answer: Mapping[str, Any], precision: str) -> dict[str
 def opening(request: Mapping[str, Any], versions: Mapping[str, str], notes: Sequence[str]) -> str:
     """Return what is compiled, by what, and the head of the table."""
     n, batch = request["examples"]["train"], request["batch_size"]
+    network = " ".join(filter(None, (request["model"], request["units"])))
     lines = [
-        f"program  {request['model']} on {request['pixels']} pixels, {request['optimizer']}, {request['precision']}, "
+        f"program  {network} on {request['pixels']} pixels, {request['optimizer']}, {request['precision']}, "
         f"batch {batch:,} of {n:,} images = {math.ceil(n / batch):,} steps",
         f"compiler {', '.join(f'{name} {version}' for name, version in versions.items())}",
         *(f"  !      {note}" for note in notes),

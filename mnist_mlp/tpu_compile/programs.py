@@ -51,10 +51,8 @@ def compile_for(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     devices = devices_of(request["topology"], request["replicas"])
     networks.set_conventions()
-    model = networks.build(
-        request["model"], pixels=request["pixels"], precision=request["precision"], seed=request["seed"]
-    )
     config = Config(**{name: value for name, value in request.items() if name not in ("topology", "examples")})
+    model = networks.from_config(config)
     optimizer = optimizers.from_config(config, math.ceil(request["examples"]["train"] / config.batch_size))
     skip_layouts()
     recipe = Recipe(config.augment, config.label_smoothing)

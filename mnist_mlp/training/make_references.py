@@ -87,7 +87,9 @@ def results(config: Config, dataset: data.Dataset, seeds: range, output: Path) -
     plan = devices.plan(config)
     options = {"dataset": dataset.name} | {name: getattr(config, name) for name in DECIDING}
     there = {
-        row["seed"]: row for row in rows_of(output) if row["options"] == options and row["backend"] == plan.backend
+        row["seed"]: row
+        for row in rows_of(output)
+        if references.completed(row["options"]) == options and row["backend"] == plan.backend
     }
     train = first = None
     for seed in seeds:
@@ -145,7 +147,7 @@ def trainer(config: Config, plan: devices.Plan, dataset: data.Dataset) -> Any:
     from mnist_mlp.training import optimizers
     from mnist_mlp.training.multi_seed import MultiSeedTrainer
 
-    make_model = partial(networks.build, config.model, pixels=config.pixels, precision=config.precision)
+    make_model = partial(networks.from_config, config)
     make_optimizer = partial(optimizers.from_config, config, math.ceil(len(dataset.train) / config.batch_size))
     recipe = Recipe(config.augment, config.label_smoothing)
     trainer = MultiSeedTrainer(plan, make_model, make_optimizer, dataset, config.batch_size, recipe)

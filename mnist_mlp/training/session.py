@@ -74,9 +74,7 @@ class TrainingSession:
 
         self.stopwatch.end("import")
 
-        make_model = partial(
-            networks.build, config.model, pixels=config.pixels, precision=config.precision, seed=config.seed
-        )
+        make_model = partial(networks.from_config, config)
         self.engine = make_engine(config, self.plan, make_model, self.splits)
         run.ran_on, run.resumptions = ran_on(self.engine), resumptions(run, self.engine, self.total_steps)
         self.result = self.result_before_training()

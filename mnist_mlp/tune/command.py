@@ -49,8 +49,8 @@ class Options:
         (), f"methods to compare, separated by commas (default: mlp); available: {', '.join(METHODS)}"
     )
     space: tuple[str, ...] = option(
-        (), "values to search: learning_rate=1e-4..1e-2:log batch_size=16,32 tree.max_depth=3..9; :5 after a range "
-        "sets its number of points for --search=grid"
+        (), "values to search: learning_rate=1e-4..1e-2:log batch_size=16,32 tree.max_depth=3..9 "
+        "'units=256,128|128,64'; :5 after a range sets its number of points for --search=grid"
     )  # fmt: skip
     space_file: str = option("", "TOML file of search spaces, one table for each method; --space overrides it")
     trials: int = option(20, "trials of each method", low=1, high=100_000)

@@ -1,8 +1,8 @@
 """Fit a method on some training images and score it on others.
 
-A network is compiled once for each (model, pixels, precision, optimizer, batch size) and reused for all folds, epochs
-and learning rates; the learning rate is a variable of the program. scikit-learn's methods get the pixels as 784 numbers
-from 0 to 1.
+A network is compiled once for each (model, units, pixels, precision, optimizer, batch size) and reused for all folds,
+epochs and learning rates; the learning rate is a variable of the program. scikit-learn's methods get the pixels as 784
+numbers from 0 to 1.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Fitter:
 
     def trainer(self, config: Config) -> MultiSeedTrainer:
         """Return the compiled network for that config, and drop the least recently used ones."""
-        key = (config.model, config.pixels, config.precision, config.optimizer, config.batch_size)
+        key = (config.model, config.units, config.pixels, config.precision, config.optimizer, config.batch_size)
         if key in self.trainers:
             self.trainers.move_to_end(key)
             return self.trainers[key]
@@ -133,7 +133,7 @@ class Fitter:
         test = data.Split(self.train.images[:1], self.train.labels[:1])
         trainer: MultiSeedTrainer = make(
             plan,
-            lambda: networks.build(config.model, pixels=config.pixels, precision=config.precision, seed=config.seed),
+            lambda: networks.from_config(config),
             lambda: optimizers.make_optimizer(config.optimizer, None),
             data.Dataset("of a search", "", self.train, test, (), False),
             config.batch_size,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mnist_mlp.config import MODELS, Config
+from mnist_mlp.config import MODELS, UNITS, Config
 from mnist_mlp.options import check, option
 
 
@@ -76,10 +76,11 @@ def sklearn_method(name: str, declared: type[Any], *default: str) -> Method:
 
 
 SEARCHED = ("learning_rate", "batch_size", "epochs", "optimizer", "pixels", "precision")  # of a network
+DENSE = (*SEARCHED, "units")  # of a network with dense hidden layers
 NETWORK = ("learning_rate=0.0003..0.01:log:4", "batch_size=16,32,64,128", "epochs=5..25:3")
 
 METHODS: dict[str, Method] = {
-    **{name: Method(name, Config, SEARCHED, NETWORK, network=True) for name in MODELS},
+    **{name: Method(name, Config, DENSE if name in UNITS else SEARCHED, NETWORK, network=True) for name in MODELS},
     "logistic_regression": sklearn_method(
         "logistic_regression", LogisticRegression, "C=0.001..10:log:5", "max_iter=25,50,100,200"
     ),

@@ -1,7 +1,8 @@
 """Search spaces: the values that the hyper-parameters of each method may take.
 
 The notation is the same on the command line and in a file: `adam,sgd` are choices, `3..10` is a range, `1e-4..1e-2:log`
-a range on a logarithmic scale, and `1e-4..1e-2:log:3` the same with 3 points for grid search.
+a range on a logarithmic scale, and `1e-4..1e-2:log:3` the same with 3 points for grid search. Choices of widths, which
+have commas themselves, are separated by `|`: `256,128|128,64`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mnist_mlp.tune.methods import METHODS, Method
 PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # such as <(…) of a shell, which has a writer
 
 EXAMPLE = "learning_rate=1e-4..1e-2:log, batch_size=16,32,64 or epochs=3..10"
+WIDTHS = "widths such as 256,128|128,64"
 LARGEST_GRID = 1_000_000  # points
 WHOLE_RANGE = 20  # the longest range of whole numbers that grid search enumerates by default
 
@@ -33,12 +35,13 @@ class Choice:
     """An unordered set of values."""
 
     values: tuple[Any, ...]
+    separator: str = ","  # in the notation of the command line
 
     def points(self) -> tuple[Any, ...]:
         return self.values
 
     def __str__(self) -> str:
-        return ",".join(map(str, self.values))
+        return self.separator.join(map(str, self.values))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,16 +152,17 @@ def parse(method: Method, name: str, value: Any, where: str) -> Parameter:
     """Parse text, or a TOML value (a string, a number or a list of them), into the parameter's values."""
     check_name(method, name, where)
     (field,) = [field for field in dataclasses.fields(method.declared) if field.name == name]
+    separator = field.metadata["alternatives"]
     if isinstance(value, str) and ".." in value:
         limits = parse_range(field, value, where)
         parameter: Parameter = limits
         values: Sequence[Any] = (limits.low, limits.high)
     else:
-        texts = value if isinstance(value, list) else value.split(",") if isinstance(value, str) else [value]
+        texts = value if isinstance(value, list) else value.split(separator) if isinstance(value, str) else [value]
         values = tuple(dict.fromkeys(parse_value(field, text, where) for text in texts))
         if not values:
-            raise UserError(f"{where}: expected values, received none; try {name}=VALUE,VALUE")
-        parameter = Choice(tuple(values))
+            raise UserError(f"{where}: expected values, received none; try {name}=VALUE{separator}VALUE")
+        parameter = Choice(tuple(values), separator)
     for one in values:
         try:
             method.declared(**{name: one})
@@ -170,11 +174,12 @@ def parse(method: Method, name: str, value: Any, where: str) -> Parameter:
 def parse_value(field: dataclasses.Field[Any], text: Any, where: str) -> Any:
     """Convert text or a TOML value to the field's type."""
     kind = field.metadata["kind"]
-    wrong = UserError(f"{where}: expected {expected(field)}, received {quoted(text)}")
+    what = expected(field) if field.metadata["alternatives"] == "," else WIDTHS
+    wrong = UserError(f"{where}: expected {what}, received {quoted(text)}")
     if isinstance(text, bool) or not isinstance(text, str if kind is str else (str, int, float)):
         raise wrong
     if kind is str:
-        return str(text).strip().lower()
+        return ",".join(part.strip() for part in str(text).lower().split(","))  # widths may have spaces between them
     try:
         number = kind(text)
     except (ValueError, OverflowError):
@@ -190,7 +195,8 @@ def parse_range(field: dataclasses.Field[Any], text: str, where: str) -> Range:
     if match is None:
         raise UserError(f"{where}: expected a range such as 3..10, 1e-4..1e-2:log or 1..9:3; received {quoted(text)}")
     if field.metadata["kind"] is str:
-        raise UserError(f"{where}: expected names separated by commas, received the range {quoted(text)}")
+        what = "names separated by commas" if field.metadata["alternatives"] == "," else WIDTHS
+        raise UserError(f"{where}: expected {what}, received the range {quoted(text)}")
     low, high = (parse_value(field, end, where) for end in (match[1], match[2]))
     if not low < high:  # true for NaN, too
         hint = f"; try {high}..{low}" if low > high else f"; try {low} alone" if low == high else ""

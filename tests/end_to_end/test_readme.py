@@ -60,6 +60,7 @@ LONG = (
     "scripts/train  ",
     "train --dataset=digits --config",
     "train --dataset digits --validation_fraction",
+    "train --dataset digits --units",
     "train --dataset digits --model softmax --optimizer",
     "train --dataset digits --strategy cpu --replicas",
     "train --preset smoke --gate",

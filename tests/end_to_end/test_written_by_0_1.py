@@ -283,6 +283,7 @@ def test_an_export_is_added_to(tmp_path):
     with np.load(place / "weights.npz") as now:
         assert now.files == list(weights) and all(np.array_equal(now[key], weights[key]) for key in weights)
     assert after["weights"]["agreements"] == after["weights"]["total"] == 360
+    assert after["weights"]["outputs"] == ["probabilities"] and "outputs" not in after["litert"]
 
 
 @slow

@@ -5,10 +5,12 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -33,6 +35,8 @@ from mnist_mlp.train import train_and_evaluate
 
 pytestmark = [pytest.mark.xla(False), pytest.mark.numerics]
 
+PAGE = Path(program.__file__).with_name("README.md")
+OF_0_1 = Path(__file__).parents[1] / "end_to_end" / "written_by_0_1" / "finished_jax" / "export"
 EXACT = ("saved_model", "onnx", "litert", "keras", "weights")
 
 
@@ -50,7 +54,9 @@ def forked(command, **options):
     (_, m, module), arguments, environment = command[:3], command[3:], options.pop("env")
     assert m == "-m" and not options.pop("pass_fds")
     tensorflow = arguments[0] in ("saved_model", "keras") or {"saved_model", "litert", "litert_int8"} & {*arguments[3:]}
-    del environment["PYTHONPATH"]  # which here says nothing new
+    for name in ("PYTHONPATH", "PYTHONSAFEPATH", "JAX_PLATFORMS"):  # a fork knows the package; no format needs JAX
+        environment.pop(name)
+        environment |= {name: os.environ[name]} if name in os.environ else {}
     backend = "tensorflow" if tensorflow else None
     return fork_server.start(module.removeprefix("mnist_mlp."), *arguments, backend=backend, env=environment, **options)
 
@@ -359,6 +365,38 @@ def test_a_file_is_kept_only_as_it_was(tmp_path):
     assert not output_dir.keep(row, tmp_path / "old", tmp_path / "new")
 
 
+def saved_model(directory, version):
+    """A SavedModel as version 0.1 wrote it (""), or in the folder of a version."""
+    place = directory / "saved_model" / version
+    (place / "variables").mkdir(parents=True)
+    (place / "saved_model.pb").write_bytes(b"graph")
+    file = f"saved_model/{version}".removesuffix("/")
+    size, sha256 = output_dir.measure(directory / file)
+    return {"format": "saved_model", "file": file, "bytes": size, "sha256": sha256}
+
+
+@pytest.mark.parametrize("version", ["", "1"])
+def test_a_saved_model_is_kept_with_or_without_its_version(tmp_path, version):
+    row = saved_model(tmp_path / "old", version)
+    (tmp_path / "new").mkdir()
+    assert output_dir.keep(row, tmp_path / "old", tmp_path / "new")
+    assert (tmp_path / "new" / row["file"] / "saved_model.pb").read_bytes() == b"graph"
+
+
+def test_other_versions_of_a_saved_model_are_not_ours(tmp_path):
+    atomic.write_json(tmp_path / output_dir.REPORT, {"formats": [saved_model(tmp_path, "1")]})
+    assert output_dir.earlier(tmp_path)["formats"]
+    saved_model(tmp_path, "2")
+    with pytest.raises(UserError, match="received one that holds 'saved_model/2'"):
+        output_dir.earlier(tmp_path)
+
+
+def test_of_a_saved_model_that_is_removed_no_folder_is_left(tmp_path):
+    for file in (saved_model(tmp_path, "1")["file"], entry(tmp_path)["file"]):
+        output_dir.remove(tmp_path / file, tmp_path)
+    assert os.listdir(tmp_path) == [output_dir.REPORT]
+
+
 @pytest.mark.parametrize("error", [UserError("no"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
 def test_what_fails_changes_nothing(tmp_path, error):
     entry(tmp_path / "export")
@@ -444,6 +482,7 @@ def test_every_format_agrees_on_every_test_image(exported):
     assert {entry.name for entry in directory.iterdir()} == output_dir.OURS
     for row in rows.values():
         assert output_dir.measure(directory / row["file"]) == (row["bytes"], row["sha256"])
+        assert row["outputs"] == ["probabilities", "class"][: 1 if row["format"] in ("keras", "weights") else 2]
     assert rows["onnx_int8"]["bytes"] < 0.3 * rows["onnx"]["bytes"]
     assert rows["litert_int8"]["bytes"] < 0.3 * rows["litert"]["bytes"]
     assert left_over(directory.parent) == []
@@ -517,6 +556,103 @@ def test_interrupted_it_leaves_nothing(trained, tmp_path):
         process.kill()
     assert (process.returncode, words.count("\n")) == (143, 1), words
     assert left_over(path) == [] and not (path / "export").exists()
+
+
+# Each file as the usual client of its runtime uses it
+
+
+@pytest.fixture(scope="module")
+def expected(exported, digits):
+    """The classes of the test images by the trained model, int [n]: computed in NumPy, from the run's own weights."""
+    directory, _ = exported
+    layers = portable.layers_of(load(directory.parent / "model.keras"))
+    classes = numpy_forward.probabilities(layers, digits.test.images).argmax(1)
+    assert len(set(classes)) == 10 and (classes == digits.test.labels).mean() > 0.9
+    return classes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, least", [("litert", 1.0), ("litert_int8", 0.97)])
+def test_a_litert_client_takes_output_0(exported, digits, expected, name, least):
+    from ai_edge_litert.interpreter import Interpreter
+
+    directory, _ = exported
+    interpreter = Interpreter(str(directory / FORMATS[name].file))
+    (takes,), gives = interpreter.get_input_details(), interpreter.get_output_details()
+    assert [takes["name"], *(output["name"] for output in gives)] == ["images", "probabilities", "class"]
+    assert [output["dtype"] for output in gives] == [np.float32, np.int32]
+    interpreter.resize_tensor_input(takes["index"], digits.test.images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(takes["index"], digits.test.images)
+    interpreter.invoke()
+    probabilities, classes = (interpreter.get_tensor(output["index"]) for output in gives)
+    assert (probabilities.argmax(1) == expected).mean() >= least and (probabilities.argmax(1) == classes).all()
+    by_name = interpreter.get_signature_runner("serving_default")(images=digits.test.images)
+    np.testing.assert_array_equal(by_name["probabilities"], probabilities)
+    np.testing.assert_array_equal(by_name["class"], classes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, least", [("onnx", 1.0), ("onnx_int8", 0.97)])
+def test_an_onnx_client_takes_output_0(exported, digits, expected, name, least):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(exported[0] / FORMATS[name].file)
+    (takes,), gives = session.get_inputs(), session.get_outputs()
+    assert [takes.name, *(output.name for output in gives)] == ["images", "probabilities", "class"]
+    assert [output.type for output in gives] == ["tensor(float)", "tensor(int64)"]
+    probabilities, classes = session.run(None, {takes.name: digits.test.images})
+    assert (probabilities.argmax(1) == expected).mean() >= least and (probabilities.argmax(1) == classes).all()
+
+
+def version_to_serve(base):
+    """The folder that TensorFlow Serving loads: of those in a model's base path that are named by a number the last."""
+    return max((folder for folder in base.iterdir() if folder.name.isdecimal()), key=lambda folder: int(folder.name))
+
+
+@pytest.mark.slow
+def test_tensorflow_serving_finds_a_version_and_its_signature(exported, digits, expected):
+    import tensorflow as tf
+
+    version = version_to_serve(exported[0] / "saved_model")
+    assert version.name == "1" and {"saved_model.pb", "variables"} <= {entry.name for entry in version.iterdir()}
+    serving = tf.saved_model.load(str(version), tags=["serve"]).signatures["serving_default"]
+    (takes,) = serving.structured_input_signature[1].values()
+    assert (takes.name, takes.dtype, takes.shape.as_list()) == ("images", tf.uint8, [None, 28, 28])
+    outputs = serving(images=tf.constant(digits.test.images))
+    assert {name: output.dtype for name, output in outputs.items()} == {"probabilities": tf.float32, "class": tf.int32}
+    assert (outputs["probabilities"].numpy().argmax(1) == expected).all()
+    assert (outputs["class"].numpy() == expected).all()
+
+
+@pytest.mark.slow
+def test_keras_loads_the_saved_model_as_a_layer(exported, digits, expected):
+    path = str(exported[0] / "saved_model" / "1")
+    model = keras.Sequential([keras.Input((28, 28), dtype="uint8"), keras.layers.TFSMLayer(path)])
+    assert (model.predict(digits.test.images, verbose=0).argmax(1) == expected).all()
+    outputs = keras.layers.TFSMLayer(path, call_endpoint="serving_default")(digits.test.images)
+    assert (keras.ops.convert_to_numpy(outputs["probabilities"]).argmax(1) == expected).all()
+
+
+@pytest.mark.slow
+def test_the_code_for_each_runtime_on_the_page(exported, tmp_path, monkeypatch, capsys):
+    """The blocks that tests/end_to_end does not run: it exports fewer formats."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(exported[0].parent)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    for block in blocks:
+        exec(block, {})
+    assert len(blocks) == 3 and re.fullmatch(r"(\d) \1\n(\d) \2\n(\d) \3\n", capsys.readouterr().out)
+
+
+def test_outputs_in_another_order_do_not_agree(digits):
+    """As version 0.1 wrote them: output 0 is the class."""
+    call, _ = verify_worker.read_litert(OF_0_1 / "model.tflite")
+    first, second = call(digits.test.images)
+    assert (first == second.argmax(1)).all()
+    with pytest.raises(ValueError, match=r"expected predictions \(360, 10\), received \(360,\) and \(360, 10\)"):
+        agreement.compare(digits.test.labels, second, first, second, 1e-5)
 
 
 # Real MNIST

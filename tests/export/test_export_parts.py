@@ -286,13 +286,29 @@ def test_a_row_stands_below_its_head():
 
 
 def test_the_model_is_told_before():
-    trained = SimpleNamespace(pixels="raw", dataset={"name": "digits"}, model="mlp", precision="float32")
+    trained = SimpleNamespace(pixels="raw", dataset={"name": "digits"}, network="mlp", precision="float32")
     assert table.opening(trained, 1340, 1360, "CPU, tensorflow") == (
         "model    mlp on pixels from 0 to 255, float32\n"
         "test     1,340 of 1,360 digits images correct, on CPU, tensorflow\n"
     )
     trained.pixels = "unit"
     assert "pixels from 0 to 1, " in table.opening(trained, 1, 2, "CPU, jax")
+
+
+def test_what_stays_of_version_0_1_is_told():
+    def kept(*names, **more):
+        return " ".join(table.kept([{"format": name, **more} for name in names]).split())
+
+    head = "kept onnx, keras: already exported from the same model"
+    assert kept("onnx", "keras") == head
+    assert kept("saved_model", "litert", outputs=["probabilities", "class"]).endswith("from the same model")
+    assert kept("onnx", "litert", "litert_int8").endswith(
+        "! version 0.1 wrote litert, litert_int8 (class as output 0); to replace them: --format litert --int8"
+    )
+    assert kept("saved_model", "litert").endswith(
+        "! version 0.1 wrote saved_model, litert (no folder for its version; class as output 0); to replace them: "
+        "--format saved_model litert"
+    )
 
 
 def test_the_columns_are_explained_as_far_as_they_are_there():

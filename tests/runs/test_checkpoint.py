@@ -208,6 +208,7 @@ def test_a_checkpoint_of_another_run_is_passed_over(tmp_path):
 OTHER = {
     "preset": "lecture",
     "model": "wide",
+    "units": "256,128",
     "pixels": "raw",
     "validation_fraction": 0.5,
     "batch_size": 64,

@@ -118,6 +118,7 @@ def test_the_flags_are_those_of_train():
     request = tpu_compile.request_of(options("--preset=lecture", "--model=cnn", "--batch_size=7", "--run_dir=x"))
     assert request["pixels"] == "raw" and request["model"] == "cnn" and request["batch_size"] == 7
     assert request["examples"] == {"train": 60_000, "test": 10_000}
+    assert request["units"] is None and tpu_compile.request_of(options("--units=33,9"))["units"] == "33,9"
     with_validation = tpu_compile.request_of(options("--preset=smoke", "--validation_fraction=0.1"))
     assert with_validation["examples"] == {"train": 1_293, "test": 360, "validation": 144}
     assert tpu_compile.notes_of(options("--strategy=tpu", "--backend=jax")) == []
@@ -387,7 +388,11 @@ def test_the_topologies_compile():
 @pytest.mark.slow
 @compiles
 def test_other_networks_and_precisions_compile():
-    for flags, parameters in [(["--batch_size=33"], 109_386), (["--model=cnn"], 34_826)]:  # cnn in float32: 20 s
+    for flags, parameters in [
+        (["--batch_size=33"], 109_386),
+        (["--units=33,9"], 26_311),
+        (["--model=cnn"], 34_826),  # in float32: 20 s
+    ]:
         code, out, err = tpu("--json", "--topology=v5e:2x2", "--dataset=digits", "--precision=bfloat16", *flags)
         assert code == 0, err
         (row,) = json.loads(out)["rows"]

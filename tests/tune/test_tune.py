@@ -84,6 +84,18 @@ def test_a_name_goes_to_the_networks_first_and_with_a_dot_to_one_method():
     assert spaces("learning_rate=0.5", methods=several[2:])["gradient_boosting"]["learning_rate"] == Choice((0.5,))
 
 
+def test_widths_are_searched_in_the_notation_of_train():
+    found = spaces("units=256,128| 128, 64|64|128,64", methods=("mlp", "cnn", "tree"))
+    assert found["mlp"]["units"] == Choice(("256,128", "128,64", "64"), "|")
+    assert "units" not in found["cnn"] and "units" not in found["tree"]
+    assert "units=256,128|128,64|64" in space.format_space(found["mlp"])
+    assert space.parse_space("mlp", space.format_space(found["mlp"])) == found["mlp"]
+    assert spaces("units=64|128")["mlp"]["units"] == Choice(("64", "128"), "|")
+    for name in ("cnn", "softmax"):
+        with pytest.raises(UserError, match=f"expected a parameter of {name}: .*; received 'units'"):
+            spaces(f"{name}.units=64", methods=(name,))
+
+
 MISTAKES = [
     (["batch_size"], "expected NAME=VALUES, such as learning_rate=1e-4..1e-2:log"),
     (["batch_size="], "received 'batch_size='"),
@@ -108,6 +120,9 @@ MISTAKES = [
     (["learning_rate=1e-3..1e-2:lg"], "expected a range"),
     (["optimizer=adam..sgd"], "expected names separated by commas"),
     (["optimizer=adm"], "did you mean 'adam'?"),
+    (["units=256x128"], "--space units: expected 1 to 32 widths of hidden layers separated by commas"),
+    (["units=256,128|"], "received ''"),
+    (["units=64..256"], "expected widths such as 256,128|128,64, received the range '64..256'"),
     (["epochs=3", "epochs=4"], "expected epochs of mlp once"),
 ]
 
@@ -126,6 +141,9 @@ def test_a_file_has_a_table_for_each_method_and_flags_override_it(tmp_path):
     assert found["epochs"] == Range(2, 4) and found["batch_size"] == Choice((8,))
     assert found["learning_rate"] == Choice((1.0,)) and isinstance(found["learning_rate"].values[0], float)
     assert spaces(methods=("tree",), file=file)["tree"]["max_depth"] == Choice((3,))
+    for text in ('"256,128|64"', '["256,128", "64"]'):
+        file.write_text(f"[mlp]\nunits = {text}\n")
+        assert spaces(file=file)["mlp"]["units"] == Choice(("256,128", "64"), "|")
 
 
 @pytest.mark.parametrize(
@@ -141,6 +159,7 @@ def test_a_file_has_a_table_for_each_method_and_flags_override_it(tmp_path):
         ("[mlp]\nepochs = [[1]]", "received [1]"),
         ("[mlp]\nepochs = 2020-01-01", "expected a whole number"),
         ("[mlp]\noptimizer = 3", "received 3"),
+        ("[mlp]\nunits = [256, 128]", "[mlp] units: expected widths such as 256,128|128,64, received 256"),
     ],
 )
 def test_mistakes_in_a_file_are_answered(tmp_path, text, said):
@@ -795,16 +814,18 @@ def test_the_search_that_is_done_is_not_done_again_and_looks_are_counted(digits,
 @pytest.mark.slow
 def test_what_tune_chose_train_trains_to_the_same_numbers(tmp_path, here):
     path = tmp_path / "study"
-    argv = ("--dataset=digits", "--methods=softmax,tree", "--trials=2", "--folds=2", "--strategy=cpu")
-    argv += ("--space", "softmax.epochs=8", "batch_size=32", "learning_rate=0.003..0.01:log")
+    argv = ("--dataset=digits", "--methods=mlp,tree", "--trials=2", "--folds=2", "--strategy=cpu")
+    argv += ("--space", "mlp.epochs=8", "batch_size=32", "learning_rate=0.003..0.01:log", "units=24,12|16")
     result = tune.tune(options(*argv), path, reporter=SILENT)
-    assert {row["method"] for row in result["methods"]} == {"softmax", "tree"}
-    assert result["chosen"]["method"] == "softmax" and result["chosen"] == result["best_network"]
+    assert {row["method"] for row in result["methods"]} == {"mlp", "tree"}
+    assert result["chosen"]["method"] == "mlp" and result["chosen"] == result["best_network"]
     config = dataclasses.replace(config_of(f"--config={path / 'best.json'}"), strategy="cpu")
     trained = train.train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
     assert trained.test["confusion"] == result["test"]["confusion"]
     assert trained.test["loss"] == pytest.approx(result["test"]["loss"], rel=1e-6)
     assert trained.learning_rate == pytest.approx(result["chosen"]["values"]["learning_rate"], rel=1e-6)
+    assert config.units == result["chosen"]["values"]["units"] and config.units in ("24,12", "16")
+    assert trained.parameters == {"24,12": 19_270, "16": 12_730}[config.units]
 
 
 ARGUMENTS = ("--dataset=digits", "--methods=tree", "--trials=7", "--folds=3", "--seed=4")

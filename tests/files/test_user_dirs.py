@@ -88,8 +88,8 @@ def test_the_doctor_lets_keras_keep_nothing():
     assert found["KERAS_HOME"] == str(user_dirs.NOWHERE)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", pytest.param("tensorflow", marks=pytest.mark.full)])
+@pytest.mark.full  # tests/cli/test_variables.py starts such a run, too, without the cache of compiled programs
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
 def test_a_run_leaves_nothing_but_its_directory(tmp_path, backend):
     """A new process, since Keras looks for its directory when it is imported. It would make the one that HOME names."""
     pytest.importorskip(backend)

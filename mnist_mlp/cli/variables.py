@@ -98,7 +98,7 @@ def recorded(backend: str, environ: Mapping[str, str] = os.environ) -> dict[str,
     for option, default in JAX_OPTIONS.items():
         setting = getattr(config, option, default)
         if setting != default:
-            found[option.upper()] = str(setting)
+            found.setdefault(option.upper(), str(setting))
     return found
 
 

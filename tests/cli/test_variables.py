@@ -149,14 +149,17 @@ def trained(folder, backend, engine, **environment):
     + [pytest.param("tensorflow", engine, marks=pytest.mark.full) for engine in ("fit", "compiled")],
 )
 def test_a_run_has_the_same_bits_whatever_is_set(tmp_path, backend, engine):
-    """All variables that are ignored, in one process: all options of JAX, and those of the table. Nothing is left where
-    the run was started, either, though the home directory has a relative name."""
+    """All variables that are ignored, in one process: all options of JAX, and those of the table; and a keras.json.
+
+    Nothing is left where the run was started, either, though the home directory has a relative name.
+    """
     pytest.importorskip(backend)
     names = [name.upper() for name in jax_options()] if find_spec("jax") else []
     names += [name for name, kind in table().items() if kind == "ignored"]
     hostile = {name: "1" for name in names if what_happens(name) == "ignored"} | NAMED
     usual = trained(tmp_path / "usual", backend, engine)
-    places = {"HOME": "home", "XDG_CACHE_HOME": "cache", "KERAS_HOME": "", "MNIST_MLP_CACHE": ""}
+    (tmp_path / "keras.json").write_text('{"floatx": "float8", "epsilon": 1, "nnx_enabled": true}')
+    places = {"HOME": "home", "XDG_CACHE_HOME": "cache", "KERAS_HOME": str(tmp_path), "MNIST_MLP_CACHE": ""}
     changed = trained(tmp_path / "changed", backend, engine, **hostile, **RECORDED, **places)
     for key in ("model_sha256", "test"):
         assert changed[key] == usual[key]

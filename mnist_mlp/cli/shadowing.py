@@ -57,7 +57,7 @@ class Watch:
         """Return whether this package causes the import under way, and no module of the user's asks for it itself."""
         while frame and frame.f_globals.get("__name__", "").partition(".")[0] in IMPORT_SYSTEM:
             frame = frame.f_back
-        if frame is None or self.is_users(frame):
+        if frame is None or self.is_users(frame) or not is_installed(frame.f_code.co_filename):
             return False
         while frame and not in_package(frame.f_code.co_filename):
             frame = frame.f_back
@@ -83,18 +83,40 @@ def watch() -> None:
 
 
 def watched_directories() -> "list[str]":
-    """Return those entries of `sys.path` that are the current directory or that of the script."""
+    """Return those entries of `sys.path` that are the current directory or that of the script.
+
+    One into which packages were installed (`pip install --target=.`) is not watched: they are meant to come first.
+    """
+    try:
+        os.getcwd()
+    except OSError:  # it was removed: nothing is found there
+        return []
     script = getattr(sys.modules.get("__main__"), "__file__", None)
-    places = {os.path.realpath(os.path.dirname(script))} if script and not in_package(script) else set()
-    try:  # noqa: SIM105 (contextlib may be hidden)
-        places.add(os.path.realpath(os.getcwd()))
-    except OSError:  # the current directory was removed
-        pass
-    return [entry for entry in dict.fromkeys(sys.path) if not entry or os.path.realpath(entry) in places]
+    places = {os.path.realpath("")}
+    if script and not in_package(script):
+        places.add(os.path.realpath(os.path.dirname(script)))
+    places = {place for place in places if not any(name.endswith(".dist-info") for name in names_in(place))}
+    return [entry for entry in dict.fromkeys(sys.path) if os.path.realpath(entry) in places]  # "" is the current one
+
+
+def names_in(directory: str) -> "list[str]":
+    """Return the names in a directory, or [] if it cannot be read."""
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 def in_package(file: str) -> bool:
     return os.path.abspath(file).startswith(PACKAGE + os.sep)
+
+
+def is_installed(file: str) -> bool:
+    """Return whether code is of this package, of Python, or of an installed package."""
+    if file.startswith("<") or in_package(file):
+        return True
+    prefixes = tuple(os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix))
+    return file.startswith(prefixes) or not {"site-packages", "dist-packages"}.isdisjoint(file.split(os.sep))
 
 
 def hidden(names: "Iterable[str]") -> "dict[str, str]":

@@ -86,6 +86,15 @@ def test_what_hides_nothing_or_is_not_asked_for_is_left_alone(watch, tmp_path, c
     watch.find_spec(f"package.{UNUSED}", ["/package"])
 
 
+def test_another_librarys_own_imports_are_left_alone(watch, tmp_path, capsys):
+    """Such as callbacks on PYTHONPATH, which may mean a folder or a file where one stands."""
+    (tmp_path / f"{UNUSED}.py").touch()
+    (tmp_path / "configs").mkdir()
+    for name in (UNUSED, "configs"):
+        assert is_refused(watch, capsys, name, OURS, "/a/library/callbacks.py") == ""
+    assert is_refused(watch, capsys, UNUSED, OURS, "/x/lib/python3/site-packages/library/part.py") != ""
+
+
 def test_what_comes_later_on_the_path_hides_nothing(tmp_path, monkeypatch, capsys):
     (tmp_path / f"{UNUSED}.py").touch()
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
@@ -107,6 +116,9 @@ def test_the_directories_that_are_watched(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", ["", "/usr/lib"])
     assert shadowing.watched_directories() == [""]
     monkeypatch.setattr(sys, "path", ["/usr/lib"])  # as with PYTHONSAFEPATH
+    assert shadowing.watched_directories() == []
+    monkeypatch.setattr(sys, "path", [""])
+    (tmp_path / "library-1.0.dist-info").mkdir()  # pip install --target=.
     assert shadowing.watched_directories() == []
 
 

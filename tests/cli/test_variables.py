@@ -14,6 +14,7 @@ from conftest import ROOT
 from helpers.fork_server import run, run_code
 
 from mnist_mlp.cli import variables
+from mnist_mlp.runs import result, summary
 
 NAMED = {  # values that end or change a run where they are read
     "KERAS_MAX_EPOCHS": "1",
@@ -128,6 +129,21 @@ def test_the_defaults_of_jax():
     code = "import jax; from mnist_mlp.cli import variables\nprint(variables.recorded('jax', {}))\n"
     code += "print([name for name in variables.JAX_OPTIONS if not hasattr(jax.config, name)])"
     assert run_code(code, backend="jax").stdout == "{}\n[]\n"
+
+
+def test_a_resumed_run_tells_that_its_environment_has_changed(monkeypatch):
+    """By what a checkpoint keeps of where it was written; one of version 0.1 keeps nothing of it."""
+    monkeypatch.setattr(result, "versions", lambda backend: {})
+    engine = SimpleNamespace(backend="tensorflow", xla=True, devices=SimpleNamespace(name="CPU", replicas=1))
+    for name in [name for name in os.environ if variables.RECORDED.fullmatch(name)]:
+        monkeypatch.delenv(name)
+    before = result.ran_on(engine)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    once = {"step": 1, "of": 2, "before": before, "now": result.ran_on(engine), "passed_over": []}
+    said = "\n".join(summary.continuations(SimpleNamespace(resumed=[once])))
+    assert "now on environment OMP_NUM_THREADS=1 (before: default): equal up to rounding" in said
+    del before["environment"]
+    assert "now on" not in "\n".join(summary.continuations(SimpleNamespace(resumed=[once])))
 
 
 def trained(folder, backend, engine, **environment):

@@ -70,7 +70,7 @@ def test_no_option_of_jax_changes_its_programs_unnoticed():
     assert len(options) > 60 and {"jax_enable_x64", "jax_platforms"} <= options.keys()
     kept = [name for name, changes in options.items() if changes and what_happens(name.upper()) == "kept"]
     assert kept == []
-    assert {name for name, changes in options.items() if changes} >= {"jax_enable_x64", "jax_numpy_dtype_promotion"}
+    assert sum(options.values()) > 10  # else the source marks them in another way
 
 
 def test_no_variable_of_keras_is_kept_but_those_of_places():

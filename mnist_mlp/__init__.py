@@ -2,16 +2,19 @@
 
     from mnist_mlp import Config, load_data, open_run, train_and_evaluate
 
-Importing the package imports nothing else: each name is loaded when it is first used. Start reading at `train.py`.
+Importing the package loads nothing but a watch for files that hide installed modules (`cli/shadowing.py`); each name is
+loaded when it is first used. Start reading at `train.py`.
 
 `train_and_evaluate` limits TensorFlow's log messages to warnings (unless TF_CPP_MIN_LOG_LEVEL is set). A few lines that
 TensorFlow prints in spite of its log level remain; `mnist_mlp.cli.stderr_filter.silence()`, called before Keras is
 imported, removes them, too.
 """
 
-from __future__ import annotations
+from mnist_mlp.cli import shadowing
 
-from typing import TYPE_CHECKING, Any
+shadowing.watch()  # before anything is imported that a file of the user's could hide
+
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from mnist_mlp.config import Config

@@ -9,6 +9,8 @@ venv=$root/.venv
 
 # With any of these, Python or pip would work outside .venv.
 unset PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
+# Without a home directory pip would keep its cache in a folder called ~ in the clone.
+if [[ ${HOME:-} != /?* || ! -d $HOME ]]; then export PIP_NO_CACHE_DIR=1; fi
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$*"; exit 2; }

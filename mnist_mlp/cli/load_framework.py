@@ -19,7 +19,9 @@ from importlib.util import LazyLoader
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from mnist_mlp.cli import shadowing, variables
 from mnist_mlp.cli.signals import defer_signals
+from mnist_mlp.files import user_dirs
 
 if TYPE_CHECKING:
     from mnist_mlp.devices import Plan
@@ -36,12 +38,18 @@ DEFERRED = ("jax.experimental.sparse.linalg",)  # 180 ms, for SciPy: loaded on f
 def load(plan: Plan) -> None:
     """Set the environment of a plan and import Keras with its framework. Signals wait until that is done.
 
-    To be called before anything else imports a framework, and after all that can fail early.
+    To be called before anything else imports a framework, and after all that can fail early. Variables that would
+    change the numbers are removed from the environment (see `variables`).
     """
+    variables.remove_ignored()
     os.environ.update(plan.environment)
     if "keras" not in sys.modules:
         with defer_signals(), importing():
-            importlib.import_module("keras")
+            try:
+                importlib.import_module("keras")
+            except Exception:
+                shadowing.refuse_loaded()
+                raise
 
 
 class LeanFinder(MetaPathFinder):
@@ -86,12 +94,30 @@ def importing() -> Iterator[None]:
     TensorFlow logs no INFO messages, unless TF_CPP_MIN_LOG_LEVEL says otherwise.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    in_program = any(isinstance(finder, LeanFinder) for finder in sys.meta_path)
     was_on = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with without_keras_files() if in_program or user_dirs.home() is None else contextlib.nullcontext():
+            yield
     finally:
-        if any(isinstance(finder, LeanFinder) for finder in sys.meta_path):
+        if in_program:
             gc.freeze()
         if was_on:
             gc.enable()
+
+
+@contextlib.contextmanager
+def without_keras_files() -> Iterator[None]:
+    """Import Keras without its keras.json: it would change the numbers, and Keras would write it where there is none.
+
+    Without a home directory Keras would do so in a folder called ~, or in /tmp, where others can write.
+    """
+    before = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = str(user_dirs.NOWHERE)
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if before is not None:
+            os.environ["KERAS_HOME"] = before

@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from mnist_mlp.cli import load_framework, stderr_filter
+from mnist_mlp.cli import load_framework, stderr_filter, variables
 from mnist_mlp.errors import Stopped, UserError
+from mnist_mlp.files import user_dirs
 from mnist_mlp.text import spelled_out
 
 REMINDER = 1.0  # seconds after which an interrupt that did not end the program is raised again
@@ -26,6 +27,7 @@ REMINDER = 1.0  # seconds after which an interrupt that did not end the program 
 
 def start(module: str) -> None:
     """Run the `main` of that module. Ctrl-C during its imports ends the process without a traceback."""
+    variables.remove_ignored()  # NumPy, too, reads some
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     run(importlib.import_module(module).main)
@@ -33,6 +35,7 @@ def start(module: str) -> None:
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Call `main` with the command-line arguments, and end the process with its exit code."""
+    variables.remove_ignored()
     received, since = 0, 0.0
 
     def interrupt(signum: int, frame: object) -> None:
@@ -103,6 +106,7 @@ def end(code: int, message: str = "") -> NoReturn:
     The interpreter is not shut down: unloading TensorFlow takes 0.6 s, and after an interrupted import Python would
     die of a signal instead of returning `code`. All files are synced or flushed by now.
     """
+    user_dirs.remove_scratch()
     with contextlib.suppress(OSError):  # standard error may be a full disk
         if message:
             print(spelled_out(message.replace("\n", " ")[:2000]), file=sys.stderr)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from mnist_mlp.cli.child_process import Child
 from mnist_mlp.data.array_files import SHAPES, Arrays, NotFound, check_labels, read_idx_directory, read_npz
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import user_dirs
 
 TITLES = {"mnist": "MNIST (11 MB)", "fashion_mnist": "Fashion-MNIST (30 MB)"}
 KERAS_FILES = {"mnist": "mnist.npz", "fashion_mnist": "fashion-mnist"}  # in the cache's directory `datasets`
@@ -44,12 +45,12 @@ READERS = {"tfrecord": "tensorflow", "array_record": "array_record"}  # TFDS' fo
 
 def keras_home() -> Path:
     """Return the directory of Keras' files."""
-    return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
+    return user_dirs.of_library("KERAS_HOME", ".keras")
 
 
 def tfds_home() -> Path:
     """Return the directory of TFDS' prepared data sets."""
-    return Path(os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"))
+    return user_dirs.of_library("TFDS_DATA_DIR", "tensorflow_datasets")
 
 
 def read_keras_cache(name: str, home: Path | None = None) -> Arrays:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mnist_mlp import __version__
+from mnist_mlp.cli import shadowing, variables
 from mnist_mlp.cli.flags import parse
 from mnist_mlp.config import STRATEGIES, Config
 from mnist_mlp.devices import Plan
@@ -26,9 +27,9 @@ from mnist_mlp.doctor.text import printable, problem_lines, report
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option, option_of
 
-VARIABLES = (  # of the environment that change a run, besides those that begin with TPU_
+VARIABLES = (  # of the environment that choose a device, besides those that begin with TPU_
     *("CUDA_VISIBLE_DEVICES", "COLAB_TPU_1VM", "COLAB_TPU_ADDR", "ISTPUVM", "TF_CONFIG", "KERAS_BACKEND"),
-    *("JAX_PLATFORMS", "XLA_FLAGS", "TF_XLA_FLAGS", "PJRT_DEVICE", "LIBTPU_INIT_ARGS"),
+    *("JAX_PLATFORMS", "PJRT_DEVICE", "TF_XLA_FLAGS"),
 )
 NEEDED = ("keras", "numpy", "absl-py", "pillow", "tensorflow-datasets", "importlib_resources")
 OTHERS = (*NEEDED[1:], "array_record", "protobuf", "scikit-learn", "matplotlib")
@@ -111,8 +112,10 @@ def diagnose(request: Request, machine: Machine, others: Mapping[str, str], *, c
     chosen, refusal = plans[request.strategy], ""
     if isinstance(chosen, UserError):
         refusal = str(chosen)
-    elif chosen.backend in answers:  # also for a remote TPU: the framework has to work here
-        refusal = answers[chosen.backend].error
+    else:
+        refusal = hidden_module(chosen.backend, answers)
+        if not refusal and chosen.backend in answers:  # also for a remote TPU: the framework has to work here
+            refusal = answers[chosen.backend].error
     return {
         "machine": machine_section(machine),
         "software": {
@@ -135,6 +138,15 @@ def diagnose(request: Request, machine: Machine, others: Mapping[str, str], *, c
     }
 
 
+def hidden_module(backend: str, answers: Mapping[str, framework_check.Answer]) -> str:
+    """Return which file here would be imported by a run instead of a module that it needs, or "".
+
+    What a framework imports is known once it was tried.
+    """
+    needed = {"keras", backend, *(answers[backend].modules if backend in answers else ())}
+    return next(iter(shadowing.hidden(sorted(needed)).values()), "")
+
+
 def plan_of(request: Request, strategy: str, machine: Machine) -> Plan | UserError:
     """Return what `train` would do with that strategy and those of the requested flags that go with it."""
     if strategy != request.strategy:
@@ -153,10 +165,12 @@ def machine_section(machine: Machine) -> dict[str, Any]:
     """Return the devices and the environment variables that change a run, as JSON values."""
     fields = ("gpus", "cuda_libraries", "tpu_chips", "tpu_kind", "tpu_holder", "host")
     names = [name for name in sorted(os.environ) if name in VARIABLES or name.startswith("TPU_")]
+    environment = {name: os.environ[name] for name in names} | variables.recorded("")
     return {
         "processor": processor_name(),
         **{name: getattr(machine, name) for name in fields},
-        "environment": {name: os.environ[name] for name in names},
+        "environment": dict(sorted(environment.items())),
+        "ignored": dict(sorted(variables.ignored.items())),
     }
 
 
@@ -169,7 +183,9 @@ def strategy_section(plan: Plan | UserError, machine: Machine) -> dict[str, Any]
 
 def probe_section(answer: framework_check.Answer) -> dict[str, Any]:
     """Return what a framework answered, as JSON values, with the end of what it printed."""
-    return {**dataclasses.asdict(answer), "printed": answer.printed[-4000:]}
+    values = {**dataclasses.asdict(answer), "printed": answer.printed[-4000:]}
+    del values["modules"]  # hundreds
+    return values
 
 
 def printed_problems(answers: Mapping[str, framework_check.Answer]) -> list[dict[str, Any]]:

@@ -15,13 +15,16 @@ from mnist_mlp.cli.child_process import Child
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import Machine
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.user_dirs import NOWHERE
 
 SECONDS = 15  # time limit
 MARK = "mnist_mlp.check "  # starts the line with the answer: frameworks may also print to standard output
 
 # What the processes run. The matrix product is of small integers, which bfloat16 and TF32 represent exactly.
 START = """
-import json, os, signal, sys, time
+import sys
+sys.path[:] = [entry for entry in sys.path if entry]  # a file in the current directory is the doctor's to report
+import json, os, signal, time
 if hasattr(signal, "alarm"):
     signal.alarm({alarm})  # in case the parent was killed
 began = time.perf_counter()
@@ -69,7 +72,7 @@ if mine:
     right, on_device = bool((found == a @ b).all()), bool(devices)
 print({mark!r} + json.dumps({{
     "keras_backend": keras.backend.backend(), "versions": versions, "devices": listed, "right": right,
-    "on_device": on_device,
+    "on_device": on_device, "modules": sorted({{name.partition(".")[0] for name in sys.modules}}),
     "seconds": {{"import": imported - began, "compute": time.perf_counter() - imported}},
 }}), flush=True)
 os._exit(0)  # an orderly shutdown of a framework takes time
@@ -99,6 +102,7 @@ class Answer:
     devices: tuple[str, ...] = ()  # "GPU:0 NVIDIA L4"
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     printed: str = ""  # to standard error
+    modules: tuple[str, ...] = ()  # all that it imports, without what belongs to packages
 
 
 def questions(plans: Mapping[str, Plan | UserError], asked: str, machine: Machine) -> dict[str, Question]:
@@ -137,6 +141,7 @@ def start(question: Question, seconds: float) -> Child:
 def environment(question: Question) -> dict[str, str]:
     """Return the environment of the process that tries a framework."""
     variables = {**os.environ, **question.environment}
+    variables["KERAS_HOME"] = str(NOWHERE)  # Keras leaves a file there
     variables.pop("TF_CONFIG", None)  # other workers are not tried
     variables["TF_CPP_MIN_LOG_LEVEL"] = "0"  # all messages of TensorFlow, to search for known failures
     variables["PYTHONIOENCODING"] = "utf-8"
@@ -186,4 +191,5 @@ def judge(question: Question, reported: Mapping[str, Any], printed: str) -> Answ
             "" if reported["right"] else f"{question.backend} computes wrong numbers on the {question.device.upper()}"
         )
     names = tuple(f"{name} {kind}" if kind and kind != device else name for device, name, kind in listed)
-    return Answer(error, question.device, reported["versions"], names, reported["seconds"], printed)
+    modules = tuple(reported.get("modules", ()))
+    return Answer(error, question.device, reported["versions"], names, reported["seconds"], printed, modules)

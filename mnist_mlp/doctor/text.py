@@ -47,7 +47,8 @@ def attached(here: Mapping[str, Any]) -> list[str]:
     rows = [here["processor"], f"{gpu}, {tpu}" + (f", on {here['host'].capitalize()}" if here["host"] else "")]
     if here["tpu_holder"]:
         rows.append(f"process {here['tpu_holder']} is using the TPU")
-    return rows + [f"{name}={value[:300]}" for name, value in here["environment"].items()]
+    ignored = [f"{name}={value[:300]} is ignored" for name, value in here["ignored"].items()]
+    return rows + [f"{name}={value[:300]}" for name, value in here["environment"].items()] + ignored
 
 
 def location(plan: Mapping[str, Any], here: Mapping[str, Any]) -> str:

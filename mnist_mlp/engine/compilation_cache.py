@@ -5,8 +5,8 @@ the store if their checksum is correct; new programs are added to the store at t
 Concurrent runs never see a partial file, and a damaged one is dropped. Compiled code is CPU-specific and can crash
 elsewhere, so the cache key covers everything that XLA reads.
 
-`MNIST_MLP_CACHE=DIR` replaces ~/.cache/mnist_mlp; `MNIST_MLP_CACHE=off` turns the cache off. It is safe to delete at
-any time. A run has the same bits with and without it.
+`MNIST_MLP_CACHE=DIR` replaces ~/.cache/mnist_mlp; `MNIST_MLP_CACHE=off` turns the cache off, and a user without a home
+directory has none. It is safe to delete at any time. A run has the same bits with and without it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import installed_software
+from mnist_mlp.files import user_dirs
 
 MAX_BYTES = 2**26  # of all stores; the programs of a run have 0.2 to 0.5 MB
 DIGEST = hashlib.sha256().digest_size
@@ -65,13 +66,11 @@ def store_for(plan: Plan) -> Path | None:
     users_own = user_has_jax_cache or user_has_tf_cache
     if not one_cpu or users_own or plan.backend in sys.modules or not hasattr(os, "getuid"):
         return None
-    root = os.environ.get("MNIST_MLP_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mnist_mlp"
-    )
-    if root == "off":
+    root = cache_directory()
+    if root is None:
         return None
     try:
-        store = Path(root).absolute() / "xla" / fingerprint(plan.backend)
+        store = root / "xla" / fingerprint(plan.backend)
         for directory in (store.parent, store):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = directory.stat()
@@ -80,6 +79,15 @@ def store_for(plan: Plan) -> Path | None:
         return store if os.access(tempfile.gettempdir(), os.W_OK) else None
     except OSError:
         return None
+
+
+def cache_directory() -> Path | None:
+    """Return the directory of the stores, or None if the cache is off or the user has no home directory."""
+    named = os.environ.get("MNIST_MLP_CACHE")
+    if named == "off":
+        return None
+    directory = user_dirs.expanded(named) if named else user_dirs.cache("mnist_mlp")
+    return directory.absolute() if directory else None
 
 
 def fingerprint(backend: str) -> str:

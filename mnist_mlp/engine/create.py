@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
+from mnist_mlp.cli import variables
 from mnist_mlp.data import Split
 from mnist_mlp.devices import Plan
 from mnist_mlp.engine.base import PLAIN, DeviceSet, Engine, Recipe, report_lost_workers
@@ -42,7 +43,7 @@ def create_engine(plan: Plan, spec: EngineSpec, *, start_timeout: float = 300) -
     set_conventions()
     engine_class, devices = attach(plan, start_timeout)
     restore_signal_handlers()
-    devices = dataclasses.replace(devices, notes=(*plan.notes, *devices.notes))
+    devices = dataclasses.replace(devices, notes=(*plan.notes, *variables.notes(plan.backend), *devices.notes))
     if spec.kind == "fit":
         engine_class = FitEngine
         if devices.replicas > 1:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mnist_mlp.cli import program
+from mnist_mlp.cli.load_framework import importing
 from mnist_mlp.models.portable import Array
 
 TIMED = (1, 256)  # batch sizes of the timed calls
@@ -110,7 +111,8 @@ def read_litert(file: Path) -> tuple[Call, str]:
 
 
 def read_keras(file: Path) -> tuple[Call, str]:
-    import keras
+    with importing():
+        import keras
 
     from mnist_mlp.models.keras_file import load
 

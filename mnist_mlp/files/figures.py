@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import atomic, outputs
+from mnist_mlp.files import atomic, outputs, user_dirs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +30,10 @@ def file_to_write(flag: str, text: str, *, will_exist: Path | None = None) -> Pa
 
 def new(width: float, height: float, **settings: Any) -> Figure:
     """Return an empty figure; sizes in inches. Raise `UserError` if Matplotlib is not installed."""
+    home = user_dirs.home()
+    if not (home and os.access(home, os.W_OK)) and not os.environ.get("MPLCONFIGDIR"):
+        # Matplotlib would leave its list of fonts in a folder called ~, or in /tmp, a new one by each process.
+        os.environ["MPLCONFIGDIR"] = user_dirs.scratch("matplotlib-")
     try:
         from matplotlib.figure import Figure  # not pyplot, which looks for a display
     except ImportError:

@@ -19,9 +19,10 @@ from mnist_mlp.models.initialization import initialize, zero_weights
 
 
 def set_conventions() -> None:
-    """Set float32 and channels last: another choice in ~/.keras/keras.json would change the numbers."""
+    """Set Keras' defaults: another choice in ~/.keras/keras.json, or in this process, would change the numbers."""
     keras.config.set_floatx("float32")
     keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
 
 
 def dense_stack(

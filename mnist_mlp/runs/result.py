@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_mlp import __version__
+from mnist_mlp.cli import variables
 from mnist_mlp.config import UNITS
 from mnist_mlp.stats.metrics import per_class, wilson_interval
 
@@ -41,7 +42,7 @@ class Result:
     test: dict[str, Any]  # correct, total, accuracy, interval, loss, confusion, per_class
     device: dict[
         str, Any
-    ]  # requested, strategy, actual, weights_on, step_on, replicas, workers, worker_index, xla, notes
+    ]  # requested, strategy, actual, weights_on, step_on, replicas, workers, worker_index, xla, environment, notes
     precision: str
     backend: str
     engine: str
@@ -151,6 +152,7 @@ def device_block(plan: Plan, engine: Engine) -> dict[str, Any]:
         "workers": max(1, len(plan.workers)),
         "worker_index": plan.worker_index,
         "xla": engine.xla,
+        "environment": variables.recorded(engine.backend),
         "notes": list(devices.notes),
     }
 
@@ -164,6 +166,7 @@ def ran_on(engine: Engine) -> dict[str, Any]:
         "replicas": devices.replicas,
         "xla": engine.xla,
         **versions(engine.backend),
+        "environment": variables.listed(variables.recorded(engine.backend)) or "default",
     }
 
 

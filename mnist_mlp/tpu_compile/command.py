@@ -34,6 +34,7 @@ from mnist_mlp.config import PRESETS, Config, with_preset
 from mnist_mlp.data.batches import split_validation
 from mnist_mlp.devices import frameworks, machine
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.user_dirs import NOWHERE
 from mnist_mlp.options import option, tagged
 from mnist_mlp.tpu_compile.collectives import check, collectives, collectives_text
 
@@ -187,6 +188,7 @@ def environment(folder: str) -> dict[str, str]:
     dropped = {name for name in os.environ if name.startswith(about_this_machine)} - {"TPU_LIBRARY_PATH"}
     return {name: value for name, value in os.environ.items() if name not in dropped} | {
         "KERAS_BACKEND": "jax",
+        "KERAS_HOME": str(NOWHERE),  # its keras.json is neither read nor written
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_LOG_DIR": "disabled",  # otherwise files remain in /tmp/tpu_logs

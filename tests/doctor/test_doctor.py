@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from mnist_mlp.cli import variables
 from mnist_mlp.devices.machine import Machine
 from mnist_mlp.devices.strategy import Request
 from mnist_mlp.doctor import command as doctor
@@ -581,3 +582,30 @@ def test_the_frameworks_that_are_here_compute_rightly(backend, monkeypatch, capf
     assert (code, err, probe["error"], found["works"]) == (0, "", "", True)
     assert probe["devices"] == ["CPU:0"] and {backend, "keras"} <= set(probe["versions"])
     assert found["problems"] == []
+
+
+def test_a_file_that_hides_a_module_stops_a_run(tmp_path, monkeypatch):
+    """Keras itself, or what a framework imports, which is known once it was tried."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "tabnanny.py").touch()  # of Python; nothing imports it
+
+    def ask(modules):
+        return lambda questions: {"tensorflow": Answer("", "cpu", modules=modules)}
+
+    assert diagnose("laptop", Request("cpu"), check=ask(("json",)))["works"]
+    found = diagnose("laptop", Request("cpu"), check=ask(("json", "tabnanny")))
+    assert not found["works"] and "modules" not in found["probes"]["tensorflow"]
+    what = f"{tmp_path}/tabnanny.py hides Python's own module tabnanny; rename it"
+    assert found["asked"]["refusal"].startswith(what)
+    assert what in " ".join(report(found).split())
+    (tmp_path / "keras.py").touch()
+    found = diagnose("laptop", Request("cpu"))
+    assert not found["works"] and found["asked"]["refusal"].startswith(f"{tmp_path}/keras.py hides the installed ")
+
+
+def test_variables_that_change_numbers_are_shown(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setattr(variables, "ignored", {"JAX_ENABLE_X64": "1"})
+    text = report(diagnose("laptop"))
+    assert "OMP_NUM_THREADS=3\n" in text and "JAX_ENABLE_X64=1 is ignored\n" in text

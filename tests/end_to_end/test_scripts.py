@@ -42,6 +42,7 @@ ${{!#}}" ;;
     *" -m pip "*)
         log "pip ${{!#}}"
         log "environment ${{PYTHONPATH:-}}${{PIP_USER:-}}${{VIRTUAL_ENV:-}}"
+        log "environment of pip's cache: ${{PIP_NO_CACHE_DIR:-kept}}"
         echo "a warning of pip"
         echo "the last words of pip" >&2
         while [ -e "$STUB/pip.waits" ]; do sleep 0.05; done
@@ -247,6 +248,13 @@ def test_trains_where_the_caller_stands_and_keeps_stdout_clean(project, tmp_path
 def test_variables_that_lead_out_of_the_environment_are_dropped(project):
     project.run("scripts/train", PYTHONPATH="/nowhere", PIP_USER="1", VIRTUAL_ENV="/nowhere")
     assert "environment \n" in (project.stub / "calls").read_text()
+
+
+@pytest.mark.parametrize(("home", "expected"), [("", "1"), ("a/folder", "1"), ("/", "1"), (str(ROOT), "kept")])
+def test_without_a_home_directory_pip_keeps_nothing(project, home, expected):
+    """It would keep its cache in a folder called ~."""
+    project.run("scripts/train", HOME=home)
+    assert f"environment of pip's cache: {expected}\n" in (project.stub / "calls").read_text()
 
 
 def test_reuse_costs_less_than_a_fifth_of_a_second(project):

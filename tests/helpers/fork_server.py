@@ -290,9 +290,9 @@ def import_framework(backend: str) -> None:
     import numpy.random  # noqa: F401
 
     if backend:
+        finders = list(sys.meta_path)
         from mnist_mlp.cli import load_framework
 
-        finders = list(sys.meta_path)
         load_framework.install()
         with load_framework.importing():
             import keras  # noqa: F401

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -176,10 +177,32 @@ def point_of(path: Path, line: int, row: Sequence[str]) -> Point:
         if line == 1 and [cell.strip().lower() for cell in row] == ["x", "y", "label"]:
             return math.nan, math.nan, math.nan
         shown = ",".join(row)[:60]
+        if line == 1 and not any(map(is_number, row)):
+            raise UserError(
+                f"{path}: line 1: expected x,y,label as the header, or no header, received {shown!r}; {for_header(row)}"
+            ) from None
         raise UserError(f"{path}: line {line}: expected x,y,label, received {shown!r}; {EXAMPLE}") from None
     if not all(map(math.isfinite, (x, y, label))):
         raise UserError(f"{path}: line {line}: expected finite numbers, received {','.join(row)[:60]!r}; {EXAMPLE}")
     return x, y, label
+
+
+def is_number(cell: str) -> bool:
+    """Return whether the text of a cell is a number."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def for_header(row: Sequence[str]) -> str:
+    """Return what to do about another header, or about cells that commas do not separate."""
+    if len(row) == 1 and len(re.split(r"[;\t]", row[0])) > 1:
+        return "separate the cells by commas"
+    if len(row) == 3:
+        return "if these columns are the two coordinates and the class, in this order, rename them or omit the line"
+    return f"it has {len(row)} column{'s' * (len(row) != 1)}: keep the two coordinates and the class"
 
 
 def with_signs(path: Path | str, rows: Sequence[tuple[int, Point]]) -> list[Point]:

@@ -53,6 +53,7 @@ ELSEWHERE = {
     "checkpoint_every": "save_every save_freq save_steps checkpoint_freq checkpoint_interval ckpt_every",
     "keep": "max_to_keep save_total_limit keep_checkpoints",
     "resume": "resume_from resume_from_checkpoint restore continue auto_resume",
+    "output": "out o outfile out_file output_file save_to",
     "run_dir": (
         "out outdir out_dir output_dir save_dir logdir log_dir workdir work_dir model_dir save_path checkpoint ckpt "
         "checkpoint_dir checkpoint_path weights model_path load"
@@ -64,7 +65,6 @@ ELSEWHERE = {
     "quiet": "silent verbose verbosity q v",
     "tensorboard": "tb use_tensorboard",
     "input": "image images img file files picture pictures source src",
-    "output": "out o outfile out_file output_file save_to",
     "show": "plot display view visualize",
     "host": "bind address addr ip listen interface server_name",
     "port": "p server_port rest_api_port http_port",

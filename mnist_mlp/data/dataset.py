@@ -159,15 +159,19 @@ def _from_directory(name: str, directory: Path, wanted: str) -> Dataset:
     except OSError as error:
         raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {ANOTHER}") from None
     found = [each for each in layouts.in_directory(name, directory) if each.format in formats]
-    found = found[:1] or layouts.below(name, directory, formats)
+    found = found[:1]
+    if not found and not array_files.find_idx(directory):  # some of the four are meant, and the others missing
+        found = layouts.below(name, directory, formats)
     if len(found) > 1:
         places = ", ".join(str(each.path) for each in found[:4]) + ", …" * (len(found) > 4)
         raise UserError(f"{flag}: expected one data set, received {len(found)} ({places}); name one of them")
     if found:
         return _read(name, found[0])
     listed = ", ".join(contents[:5]) + (f" and {len(contents) - 5} more" if len(contents) > 5 else "")
-    received = f"{listed or 'an empty directory'}{layouts.lead(name, directory, contents)}"
-    raise UserError(f"{flag}: expected {_described(name, formats)}, received {received}; {ANOTHER}")
+    received = f"{listed or 'an empty directory'}{layouts.lead(directory, contents)}"
+    above = [each for each in layouts.in_directory(name, directory.absolute().parent) if each.format in formats]
+    advice = f"try --data_dir={directory.parent}" if above else ANOTHER
+    raise UserError(f"{flag}: expected {_described(name, formats)}, received {received}; {advice}")
 
 
 def _from_file(name: str, file: Path, formats: Sequence[str]) -> Dataset:
@@ -175,11 +179,11 @@ def _from_file(name: str, file: Path, formats: Sequence[str]) -> Dataset:
     kind = kinds.recognize_path(file)
     if layouts.NPZ in formats and kind is None and file.suffix == ".npz":
         return _read(name, layouts.Found(layouts.NPZ, file))
-    received, advice = f"the file {file.name}", f"name its directory: --data_dir={file.parent}"
+    received, advice = "one of the files", f"try --data_dir={file.parent}"
     if not any(file.name in array_files.spellings(key) for key in array_files.IDX_NAMES):
-        received, advice = str(kind or "another file"), ANOTHER
+        received, advice = str(kind or f"the file {file.name}"), ANOTHER
     raise UserError(
-        f"--data_dir={file}: expected {_described(name, formats)} in a directory, received {received}; {advice}"
+        f"--data_dir={file}: expected a directory with {_described(name, formats)}, received {received}; {advice}"
     )
 
 

@@ -93,18 +93,15 @@ def _is_called(name: str, folder: str) -> bool:
     return letters.startswith("fashion" if name == "fashion_mnist" else "mnist")
 
 
-def lead(name: str, directory: Path, contents: Sequence[str]) -> str:
+def lead(directory: Path, contents: Sequence[str]) -> str:
     """Return what a directory without the data set has instead, to end a message with; "" if it says nothing."""
     found = array_files.find_idx(directory)
-    if missing := [array_files.IDX_NAMES[key] for key in array_files.IDX_NAMES if found and key not in found]:
-        return (
-            f"; of the four IDX files, {', '.join(missing)} is missing"
-            if len(missing) == 1
-            else (f"; of the four IDX files, {', '.join(missing)} are missing")
-        )
+    missing = [array_files.IDX_NAMES[key] for key in array_files.IDX_NAMES if key not in found]
+    if found:
+        return f"; no {', '.join(missing)} in it"
     if {*"0123456789"} <= {*contents}:
         return "; folders of pictures, one for each class, are not read yet"
     for entry in contents[:50]:
         if (directory / entry).is_file() and (kind := kinds.recognize_path(directory / entry)):
-            return f"; {entry} is {kind}"
+            return f"; {entry} is {kind.name if kind in kinds.READABLE else kind}"
     return ""

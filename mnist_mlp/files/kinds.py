@@ -25,7 +25,7 @@ class Kind:
 
 AS_PICTURE = "save it as JPEG or PNG"
 AS_ARRAY = "save the arrays with np.save or np.savez"
-TABLE = "tables are not read yet: save the images in a format that is"
+TABLE = "tables are not read yet: convert it to what is expected"
 MODEL = "models of other programs are not read yet: --run_dir takes the directory of a run, as train writes it"
 UNPACK = "unpack it first"
 NEVER = f"pickles can run any code and are never loaded: {AS_ARRAY}"
@@ -45,6 +45,7 @@ HEIC, AVIF = Kind("a HEIC picture", AS_PICTURE), Kind("an AVIF picture", AS_PICT
 PICTURE = Kind("a picture", "give it to predict --input")
 ARRAY = Kind("a NumPy array (.npy)", "give it to predict --input")
 NUMBERS = Kind("numbers as text", "read them with np.loadtxt and save them with np.save")
+MODELS = (KERAS, HDF5, ONNX, TFLITE, SAVED_MODEL)
 READABLE = (PICTURE, ARRAY)  # kinds that `predict` reads
 TAR = Kind("a tar archive", UNPACK)
 OFFICE = Kind("a document or table of an office program", TABLE)

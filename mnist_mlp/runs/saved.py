@@ -141,7 +141,8 @@ def _instead_of_a_run(path: Path) -> str:
         return f"{path.name} in a run; try --run_dir={path.parent}"
     kind = kinds.recognize_path(path)
     if path.is_file() or kind is not None:
-        return str(kind or f"a file{PRINTED}")
+        hint = kinds.MODEL if kind in kinds.MODELS else f"name the directory of a run{PRINTED}"
+        return f"{kind.name if kind else 'a file'}; {hint}"
     if not any((path / name).exists() for name in FILES):
         with contextlib.suppress(OSError):
             if runs := sorted(each.parent.name for each in path.glob(f"*/{FILES[-1]}")):

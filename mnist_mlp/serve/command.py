@@ -53,7 +53,7 @@ class Options:
     )
     behind_proxy: bool = option(
         False,
-        "trust X-Forwarded-Host, -Proto and -Prefix; for a server that is reached through a proxy alone, which sets them",
+        "trust X-Forwarded-Host, -Proto and -Prefix; for a server that is reached through a proxy alone",
     )
     max_body: int = option(8 * 2**20, "maximum number of bytes per request", low=10_000, high=2**30)
     max_instances: int = option(1000, "maximum number of images per request", low=1, high=1_000_000)

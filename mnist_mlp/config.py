@@ -64,7 +64,7 @@ class Config:
     )
     data_dir: str = option(
         "",
-        "directory of the data: IDX files (.gz or not), mnist.npz or a prepared TFDS data set",
+        "directory of the data, or one above it: IDX files (.gz or not), mnist.npz or a prepared TFDS data set",
         group="data",
         affects="machine",
         may_differ=("workers",),

@@ -5,6 +5,7 @@ import io
 import pickle
 import tarfile
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from mnist_mlp.config import PRESETS, Config, with_preset
 from mnist_mlp.data.pictures import inputs
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import kinds
+from mnist_mlp.lab.playground.points import read_csv
 from mnist_mlp.runs import saved
 
 
@@ -135,6 +137,18 @@ def test_a_config_file_that_is_something_else(tmp_path):
     for path, words in ((tmp_path / "mine.h5", "received: an HDF5 file"), (tmp_path, "try --config=.*/config.json")):
         with pytest.raises(UserError, match=words):
             with_preset(PRESETS, {"config": str(path)})
+
+
+def test_points_of_a_playground_and_an_array_on_standard_input(tmp_path, monkeypatch):
+    (tmp_path / "points.csv").write_bytes(FILES["test.xlsx"][0])
+    with pytest.raises(
+        UserError, match="expected a CSV file, received a document or table of an office"
+    ):
+        read_csv(tmp_path / "points.csv", "classification")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"\x93NUMPY\1\0")))
+    reporter = Collector()
+    assert inputs.read("-", reporter=reporter) == []
+    assert "received a NumPy array (.npy); arrays are read from files that predict --input names" in reporter.lines[0]
 
 
 @pytest.mark.parametrize("url", ["https://a.example/seven.png?x=*", "gs://bucket/mnist", "FILE:///tmp/x.npy"])

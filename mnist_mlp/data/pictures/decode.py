@@ -98,6 +98,8 @@ def read(file: BinaryIO, name: str) -> np.ndarray:
         except UnidentifiedImageError:
             kind = kinds.recognize(content[: kinds.START], Path(name).suffix)
             other = "something else; open it with a viewer and save it as JPEG or PNG"
+            if kind == kinds.ARRAY:
+                other = f"{kind.name}; arrays are read from files that predict --input names"
             received = other if kind in (None, *kinds.READABLE) else kind
             raise UserError(f"{name}: expected a picture ({', '.join(FORMATS)}), received {received}") from None
         except MemoryError:

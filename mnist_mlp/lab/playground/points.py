@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import kinds
 from mnist_mlp.lab.playground import fdlibm
 from mnist_mlp.lab.playground.random_stream import Stream
 from mnist_mlp.lab.playground.url_state import State
@@ -147,6 +148,9 @@ def read_csv(path: Path, problem: str) -> list[Point]:
     rows: list[tuple[int, Point]] = []
     if path.exists() and not path.is_dir() and (not path.is_file() or path.stat().st_size > BYTES):
         raise UserError(f"{path}: expected a file of at most {BYTES:,} bytes, received something else; {EXAMPLE}")
+    kind = kinds.recognize_path(path)
+    if kind not in (None, kinds.CSV, kinds.NUMBERS, kinds.EMPTY):
+        raise UserError(f"{path}: expected a CSV file, received {kind.name}; {EXAMPLE}")
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)

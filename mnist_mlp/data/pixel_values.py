@@ -109,8 +109,10 @@ def _too_faint(image: int, highest: Any, top: Any) -> UnknownScale:
         expected, received = "ink 0–1", f"an image with ink of at most {highest:.2g}"
         return UnknownScale(expected, received, "it may have been divided by 255 twice; multiply it by 255", image)
     expected, received = "grey levels 0–255 or ink 0–1", f"an image whose highest number is {highest:g}"
-    if highest <= 1:
-        remedy = f"others go up to {top:g}: bring all images to the same scale (for 0 and 1, multiply by 255)"
+    if top > FAINT:
+        remedy = (
+            f"others go up to {top:g}: bring all images to the same scale (for 0 and 1, multiply by 255), or omit it"
+        )
     else:
         remedy = "divide it by the number that means full ink, such as 16 for scikit-learn's digits, to get ink 0–1"
     return UnknownScale(expected, received, remedy, image)

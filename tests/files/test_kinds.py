@@ -141,9 +141,7 @@ def test_a_config_file_that_is_something_else(tmp_path):
 
 def test_points_of_a_playground_and_an_array_on_standard_input(tmp_path, monkeypatch):
     (tmp_path / "points.csv").write_bytes(FILES["test.xlsx"][0])
-    with pytest.raises(
-        UserError, match="expected a CSV file, received a document or table of an office"
-    ):
+    with pytest.raises(UserError, match="expected a CSV file, received a document or table of an office"):
         read_csv(tmp_path / "points.csv", "classification")
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"\x93NUMPY\1\0")))
     reporter = Collector()

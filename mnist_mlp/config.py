@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import kinds
 from mnist_mlp.files.atomic import LARGEST
 from mnist_mlp.options import check, option, path_of, tagged
 from mnist_mlp.text import nearest, quoted
@@ -80,7 +81,7 @@ class Config:
     )
     data_dir: str = option(
         "",
-        "directory of the data: IDX files (.gz or not), mnist.npz or a prepared TFDS data set",
+        "directory of the data, or one above it: IDX files (.gz or not), mnist.npz or a prepared TFDS data set",
         group="data",
         affects="machine",
         may_differ=("workers",),
@@ -454,7 +455,10 @@ def with_file(given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(values, dict):
             raise ValueError(f"a {type(values).__name__}")
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{expected_file}; received: {getattr(error, 'strerror', None) or error}") from None
+        kind = kinds.recognize_path(path)
+        received = kind.name if kind else getattr(error, "strerror", None) or error
+        hint = f"; try --config={path / 'config.json'}" if (path / "config.json").is_file() else ""
+        raise UserError(f"{expected_file}; received: {received}{hint}") from None
     try:
         Config.from_dict({name: value for name, value in values.items() if name != "sha256"})
     except UserError as error:

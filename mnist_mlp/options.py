@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,13 @@ def check(options: Any) -> None:
 
 
 def path_of(flag: str, text: str) -> Path:
-    """Return the path that a user typed, with ~ expanded. Raises `UserError` for the home of an unknown user."""
+    """Return the path that a user typed, with ~ expanded.
+
+    Raises `UserError` for a URL, and for the home of an unknown user.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) and not os.path.lexists(text):
+        hint = "omit file://" if text.lower().startswith("file:") else "download what is to be read, and give its path"
+        raise UserError(f"--{flag}={text}: expected a path on this machine, received a URL; {hint}")
     try:
         return Path(text).expanduser()
     except RuntimeError:

@@ -52,7 +52,7 @@ class Options:
         (),
         "other images instead: pictures (PNG, JPEG, WebP, BMP, GIF, TIFF), directories, patterns such as "
         "'digits/*.png', - for a picture on standard input; or .npy, .npz, IDX (.gz or not) of [n, 28, 28], "
-        "pixels 0-255 or floats 0-1",
+        "grey levels 0-255 or ink 0-1",
         kind=tuple,
         positional=True,
     )

@@ -25,9 +25,60 @@ def spelled_out(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
+# Options as other programs call them: of each name, the words for it elsewhere. Where a program has two of the names,
+# the first one counts.
+ELSEWHERE = {
+    "learning_rate": "lr eta step_size base_lr init_lr initial_learning_rate learning_rate_init",
+    "batch_size": "bs batch batchsize minibatch minibatch_size mini_batch_size train_batch_size per_device_batch_size",
+    "epochs": "epoch ep n_epochs num_epochs nb_epoch nb_epochs max_epochs num_train_epochs",
+    "steps": "n_steps num_steps max_steps iterations iters n_iter max_iters",
+    "strategy": "device devices gpu gpus cuda use_cuda use_gpu no_cuda no_gpu num_gpus n_gpus accelerator platform mps",
+    "replicas": "num_replicas n_replicas world_size nproc nproc_per_node",
+    "worker_index": "rank local_rank node_rank task_index",
+    "workers": "hosts nodes cluster",
+    "backend": "framework keras_backend",
+    "schedule": "lr_schedule lr_scheduler lr_decay learning_rate_schedule scheduler sched",
+    "warmup": "warmup_ratio warmup_steps warmup_epochs",
+    "weight_decay": "wd decay l2",
+    "optimizer": "optim opt optimiser solver",
+    "label_smoothing": "smoothing",
+    "ema": "ema_decay model_ema polyak",
+    "augment": "aug augmentation augmentations data_augmentation",
+    "model": "arch architecture net network model_name hidden hidden_size hidden_sizes hidden_units hidden_layer_sizes",
+    "dataset": "dataset_name data_set",
+    "data_dir": "data data_path data_root dataroot datadir dataset_dir dataset_path root path_to_data",
+    "validation_fraction": "val_fraction validation_split val_split val_size valid_size validation_size dev_split",
+    "precision": "dtype amp fp16 bf16 half mixed_precision",
+    "early_stopping": "patience early_stop early_stopping_patience",
+    "checkpoint_every": "save_every save_freq save_steps checkpoint_freq checkpoint_interval ckpt_every",
+    "keep": "max_to_keep save_total_limit keep_checkpoints",
+    "resume": "resume_from resume_from_checkpoint restore continue auto_resume",
+    "output": "out o outfile out_file output_file save_to",
+    "run_dir": (
+        "out outdir out_dir output_dir save_dir logdir log_dir workdir work_dir model_dir save_path checkpoint ckpt "
+        "checkpoint_dir checkpoint_path weights model_path load"
+    ),
+    "seed": "random_seed random_state manual_seed rng_seed",
+    "seeds": "repeats n_seeds num_seeds",
+    "trials": "n_trials num_trials max_trials",
+    "jobs": "n_jobs num_workers n_workers",
+    "quiet": "silent verbose verbosity q v",
+    "tensorboard": "tb use_tensorboard",
+    "input": "image images img file files picture pictures source src",
+    "show": "plot display view visualize",
+    "host": "bind address addr ip listen interface server_name",
+    "port": "p server_port rest_api_port http_port",
+    "origin": "origins cors cors_origin cors_origins allow_origin allow_origins allowed_origin allowed_origins",
+    "behind_proxy": "proxy trust_proxy proxy_headers forwarded_allow_ips root_path base_url prefix",
+}
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
-    """Return "; did you mean 'X'?" for the closest of the known words, or "" if none is close."""
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    """Return "; did you mean 'X'?" for the known word that is closest or means the same, or "" if there is none."""
+    name = word.lower().lstrip("-").replace("-", "_")
+    dashes = "--" if word.startswith("--") else ""
+    same = [dashes + ours for ours, theirs in ELSEWHERE.items() if name in theirs.split() and dashes + ours in known]
+    close = same[:1] or difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

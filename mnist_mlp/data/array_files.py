@@ -17,7 +17,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_mlp.data.pixel_values import UnknownScale, to_grey_levels
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import kinds
 from mnist_mlp.files.archives import (
     MAX_BYTES,
     as_array,
@@ -55,16 +57,25 @@ class NotFound(UserError):
 def find_idx(directory: Path) -> dict[str, Path]:
     """Return the IDX files in a directory, {key of SHAPES: path}, without the keys that have no file.
 
-    Names are NAME, NAME.gz and the dotted spelling (train-images.idx3-ubyte) of either; plain files come before gzip.
+    Names are NAME, NAME.gz and the dotted spelling (train-images.idx3-ubyte) of either; plain files come before gzip. A
+    file may lie in a folder of its own name, as Kaggle unpacks it.
     """
     found = {}
-    for key, name in IDX_NAMES.items():
-        dotted = name.replace("-idx", ".idx")
-        paths = [directory / spelling for spelling in (name, dotted, f"{name}.gz", f"{dotted}.gz")]
-        existing = [path for path in paths if path.is_file()] or [path for path in paths if path.exists()]
+    for key in IDX_NAMES:
+        names = spellings(key)
+        paths = [directory / name for name in names]
+        nested = [directory / folder / name for folder in names for name in names]
+        existing = [path for path in (*paths, *nested) if path.is_file()] or [path for path in paths if path.exists()]
         if existing:
             found[key] = existing[0]
     return found
+
+
+def spellings(key: str) -> tuple[str, ...]:
+    """Return the names that the IDX file of a key of SHAPES may have, plain ones first."""
+    name = IDX_NAMES[key]
+    dotted = name.replace("-idx", ".idx")
+    return name, dotted, f"{name}.gz", f"{dotted}.gz"
 
 
 def read_idx_directory(directory: Path) -> Arrays:
@@ -92,11 +103,22 @@ def read_idx(path: Path, expected: Sequence[int | None]) -> NDArray[np.uint8]:
         stream: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
         magic = stream.read(4)
         if magic != bytes([0, 0, 8, len(expected)]):  # 0, 0, type (8 = unsigned byte), dimensions
-            raise UserError(f"{path}: expected {wanted}, received a file that begins with {magic!r}")
-        shape = struct.unpack(f">{len(expected)}I", stream.read(4 * len(expected)))
-        if any(want not in (None, got) for want, got in zip(expected, shape, strict=True)):
-            raise UserError(f"{path}: expected {wanted}, received a header that says {times(shape)}")
+            raise UserError(f"{path}: expected {wanted}, received {_of_magic(magic, path)}")
+        lengths = stream.read(4 * len(expected))
+        shape = struct.unpack(f">{len(expected)}I", lengths)
         size = math.prod(shape)
+        fits = all(want in (None, got) for want, got in zip(expected, shape, strict=True))
+        if not (fits and size <= possible):
+            swapped = struct.unpack(f"<{len(expected)}I", lengths)
+            if all(want in (None, got) for want, got in zip(expected, swapped, strict=True)) and (
+                math.prod(swapped) <= possible
+            ):
+                raise UserError(
+                    f"{path}: expected {wanted}, received lengths in the other byte order: IDX has the highest byte "
+                    f"first; write {times(swapped)} so"
+                )
+        if not fits:
+            raise UserError(f"{path}: expected {wanted}, received a header that says {times(shape)}")
         if size > min(possible, MAX_BYTES):
             raise UserError(
                 f"{path}: expected {wanted}, received a header that says {times(shape)} "
@@ -107,6 +129,26 @@ def read_idx(path: Path, expected: Sequence[int | None]) -> NDArray[np.uint8]:
             amount = "more than that" if len(body) > size else f"only {len(body)} of them"
             raise UserError(f"{path}: expected {wanted}, {size} after the header, received {amount}")
     return as_array(body, np.dtype(np.uint8), shape)
+
+
+def _of_magic(magic: bytes, path: Path) -> str:
+    """Return what a file is that does not begin like the wanted IDX file; `magic` are its first bytes, unpacked."""
+    kind = kinds.recognize_path(path)
+    if kind is not None:
+        return str(kind)
+    if not magic:
+        return "nothing, packed with gzip; copy or download it again"
+    if magic[:2] == b"\0\0" and len(magic) == 4:
+        kind_of_numbers = kinds.IDX_TYPES.get(magic[2])
+        if kind_of_numbers:
+            return f"IDX of {kind_of_numbers}; save them as unsigned bytes, 0–255"
+        if magic[2:] == b"\x08\x01":
+            return "IDX labels (one dimension); give the file of the images, such as t10k-images-idx3-ubyte"
+        if magic[2] == 8:
+            return f"IDX of {magic[3]} dimensions"
+    if magic[2:] == b"\0\0" and magic[1] == 8:
+        return "IDX in the other byte order; IDX has the highest byte first"
+    return f"a file that begins with {magic!r}"
 
 
 def read_npz(path: Path) -> Arrays:
@@ -126,7 +168,9 @@ def read_npz(path: Path) -> Arrays:
 
 def check_labels(labels: NDArray[Any], where: object) -> None:
     """Raise `UserError`, which names the file `where`, unless all labels are 0–9."""
-    invalid = labels[(labels < 0) | (labels > 9)]
+    if labels.dtype.kind not in "uif":
+        raise UserError(f"{where}: expected labels 0–9, received {str(labels.dtype)[:60]}")
+    invalid = labels[~((labels >= 0) & (labels <= 9) & (labels % 1 == 0))]
     if len(invalid):
         raise UserError(f"{where}: expected labels 0–9, received {invalid[0]} ({len(invalid)} invalid labels)")
 
@@ -134,63 +178,67 @@ def check_labels(labels: NDArray[Any], where: object) -> None:
 def read_images(path: str | Path) -> NDArray[np.uint8]:
     """Return the images in a .npy, .npz or IDX file (plain or gzip): uint8 [n, 28, 28], 0–255, n ≥ 1.
 
-    Accepted shapes: [n, 28, 28], [28, 28] (one image), [n, 784], [n, 28, 28, 1]. In an .npz, the only array is read, or
-    `images`, or `x_test`. Integers of any type are grey levels 0–255; floats are shares of full ink, 0–1, which are
-    multiplied by 255 and rounded. Anything else (floats above 1, NaN, negative numbers, bool, pickles) raises
-    `UserError`, since its meaning would be a guess.
+    In an .npz, the only array is read, or `images`, or `x_test`. Shapes and numbers are those of `to_images`; anything
+    else raises `UserError`, as do pickles.
     """
     path = path_of("input", str(path))
     try:
-        array = _read_array(path)
-        return np.ascontiguousarray(_grey_levels(_frames(array, path), path))
+        return to_images(_read_array(path), str(path))
     except UserError as error:
         raise UserError(f"{error}; try another file with --input=FILE") from error
+
+
+def to_images(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    """Return an array of images as uint8 [n, 28, 28], 0 (background) to 255 (ink), n ≥ 1.
+
+    Accepted shapes: [n, 28, 28], [n, 784], [n, 28, 28, 1], [n, 1, 28, 28]; [28, 28] and [784] are one image. The
+    numbers are grey levels 0–255 or ink 0–1, told apart by the rule of `pixel_values`. Raise `UserError`, which begins
+    with `where`, for other shapes, and for numbers whose scale would be a guess.
+    """
+    frames = _frames(array, where)
+    try:
+        return np.ascontiguousarray(to_grey_levels(frames))
+    except UnknownScale as error:
+        which = f": image {error.image}" if len(frames) > 1 else ""
+        values = f" ({frames.dtype} {frames.min()}–{frames.max()})" if error.pixel is not None else ""
+        raise UserError(
+            f"{where}{which}: expected {error.expected}, received {error.received}{values}; {error.remedy}"
+        ) from None
 
 
 def _read_array(path: Path) -> NDArray[Any]:
     """Return the file's array in its own shape and type. Its first bytes, not its name, tell the format."""
     wanted = "images as .npy, .npz or IDX"
     with reading(path, wanted), path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(kinds.START)
         file.seek(0)
-        if start == b"\x93NUM":
+        if start.startswith(b"\x93NUM"):
             return read_npy(file, path.stat().st_size, str(path))
-        if start == b"PK\x03\x04":
+        if kind := kinds.recognize(start, path.suffix):
+            raise UserError(f"{path}: expected {wanted}, received {kind}")
+        if start.startswith(b"PK\x03\x04"):
             with open_archive(file) as archive:
                 return read_member(archive, _image_key(archive, path), path)
-        if start[:2] in (b"\0\0", b"\x1f\x8b"):
+        if start[:2] in (b"\0\0", b"\x1f\x8b", b"\3\x08", b"\1\x08"):  # the last two: in the other byte order
             return read_idx(path, (None, 28, 28))
-        raise UserError(f"{path}: expected {wanted}, received a file that begins with {start!r}")
+        raise UserError(f"{path}: expected {wanted}, received a file that begins with {start[:4]!r}")
 
 
-def _frames(array: NDArray[Any], path: Path) -> NDArray[Any]:
+def _frames(array: NDArray[Any], where: str) -> NDArray[Any]:
     """Return the same numbers as [n, 28, 28]."""
-    if array.shape == (28, 28) or array.shape[1:] in ((784,), (28, 28), (28, 28, 1)):
+    if array.shape in ((28, 28), (784,)) or array.shape[1:] in ((784,), (28, 28), (28, 28, 1), (1, 28, 28)):
         frames = array.reshape(-1, 28, 28) if array.size else array
         if len(frames):
             return frames
+    hint = ""
+    if array.shape[1:] in ((8, 8), (64,)):
+        hint = "; for scikit-learn's digits, use --dataset=digits, or mnist_mlp.data.embedded_digits.enlarge"
+    elif array.shape[-1:] in ((3,), (4,)) and array.shape[-3:-1] == (28, 28):
+        hint = "; for colours, save one channel, or pictures"
     raise UserError(
-        f"{path}: expected images as [n, 28, 28], [28, 28], [n, 784] or [n, 28, 28, 1], n ≥ 1, "
-        f"received [{', '.join(map(str, array.shape))}]"
+        f"{where}: expected images as [n, 28, 28], [28, 28], [n, 784] or [n, 28, 28, 1], n ≥ 1, "
+        f"received [{', '.join(map(str, array.shape))}]{hint}"
     )
-
-
-def _grey_levels(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
-    """Return the same images as uint8, by the rules of `read_images`."""
-    if images.dtype == np.uint8:
-        return images
-    top = {"i": 255, "u": 255, "f": 1}.get(images.dtype.kind)
-    if top is None:
-        raise UserError(f"{path}: expected integers 0–255 or floats 0–1, received {images.dtype}")
-    if not np.isfinite(images).all():
-        raise UserError(f"{path}: expected floats 0–1, received NaN or infinity")
-    low, high = images.min(), images.max()
-    if low < 0 or high > top:
-        raise UserError(
-            f"{path}: expected {'floats 0–1' if top == 1 else 'integers 0–255'}, "
-            f"received {images.dtype} {low}–{high}; save the images as uint8, 0–255"
-        )
-    return np.rint(images * 255.0).astype(np.uint8) if top == 1 else images.astype(np.uint8)
 
 
 def _image_key(archive: zipfile.ZipFile, path: Path) -> str:

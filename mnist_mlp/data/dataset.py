@@ -6,7 +6,7 @@ NumPy only. All other modules see a `Dataset` and need not know where it was fou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_mlp.data import array_files, downloads, embedded_digits
+from mnist_mlp.data import array_files, downloads, embedded_digits, layouts
 from mnist_mlp.data.array_files import Arrays, NotFound
+from mnist_mlp.data.pixel_values import UnknownScale, to_grey_levels
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import kinds
 from mnist_mlp.options import path_of
 
 if TYPE_CHECKING:
@@ -60,6 +62,32 @@ class Dataset:
     test: Split
     notes: tuple[str, ...]  # warnings
     verified: bool  # whether the content hashes are the known ones
+
+    def __post_init__(self) -> None:
+        """Bring both splits to grey levels 0–255 and labels 0–9. Raise `UserError` for anything that is neither."""
+        for part in ("train", "test"):
+            object.__setattr__(self, part, _as_split(getattr(self, part), f"{part} split of {self.name}"))
+
+
+def _as_split(split: Split, where: str) -> Split:
+    """Return the split with uint8 images [n, 28, 28] and labels [n], by the rule of `pixel_values`."""
+    images, labels = np.asarray(split.images), np.asarray(split.labels)
+    if labels.ndim != 1 or images.shape != (len(labels), 28, 28):
+        hint = "; for one-hot labels, use labels.argmax(1)" if labels.shape == (len(images), 10) else ""
+        raise UserError(
+            f"{where}: expected images [n, 28, 28] and labels [n], received {list(images.shape)} and "
+            f"{list(labels.shape)}{hint}"
+        )
+    if not len(labels):
+        return split
+    try:  # faint images are no riddle among others of a data set
+        levels = to_grey_levels(images, each_alone=False)
+    except UnknownScale as error:
+        raise UserError(f"{where}: image {error.image}: {error}") from None
+    array_files.check_labels(labels, where)
+    if levels is split.images and labels.dtype == np.uint8:
+        return split
+    return Split(levels, labels.astype(np.uint8))
 
 
 def load(config: Config) -> Dataset:
@@ -113,41 +141,73 @@ def _check_flags(config: Config) -> None:
         )
 
 
+ANOTHER = "try another directory with --data_dir=DIR"
+
+
 def _from_directory(name: str, directory: Path, wanted: str) -> Dataset:
-    """Load the data in a directory that the user named. Raise `UserError` if it has none, or they are damaged."""
+    """Load the data in a directory that the user named. Raise `UserError` if it has none, or they are damaged.
+
+    Data in the directory itself come first, then those in folders below it, if these hold one data set only. The
+    directory may also be the file mnist.npz.
+    """
     flag = f"--data_dir={directory}"
-    another = "try another directory with --data_dir=DIR"
+    formats = (layouts.IDX, layouts.NPZ, layouts.TFDS) if wanted == "auto" else (wanted,)
+    if directory.is_file():
+        return _from_file(name, directory, formats)
     try:
         contents = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {another}") from None
-    npz, found = directory / f"{name}.npz", array_files.find_idx(directory)
-    # For each --data_source: what it is, whether it exists, its name, its reader.
-    sources: dict[str, tuple[str, bool, str, Callable[[], Arrays]]] = {
-        "idx": (
-            f"the four IDX files ({', '.join(array_files.IDX_NAMES.values())}, plain or .gz)",
-            *(len(found) == 4, f"IDX files in {directory}"),
-            lambda: array_files.read_idx_directory(directory),
-        ),
-        "npz": (npz.name, npz.exists(), f"{npz.name} in {directory}", lambda: array_files.read_npz(npz)),
-        "tfds": (
-            f"a TFDS directory of {name}",
-            *(downloads.find_tfds(name, directory) is not None, f"TFDS directory {directory}"),
-            lambda: downloads.read_tfds(name, directory),
-        ),
-    }
-    allowed = list(sources.values()) if wanted == "auto" else [sources[wanted]]
-    for _, exists, source, read in allowed:
-        if exists:
-            try:
-                return _verified(name, source, read(), ())
-            except UserError as error:
-                raise UserError(f"{error}; repair it or {another}") from error
+        raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {ANOTHER}") from None
+    found = [each for each in layouts.in_directory(name, directory) if each.format in formats]
+    found = found[:1]
+    if not found and not array_files.find_idx(directory):  # some of the four are meant, and the others missing
+        found = layouts.below(name, directory, formats)
+    if len(found) > 1:
+        places = ", ".join(str(each.path) for each in found[:4]) + ", …" * (len(found) > 4)
+        raise UserError(f"{flag}: expected one data set, received {len(found)} ({places}); name one of them")
+    if found:
+        return _read(name, found[0])
     listed = ", ".join(contents[:5]) + (f" and {len(contents) - 5} more" if len(contents) > 5 else "")
+    received = f"{listed or 'an empty directory'}{layouts.lead(directory, contents)}"
+    above = [each for each in layouts.in_directory(name, directory.absolute().parent) if each.format in formats]
+    advice = f"try --data_dir={directory.parent}" if above else ANOTHER
+    raise UserError(f"{flag}: expected {_described(name, formats)}, received {received}; {advice}")
+
+
+def _from_file(name: str, file: Path, formats: Sequence[str]) -> Dataset:
+    """Load the data in the file mnist.npz. Raise `UserError`, which says what another file is."""
+    kind = kinds.recognize_path(file)
+    if layouts.NPZ in formats and kind is None and file.suffix == ".npz":
+        return _read(name, layouts.Found(layouts.NPZ, file))
+    received, advice = "one of the files", f"try --data_dir={file.parent}"
+    if not any(file.name in array_files.spellings(key) for key in array_files.IDX_NAMES):
+        received, advice = str(kind or f"the file {file.name}"), ANOTHER
     raise UserError(
-        f"{flag}: expected {' or '.join(what for what, *_ in allowed)}, "
-        f"received {listed or 'an empty directory'}; {another}"
+        f"--data_dir={file}: expected a directory with {_described(name, formats)}, received {received}; {advice}"
     )
+
+
+def _described(name: str, formats: Sequence[str]) -> str:
+    """Return what a directory must hold."""
+    what = {
+        layouts.IDX: f"the four IDX files ({', '.join(array_files.IDX_NAMES.values())}, plain or .gz)",
+        layouts.NPZ: f"{name}.npz",
+        layouts.TFDS: f"a TFDS directory of {name}",
+    }
+    return " or ".join(what[each] for each in formats)
+
+
+def _read(name: str, found: layouts.Found) -> Dataset:
+    """Read and verify the data set that was found."""
+    readers: dict[str, Callable[[], Arrays]] = {
+        layouts.IDX: lambda: array_files.read_idx_directory(found.path),
+        layouts.NPZ: lambda: array_files.read_npz(found.path),
+        layouts.TFDS: lambda: downloads.read_tfds(name, found.path),
+    }
+    try:
+        return _verified(name, str(found), readers[found.format](), ())
+    except UserError as error:
+        raise UserError(f"{error}; repair it or {ANOTHER}") from error
 
 
 def _sources(name: str, wanted: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:

@@ -36,6 +36,9 @@ def reading(path: Path, wanted: str) -> Iterator[None]:
         yield
     except UserError:
         raise
+    except EOFError as error:  # of gzip
+        why = "damaged file: it ends early, as after an interrupted download; copy or download it again"
+        raise UserError(f"{path}: expected {wanted}, received a {why}") from error
     except PermissionError as error:
         raise UserError(f"{path}: expected {wanted}, received a file without read permission") from error
     except Exception as error:  # parsers raise many types of exception on damaged bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import shlex
@@ -10,15 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mnist_mlp.config import Config
+from mnist_mlp.data import array_files
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import kinds
 from mnist_mlp.files.atomic import DAMAGED, digest, read_json
 from mnist_mlp.options import path_of
 from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
     from mnist_mlp.data import Split
     from mnist_mlp.devices import Plan
@@ -56,8 +60,13 @@ class SavedRun:
         return self.engine.model
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Return the probabilities, float32 [n, 10], of uint8 images [n, 28, 28], 0 (background) to 255 (ink)."""
-        return self.engine.predict(images)
+        """Return the probabilities, float32 [n, 10], of images [n, 28, 28].
+
+        As in `predict --input`, they are grey levels, 0 (background) to 255 (ink), or ink 0–1, and may have the shapes
+        [n, 784], [n, 28, 28, 1], or [28, 28] for one image. Raise `UserError` for anything whose meaning would be a
+        guess.
+        """
+        return self.engine.predict(array_files.to_images(np.asarray(images), "images"))
 
     @functools.cached_property
     def engine(self) -> Engine:
@@ -110,6 +119,8 @@ def read_run(run_dir: str, named: str = "") -> tuple[Path, Config, Result]:
     try:
         if not path.exists():
             raise UserError(f"{flag}: expected the directory of a finished run, found no such directory{PRINTED}")
+        if other := _instead_of_a_run(path):
+            raise UserError(f"{flag}: expected the directory of a finished run, received {other}")
         missing = [name for name in FILES if not (path / name).is_file()]
         if missing:
             finish = f"; to finish it, {resume}" if (path / FILES[0]).is_file() else ""
@@ -122,6 +133,22 @@ def read_run(run_dir: str, named: str = "") -> tuple[Path, Config, Result]:
     except DAMAGED:
         raise UserError(f"{flag}: result.json is damaged; {again}") from None
     return path, read_config(path), result
+
+
+def _instead_of_a_run(path: Path) -> str:
+    """Return what a path is that is no run, and what to do; "" for a directory that may be a run."""
+    if all((path.parent / name).is_file() for name in FILES) and not (path / FILES[0]).exists():
+        return f"{path.name} in a run; try --run_dir={path.parent}"
+    kind = kinds.recognize_path(path)
+    if path.is_file() or kind is not None:
+        hint = kinds.MODEL if kind in kinds.MODELS else f"name the directory of a run{PRINTED}"
+        return f"{kind.name if kind else 'a file'}; {hint}"
+    if not any((path / name).exists() for name in FILES):
+        with contextlib.suppress(OSError):
+            if runs := sorted(each.parent.name for each in path.glob(f"*/{FILES[-1]}")):
+                listed = ", ".join(runs[:5]) + ", …" * (len(runs) > 5)
+                return f"a directory of runs ({listed}); try --run_dir={path / runs[-1]}"
+    return ""
 
 
 def read_config(path: Path) -> Config:

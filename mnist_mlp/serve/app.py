@@ -20,8 +20,9 @@ from mnist_mlp.serve.batching import Batches
 from mnist_mlp.serve.examples import Examples
 from mnist_mlp.serve.limits import Limits, Refused
 from mnist_mlp.serve.metrics import Metrics
-from mnist_mlp.serve.middleware import Middleware, allowed_hosts
+from mnist_mlp.serve.middleware import Middleware
 from mnist_mlp.serve.model import About, Network
+from mnist_mlp.serve.origins import Access, access_to
 from mnist_mlp.serve.request_bodies import BodyReader
 
 PAGE = Path(__file__).with_name("page")
@@ -51,27 +52,22 @@ class Service:
     metrics: Metrics = dataclasses.field(default_factory=Metrics)
 
 
-def make_app(service: Service, host: str = "127.0.0.1") -> ASGIApp:
-    """Return the application of a server that listens at `host`."""
-    app = FastAPI(title="mnist_mlp", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
+def make_app(service: Service, access: Access | None = None) -> ASGIApp:
+    """Return the application of a server; `access` says who may use it (default: this machine, and its own page)."""
+    app = FastAPI(
+        title="mnist_mlp", version=__version__, description=ABOUT, docs_url=None, redoc_url=None, openapi_url=None
+    )
     predict = add_models(app, service)
     add_service(app, service)
     add_page(app, service)
     add_errors(app)
 
-    def openapi() -> dict[str, Any]:
-        if not app.openapi_schema:
-            document = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
-            document["components"] = {"schemas": schema.schemas(service.limits)}
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    add_openapi(app, service)
     routes = {route.path for route in app.routes if hasattr(route, "path")}
     # Predict requests bypass FastAPI's layers: at thousands of requests a second, their 0.1 ms per request would double
     # the cost of a request.
     direct = {f"{MODEL}:predict": predict, f"{VERSION}:predict": predict}
-    return Middleware(app, direct, service.metrics, routes, allowed_hosts(host))
+    return Middleware(app, direct, service.metrics, routes, access or access_to("127.0.0.1"))
 
 
 def add_models(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[Response]]:
@@ -162,6 +158,18 @@ def add_page(app: FastAPI, service: Service) -> None:
     paths = PAGES | {f"/page/{file.name}": file.name for file in PAGE.iterdir() if file.suffix != ".html"}
     for path, name in paths.items():
         app.add_route(path, file_endpoint(PAGE / name), methods=["GET", "HEAD"], include_in_schema=False)
+
+
+def add_openapi(app: FastAPI, service: Service) -> None:
+    """Add /openapi.json, which describes all routes so far."""
+    document = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
+    document["components"] = {"schemas": schema.schemas(service.limits)}
+
+    async def openapi(request: Request) -> Response:
+        prefix = getattr(request.state, "prefix", "")  # of a proxy
+        return responses.json(document | {"servers": [{"url": prefix}]} if prefix else document)
+
+    app.add_route("/openapi.json", openapi, include_in_schema=False)
 
 
 def file_endpoint(file: Path) -> Any:

@@ -45,6 +45,16 @@ class Options:
     port: int = option(
         8501, "port to listen on; the default is TensorFlow Serving's; 0: any free port", low=0, high=65535
     )
+    origin: tuple[str, ...] = option(
+        (),
+        "origins of other pages that may use the server, such as https://lab.example (default: its own page only); "
+        "also that of its own page behind a proxy that changes the header Host",
+        kind=tuple,
+    )
+    behind_proxy: bool = option(
+        False,
+        "trust X-Forwarded-Host, -Proto and -Prefix; for a server that is reached through a proxy alone",
+    )
     max_body: int = option(8 * 2**20, "maximum number of bytes per request", low=10_000, high=2**30)
     max_instances: int = option(1000, "maximum number of images per request", low=1, high=1_000_000)
     timeout: float = option(
@@ -66,8 +76,9 @@ def main(argv: Sequence[str]) -> None:
     run = saved.read_run(options.run_dir)
     check_packages()
 
-    from mnist_mlp.serve import middleware, server
+    from mnist_mlp.serve import origins, server
 
+    access = origins.access_to(options.host, options.origin, options.behind_proxy)
     listener = server.bind(options.host, options.port)
     service = make_service(options, plan, *run)
 
@@ -76,10 +87,10 @@ def main(argv: Sequence[str]) -> None:
 
     def ready() -> None:
         print(opening(service, listener), flush=True)
-        if not middleware.is_loopback(options.host):
+        if not origins.is_loopback(options.host):
             print("warning: every machine that can reach this address can use the server", flush=True)
 
-    app, connections = make_app(service, options.host), service.metrics.connections
+    app, connections = make_app(service, access), service.metrics.connections
     answered, stopped = server.run(app, listener, options.timeout, ready, connections)
     print(f"{stopped}: {answered:,} requests were answered", flush=True)
 

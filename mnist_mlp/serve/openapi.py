@@ -43,17 +43,18 @@ def schemas(limits: Limits) -> dict[str, Any]:
     example = {"index": {"type": "integer"}, "label": {"type": "integer"}, "image": grid(level)}
     return {
         "Levels": {
-            "description": "28×28 grey levels, whole numbers from 0 (background) to 255 (ink). 28×28×1 and 784 "
-            "numbers work, too.",
+            "description": "28×28 grey levels, whole numbers from 0 (background) to 255 (ink); an image that is not "
+            "blank has a number above 16. 28×28×1 and 784 numbers work, too.",
             **grid(level),
         },
         "Shares": {
-            "description": "28×28 floats from 0 (background) to 1 (ink), at least one with a decimal point.",
+            "description": "28×28 numbers from 0 (background) to 1 (ink); an image that is not blank has a number "
+            "above 1/255. All images of a request have the same scale.",
             **grid({"type": "number", "minimum": 0, "maximum": 1}),
         },
         "Picture": {
             "description": "A PNG, JPEG, WebP, BMP, GIF or TIFF file in base64; its digit is scaled and centred as in "
-            "MNIST.",
+            "MNIST. The text alone works, too, and so does a data URL.",
             **object_of({"b64": {"type": "string", "format": "picture", "example": PICTURE}}),
         },
         "Instances": {

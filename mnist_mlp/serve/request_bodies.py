@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from mnist_mlp.serve.limits import SMALL, WAITING, Limits, Refused
 from mnist_mlp.serve.request_images import PredictRequest
 
 HELD = 16  # bytes in memory for all requests together, in multiples of the largest body
+LONG_TEXT = re.compile(rb'"[^"\[\]{}]{20,}"')  # no key is as long, and between two keys is a bracket
 KINDS = ("application/json", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream")
 
 
@@ -44,7 +46,8 @@ class BodyReader:
 
     async def parse(self, body: bytes) -> PredictRequest:
         """Parse a body: on the event loop if that is quick, else in a thread."""
-        if len(body) <= SMALL and b"b64" not in body and b"\\" not in body:  # JSON may escape the letters of a key
+        # Pictures are for a thread: {"b64": …}, whose letters JSON may escape, or a text as long as one.
+        if len(body) <= SMALL and b"b64" not in body and b"\\" not in body and not LONG_TEXT.search(body):
             return request_images.read(body, self.limits)
         if self.in_threads >= WAITING:
             raise Refused(429, "too many pictures are waiting to be read; try again in a second")
@@ -64,7 +67,10 @@ class BodyReader:
             raise Refused(415, f"expected a body that is not compressed, received content-encoding: {encoding[:40]}")
         kind = headers.get("content-type", KINDS[0]).partition(";")[0].strip().lower()
         if kind not in KINDS:
-            raise Refused(415, f"expected JSON (content-type: application/json), received {kind[:60]}")
+            hint = (
+                '; send a picture as {"instances": [{"b64": "…"}]}' if kind.startswith(("image/", "multipart/")) else ""
+            )
+            raise Refused(415, f"expected JSON (content-type: application/json), received {kind[:60]}{hint}")
         if int(headers.get("content-length", "0")) > self.limits.body:  # checked by the HTTP parser
             raise self.too_long()
 

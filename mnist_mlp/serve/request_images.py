@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import re
 import time
 from typing import Any
 
@@ -16,12 +17,15 @@ import orjson
 from PIL import Image
 
 from mnist_mlp.data.pictures import decode, reading
+from mnist_mlp.data.pixel_values import LEVELS, UnknownScale, to_grey_levels
 from mnist_mlp.errors import UserError
 from mnist_mlp.serve.limits import PIXELS, Limits, Refused
 
 NAME = "images"  # the network's one input
 SIGNATURE = "serving_default"
 SHAPES = "28×28, 28×28×1 or 784 numbers"
+SHORTEST = 32  # characters of a picture in base64
+URL_SAFE = str.maketrans("-_", "+/")  # the two letters of URL-safe base64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,16 +39,17 @@ class PredictRequest:
 def read(body: bytes, limits: Limits) -> PredictRequest:
     """Parse a JSON body. Raise `Refused`.
 
-    All arrays of a request are treated as one, as in predict's files: integers are grey levels 0–255, floats are ink
-    0–1. (Whole numbers above 1 are levels even if written with a decimal point: to JSON, 34.0 is 34.) The digits of
-    pictures, {"b64": …}, are scaled and centred as in MNIST.
+    All arrays of a request are treated as one array in a file of `predict`: grey levels 0–255 or ink 0–1, told apart
+    by the rule of `data.pixel_values`. The digits of pictures, {"b64": …} or a data URL, are scaled and centred as in
+    MNIST.
     """
     document = parse(body)
     if type(document) is not dict:
         raise Refused(400, f"expected a JSON object with instances or inputs, received {described(document)}")
     signature = document.get("signature_name", "")
     if signature not in ("", SIGNATURE):
-        raise Refused(400, f"signature_name: expected {SIGNATURE}, received {truncated(signature)}")
+        received = truncated(signature) if type(signature) is str else f"{described(signature)}; omit it"
+        raise Refused(400, f"signature_name: expected {SIGNATURE}, received {received}")
     keys = [key for key in ("instances", "inputs") if key in document]
     if len(keys) != 1:
         raise Refused(400, f"expected either instances or inputs, received {'both' if keys else 'neither'}")
@@ -54,6 +59,8 @@ def read(body: bytes, limits: Limits) -> PredictRequest:
         entries = single_input(entries, key)
     if type(entries) is not list or not entries:
         raise Refused(400, f"{key}: expected a list of at least one image, received {described(entries)}")
+    if is_one_image(entries):
+        raise Refused(400, f"{key}: expected a list of images, received one image; write it as a list of one: [image]")
     if len(entries) > limits.instances:
         raise Refused(400, f"{key}: expected at most {limits.instances:,} images, received {len(entries):,}")
     return PredictRequest(images_of(entries, key, time.monotonic() + limits.seconds), key == "inputs")
@@ -65,7 +72,7 @@ def parse(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         number = any(word in body for word in (b"NaN", b"Infinity"))
-        hint = "; JSON has no NaN or Infinity: expected 0–255, or 0–1 with a decimal point" if number else ""
+        hint = "; JSON has no NaN or Infinity: expected 0–255 or 0–1" if number else ""
         raise Refused(400, f"expected JSON in UTF-8, received invalid JSON: {error}{hint}") from None
 
 
@@ -77,11 +84,11 @@ def images_of(entries: list[Any], key: str, until: float) -> np.ndarray:
     for index, entry in enumerate(entries):
         if type(entry) is dict and "b64" not in entry:
             entry = single_input(entry, f"{key}[{index}]")
-        if type(entry) is dict:
-            where = f"{key}[{index}].b64"
+        if type(entry) is dict or is_picture(entry):
+            where = f"{key}[{index}].b64" if type(entry) is dict else f"{key}[{index}]"
             if time.monotonic() > until:
                 raise Refused(413, f"{where}: reading the pictures takes too long; send fewer or smaller ones")
-            content = decoded(entry["b64"], where)
+            content = decoded(entry["b64"] if type(entry) is dict else entry, where)
             pixels += size_of(content)
             if pixels > PIXELS:
                 raise Refused(413, f"{where}: expected at most {PIXELS:,} pixels in all; send smaller pictures")
@@ -91,6 +98,19 @@ def images_of(entries: list[Any], key: str, until: float) -> np.ndarray:
     if arrays:
         images[[index for index, _, _ in arrays]] = levels(arrays, key)
     return images
+
+
+def is_one_image(entries: list[Any]) -> bool:
+    """Return whether what should be a list of images is one image: 28 rows of 28 numbers, or 784 numbers."""
+    if len(entries) == 784:
+        return type(entries[0]) in (int, float)
+    rows = len(entries) == 28 and all(type(row) is list and len(row) == 28 for row in entries)
+    return rows and type(entries[0][0]) in (int, float)
+
+
+def is_picture(entry: Any) -> bool:
+    """Return whether an entry is the base64 of a picture in place of {"b64": …}, perhaps as a data URL."""
+    return type(entry) is str and (len(entry) >= SHORTEST or entry[:5].lower() == "data:")
 
 
 def single_input(inputs: dict[str, Any], where: str) -> Any:
@@ -127,19 +147,14 @@ def levels(arrays: list[tuple[int, list[Any], bool]], key: str) -> np.ndarray:
     """Convert arrays to uint8 [n, 28, 28] by the rule in `read`. Each comes with its index in the request, and with
     whether it was flat."""
     types = set(itertools.chain.from_iterable(map(type, flat) for _, flat, _ in arrays))
-    if types == {int}:
-        with contextlib.suppress(ValueError, OverflowError):  # for an integer outside 0–255
-            content = b"".join([bytes(flat) for _, flat, _ in arrays])  # four times as fast as np.array
-            return np.frombuffer(content, np.uint8).reshape(-1, 28, 28)
-    shares = False
-    if types <= {int, float}:
-        values = np.array([flat for _, flat, _ in arrays], np.float64)
-        shares = float in types and bool(values.max() <= 1 or (values % 1).any())
-        wrong = ~((values >= 0) & (values <= (1 if shares else 255)))
-        if not wrong.any():
-            return np.rint(values * (255 if shares else 1)).astype(np.uint8).reshape(-1, 28, 28)
-        which, at = np.argwhere(wrong)[0]
-    else:
+    try:
+        return to_grey_levels(as_numbers(arrays, types)).reshape(-1, 28, 28)
+    except UnknownScale as error:
+        index, flat, was_flat = arrays[error.image]
+        where = f"{key}[{index}]" if error.pixel is None else place_of(key, index, error.pixel, was_flat)
+        received = error.received if error.pixel is None else flat[error.pixel]
+        raise Refused(400, f"{where}: expected {error.expected}, received {received}; {error.remedy}") from None
+    except TypeError:
         which, at = next(
             (which, at)
             for which, (_, flat, _) in enumerate(arrays)
@@ -147,20 +162,45 @@ def levels(arrays: list[tuple[int, list[Any], bool]], key: str) -> np.ndarray:
             if type(value) not in (int, float)
         )
     index, flat, was_flat = arrays[which]
-    where = f"{key}[{index}][{at}]" if was_flat else f"{key}[{index}][{at // 28}][{at % 28}]"
-    rule = "0–1, since one of the numbers is not an integer" if shares else "a whole number from 0 to 255"
-    received = flat[at] if type(flat[at]) in (int, float) else described(flat[at])
-    raise Refused(400, f"{where}: expected {rule}, received {received}")
+    where = place_of(key, index, at, was_flat)
+    raise Refused(400, f"{where}: expected {LEVELS}, received {described(flat[at])}")
+
+
+def as_numbers(arrays: list[tuple[int, list[Any], bool]], types: set[type]) -> np.ndarray:
+    """Return the numbers of arrays, [n, 784]. Raise TypeError if there is anything else, such as a text."""
+    if types <= {int} or types <= {bool}:
+        with contextlib.suppress(ValueError, OverflowError):  # for an integer outside 0–255
+            content = b"".join([bytes(flat) for _, flat, _ in arrays])  # four times as fast as np.array
+            return np.frombuffer(content, np.uint8).reshape(-1, 784)
+    if not types <= {int, float}:
+        raise TypeError
+    return np.array([flat for _, flat, _ in arrays], np.float64)
+
+
+def place_of(key: str, index: int, pixel: int, was_flat: bool) -> str:
+    """Return where in a request a pixel of an array is."""
+    return f"{key}[{index}][{pixel}]" if was_flat else f"{key}[{index}][{pixel // 28}][{pixel % 28}]"
 
 
 def decoded(text: Any, where: str) -> bytes:
-    """Decode the base64 of a picture."""
+    """Decode the base64 of a picture, also as a data URL, with line breaks, URL-safe, or without its padding."""
     if type(text) is not str:
         raise Refused(400, f"{where}: expected the base64 of a picture, received {described(text)}")
+    prefix, comma, rest = text.partition(",")
+    if comma and prefix[:5].lower() == "data:":
+        if not prefix.lower().endswith(";base64"):
+            raise Refused(400, f"{where}: expected a data URL in base64, received {prefix[:40]!r}; use toDataURL()")
+        text = rest
+    text = "".join(text.split()).translate(URL_SAFE).rstrip("=")
+    if strange := re.search("[^A-Za-z0-9+/]", text):
+        received = "a URL; send the content of the file" if "://" in text[:20] else f"the character {strange[0]!r}"
+        raise Refused(400, f"{where}: expected the base64 of a picture, received {received}")
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Refused(400, f"{where}: expected the base64 of a picture: {error}") from None
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused(
+            400, f"{where}: expected the base64 of a picture, received a part of it; send all of it"
+        ) from None
 
 
 def size_of(content: bytes) -> int:

@@ -12,7 +12,14 @@ from mnist_mlp import evaluate, predict
 from mnist_mlp.cli import flags
 from mnist_mlp.config import PRESETS, Config, with_preset
 from mnist_mlp.errors import UserError
+from mnist_mlp.export import command as export
+from mnist_mlp.lab.explain import command as explain
+from mnist_mlp.lab.playground import command as playground
 from mnist_mlp.options import check, option
+from mnist_mlp.parity import command as parity
+from mnist_mlp.serve import command as serve
+from mnist_mlp.text import ELSEWHERE
+from mnist_mlp.tune import command as tune
 
 
 def parse(*argv):
@@ -82,6 +89,46 @@ def test_mistakes_are_answered_in_one_line(flag, words):
     with pytest.raises(UserError) as caught:
         parse(flag)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        *(("lr", "learning_rate"), ("learning-rate", "learning_rate"), ("bs", "batch_size"), ("batch", "batch_size")),
+        *(("epoch", "epochs"), ("num_epochs", "epochs"), ("gpus", "strategy"), ("device", "strategy")),
+        *(("lr_schedule", "schedule"), ("lr-scheduler", "schedule"), ("wd", "weight_decay"), ("optim", "optimizer")),
+        *(("val_split", "validation_fraction"), ("patience", "early_stopping"), ("data", "data_dir")),
+        *(("output_dir", "run_dir"), ("random_state", "seed"), ("fp16", "precision"), ("ckpt", "run_dir")),
+    ],
+)
+def test_names_of_other_programs_lead_to_ours(name, ours):
+    with pytest.raises(UserError, match=rf"unknown flag --{name}; did you mean '--{ours}'"):
+        parse(f"--{name}=1")
+    if "-" not in name:
+        with pytest.raises(UserError, match=rf"unknown option '{name}'; did you mean '{ours}'"):
+            Config.from_dict({name: 1})
+
+
+PROGRAMS = (evaluate, predict, export, parity, serve, tune, explain, playground)
+
+
+def test_the_names_of_other_programs_lead_to_options_that_exist_and_hide_none():
+    options = [Config, *(program.Options for program in PROGRAMS)]
+    declared = {field.name for each in options for field in dataclasses.fields(each)}
+    assert set(ELSEWHERE) <= declared
+    names = {name for theirs in ELSEWHERE.values() for name in theirs.split()}
+    assert names & declared == {"data"}  # of the playground alone
+
+
+def test_each_program_names_its_own_option():
+    for declared, name, ours in (
+        *((predict.Options, "out", "output"), (Config, "out", "run_dir"), (predict.Options, "image", "input")),
+        *((predict.Options, "model_path", "run_dir"), (serve.Options, "cors", "origin")),
+        *((serve.Options, "root_path", "behind_proxy"), (serve.Options, "bind", "host")),
+        (tune.Options, "n_jobs", "jobs"),
+    ):
+        with pytest.raises(UserError, match=rf"did you mean '--{ours}'"):
+            flags.parse(declared, [f"--{name}=x"], program="x", about="")
 
 
 def test_a_boolean_takes_its_value_after_an_equals_sign():

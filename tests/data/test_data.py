@@ -125,7 +125,8 @@ def write_fashion(directory):
     arrays = {}
     for key, shape in array_files.SHAPES.items():
         labels = (np.arange(shape[0]) % 10).astype(np.uint8)
-        arrays[key] = np.broadcast_to(labels.reshape(-1, *[1] * (len(shape) - 1)), shape)
+        values = labels * (28 if key.startswith("x") else 1)
+        arrays[key] = np.broadcast_to(values.reshape(-1, *[1] * (len(shape) - 1)), shape)
     write_idx(directory, arrays)
 
 
@@ -300,7 +301,7 @@ def test_a_named_directory_is_never_passed_over(tmp_path):
     (tmp_path / "some" / "train-images-idx3-ubyte").touch()
     for dataset in ("auto", "mnist", "fashion_mnist"):
         for name, reason in [
-            *(("absent", "no such file or directory"), ("file", "not a directory")),
+            *(("absent", "no such file or directory"), ("file", "received an empty file")),
             *(("empty", "received an empty directory"), ("some", "received train-images-idx3-ubyte")),
         ]:
             message = refusal(dataset=dataset, data_dir=tmp_path / name)
@@ -343,7 +344,7 @@ def test_damaged_files_in_a_named_directory(copy):
     for content, reason in [
         (whole[:-20], "damaged"),
         (gzip.compress(swapped), "says 600"),
-        (b"", "begins with"),
+        (b"", "received an empty file"),
     ]:
         labels.write_bytes(content)
         message = refusal(data_dir=copy, dataset="auto")

@@ -44,7 +44,7 @@ def test_images_are_shared_out_over_batches(n, batch, expected):
 
 def images_of(labels) -> Split:
     labels = np.array(labels, np.uint8)
-    numbers = np.arange(len(labels), dtype=np.uint8)
+    numbers = np.arange(100, 100 + len(labels), dtype=np.uint8)  # grey levels
     return Split(np.tile(numbers[:, None, None], (1, 28, 28)), labels)
 
 
@@ -53,7 +53,7 @@ def test_validation_images_are_taken_out_and_keep_their_order():
     parts = session.split(dataset, Config(dataset="digits", validation_fraction=0.25, seed=3))
     assert list(parts) == ["train", "test", "validation"] and parts["test"] is dataset.test
     train, kept = (parts[name].images[:, 0, 0] for name in ("train", "validation"))
-    assert len(train) == 15 and len(kept) == 5 and sorted([*train, *kept]) == list(range(20))
+    assert len(train) == 15 and len(kept) == 5 and sorted([*train, *kept]) == list(range(100, 120))
     assert (np.diff(train) > 0).all() and (np.diff(kept) > 0).all()
     assert parts["validation"].labels.tolist() == [n % 10 for n in kept]
     assert list(session.split(dataset, Config(dataset="digits"))) == ["train", "test"]

@@ -210,9 +210,9 @@ def read_images(path: Path) -> None:
     loaded = np.load(path, allow_pickle=False)
     if not isinstance(loaded, np.ndarray):
         loaded = loaded[next(name for name in ("images", "x_test", *loaded.files) if name in loaded.files)]
-    levels = loaded.ravel()
-    if loaded.dtype.kind == "f":  # exactly; half grey and float16 may round either way
-        levels = levels.astype(np.float64) * 255
+    levels = loaded.ravel().astype(np.float64)
+    if levels.max() <= 1:  # ink, exactly; half grey and float16 may round either way
+        levels = levels * 255
     assert np.abs(levels - images.ravel()).max() <= (0.5001 if loaded.dtype.itemsize > 2 else 0.6)
 
 

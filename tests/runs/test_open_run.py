@@ -20,6 +20,14 @@ def test_an_opened_run_has_its_config_result_and_model(trained, digits):
     assert probabilities.shape == (360, 10) and probabilities.dtype == np.float32
     assert (probabilities.argmax(1) == digits.test.labels).sum() == run.result.test["correct"]
     assert run.model.count_params() == run.result.parameters and run.model is run.model
+    binary = digits.test.images > 127  # as grey levels, as 0 and 1, as ink, as booleans, flat, alone: the same
+    expected = run.predict(binary * np.uint8(255))
+    for images in (binary, binary.astype(int), binary.astype(np.float32), binary.reshape(-1, 784).tolist()):
+        np.testing.assert_array_equal(run.predict(images), expected)
+    np.testing.assert_allclose(run.predict(binary[0] * 1), expected[:1], rtol=1e-5)
+    np.testing.assert_array_equal(run.predict(digits.test.images / 255), probabilities)
+    with pytest.raises(UserError, match="images: image 0: expected grey levels 0–255 or ink 0–1, received an"):
+        run.predict(digits.test.images // 17)
     assert str(trained) in run._repr_html_()
 
 

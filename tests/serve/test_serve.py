@@ -86,6 +86,12 @@ def test_flags(flags, words):
     assert words in str(error.value)
 
 
+def test_an_origin_that_is_none_is_refused_before_a_port_is_bound(trained, monkeypatch):
+    monkeypatch.setattr(listening, "bind", None)
+    with pytest.raises(UserError, match="--origin: expected the origin of a page, .*try --origin=https://lab.example"):
+        serve.main([f"--run_dir={trained}", "--strategy=cpu", "--origin", "http://a", "lab.example", "--behind_proxy"])
+
+
 def test_a_wrong_flag_ends_the_program_with_one_line():
     refused(program("serve", "--hots=::"), "did you mean '--host'?")
 

@@ -28,8 +28,8 @@ from mnist_mlp.serve.app import PAGE, Service, make_app
 from mnist_mlp.serve.batching import Batches
 from mnist_mlp.serve.examples import Examples
 from mnist_mlp.serve.limits import WAITING, Limits, Refused
-from mnist_mlp.serve.middleware import host_name, is_loopback
 from mnist_mlp.serve.model import About, Network
+from mnist_mlp.serve.origins import access_to, host_name, is_loopback
 
 PREDICT = "/v1/models/mnist:predict"
 HIDDEN = [("hidden_1", 128), ("hidden_2", 64)]
@@ -75,9 +75,9 @@ def ask(service):
 
 
 def asking(service):
-    def ask(*requests, host="127.0.0.1"):
+    def ask(*requests, host="127.0.0.1", **access):
         async def send():
-            app = make_app(service, host)
+            app = make_app(service, access_to(host, **access))
             return await asyncio.gather(*(asgi.request(app, *words, **options) for *words, options in requests))
 
         answers = asyncio.run(send())
@@ -144,11 +144,14 @@ def test_pictures_are_framed_as_predict_frames_them(ask, engine, digits):
         np.testing.assert_allclose(np.array(found, np.float32), expected, rtol=2e-6, atol=1e-9)
 
 
-def test_a_number_with_a_point_makes_shares_of_all(ask, engine):
-    ones = np.ones((28, 28), int).tolist()
+def test_numbers_mean_the_same_with_and_without_a_point(ask, engine):
+    ones, true = np.ones((28, 28), int).tolist(), np.ones((28, 28), bool).tolist()
     half = [[0.5] * 28] * 28
     shares, whole = np.ones((28, 28)).tolist(), np.full((28, 28), 34.0).tolist()
-    for instances, levels in (([ones], [1]), ([ones, half], [255, 128]), ([shares], [255]), ([whole, ones], [34, 1])):
+    for instances, levels in (
+        *(([ones], [255]), ([ones, half], [255, 128]), ([shares], [255]), ([true], [255])),
+        ([whole, [[17] * 28] * 28], [34, 17]),
+    ):
         found = ask(("POST", PREDICT, {"json": {"instances": instances}})).json()["predictions"]
         images = np.stack([np.full((28, 28), level, np.uint8) for level in levels])
         np.testing.assert_allclose(np.array(found, np.float32), engine.predict(images), rtol=2e-6, atol=1e-9)
@@ -167,7 +170,7 @@ def changed(value, *, row=3, column=4, rest=0):
         (-1, 0, "received -1"),
         (1.5, 0, "0–1, since one of the numbers is not an integer, received 1.5"),
         (255, 0.5, "0–1, since one of the numbers is not an integer, received 255"),
-        (-1.0, 0, "0–1, since one of the numbers is not an integer, received -1.0"),
+        (-1.0, 0.5, "0–1, since one of the numbers is not an integer, received -1.0"),
         (256.0, 0, "a whole number from 0 to 255, received 256.0"),
         (10**25, 0, "received 1e+25"),
         (2**64 - 1, 0, "received 18446744073709551615"),
@@ -467,9 +470,10 @@ def test_a_key_written_with_escapes_is_no_way_past_the_threads(monkeypatch):
         "mnist_mlp.serve.request_bodies.request_images.read",
         lambda body, limits: threads.append(threading.current_thread().name),
     )
-    for body in (b'{"instances": [{"b\\u00364": ""}]}', b'{"instances": [{"b64": ""}]}', b'{"instances": []}'):
-        asyncio.run(bodies.parse(body))
-    assert [name.startswith("bodies") for name in threads] == [True, True, False]
+    picture, array = b'["data:image/png;base64,AAAA"]', b'[[[0, 1, 2], [3.25, 0.0, 1e-7]]], "signature_name": ""'
+    for instances in (b'[{"b\\u00364": ""}]', b'[{"b64": ""}]', b'["%s"]' % (b"A" * 40), picture, b"[]", array):
+        asyncio.run(bodies.parse(b'{"instances": %s}' % instances))
+    assert [name.startswith("bodies") for name in threads] == [True] * 4 + [False] * 2
 
 
 def test_a_fault_of_the_server_is_told(service, digits):

@@ -61,16 +61,16 @@ def test_the_shapes_of_an_image_are_the_same_image():
 
 
 def test_inputs_are_answered_in_columns_by_their_name_or_without():
-    for inputs in ([with_pixel(9)], {"images": [with_pixel(9)]}, [{"images": with_pixel(9)}]):
+    for inputs in ([with_pixel(90)], {"images": [with_pixel(90)]}, [{"images": with_pixel(90)}]):
         found = read(inputs=inputs)
-        assert found.columnar and found.images.shape == (1, 28, 28) and found.images[0, 0, 0] == 9
-    assert not read(instances=[{"images": with_pixel(9)}], signature_name="serving_default").columnar
+        assert found.columnar and found.images.shape == (1, 28, 28) and found.images[0, 0, 0] == 90
+    assert not read(instances=[{"images": with_pixel(90)}], signature_name="serving_default").columnar
     assert read(instances=[BLANK], signature_name="").images.sum() == 0
 
 
 def test_whole_numbers_are_levels_and_shares_are_of_255():
     assert read(instances=[with_pixel(255)]).images.max() == 255
-    assert read(instances=[with_pixel(1)]).images.max() == 1  # a level, as no number has a point
+    assert read(instances=[with_pixel(1)]).images.max() == 255  # full ink: JavaScript writes 1.0 so
     assert read(instances=[with_pixel(1.0)]).images.max() == 255  # full ink
     assert read(instances=[with_pixel(34.0)]).images.max() == 34  # beyond 1 and whole: a level
     shares = read(instances=[with_pixel(0.5), with_pixel(1), with_pixel(0.3)]).images[:, 0, 0]
@@ -103,7 +103,16 @@ def test_whole_numbers_are_levels_and_shares_are_of_255():
         ({"picture": 1}, "instances[0]: expected the input 'images', or {'b64': …}, received 'picture'"),
         ({}, "instances[0]: expected the input 'images', or {'b64': …}, received no input"),
         ({"b64": 5}, "instances[0].b64: expected the base64 of a picture, received a number"),
-        ({"b64": "*"}, "instances[0].b64: expected the base64 of a picture: "),
+        ({"b64": "*"}, "instances[0].b64: expected the base64 of a picture, received the character '*'"),
+        ({"b64": "https://a/b.png"}, "instances[0].b64: expected the base64 of a picture, received a URL; send the"),
+        ({"b64": "AAAAA"}, "instances[0].b64: expected the base64 of a picture, received a part of it"),
+        ({"b64": "data:image/svg+xml,%3Csvg"}, "instances[0].b64: expected a data URL in base64, received 'data:image"),
+        (
+            with_pixel(9),
+            "instances[0]: expected grey levels 0–255 or ink 0–1, received an image whose highest number i",
+        ),
+        (with_pixel(65535), "instances[0][0][0]: expected a whole number from 0 to 255, received 65535; for 16 bits,"),
+        (with_pixel(0.003), "instances[0]: expected ink 0–1, received an image with ink of at most 0.003; it may have"),
         ({"b64": "AAAA"}, "instances[0].b64: "),
     ],
 )
@@ -113,8 +122,30 @@ def test_what_is_no_image_is_refused_at_its_place(image, words):
 
 def test_the_place_of_an_array_counts_the_pictures_before_it():
     assert refused(instances=[{"b64": png()}, BLANK, with_pixel(256, 5, 6)]).startswith("instances[2][5][6]: ")
-    found = read(instances=[with_pixel(1), {"b64": png()}, with_pixel(3)]).images
-    assert found[[0, 2], 0, 0].tolist() == [1, 3] and found[1].max() > 200
+    found = read(instances=[with_pixel(17), {"b64": png()}, with_pixel(30)]).images
+    assert found[[0, 2], 0, 0].tolist() == [17, 30] and found[1].max() > 200
+    words = refused(instances=[{"b64": png()}, with_pixel(30), with_pixel(1)])
+    assert words.startswith("instances[2]: ") and "others go up to 30: bring all images to the same scale" in words
+
+
+def test_one_image_that_is_no_list_is_told_so():
+    for image in (BLANK, [0] * 784):
+        assert refused(Limits(), instances=image).endswith("received one image; write it as a list of one: [image]")
+
+
+def test_base64_as_browsers_and_python_write_it():
+    picture = png()
+    expected = read(instances=[{"b64": picture}]).images
+    content = base64.b64decode(picture)
+    for text in (
+        *(f"data:image/png;base64,{picture}", f"DATA:;base64,{picture}", base64.encodebytes(content).decode()),
+        *(base64.urlsafe_b64encode(content).decode(), picture.rstrip("="), picture.replace("A", "A\r\n ", 3)),
+    ):
+        for instance in ({"b64": text}, text):  # the object, or its text alone
+            np.testing.assert_array_equal(read(instances=[instance]).images, expected)
+    assert refused(instances=["x" * 40]).startswith(
+        "instances[0]: expected a picture (PNG, JPEG, WEBP, BMP, GIF, TIFF)"
+    )
 
 
 def test_a_body_has_one_list_of_as_many_images_as_allowed():
@@ -126,6 +157,7 @@ def test_a_body_has_one_list_of_as_many_images_as_allowed():
     assert refused(instances=[BLANK], inputs=[BLANK]) == "expected either instances or inputs, received both"
     assert refused(inputs={"x": [BLANK]}).startswith("inputs: expected the input 'images', or")
     assert refused(instances=[BLANK], signature_name="x") == "signature_name: expected serving_default, received 'x'"
+    assert refused(signature_name=None) == "signature_name: expected serving_default, received null; omit it"
     for body, words in ((b"[1]", "a list of 1"), (b"{}", "neither"), (b"[]", "an empty list"), (b"null", "null")):
         with pytest.raises(Refused, match=words):
             request_images.read(body, LIMITS)

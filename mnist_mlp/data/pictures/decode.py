@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import io
+import itertools
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import kinds
 from mnist_mlp.options import path_of
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
@@ -32,9 +34,13 @@ def find(source: str) -> list[Path]:
     """
     path = path_of("input", source)
     if path.is_dir():
-        found = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES and each.is_file())
+        visible = sorted(each for each in path.iterdir() if not each.name.startswith("."))  # as with a pattern
+        found = [each for each in visible if each.suffix.lower() in SUFFIXES and each.is_file()]
         if not found:
-            raise UserError(f"--input={source}: expected a directory with pictures ({', '.join(SUFFIXES)}), found none")
+            raise UserError(
+                f"--input={source}: expected a directory with pictures ({', '.join(SUFFIXES)}), found "
+                f"{_instead_of_pictures(path, visible)}"
+            )
         return found
     if path.exists() or not glob.has_magic(source):
         return [path]
@@ -42,6 +48,21 @@ def find(source: str) -> list[Path]:
     if not found:
         raise UserError(f"--input={source}: expected a pattern that matches pictures, found no match")
     return found
+
+
+def _instead_of_pictures(path: Path, visible: list[Path]) -> str:
+    """Return what a directory without pictures holds, and what to do."""
+    for pattern in ("*/*", "*/*/*"):
+        for each in itertools.islice(path.glob(pattern), 1000):
+            if each.suffix.lower() in SUFFIXES and not each.name.startswith("."):
+                return f"them in its folders only; try --input='{path / pattern}{each.suffix}'"
+    for each in (path, *visible[:50]):
+        if kind := kinds.recognize_path(each):
+            name = "it" if each == path else each.name
+            return f"none; {name} is {kind.name if kind in kinds.READABLE else kind}" + (
+                f"; try --input={each}" if kind in kinds.READABLE else ""
+            )
+    return "none"
 
 
 def read_file(path: Path) -> np.ndarray:
@@ -75,8 +96,12 @@ def read(file: BinaryIO, name: str) -> np.ndarray:
                 f"{name}: expected at most {MAX_PIXELS:,} pixels, received more; try a smaller picture"
             ) from None
         except UnidentifiedImageError:
-            kinds = ", ".join(FORMATS)
-            raise UserError(f"{name}: expected a picture ({kinds}), received something else") from None
+            kind = kinds.recognize(content[: kinds.START], Path(name).suffix)
+            other = "something else; open it with a viewer and save it as JPEG or PNG"
+            if kind == kinds.ARRAY:
+                other = f"{kind.name}; arrays are read from files that predict --input names"
+            received = other if kind in (None, *kinds.READABLE) else kind
+            raise UserError(f"{name}: expected a picture ({', '.join(FORMATS)}), received {received}") from None
         except MemoryError:
             raise UserError(f"{name}: out of memory; try a smaller picture") from None
         except Exception as error:  # the exceptions of Pillow's decoders have no common class

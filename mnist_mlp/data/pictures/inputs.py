@@ -15,9 +15,12 @@ from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.data import array_files
 from mnist_mlp.data.pictures import decode, normalize, reading
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import kinds
 from mnist_mlp.options import path_of
 
-ARRAYS = (b"\x93NUMPY", b"PK\x03\x04", b"\x1f\x8b", b"\0\0\x08\x03")  # the first bytes of .npy, .npz, gzip and IDX
+# The first bytes of .npy, .npz, gzip and IDX, also of IDX that is refused: of other numbers or in the other byte order
+ARRAYS = (b"\x93NUMPY", b"PK\x03\x04", b"\x1f\x8b", *(bytes((0, 0, kind)) for kind in (8, *kinds.IDX_TYPES)))
+ARRAYS += (b"\1\x08\0\0", b"\3\x08\0\0")
 ARRAY_SUFFIXES = (".npy", ".npz", ".gz")
 STANDARD_INPUT = "-"
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mnist_mlp.errors import UserError
+from mnist_mlp.files import kinds
 from mnist_mlp.lab.playground import fdlibm
 from mnist_mlp.lab.playground.random_stream import Stream
 from mnist_mlp.lab.playground.url_state import State
@@ -146,6 +148,9 @@ def read_csv(path: Path, problem: str) -> list[Point]:
     rows: list[tuple[int, Point]] = []
     if path.exists() and not path.is_dir() and (not path.is_file() or path.stat().st_size > BYTES):
         raise UserError(f"{path}: expected a file of at most {BYTES:,} bytes, received something else; {EXAMPLE}")
+    kind = kinds.recognize_path(path)
+    if kind not in (None, kinds.CSV, kinds.NUMBERS, kinds.EMPTY):
+        raise UserError(f"{path}: expected a CSV file, received {kind.name}; {EXAMPLE}")
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -176,10 +181,32 @@ def point_of(path: Path, line: int, row: Sequence[str]) -> Point:
         if line == 1 and [cell.strip().lower() for cell in row] == ["x", "y", "label"]:
             return math.nan, math.nan, math.nan
         shown = ",".join(row)[:60]
+        if line == 1 and not any(map(is_number, row)):
+            raise UserError(
+                f"{path}: line 1: expected x,y,label as the header, or no header, received {shown!r}; {for_header(row)}"
+            ) from None
         raise UserError(f"{path}: line {line}: expected x,y,label, received {shown!r}; {EXAMPLE}") from None
     if not all(map(math.isfinite, (x, y, label))):
         raise UserError(f"{path}: line {line}: expected finite numbers, received {','.join(row)[:60]!r}; {EXAMPLE}")
     return x, y, label
+
+
+def is_number(cell: str) -> bool:
+    """Return whether the text of a cell is a number."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def for_header(row: Sequence[str]) -> str:
+    """Return what to do about another header, or about cells that commas do not separate."""
+    if len(row) == 1 and len(re.split(r"[;\t]", row[0])) > 1:
+        return "separate the cells by commas"
+    if len(row) == 3:
+        return "if these columns are the two coordinates and the class, in this order, rename them or omit the line"
+    return f"it has {len(row)} column{'s' * (len(row) != 1)}: keep the two coordinates and the class"
 
 
 def with_signs(path: Path | str, rows: Sequence[tuple[int, Point]]) -> list[Point]:

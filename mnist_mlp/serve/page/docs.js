@@ -52,7 +52,7 @@ function trying(path, method, text) {
     try {
       const options = { method: method.toUpperCase() };
       if (text) Object.assign(options, { body: text.value, headers: { "content-type": "application/json" } });
-      const response = await fetch(path, options);
+      const response = await fetch(path.slice(1), options);
       const received = await response.text();
       const milliseconds = (performance.now() - began).toFixed(1);
       answer.textContent = `${response.status}, ${milliseconds} ms\n${received.slice(0, 20000)}`;
@@ -65,7 +65,7 @@ function trying(path, method, text) {
 }
 
 async function start() {
-  const description = await (await fetch("/openapi.json")).json();
+  const description = await (await fetch("openapi.json")).json();
   const main = document.getElementById("docs");
   for (const [path, operations] of Object.entries(description.paths)) {
     for (const [method, operation] of Object.entries(operations)) main.append(section(path, method, operation));

@@ -41,7 +41,7 @@ async function ask() {
 }
 
 async function look(instance) {
-  const response = await fetch("/page/look", {
+  const response = await fetch("page/look", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ instances: [instance] }),
@@ -151,7 +151,7 @@ function choose(chosen, button = null) {
 }
 
 async function examples() {
-  const answer = await (await fetch(`/page/examples?round=${round}`)).json();
+  const answer = await (await fetch(`page/examples?round=${round}`)).json();
   if (example) clear();
   $("examples").replaceChildren(
     ...answer.examples.map((each) => {
@@ -203,7 +203,7 @@ async function start() {
   }
   show(null);
   redraw();
-  const about = await (await fetch("/healthz")).json();
+  const about = await (await fetch("healthz")).json();
   call(about.classes);
   await examples();
   emptyLayers = about.hidden.map(([name, units]) => ({ name, activations: new Array(units).fill(0) }));

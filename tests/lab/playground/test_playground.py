@@ -653,6 +653,9 @@ def test_own_data(capsys, tmp_path):
     [
         ("x,y,label\n1,2,1\n1,two,1\n", "line 3: expected x,y,label, received '1,two,1'"),
         ("1,2\n", "line 1: expected x,y,label, received '1,2'"),
+        ("x1,x2,class\n1,2,1\n", "line 1: expected x,y,label as the header, or no header, received 'x1,x2,class'; if"),
+        ("x;y;label\n1;2;1\n", "received 'x;y;label'; separate the cells by commas"),
+        ("id,x,y,label\n1,1,2,1\n", "it has 4 columns: keep the two coordinates and the class"),
         ("1,2,1\nx,y,label\n", "line 2: expected x,y,label"),
         ("1,2,1\n1,nan,1\n", "line 2: expected finite numbers"),
         ("1,2,1\n1,2,0\n1,2,-1\n", "line 2: expected the labels -1 and 1, or 0 and 1, received 0"),

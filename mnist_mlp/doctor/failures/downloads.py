@@ -55,4 +55,12 @@ SYMPTOMS = (
         "checks every byte and names the file",
         "datapythonista/mnist#17, carlini/nn_robust_attacks#51, keras#1425",
     ),
+    Symptom(
+        "idx-still-packed",
+        (r"Magic number mismatch, expected \d",),
+        "a program for unpacked IDX files was given packed ones (529205256 is the beginning of a .gz file), or images "
+        "for labels",
+        f"run gunzip --keep FILE.gz for that program; the ones of this package read both: {TRAIN} --data_dir=DIR",
+        "shubhammor0403/EMNIST#1, hanbt/learn_dl#52",
+    ),
 )

@@ -113,4 +113,12 @@ SYMPTOMS = (
         "enpasos/jax2onnx#101",
         HARMLESS,
     ),
+    Symptom(
+        "broken-pipe-notice",
+        ("BrokenPipeError", r"Errno 32\] Broken pipe"),
+        "what read the output, such as head, has ended before the program",
+        "nothing to do; for all of the output use less, or write it to a file",
+        "python/cpython#90650, Backblaze/B2_Command_Line_Tool#1071",
+        HARMLESS,
+    ),
 )

@@ -102,4 +102,21 @@ SYMPTOMS = (
         "program use Optuna's JournalStorage",
         "optuna/optuna#820, optuna/optuna#4994",
     ),
+    Symptom(
+        "array-too-large",
+        (r"Unable to allocate \d[\d.]{0,9} [KMGT]iB for an array",),
+        "NumPy was refused the memory for an array; floats of MNIST take eight times its bytes with float64, and four "
+        "times with float32",
+        "in your own program keep images as uint8 and convert a batch at a time; run python -m mnist_mlp.train, which "
+        "does",
+        "shubhammor0403/EMNIST#1",
+    ),
+    Symptom(
+        "user-without-name",
+        (r"getpwuid\(\): uid not found",),
+        "the container runs as a user number that its /etc/passwd does not have, and a package asked for the user's "
+        "name",
+        "run docker run --user $(id -u):$(id -g) -e HOME=/tmp -e USER=me with the rest of the same command",
+        "vectorize-io/hindsight#3934, python/cpython#75650",
+    ),
 )

@@ -8,7 +8,7 @@ SYMPTOMS = (
         (
             "Could not find cuda drivers on your machine",
             "Cannot dlopen some GPU libraries",
-            r"Could not load dynamic library '(libcu|libnv)",
+            r"Could not load dynamic library '(libcu(?!da\.so)|libnv)",
             r"libcud(art|nn)[\w.]{0,20}: cannot open shared object file",
         ),
         "TensorFlow cannot find the CUDA libraries or the driver: the run is on the CPU",
@@ -110,6 +110,14 @@ SYMPTOMS = (
         "run nvidia-smi and end what else fills the GPU; then pip install -U 'tensorflow[and-cuda]' (JAX: "
         "'jax[cuda13]')",
         "colabtools#3013, tensorflow#55468, jax#15361",
+    ),
+    Symptom(
+        "cublas-not-started",
+        ("create cublas handle", "CUBLAS_STATUS_(NOT_INITIALIZED|ALLOC_FAILED)"),
+        "cuBLAS did not start, as a rule because another program fills the GPU's memory",
+        "run nvidia-smi and end what else uses the GPU; then the same command; if it fails again, "
+        "pip install -U 'tensorflow[and-cuda]' (JAX: 'jax[cuda13]')",
+        "tensorflow#9489, jax#7118",
     ),
     Symptom(
         "libdevice-missing",

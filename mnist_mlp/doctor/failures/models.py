@@ -79,4 +79,21 @@ SYMPTOMS = (
         "save it anew as numbers, np.save(FILE, np.stack(rows).astype('uint8')), where you trust it",
         "keras#12729, eyalzk/sketch_rnn_keras#1",
     ),
+    Symptom(
+        "h5py-3-with-old-keras",
+        (r"object has no attribute ['\"`]decode",),
+        "a Keras older than 2.4 reads a file with h5py 3, which returns text in place of bytes",
+        "run pip install -U 'keras>=3.10' 'tensorflow>=2.18'; in an environment that has to stay old, pip install "
+        "'h5py<3'",
+        "lasigeBioTM/BiOnt#4, TKassis/OrgaQuant#15",
+    ),
+    Symptom(
+        "layer-of-another-keras",
+        (r"Only instances of `?keras\.Layer`? can be added", "added layer must be an instance of class"),
+        "layers of two libraries are mixed: Keras 3 and tf_keras (or TensorFlow Hub and Probability, which use it), or "
+        "keras and tensorflow.keras of old",
+        "in your own program import everything from one of them, keras; with TensorFlow Hub run pip install tf_keras "
+        "and export TF_USE_LEGACY_KERAS=1",
+        "tensorflow#70164, keras#11848",
+    ),
 )

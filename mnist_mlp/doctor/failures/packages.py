@@ -23,6 +23,7 @@ SYMPTOMS = (
         (
             r"No module named ['\"`]?keras\.(?![\w.]{0,60}['\"`]; )",
             r"cannot import name ['\"`]\w{1,40}['\"`] from ['\"`]keras",
+            r"module ['\"`](keras\.\w[\w.]{0,60}|tensorflow\.keras)['\"`] has no attribute",
         ),
         "the program names something that Keras 3 has moved, removed or made private",
         "in your own program import from keras, keras.layers or keras.utils (np_utils.to_categorical is now "

@@ -23,7 +23,8 @@ from mnist_mlp.devices import Plan
 from mnist_mlp.devices.machine import Machine, detect, installed_software, processor_name
 from mnist_mlp.devices.strategy import Request, choose
 from mnist_mlp.doctor import framework_check, known_failures
-from mnist_mlp.doctor.text import printable, problem_lines, report
+from mnist_mlp.doctor.failures.symptom import Symptom
+from mnist_mlp.doctor.text import printable, problem_lines, report, similar_lines
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option, option_of
 
@@ -72,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def explain(options: Options) -> None:
-    """Print the known failures that a text shows. Raises `UserError` if there are none."""
+    """Print the known failures that a text shows. Raises `UserError` if there are none, after the likeliest three."""
     text = standard_input() if options.explain == "-" else options.explain or ""
     if not text.strip():
         raise UserError(
@@ -81,10 +82,24 @@ def explain(options: Options) -> None:
     rows = [problem(row) for row in known_failures.explain(text)]
     if options.json:
         print(json.dumps({"problems": rows}), flush=True)
-    if not rows:
-        raise UserError("no known failure matches this text; run python -m mnist_mlp.doctor to check this machine")
-    if not options.json:
+    elif rows:
         print("\n\n".join("\n".join(problem_lines(row)) for row in rows), flush=True)
+    if not rows:
+        similar = [] if options.json else known_failures.likeliest(text)
+        if similar:
+            print("\n".join(line for row in similar for line in similar_lines(problem(row))), flush=True)
+        raise UserError(f"no known failure matches this text; {what_next(len(similar))}")
+
+
+def what_next(similar: int) -> str:
+    """Return what to do about a text that is not known, after `similar` failures that share words with it."""
+    look = {0: "", 1: "the one above shares words with it; else "}.get(
+        similar, f"the {similar} above share words with it; else "
+    )
+    return (
+        f"{look}run python -m mnist_mlp.doctor to check this machine, and search the last line of the traceback, "
+        "without paths and numbers, in the issues of the package that its file names"
+    )
 
 
 def standard_input() -> str:
@@ -189,19 +204,18 @@ def probe_section(answer: framework_check.Answer) -> dict[str, Any]:
 
 
 def printed_problems(answers: Mapping[str, framework_check.Answer]) -> list[dict[str, Any]]:
-    """Return the known failures in what the frameworks printed, without those of GPUs where the CPU was requested."""
-    rows = []
-    for name, answer in answers.items():
-        for row in known_failures.explain(f"{answer.printed}\n{answer.error}"):
-            if answer.device != "cpu" or row.name not in known_failures.GPU_SYMPTOMS:
-                rows.append(problem(row, where=name))
-    return rows
+    """Return the known failures in what the frameworks printed."""
+    return [
+        problem(row, where=name)
+        for name, answer in answers.items()
+        for row in known_failures.printed_problems(f"{answer.printed}\n{answer.error}", answer.device)
+    ]
 
 
-def problem(row: known_failures.Symptom, where: str = "") -> dict[str, Any]:
+def problem(row: Symptom, where: str = "") -> dict[str, Any]:
     """Return a known failure as JSON values. `where` is "installed" or the framework that printed it."""
     values = {name: getattr(row, name) for name in ("name", "meaning", "fix", "source")}
-    return {**values, "where": where}
+    return {**values, "where": where, "group": known_failures.GROUP_OF.get(row.name, ""), "level": row.level}
 
 
 def train_command(request: Request) -> str:

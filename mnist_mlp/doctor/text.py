@@ -80,11 +80,18 @@ def checks(diagnosis: Mapping[str, Any]) -> list[str]:
 
 def problem_lines(row: Mapping[str, Any]) -> list[str]:
     """Return a known failure as text: what it is, what it means, what to do."""
-    where = {"": "", "installed": ", from the installed packages"}.get(
+    where = {"": f" ({row['group']})", "installed": ", from the installed packages"}.get(
         row["where"], f", in the output of {row['where']}"
     )
     rows = [f"means   {row['meaning']}", f"do      {row['fix']}", f"source  {row['source']}"]
-    return [*block("  !", [f"{row['name']}{where}"]), *block("", rows, hang=8)]
+    label = {"error": "  !", "warning": "warning"}.get(row["level"], "harmless")
+    return [*block(label, [f"{row['name']}{where}"]), *block("", rows, hang=8)]
+
+
+def similar_lines(row: Mapping[str, Any]) -> list[str]:
+    """Return a known failure that is perhaps the one asked for, in short."""
+    rows = [f"would mean  {row['meaning']}", f"and to do   {row['fix']}"]
+    return [*block("  ?", [f"{row['name']} ({row['group']})"]), *block("", rows, hang=12)]
 
 
 def block(label: str, rows: Sequence[str], hang: int = 0) -> list[str]:

@@ -83,9 +83,7 @@ def check_hooks(callback: keras.callbacks.Callback) -> None:
         remedy = f"use update_freq='epoch' without profile_batch and write_steps_per_second, --profile, or {remedy[4:]}"
     elif isinstance(callback, keras.callbacks.ProgbarLogger):
         remedy = f"the run reports its own progress: omit it, or {remedy}"
-    raise UserError(
-        f"{name}.{hook}: engine='compiled' trains many batches in one call and calls no such hook; {remedy}"
-    )
+    raise UserError(f"{name}.{hook}: engine='compiled' trains many batches in one call, without such hooks; {remedy}")
 
 
 def check_no_backup(callback: keras.callbacks.BackupAndRestore) -> None:

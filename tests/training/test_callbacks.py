@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from helpers.fork_server import run_code
 
-from mnist_mlp.cli.terminal import SILENT
+from mnist_mlp.cli.terminal import SILENT, Reporter
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.runs import checkpoint
@@ -276,8 +276,12 @@ def test_a_finished_run_is_finished(tmp_path):
     assert (again.epochs, again.test, again.model_sha256) == (first.epochs, first.test, first.model_sha256)
     after = checkpoint.newest(tmp_path / "run")[0].state
     assert len(heard) == 2 and all(np.array_equal(after[name], state[name]) for name in state)
-    more = run(tmp_path / "run", epochs=4, resume=True)
-    assert len(more.epochs) == 4 and more.epochs[1]["loss"] < np.log(10)
+    lines = []
+    reporter = type("Lines", (Reporter,), {"line": lambda self, text: lines.append(text)})()
+    config = dataclasses.replace(SMALL, epochs=2, resume=True, early_stopping=9)
+    more = train_and_evaluate(config, tmp_path / "run", reporter=reporter)
+    assert len(more.epochs) == 2 and more.epochs[1]["loss"] < np.log(10)
+    assert "missing  Stop: among the callbacks before, no longer" in lines
 
 
 @pytest.mark.slow

@@ -52,24 +52,23 @@ class Callbacks:
         self.model: keras.Model | None = None
         if self.flagged or self.own:
             self.model = as_callbacks_expect(engine)
-            self.begin(run, steps_per_epoch)
+            self.begin(self.model, run, steps_per_epoch)
         if found is not None and not self.finished:
             self.restore(found)
 
-    def begin(self, run: Run, steps_per_epoch: int) -> None:
+    def begin(self, model: keras.Model, run: Run, steps_per_epoch: int) -> None:
         """Introduce the callbacks to the model, call `on_train_begin`, and give the flags' the earlier epochs."""
-        assert self.model is not None
-        self.compiled_in = compiled_in(self.engine, self.model)
+        self.compiled_in = compiled_in(self.engine, model)
         for callback in (*self.flagged, *self.own):
             shows = isinstance(callback, keras.callbacks.ProgbarLogger)
             callback.set_params({"verbose": int(shows), "epochs": run.config.epochs, "steps": steps_per_epoch})
-            callback.set_model(self.model)
+            callback.set_model(model)
         self.call("on_train_begin", again=run.resumed_from is not None)
-        by_own, self.model.stop_training = self.model.stop_training, False
+        by_own, model.stop_training = model.stop_training, False
         for row in run.progress.history:
             for callback in self.flagged:
                 callback.on_epoch_end(row["epoch"] - 1, logs(row))
-        self.stopped_by_flags, self.model.stop_training = bool(self.model.stop_training), by_own
+        self.stopped_by_flags, model.stop_training = bool(model.stop_training), by_own
         if any(acts(callback, hook) for callback in self.own for hook in OF_BATCHES):
             self.engine.on_batch = self.batch
 
@@ -123,12 +122,11 @@ class Callbacks:
 
     def batch(self, hook: str, batch: int, logs: Mapping[str, float]) -> bool:
         """Call a hook of a batch, and return whether a callback has set `stop_training`. See `OnBatch`."""
-        assert self.model is not None
         older = hook.replace("train_", "")  # Keras' `on_train_batch_end` calls `on_batch_end`, unless overridden
         for callback in self.own:
             if acts(callback, hook) or acts(callback, older):
                 getattr(callback, hook)(batch, dict(logs))
-        return bool(self.model.stop_training)
+        return self.model is not None and bool(self.model.stop_training)
 
     @contextlib.contextmanager
     def assigning(self, *, again: bool, averaged: bool) -> Iterator[None]:
@@ -160,7 +158,6 @@ class Callbacks:
 
     def check_compiled_in(self) -> None:
         """Raise `UserError` if something is no longer as it was when the steps were compiled."""
-        assert self.model is not None
         now = compiled_in(self.engine, self.model)
         other = [name for name in now.keys() | self.compiled_in.keys() if now.get(name) != self.compiled_in.get(name)]
         if other:
@@ -254,13 +251,13 @@ def as_callbacks_expect(engine: Engine) -> keras.Model:
     return model
 
 
-def compiled_in(engine: Engine, model: keras.Model) -> dict[str, Any]:
+def compiled_in(engine: Engine, model: keras.Model | None) -> dict[str, Any]:
     """Return what the compiled steps have built in, by name: options of the optimizer and of the layers."""
     optimizer = engine.optimizer
-    assert optimizer is not None
-    found = {f"optimizer.{name}": value for name, value in optimizer.get_config().items()}
-    if not isinstance(found["optimizer.learning_rate"], dict):  # a schedule; a number is a variable, and may change
+    options = optimizer.get_config() if optimizer else {}
+    found = {f"optimizer.{name}": value for name, value in options.items()}
+    if not isinstance(found.get("optimizer.learning_rate"), dict):  # a schedule; a number is a variable, and may change
         found["optimizer.learning_rate"] = None
     found |= {f"{layer.name}.{name}": v for layer in engine.model.layers for name, v in layer.get_config().items()}
-    found["model.optimizer"] = model.optimizer is optimizer
+    found["model.optimizer"] = model is not None and model.optimizer is optimizer
     return found

@@ -81,6 +81,13 @@ def lambdas():
     return callback
 
 
+def broken():
+    """A callback that breaks the weights before the second epoch."""
+    callback = C.LambdaCallback()
+    callback.on_epoch_begin = lambda epoch, logs: scale(callback, np.nan if epoch == 1 else 1.0)
+    return callback
+
+
 def usual(path):
     return [
         C.EarlyStopping(patience=1, min_delta=0.5, restore_best_weights=True),
@@ -110,7 +117,7 @@ ROWS = {  # of each class in keras.callbacks: how to make it in a directory, and
     "RemoteMonitor": (lambda path: C.RemoteMonitor(send_as_json=True), {}),
     "SwapEMAWeights": (lambda path: C.SwapEMAWeights(swap_on_epoch=True), {"ema": 0.5}),
     "TensorBoard": (lambda path: C.TensorBoard(path / "logs"), {}),
-    "TerminateOnNaN": (lambda path: C.TerminateOnNaN(), {"learning_rate": 1e30}),
+    "TerminateOnNaN": (lambda path: [C.TerminateOnNaN(), broken()], {}),
 }
 
 

@@ -210,8 +210,9 @@ def test_every_callback_of_keras_does_as_in_model_fit(backend, tmp_path, capsys)
         print(json.dumps({row: without_fit(columns) for row, columns in found.items()}, indent=1), file=sys.stderr)
     refused = {
         "ProgbarLogger": "UserError: ProgbarLogger.on_train_batch_end: engine='compiled'",
-        "TerminateOnNaN": "Diverged: training diverged between steps 1 and 2 (epoch 1, ",
+        "TerminateOnNaN": "Diverged: training diverged between steps 5 and 6 (epoch 2, ",
     }
+    assert found["TerminateOnNaN"]["fit"]["epochs"] == 2  # there, too
     for row, columns in found.items():
         if "ImportError" in str(columns.get("fresh")):
             assert row == "OrbaxCheckpoint"  # needs a package of its own

@@ -63,7 +63,7 @@ class Callbacks:
             shows = isinstance(callback, keras.callbacks.ProgbarLogger)
             callback.set_params({"verbose": int(shows), "epochs": run.config.epochs, "steps": steps_per_epoch})
             callback.set_model(model)
-        self.call("on_train_begin", again=run.resumed_from is not None)
+        self.call("on_train_begin", {}, again=run.resumed_from is not None)
         by_own, model.stop_training = model.stop_training, False
         for row in run.progress.history:
             for callback in self.flagged:
@@ -85,7 +85,7 @@ class Callbacks:
 
     def epoch_begins(self, epoch: int, *, under_way: bool) -> None:
         """Call `on_epoch_begin`. `under_way`: an earlier process has already started this epoch."""
-        self.call("on_epoch_begin", epoch, again=under_way)
+        self.call("on_epoch_begin", epoch, {}, again=under_way)
 
     def epoch_ends(self, row: Row) -> None:
         """Call `on_epoch_end` with the epoch's row of the history."""
@@ -93,7 +93,7 @@ class Callbacks:
 
     def validation_begins(self) -> None:
         """Call `on_test_begin`."""
-        self.call("on_test_begin")
+        self.call("on_test_begin", {})
 
     def validation_ends(self, loss: float, accuracy: float) -> None:
         """Call `on_test_end` with the scores of the validation images."""

@@ -39,6 +39,7 @@ from mnist_mlp.training import loop, optimizers
 
 C = keras.callbacks
 CONFIG = Config(dataset="digits", model="softmax", epochs=9, learning_rate=0.3, batch_size=256, validation_fraction=0.2)
+LAST = {"learning_rate", "posted", "history", "calls"}  # of which a later process does not know the earlier one's
 DATA = load(CONFIG)
 TRAIN, VALIDATION = split_validation(DATA.train, CONFIG.validation_fraction, CONFIG.seed)
 
@@ -102,7 +103,7 @@ ROWS = {  # of each class in keras.callbacks: how to make it in a directory, and
     "BackupAndRestore": (lambda path: C.BackupAndRestore(path / "backup"), {}),
     "CSVLogger": (lambda path: C.CSVLogger(path / "log.csv", append=True), {}),
     "Callback": (lambda path: Recorder(), {}),
-    "CallbackList": (lambda path: C.CallbackList([C.EarlyStopping("accuracy", patience=2, min_delta=0.05)]), {}),
+    "CallbackList": (lambda path: C.CallbackList([C.EarlyStopping("accuracy", patience=1, min_delta=0.1)]), {}),
     "EarlyStopping": (lambda path: C.EarlyStopping("val_accuracy", patience=1, restore_best_weights=True), {}),
     "History": (lambda path: C.History(), {}),
     "LambdaCallback": (lambda path: lambdas(), {}),
@@ -287,7 +288,6 @@ def columns(row, directory):
     print(row, file=sys.stderr, flush=True)
     found = {"fit": fitted(row, path / "fit")}
     fit = found["fit"]
-    last = {"learning_rate", "posted", "history", "calls"}  # a later process does not know the earlier one's
     try:
         facts, result = ran(row, path / "fresh", copies=True)
         found["fresh"] = other(fit, facts)
@@ -302,7 +302,7 @@ def columns(row, directory):
             "killed_at_end": "fresh-killed_at_end",
         }.items():
             facts, again = ran(row, path / begun, resume=True)
-            found[column] = {name: value for name, value in other(fit, facts).items() if name not in last}
+            found[column] = {name: value for name, value in other(fit, facts).items() if name not in LAST}
             if again.model_sha256 != result.model_sha256:
                 found[column]["bits"] = "differ"
     except UserError as error:
@@ -315,7 +315,8 @@ def killed_at_end(row, directory):
     path = Path(directory, row)
     facts, result = ran(row, path / "fresh", copies=True)
     again, rest = ran(row, path / "fresh-killed_at_end", resume=True)
-    different = other(facts, again) | ({} if rest.model_sha256 == result.model_sha256 else {"bits": "differ"})
+    different = {name: value for name, value in other(facts, again).items() if name not in LAST}
+    different |= {} if rest.model_sha256 == result.model_sha256 else {"bits": "differ"}
     return result.epochs, {key: value for key, value in facts.items() if key != "weights"}, different
 
 

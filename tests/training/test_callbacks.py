@@ -258,13 +258,19 @@ def test_a_finished_run_is_finished(tmp_path):
     """Callbacks do not hear of its resume, which changes nothing; more epochs train on from what they assigned."""
 
     class Stop(C.Callback):
-        def on_train_begin(self, logs=None):
+        def on_train_begin(self, logs):  # Keras always gives logs, perhaps empty ones
             heard.append("begin")
 
-        def on_epoch_end(self, epoch, logs=None):
+        def on_epoch_begin(self, epoch, logs):
+            assert logs == {}
+
+        def on_test_begin(self, logs):
+            assert logs == {}
+
+        def on_epoch_end(self, epoch, logs):
             self.model.stop_training = True
 
-        def on_train_end(self, logs=None):
+        def on_train_end(self, logs):
             heard.append(sorted(logs))
             self.model.set_weights([weight * 0 for weight in self.model.get_weights()])
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import data, devices
 from mnist_mlp.checks import gate
-from mnist_mlp.cli import flags
+from mnist_mlp.cli import flags, load_framework
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import DEVICE, PRESETS, Config, with_file, with_preset
 from mnist_mlp.engine.compilation_cache import compilation_cache
@@ -52,14 +52,14 @@ def train_and_evaluate(
     run_dir: Path,
     *,
     dataset: data.Dataset | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] = (),
     reporter: Reporter = PRINT,
     keep_programs: bool = False,
 ) -> Result:
     """Train, evaluate and save one run, or with `config.resume` the rest of one: `python -m mnist_mlp.train`.
 
     `run_dir` must be new or empty, or hold the run to resume. `dataset` replaces the data set that the config names
-    with images of your own; `callbacks` are called at the ends of epochs; `reporter` gets the report and the progress.
+    with images of your own; `callbacks` are Keras' (`training/README.md`); `reporter` gets the report and the progress.
     `keep_programs` keeps what XLA compiles for later processes (see `engine/compilation_cache.py`). Of several workers
     only the chief reports and writes `run_dir`; all return the result. Raise `UserError`.
     """
@@ -69,6 +69,7 @@ def train_and_evaluate(
         if callbacks or dataset:
             run.resume_hint = "train_and_evaluate, with resume=True and the same callbacks and images"
         check_packages(config)
+        callbacks = accepted(callbacks, config, plan) if callbacks else []
         session = TrainingSession(config, plan, run, reporter)
         session.load_data(dataset)  # verified; the same for all workers, and as before if the run is resumed
         session.build_engine()  # the framework, the model on its device, compiled
@@ -97,6 +98,14 @@ def config_of(given: Mapping[str, Any]) -> Config:
     if "strategy" in given:
         started_with = dataclasses.replace(started_with, **{name: getattr(Config, name) for name in DEVICE})
     return dataclasses.replace(started_with, **given)
+
+
+def accepted(callbacks: Any, config: Config, plan: devices.Plan) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that this run calls. Raise `UserError` for those that it cannot."""
+    load_framework.load(plan)
+    from mnist_mlp.training import accepted_callbacks
+
+    return accepted_callbacks.accepted(callbacks, config)
 
 
 def check_packages(config: Config) -> None:

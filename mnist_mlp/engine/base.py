@@ -22,6 +22,10 @@ from mnist_mlp.errors import UserError
 # Receives how far an epoch is: its steps so far, their mean loss and accuracy, and the seconds for each step.
 OnProgress = Callable[[int, float, float, float], None]
 
+# Receives the name of one of Keras' hooks of batches, the index of the batch in its epoch, and its logs ("loss",
+# "accuracy"); returns whether the epoch is to end.
+OnBatch = Callable[[str, int, Mapping[str, float]], bool]
+
 
 @dataclasses.dataclass(frozen=True)
 class Sums:
@@ -86,10 +90,11 @@ PLAIN = Recipe()
 
 
 class Engine(Protocol):
-    """A model, an optimizer and the data on a device. The two attributes may be set; properties are read-only."""
+    """A model, an optimizer and the data on a device. The three attributes may be set; properties are read-only."""
 
     seed: int  # of the distortions; another seed does not compile again
     on_progress: OnProgress | None  # called about once a second within a `train` that lasts a whole epoch
+    on_batch: OnBatch | None  # called for each batch of a `train` that lasts a whole epoch, and of a validation
 
     @property
     def model(self) -> keras.Model: ...

@@ -21,6 +21,7 @@ from mnist_mlp.engine.base import (
     PLAIN,
     Counts,
     DeviceSet,
+    OnBatch,
     OnProgress,
     Recipe,
     Sums,
@@ -39,6 +40,7 @@ class CompiledEngine(abc.ABC):
     backend: str
     whole_epochs = False
     on_progress: OnProgress | None = None  # never called: `train` takes any part of an epoch
+    on_batch: OnBatch | None = None  # never called: one program trains many batches
 
     # Six parameters: what an engine consists of. `create_engine` passes them; a wrapper would only rename them.
     def __init__(

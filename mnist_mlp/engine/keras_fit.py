@@ -14,7 +14,7 @@ import numpy as np
 
 from mnist_mlp.data import Split
 from mnist_mlp.engine.augmentation import distort
-from mnist_mlp.engine.base import PLAIN, Counts, DeviceSet, OnProgress, Recipe, Sums, read_state, write_state
+from mnist_mlp.engine.base import PLAIN, Counts, DeviceSet, OnBatch, OnProgress, Recipe, Sums, read_state, write_state
 from mnist_mlp.engine.batching import SECONDS_PER_CALL
 from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import to_logits, with_hidden
@@ -28,6 +28,7 @@ class FitEngine:
     whole_epochs = True  # `fit` reports the mean loss of an epoch, not that of each step
     step_on: list[str] = []  # `fit` does not report it
     on_progress: OnProgress | None = None
+    on_batch: OnBatch | None = None
 
     # Six parameters, as of `CompiledEngine`.
     def __init__(
@@ -67,6 +68,8 @@ class FitEngine:
         used = batch_indices[batch_indices >= 0]
         if (batch_indices.ravel()[: len(used)] < 0).any():  # `fit` would cut other batches
             raise ValueError("Expected padding only at the end of the batch indices. Received some before the end.")
+        watch = TrainingBatches(self.on_batch) if self.on_batch else None
+        progress = ProgressCallback(self.on_progress) if self.on_progress else None
         history = self.network.fit(
             self.distorted(batch_indices),
             self.splits["train"].labels[used],
@@ -74,9 +77,9 @@ class FitEngine:
             epochs=1,
             shuffle=False,
             verbose=0,
-            callbacks=[ProgressCallback(self.on_progress)] if self.on_progress else [],
+            callbacks=[callback for callback in (progress, watch) if callback],
         ).history
-        seen = len(used)
+        seen = len(used) if watch is None else min(len(used), watch.batches * batch_indices.shape[1])
         return Sums(np.array([history["cross_entropy"][0] * seen]), round(history["accuracy"][0] * seen), seen)
 
     def distorted(self, batch_indices: np.ndarray) -> np.ndarray:
@@ -94,7 +97,9 @@ class FitEngine:
 
     def evaluate(self, split: str) -> Counts:
         images, labels = self.splits[split].images, self.splits[split].labels
-        logits = self.network.predict(images, batch_size=self.batch_size, verbose=0).astype(np.float64)
+        watch = [EvaluationBatches(self.on_batch, labels)] if self.on_batch else []
+        logits = self.network.predict(images, batch_size=self.batch_size, verbose=0, callbacks=watch)
+        logits = logits.astype(np.float64)
         loss_sum = float(metrics.cross_entropy(logits, labels).sum())
         return Counts(confusion_matrix(labels, logits.argmax(1)), loss_sum)
 
@@ -146,6 +151,48 @@ class ProgressCallback(keras.callbacks.Callback):
         elif now - self.last > SECONDS_PER_CALL:
             self.last = now
             self.on_progress(batch + 1, logs["cross_entropy"], logs["accuracy"], (now - self.began) / batch)
+
+
+class TrainingBatches(keras.callbacks.Callback):
+    """Pass the batches of an epoch of `fit` on to `on_batch`, and count them."""
+
+    def __init__(self, on_batch: OnBatch):
+        super().__init__()
+        self.on_batch, self.batches = on_batch, 0
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.pass_on("on_train_batch_begin", batch, {})
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        self.batches = batch + 1
+        # The loss of the history: without penalties.
+        self.pass_on("on_train_batch_end", batch, {"loss": logs["cross_entropy"], "accuracy": logs["accuracy"]})
+
+    def pass_on(self, hook: str, batch: int, logs: dict[str, float]) -> None:
+        model = self.model  # on JAX, asking for it gives the variables their values, and takes over what is assigned
+        if self.on_batch(hook, batch, {name: float(value) for name, value in logs.items()}):
+            model.stop_training = True
+
+
+class EvaluationBatches(keras.callbacks.Callback):
+    """Pass the batches of an evaluation on to `on_batch`, with the means over them so far, as `Model.evaluate` does."""
+
+    def __init__(self, on_batch: OnBatch, labels: np.ndarray):
+        super().__init__()
+        self.on_batch, self.labels = on_batch, labels
+        self.seen, self.loss_sum, self.correct = 0, 0.0, 0
+
+    def on_predict_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.on_batch("on_test_batch_begin", batch, {})
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        logits = np.asarray(logs["outputs"], np.float64)
+        labels = self.labels[self.seen : self.seen + len(logits)]
+        self.seen += len(logits)
+        self.loss_sum += float(metrics.cross_entropy(logits, labels).sum())
+        self.correct += int((logits.argmax(1) == labels).sum())
+        means = {"loss": self.loss_sum / self.seen, "accuracy": self.correct / self.seen}
+        self.on_batch("on_test_batch_end", batch, means)
 
 
 def cross_entropy(smoothing: float) -> tuple[keras.losses.Loss | Callable, keras.metrics.Metric]:

@@ -1,7 +1,8 @@
 """Checkpoints: all that is needed to resume a run, in one .npz file that every backend, and NumPy alone, can read.
 
-`np.load(file)` has the variables by name, "losses" (of the current epoch's steps), and "about": JSON with the rest. A
-file is used only if it is whole, by a SHA-256 over all of its content that it holds itself.
+`np.load(file)` has the variables by name, "losses" (of the current epoch's steps), arrays of callbacks, whose names
+begin with "callbacks/", and "about": JSON with the rest. A file is used only if it is whole, by a SHA-256 over all of
+its content that it holds itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mnist_mlp.files.atomic import DAMAGED
 FORMAT = 1
 DIRECTORY = "checkpoints"
 NAME = "step-{:09d}.npz"  # steps since the start of the run: their order needs no clock
+CALLBACKS = "callbacks/"  # callbacks/EarlyStopping 1/best_weights/0
 
 
 @dataclasses.dataclass
@@ -53,11 +55,15 @@ class Checkpoint:
     data: Mapping[str, str]  # the name of the data set and hashes of its splits
     ran_on: Mapping[str, Any]  # backend, device, replicas, xla, and versions
     resumed: list[dict[str, Any]]  # as in a result
+    ended: bool = False  # whether the training is over and callbacks' `on_train_end` is done
+    # What callbacks know of earlier epochs: {name: {attribute: a JSON value that is no list, or a list of arrays}}.
+    callbacks: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return all of it as arrays."""
         progress = dataclasses.asdict(self.progress)
-        arrays = {"losses": progress.pop("losses"), **self.state}
+        callbacks, kept = without_arrays(self.callbacks)
+        arrays = {"losses": progress.pop("losses"), **self.state, **kept}
         about = {
             "format": FORMAT,
             "progress": progress,
@@ -66,6 +72,8 @@ class Checkpoint:
             "data": dict(self.data),
             "ran_on": dict(self.ran_on),
             "resumed": self.resumed,
+            "ended": self.ended,
+            "callbacks": callbacks,
         }
         about["sha256"] = checksum(about, arrays)
         return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays}
@@ -80,6 +88,7 @@ class Checkpoint:
         if type(about["format"]) is not int or about["format"] != FORMAT:
             raise UserError(f"it was written by another version of mnist_mlp (format {about['format']!r:.20})")
         progress = Progress(losses=state.pop("losses"), **about["progress"])
+        kept = {name: state.pop(name) for name in arrays if name.startswith(CALLBACKS)}
         found = cls(
             progress,
             about["total_steps"],
@@ -88,6 +97,8 @@ class Checkpoint:
             about["data"],
             about["ran_on"],
             about["resumed"],
+            about.get("ended", False),  # 0.1 wrote neither this nor the next
+            with_arrays(about.get("callbacks", {}), kept),
         )
         found.check()
         return found
@@ -96,7 +107,9 @@ class Checkpoint:
         """Raise ValueError, KeyError or TypeError for what no run writes, even under a correct checksum."""
         progress = self.progress
         counts = (progress.epoch, progress.step, progress.correct, progress.seen, self.total_steps)
-        kinds = [(list, progress.history), (list, self.resumed), (dict, self.data), (dict, self.ran_on)]
+        kinds: list[tuple[type, Any]] = [(list, progress.history), (list, self.resumed)]
+        kinds += [(dict, self.data), (dict, self.ran_on)]
+        kinds += [(bool, self.ended), *((dict, values) for values in self.callbacks.values())]
         if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
             raise ValueError("invalid counts")
         if not all(isinstance(value, kind) for kind, value in kinds) or not isinstance(progress.seconds, float):
@@ -108,6 +121,28 @@ class Checkpoint:
         for row in (*progress.history, *self.resumed):
             if not isinstance(row, dict):
                 raise TypeError("parts of another type")
+
+
+def without_arrays(callbacks: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the JSON values of `Checkpoint.callbacks`, and its arrays, each under a name of its own."""
+    values: dict[str, Any] = {name: {} for name in callbacks}
+    arrays: dict[str, np.ndarray] = {}
+    for name, attributes in callbacks.items():
+        for key, value in attributes.items():
+            if isinstance(value, list):
+                arrays |= {f"{CALLBACKS}{name}/{key}/{index}": array for index, array in enumerate(value)}
+            else:
+                values[name][key] = value
+    return values, arrays
+
+
+def with_arrays(values: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Return the `Checkpoint.callbacks` that `without_arrays` took apart."""
+    callbacks = {name: dict(attributes) for name, attributes in values.items()}
+    for label in sorted(arrays, key=lambda label: int(label.rpartition("/")[2])):
+        name, key, _ = label.removeprefix(CALLBACKS).rsplit("/", 2)
+        callbacks[name].setdefault(key, []).append(arrays[label])
+    return callbacks
 
 
 def stored_config(values: Mapping[str, Any]) -> Config:

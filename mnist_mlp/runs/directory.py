@@ -78,10 +78,22 @@ class Run:
         write_file(self.path / name, save)
         return self.path / name
 
-    def save(self, total_steps: int, state: Mapping[str, np.ndarray]) -> None:
-        """Write a checkpoint of the progress and the engine's `state` after `total_steps` steps."""
+    def save(
+        self,
+        total_steps: int,
+        state: Mapping[str, np.ndarray],
+        *,
+        ended: bool = False,
+        callbacks: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Write a checkpoint of the progress and the engine's `state` after `total_steps` steps.
+
+        `ended`: the training is over. `callbacks` is what callbacks know (see `Checkpoint`).
+        """
         provenance = (self.data_hashes, self.ran_on, self.resumptions)
-        self.write_checkpoint(Checkpoint(self.progress, total_steps, state, self.config, *provenance))
+        self.write_checkpoint(
+            Checkpoint(self.progress, total_steps, state, self.config, *provenance, ended, callbacks or {})
+        )
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, then remove the oldest ones beyond `config.keep`."""

@@ -36,7 +36,9 @@ class Training:
         self.steps_between_checkpoints = self.config.steps_between_checkpoints(self.steps_per_epoch)
         self.pace = Pace()
         self.stop_early = callbacks.stop
-        self.saved: int | None = None  # the step of the last checkpoint
+        self.ended = callbacks.finished  # whether `on_train_end` is done
+        # The step of the last checkpoint, and whether it is that of a finished run.
+        self.saved: tuple[int, bool] | None = (self.done, True) if callbacks.finished else None
         # When, and after which step, the first call ended: it is slower, so the speed is measured from there on.
         self.timed: tuple[float, int] | None = None
         engine.on_progress = self.report_within_epoch
@@ -51,19 +53,29 @@ class Training:
         """Steps since the start of the run."""
         return self.progress.total_steps(self.steps_per_epoch)
 
+    @property
+    def over(self) -> bool:
+        """Whether no step is left to train."""
+        return self.progress.epoch >= self.config.epochs or self.stop_early
+
     def run(self) -> None:
         """Train to the end of the last epoch, or of the one after which a callback stops it, and save.
+
+        The last checkpoint holds what `on_train_end` assigns. One before it, in which it is not done yet, is there for
+        the case that this process is killed meanwhile.
 
         Raise `Stopped`, with everything saved, if Ctrl-C, SIGTERM or another worker asks for it, and `Diverged` if the
         loss or a weight is no longer finite.
         """
         with requests() as request:
-            while self.progress.epoch < self.config.epochs and not self.stop_early:
+            while not self.over:
                 self.train_epoch(request)
             self.save()
             if request and self.engine.devices.workers == 1:  # several workers go on to the end together
                 raise self.stopped(request)
-        self.callbacks.end()
+        self.callbacks.end(self.progress.history)
+        self.ended = True
+        self.save()
 
     def train_epoch(self, request: Request) -> None:
         """Train the rest of the current epoch."""
@@ -153,12 +165,18 @@ class Training:
             "seconds": done.seconds,
         }
         if self.config.validation_fraction:
-            with averaged(self.engine):
-                counts = self.engine.evaluate("validation")
-            row["validation_loss"] = counts.loss_sum / counts.total
-            row["validation_accuracy"] = counts.correct / counts.total
+            row["validation_loss"], row["validation_accuracy"] = self.validate()
         self.current_run.progress = Progress(epoch=done.epoch + 1, history=[*done.history, row])
         self.callbacks.epoch_ends(row)
+
+    def validate(self) -> tuple[float, float]:
+        """Return loss and accuracy of the validation images."""
+        self.callbacks.validation_begins()
+        with averaged(self.engine):
+            counts = self.engine.evaluate("validation")
+        loss, accuracy = counts.loss_sum / counts.total, counts.correct / counts.total
+        self.callbacks.validation_ends(loss, accuracy)
+        return loss, accuracy
 
     def between_calls(self, request: Request) -> None:
         """Save if a checkpoint is due, report an epoch that has ended, and stop if that was requested."""
@@ -185,10 +203,11 @@ class Training:
 
     def save(self) -> None:
         """Write a checkpoint, if there is anything new."""
-        if self.saved != self.done:
+        ended = self.ended or (self.over and not self.callbacks.any)
+        if self.saved != (self.done, ended):
             self.check_finite(Sums(np.zeros(0), 0, 0), 0)  # again: a callback may have assigned weights
-            self.current_run.save(self.done, self.engine.state())
-            self.saved = self.done
+            self.current_run.save(self.done, self.engine.state(), ended=ended, callbacks=self.callbacks.state())
+            self.saved = self.done, ended
 
     def stopped(self, request: Request) -> Stopped:
         return Stopped(f"{request.word} after step {self.done:,} of {self.config.epochs * self.steps_per_epoch:,}")

@@ -106,7 +106,9 @@ class TrainingSession:
         self.restore()
         run.write_history()
         run.write_config()  # only now is it sure that the run can be resumed with it
-        driven = Callbacks(engine, run, callbacks)
+        driven = Callbacks(engine, run, callbacks, self.steps_per_epoch)
+        if driven.missing:
+            report(f"missing  {', '.join(driven.missing)}: among the callbacks before, no longer")
         if config.profile:
             engine = Profiled(engine, run.path / "profile", self.reporter)
         training = Training(engine, run, self.result.dataset["train_examples"], driven, self.reporter)

@@ -27,6 +27,8 @@ from mnist_mlp.cli.terminal import SILENT
 
 stderr_filter.silence()
 
+import keras
+
 from mnist_mlp import train
 from mnist_mlp.config import Config
 from mnist_mlp.data import load
@@ -59,6 +61,13 @@ CONFIG = Config(
 )
 DATA = load(CONFIG)
 OF_THE_PROCESS = ("seconds", "peak_memory_mb", "resumed")  # what a run that was killed need not have in common
+
+
+def callbacks():
+    """Callbacks with a memory: a rate that falls after each epoch, and at the end the weights of the first one."""
+    falling = keras.callbacks.ReduceLROnPlateau("accuracy", factor=0.5, patience=1, min_delta=1)
+    first = keras.callbacks.EarlyStopping("val_loss", mode="max", patience=9, restore_best_weights=True)
+    return [falling, first]
 
 
 def in_fork(run_dir, since="", moment=0):
@@ -94,7 +103,7 @@ def in_fork(run_dir, since="", moment=0):
         if since == "start":
             sys.setprofile(count)
         loop.Training.run = counted
-        train.train_and_evaluate(CONFIG, run_dir, dataset=DATA, reporter=SILENT)
+        train.train_and_evaluate(CONFIG, run_dir, dataset=DATA, reporter=SILENT, callbacks=callbacks())
         sys.setprofile(None)
         note.write_text(f"{calls} {in_training}")
         os._exit(0)

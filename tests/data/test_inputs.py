@@ -27,7 +27,7 @@ def test_hidden_files_are_passed_over_as_with_a_pattern(tmp_path):
         (tmp_path / name).write_bytes(b"\0\5\x16\7")
     reporter = Collector()
     for source in (tmp_path, f"{tmp_path}/*.png"):
-        assert [name for name, _ in inputs.read(str(source), reporter=reporter)] == [f"{tmp_path}/one.png"]
+        assert [digit.name for digit in inputs.read(str(source), reporter=reporter)] == [f"{tmp_path}/one.png"]
     assert reporter.lines == []
     (tmp_path / "one.png").unlink()
     with pytest.raises(UserError, match="expected a directory with pictures .*found none"):
@@ -39,7 +39,7 @@ def test_a_directory_without_pictures_says_what_it_has(tmp_path):
     with pytest.raises(UserError) as error:
         inputs.read(str(tmp_path / "tree"))
     pattern = str(error.value).partition("try --input='")[2].rstrip("'")
-    assert [name for name, _ in inputs.read(pattern)] == [f"{tmp_path}/tree/1/a.png"]
+    assert [digit.name for digit in inputs.read(pattern)] == [f"{tmp_path}/tree/1/a.png"]
     (tmp_path / "arrays").mkdir()
     np.save(tmp_path / "arrays" / "x.npy", IMAGES)
     with pytest.raises(UserError, match=r"x.npy is a NumPy array \(.npy\); try --input=.*/arrays/x.npy"):

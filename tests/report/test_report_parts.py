@@ -35,6 +35,7 @@ def material(name="run", wrong=(), data="mnist", changes=None, predicts=True, un
     result = {
         "model": "mlp",
         "parameters": 109386,
+        "layers": [],
         "preset": "full",
         "seed": 3,
         "precision": "float32",

@@ -57,7 +57,7 @@ def probabilities(weights: Weights, scores: NDArray[np.float32]) -> NDArray[np.f
     """Return the calibrated probabilities [n], given the logits [n, 11]."""
     scale, offset = weights["calibration"]
     odds = np.clip(scale * evidence(scores) + offset, -50, 50)  # exp of a large one would overflow
-    return (1 / (1 + np.exp(-odds))).astype(np.float32)
+    return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
 
 def evidence(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,7 +72,8 @@ def logits(weights: Weights, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     for name in ("conv1", "conv2", "conv3"):
         x = np.maximum(convolve(x, weights[f"{name}_kernel"]) + weights[f"{name}_bias"], 0)
     x = np.maximum(x.reshape(len(x), -1) @ weights["dense_kernel"] + weights["dense_bias"], 0)
-    return x @ weights["output_kernel"] + weights["output_bias"]
+    scores: NDArray[np.float32] = x @ weights["output_kernel"] + weights["output_bias"]
+    return scores
 
 
 def convolve(x: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.float32]:

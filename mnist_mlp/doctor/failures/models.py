@@ -38,7 +38,7 @@ SYMPTOMS = (
         "lambda-layer",
         ("Requested the deserialization of a `?Lambda`? layer",),
         "the file holds Python code (a Lambda layer), which Keras does not run unasked",
-        "if you trust its author, use load_model(FILE, safe_mode=False); better, write the layer as a class",
+        "if you trust its author, load it with safe mode turned off; better, write the layer as a class",
         "keras#18284",
     ),
     Symptom(

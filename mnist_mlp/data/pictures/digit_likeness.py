@@ -72,8 +72,7 @@ def logits(weights: Weights, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     for name in ("conv1", "conv2", "conv3"):
         x = np.maximum(convolve(x, weights[f"{name}_kernel"]) + weights[f"{name}_bias"], 0)
     x = np.maximum(x.reshape(len(x), -1) @ weights["dense_kernel"] + weights["dense_bias"], 0)
-    scores: NDArray[np.float32] = x @ weights["output_kernel"] + weights["output_bias"]
-    return scores
+    return np.asarray(x @ weights["output_kernel"] + weights["output_bias"], np.float32)
 
 
 def convolve(x: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.config import ONE_PROCESS, Config
-from mnist_mlp.data.dataset import class_names
+from mnist_mlp.data.dataset import of_digits
 from mnist_mlp.data.pictures import inputs, reading
 from mnist_mlp.data.pictures.inputs import Digit
 from mnist_mlp.data.pictures.preview import render
@@ -163,8 +163,8 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[Digit], 
     plan = devices.plan(options)
     path, config, trained = saved.read_run(options.run_dir)
     if options.input:
-        of_digits = all(name.isdigit() for name in class_names(trained.dataset["name"]))
-        digits = read_digits(options, inputs.Settings(not options.no_reframe, options.segment, of_digits), reporter)
+        shows = of_digits(trained.dataset["name"])
+        digits = read_digits(options, inputs.Settings(not options.no_reframe, options.segment, shows), reporter)
     else:
         split = options.split or "test"
         images = getattr(data.load(saved.data_of_run(config, trained, options.data_dir)), split).images
@@ -177,6 +177,8 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[Digit], 
     probabilities = engine.predict(np.stack([digit.image for digit in digits]))
     if not np.isfinite(probabilities).all():
         raise UserError(f"{path / 'model.keras'} predicts nan: its training diverged; train a new run")
+    if options.segment or not of_digits(trained.dataset["name"]):  # a row keeps all its digits, in order
+        return digits, probabilities
     return without_doubtful(options, digits, probabilities, reporter)
 
 
@@ -209,7 +211,7 @@ def without_doubtful(
     kept = []
     for index, (digit, row) in enumerate(zip(digits, probabilities, strict=True)):
         try:
-            if digit.reading and not options.segment:  # a row keeps all its digits, in order
+            if digit.reading:
                 reading.check_answer(digit.reading, row)
             kept.append(index)
         except UserError as error:

@@ -289,6 +289,11 @@ def title_of(dataset: str) -> str:
     return TITLES.get(dataset, dataset)
 
 
+def of_digits(dataset: str) -> bool:
+    """Return whether the classes of a data set are the digits, so that pictures for its networks must show one."""
+    return dataset != "fashion_mnist"
+
+
 def class_names(dataset: str) -> tuple[str, ...]:
     """Return the names of the classes 0 to 9."""
     return FASHION if dataset == "fashion_mnist" else tuple(map(str, range(10)))

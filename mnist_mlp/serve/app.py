@@ -49,6 +49,7 @@ class Service:
     about: About
     examples: Examples
     limits: Limits
+    of_digits: bool = True  # what its pictures must show
     metrics: Metrics = dataclasses.field(default_factory=Metrics)
 
 
@@ -73,7 +74,7 @@ def make_app(service: Service, access: Access | None = None) -> ASGIApp:
 def add_models(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[Response]]:
     """Add TensorFlow Serving's API and the page's view into the network; return the endpoint of `:predict`."""
     batches = Batches(service.network.forward, service.network.sizes[-1], service.metrics.batch)
-    bodies = BodyReader(service.limits)
+    bodies = BodyReader(service.limits, service.of_digits)
     service.metrics.waiting.set_function(lambda: batches.waiting)
     forbidden = {403: ERRORS[403]}
 

@@ -20,8 +20,9 @@ KINDS = ("application/json", "text/plain", "application/x-www-form-urlencoded", 
 class BodyReader:
     """Reads the images in requests. Use it on one event loop."""
 
-    def __init__(self, limits: Limits):
+    def __init__(self, limits: Limits, of_digits: bool = True):
         self.limits = limits
+        self.of_digits = of_digits  # what pictures must show
         self.held = 0  # bytes
         self.in_threads = 0
         self.threads = ThreadPoolExecutor(2, "bodies")
@@ -48,13 +49,13 @@ class BodyReader:
         """Parse a body: on the event loop if that is quick, else in a thread."""
         # Pictures are for a thread: {"b64": …}, whose letters JSON may escape, or a text as long as one.
         if len(body) <= SMALL and b"b64" not in body and b"\\" not in body and not LONG_TEXT.search(body):
-            return request_images.read(body, self.limits)
+            return request_images.read(body, self.limits, self.of_digits)
         if self.in_threads >= WAITING:
             raise Refused(429, "too many pictures are waiting to be read; try again in a second")
         self.in_threads += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self.threads, request_images.read, body, self.limits
+                self.threads, request_images.read, body, self.limits, self.of_digits
             )
         finally:
             self.in_threads -= 1

@@ -36,7 +36,7 @@ class PredictRequest:
     columnar: bool  # `inputs` → `outputs` instead of `instances` → `predictions`
 
 
-def read(body: bytes, limits: Limits) -> PredictRequest:
+def read(body: bytes, limits: Limits, of_digits: bool = True) -> PredictRequest:
     """Parse a JSON body. Raise `Refused`.
 
     All arrays of a request are treated as one array in a file of `predict`: grey levels 0–255 or ink 0–1, told apart
@@ -63,7 +63,7 @@ def read(body: bytes, limits: Limits) -> PredictRequest:
         raise Refused(400, f"{key}: expected a list of images, received one image; write it as a list of one: [image]")
     if len(entries) > limits.instances:
         raise Refused(400, f"{key}: expected at most {limits.instances:,} images, received {len(entries):,}")
-    return PredictRequest(images_of(entries, key, time.monotonic() + limits.seconds), key == "inputs")
+    return PredictRequest(images_of(entries, key, time.monotonic() + limits.seconds, of_digits), key == "inputs")
 
 
 def parse(body: bytes) -> Any:
@@ -76,7 +76,7 @@ def parse(body: bytes) -> Any:
         raise Refused(400, f"expected JSON in UTF-8, received invalid JSON: {error}{hint}") from None
 
 
-def images_of(entries: list[Any], key: str, until: float) -> np.ndarray:
+def images_of(entries: list[Any], key: str, until: float, of_digits: bool = True) -> np.ndarray:
     """Convert a list of arrays and pictures to images; pictures must be read before `until` (time.monotonic)."""
     images = np.empty((len(entries), 28, 28), np.uint8)
     arrays: list[tuple[int, list[Any], bool]] = []
@@ -92,7 +92,7 @@ def images_of(entries: list[Any], key: str, until: float) -> np.ndarray:
             pixels += size_of(content)
             if pixels > PIXELS:
                 raise Refused(413, f"{where}: expected at most {PIXELS:,} pixels in all; send smaller pictures")
-            images[index] = picture(content, where)
+            images[index] = picture(content, where, of_digits)
         else:
             arrays.append((index, numbers(entry, f"{key}[{index}]"), len(entry) == 784))
     if arrays:
@@ -214,10 +214,10 @@ def size_of(content: bytes) -> int:
         return 0
 
 
-def picture(content: bytes, where: str) -> np.ndarray:
+def picture(content: bytes, where: str, of_digits: bool = True) -> np.ndarray:
     """Return the digit of a picture, uint8 [28, 28], scaled and centred as by `predict --input`."""
     try:
-        return reading.digit_in(decode.read(io.BytesIO(content), where)).image
+        return reading.digit_in(decode.read(io.BytesIO(content), where), of_digits).image
     except UserError as error:
         message = str(error)
         raise Refused(400, message if message.startswith(where) else f"{where}: {message}") from None

@@ -14,6 +14,8 @@ from mnist_mlp.data.pictures.ruled_lines import without_lines
 
 FAINT = 0.05  # a pixel with less ink is paper
 ROUNDS = 8  # iterations of fitting the paper without the ink
+RIDGE = 1e-6  # of pixels; for a picture one pixel wide
+SAMPLE = 20_000  # pixels; enough to estimate the noise of a larger picture
 NOISE = 4.0  # standard deviations of the paper's noise above which there is ink
 GRAIN = 1.5  # levels of 255; a noisier picture is smoothed first
 WINDOW = 0.35  # fraction of the shorter side; wider than strokes
@@ -137,7 +139,8 @@ def peak_of(relief: np.ndarray) -> float:
 
 def noise_of(relief: np.ndarray) -> float:
     """Return the standard deviation of the paper's noise, in levels, given that most of a picture is paper."""
-    return 1.4826 * float(np.median(np.abs(relief)))
+    sample = relief.ravel()[:: max(1, relief.size // SAMPLE)]
+    return 1.4826 * float(np.median(np.abs(sample)))
 
 
 def paper_of(levels: np.ndarray) -> np.ndarray:
@@ -157,9 +160,13 @@ def paper_of(levels: np.ndarray) -> np.ndarray:
     for _ in range(ROUNDS):
         if kept.sum() < 4 * terms.shape[1]:
             break
-        fitted = terms @ np.linalg.lstsq(terms[kept], values[kept], rcond=None)[0]
+        inside = terms[kept]
+        # The normal equations of six smooth terms on [-1, 1] are well conditioned, and solved in a tenth of the time.
+        fitted = terms @ np.linalg.solve(inside.T @ inside + RIDGE * np.eye(6), inside.T @ values[kept])
         residuals = np.abs(values - fitted)
-        kept = residuals < max(3 * 1.4826 * np.median(residuals[kept]), 4.0)
+        before, kept = kept, residuals < max(3 * 1.4826 * np.median(residuals[kept]), 4.0)
+        if (kept == before).all():
+            break
     return resized(fitted.reshape(small.shape).astype(np.float32), levels.shape)
 
 

@@ -32,9 +32,11 @@ DIRT = 0.01  # fraction of the digit's area; smaller pieces are not counted
 OF_METHOD = {EVEN: 0.0, TWO_LEVELS: 0.05, NEARBY: 0.15}
 OF_A_SHEET = 0.25  # a digit on the whole picture is the simpler explanation
 BESIDE = 1.0  # per area of ink beside the digit over the digit's
+CUT = 0.4  # of which ink counts that the border cuts: it is of something around the paper
 AROUND = 0.35  # for ink that encloses the digit, at most
+EDGE = 1.0  # for a digit that the edge of a sheet cuts
 BORDER, BORDER_FREE = 3.0, 0.3  # per share of the paper's border that is ink, above the free share
-ALIKE = 1.5  # per share of the paper that has the level of the ink
+ALIKE, ALIKE_FREE = 3.0, 0.55  # per share of the paper that has the level of the ink, above what a shadow may cover
 NOISE = 0.5  # for noise of an eighth of the contrast, at most
 TOO_MUCH = 0.6  # a reading that costs more is none;
 FRAMED, TOO_MUCH_FRAMED = 32, 6.0  # pixels; in so small a picture, it may cost this much
@@ -94,7 +96,7 @@ def costs_of(paper: Paper, found: InkMap) -> dict[str, float]:
     return {
         "paper": paper.cost,
         "method": OF_METHOD[found.method],
-        "alike": ALIKE * alike(paper, found),
+        "alike": ALIKE * max(0.0, alike(paper, found) - ALIKE_FREE),
         "border": BORDER * max(0.0, float((border > 0.5).mean()) - BORDER_FREE),
         "noise": NOISE * min(1.0, 8 * found.noise / found.contrast),
     }
@@ -131,15 +133,17 @@ class Candidate:
     @functools.cached_property
     def costs(self) -> dict[str, float]:
         """What speaks against it, besides what its image looks like."""
-        boxes, areas = self.hypothesis.pieces.boxes, self.hypothesis.pieces.areas
-        top, bottom, left, right = self.box
-        own = areas[self.group].sum()
-        others = areas > DIRT * own
-        others[self.group] = False
-        enclosing = (boxes[:, 0] <= top) & (boxes[:, 1] >= bottom) & (boxes[:, 2] <= left) & (boxes[:, 3] >= right)
+        pieces = self.hypothesis.pieces
+        top, bottom, left, right = pieces.boxes.T
+        enclosing = (top <= self.box[0]) & (bottom >= self.box[1]) & (left <= self.box[2]) & (right >= self.box[3])
+        own = max(1, pieces.full[self.group].sum())
+        ink = np.where(pieces.cut, CUT, 1.0) * pieces.full / own
+        ink[(pieces.full <= DIRT * own)] = 0.0
+        ink[self.group] = 0.0
         return {
-            "beside": BESIDE * min(2.0, float(areas[others & ~enclosing].sum() / own)),
-            "around": AROUND * min(1.0, float(areas[others & enclosing].sum() / own)),
+            "beside": BESIDE * min(2.0, float(ink[~enclosing].sum())),
+            "edge": EDGE * float(self.hypothesis.paper.name != WHOLE and pieces.cut[self.group].any()),
+            "around": AROUND * min(1.0, float(ink[enclosing].sum())),
             **self.hypothesis.costs,
         }
 
@@ -242,7 +246,7 @@ def seen_instead(readings: list[Reading], digits: bool) -> str:
         return "expected one digit, received other ink beside it; crop it to the digit"
     best = readings[0]
     worst = max(best.costs, key=lambda name: best.costs[name])
-    if worst in ("border", "alike", "around"):
+    if worst in ("border", "alike", "around", "edge"):
         return "expected a digit on paper, received ink along the borders or around it; crop it to the paper"
     if worst == "noise":
         return "expected a digit, received noise as strong as its ink; try a picture with more contrast"

@@ -15,6 +15,7 @@ SMALLEST_PICTURE = 40  # pixels; in a smaller one no sheet has room for a digit
 LEAST, MOST = 0.03, 0.97  # fractions of the picture that a sheet covers
 FILLED = (0.92, 1.05)  # area of a sheet over that of the quadrilateral through its corners
 INSET = 0.03  # fraction of the sheet's shorter side that is left out along its edges
+NARROW = 0.2  # of a sheet's longest side; a narrower piece is a stroke
 MANY = 5  # sheets in a picture
 
 
@@ -73,6 +74,9 @@ def corners_of(piece: np.ndarray) -> np.ndarray | None:
         x, y = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) @ points.T
         corners = points[[np.argmin(x + y), np.argmax(y - x), np.argmax(x + y), np.argmax(x - y)]]
         (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
+        sides = np.hypot(*(corners - np.roll(corners, 1, axis=0)).T)
+        if sides.min() < NARROW * sides.max():
+            continue  # a stroke
         area = abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0)) / 2  # half of the diagonals' cross product
         if area and FILLED[0] <= piece.sum() / area <= FILLED[1] * (1 + 4 / np.sqrt(area)):
             return corners

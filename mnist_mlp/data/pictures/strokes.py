@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 INKED = 0.3  # a pixel with more ink belongs to a piece
+FULL = 0.7  # a pixel with more has the ink of strokes
 SPECK = 0.02  # fraction of the largest piece's area; smaller pieces are dirt
 MAINS = 5  # pieces that are tried as the main one of a digit
 PARTS = 20  # pieces; no digit has more
@@ -19,10 +20,18 @@ class Pieces:
 
     labels: np.ndarray  # int32 [height, width], 0 where there is no ink
     areas: np.ndarray  # int64 [n], pixels
+    full: np.ndarray  # int64 [n], pixels of full ink: few in the edge of a shadow
     boxes: np.ndarray  # int64 [n, 4]: top, bottom, left, right; the ends are excluded
 
     def __len__(self) -> int:
         return len(self.areas)
+
+    @property
+    def cut(self) -> np.ndarray:
+        """Which pieces reach the border of the picture, bool [n]."""
+        height, width = self.labels.shape
+        top, bottom, left, right = self.boxes.T
+        return (top == 0) | (left == 0) | (bottom == height) | (right == width)
 
     @property
     def sides(self) -> np.ndarray:
@@ -36,9 +45,10 @@ def pieces_of(ink: np.ndarray) -> Pieces:
 
     labels, count = ndimage.label(ink > INKED, np.ones((3, 3)))
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    full = np.bincount(labels[ink > FULL], minlength=count + 1)[1:]
     slices = ndimage.find_objects(labels)
     ends = [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in slices]
-    return Pieces(labels, areas, np.array(ends, np.int64).reshape(-1, 4))
+    return Pieces(labels, areas, full, np.array(ends, np.int64).reshape(-1, 4))
 
 
 def around(boxes: np.ndarray) -> np.ndarray:

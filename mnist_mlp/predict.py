@@ -206,8 +206,8 @@ def none_usable(options: Options) -> UserError:
 def without_doubtful(
     options: Options, digits: list[Digit], probabilities: np.ndarray, reporter: Reporter
 ) -> tuple[list[Digit], np.ndarray]:
-    """Return the digits and their probabilities without the pictures of which neither the network nor the judge of
-    digits is sure; these are reported, as pictures that cannot be used."""
+    """Return the digits and their probabilities without the pictures whose digit the network and the judge of digits
+    do not both support (`reading.check_answer`); these are reported, as pictures that cannot be used."""
     kept = []
     for index, (digit, row) in enumerate(zip(digits, probabilities, strict=True)):
         try:

@@ -62,7 +62,7 @@ ELSEWHERE = {
     "seeds": "repeats n_seeds num_seeds",
     "trials": "n_trials num_trials max_trials",
     "jobs": "n_jobs num_workers n_workers",
-    "quiet": "silent verbose verbosity q v",
+    "quiet": "silent q",
     "tensorboard": "tb use_tensorboard",
     "input": "image images img file files picture pictures source src",
     "show": "plot display view visualize",
@@ -78,7 +78,8 @@ def nearest(word: str, known: Sequence[str]) -> str:
     name = word.lower().lstrip("-").replace("-", "_")
     dashes = "--" if word.startswith("--") else ""
     same = [dashes + ours for ours, theirs in ELSEWHERE.items() if name in theirs.split() and dashes + ours in known]
-    close = same[:1] or difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    bare = {each.lstrip("-"): each for each in known}  # the dashes that all flags share say nothing
+    close = same[:1] or [bare[each] for each in difflib.get_close_matches(word.lower().lstrip("-"), bare, 1, 0.6)]
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

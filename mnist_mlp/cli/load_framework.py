@@ -118,6 +118,6 @@ def without_keras_files() -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ["KERAS_HOME"]
+        os.environ.pop("KERAS_HOME", None)
         if before is not None:
             os.environ["KERAS_HOME"] = before

@@ -1,8 +1,8 @@
 """Refuse a module of the user's that hides one of Python's or of an installed package, and name its file.
 
-Python looks for modules first where one stands (`python -m`, `python -c`, a notebook) or beside the script. A random.py
-there takes the place of Python's own, for the frameworks, too, and they fail in words that do not name it. `watch`
-installs a finder that compares both places at the moment of an import. So no list of names is needed, and files that
+Python looks for modules first in the current directory (`python -m`, `python -c`, a notebook) or beside the script. A
+random.py there takes the place of Python's own, for the frameworks, too, and they fail in words that do not name it.
+`watch` installs a finder that compares both places at the moment of an import. So no list of names is needed, and files that
 nothing here imports may have any name.
 
 What Python itself imports before this module cannot be watched: beside a types.py, `python -m` does not start at all.

@@ -13,7 +13,7 @@ from mnist_mlp.data import array_files, downloads
 from mnist_mlp.files import kinds
 
 DEPTH = 3  # folders below the given one, as in data/MNIST/raw
-DIRECTORIES = 2000  # that are looked at, so that a whole disk takes no time
+DIRECTORIES = 2000  # that are looked at, so that a whole disk takes little time
 IDX, NPZ, TFDS = "idx", "npz", "tfds"  # values of --data_source
 
 
@@ -97,6 +97,8 @@ def lead(directory: Path, contents: Sequence[str]) -> str:
     """Return what a directory without the data set has instead, to end a message with; "" if it says nothing."""
     found = array_files.find_idx(directory)
     missing = [array_files.IDX_NAMES[key] for key in array_files.IDX_NAMES if key not in found]
+    if found and not missing:
+        return "; it has the four IDX files: omit --data_source, or use --data_source=idx"
     if found:
         return f"; no {', '.join(missing)} in it"
     if {*"0123456789"} <= {*contents}:

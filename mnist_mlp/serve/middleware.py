@@ -97,7 +97,8 @@ class Middleware:
         asked = headers.get("access-control-request-method")
         if scope["method"] == "OPTIONS" and asked and self.is_listed(headers):
             return Response(status_code=204, headers=PREFLIGHT | {"access-control-allow-headers": wanted(headers)})
-        return RedirectResponse(scope["state"]["prefix"] + "/") if not scope["path"] else None
+        prefix = scope.get("state", {}).get("prefix", "")
+        return RedirectResponse(f"{prefix}/") if prefix and not scope["path"] else None
 
     def is_listed(self, headers: Headers) -> bool:
         """Return whether a page of another site sent the request that may."""

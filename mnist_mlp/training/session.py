@@ -108,7 +108,10 @@ class TrainingSession:
         run.write_config()  # only now is it sure that the run can be resumed with it
         driven = Callbacks(engine, run, callbacks, self.steps_per_epoch)
         if driven.missing:
-            report(f"missing  {', '.join(driven.missing)}: among the callbacks before, no longer")
+            report(
+                f"missing  {', '.join(driven.missing)}: the run had these callbacks before; "
+                "pass them again to continue what they do"
+            )
         if config.profile:
             engine = Profiled(engine, run.path / "profile", self.reporter)
         training = Training(engine, run, self.result.dataset["train_examples"], driven, self.reporter)

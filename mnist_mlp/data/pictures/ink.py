@@ -14,7 +14,7 @@ from mnist_mlp.data.pictures.ruled_lines import without_lines
 
 FAINT = 0.05  # a pixel with less ink is paper
 ROUNDS = 8  # iterations of fitting the paper without the ink
-RIDGE = 1e-6  # of pixels; for a picture one pixel wide
+RIDGE = 1e-6  # keeps the normal equations solvable for a picture one pixel wide
 SAMPLE = 20_000  # pixels; enough to estimate the noise of a larger picture
 NOISE = 4.0  # standard deviations of the paper's noise above which there is ink
 GRAIN = 1.5  # levels of 255; a noisier picture is smoothed first
@@ -181,5 +181,5 @@ def resized(levels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Resize the levels: average areas to reduce, interpolate linearly to enlarge."""
     if levels.shape == tuple(shape):
         return levels
-    method = Image.Resampling.BOX if shape[0] < levels.shape[0] else Image.Resampling.BILINEAR
+    method = Image.Resampling.BOX if np.prod(shape) < levels.size else Image.Resampling.BILINEAR
     return np.asarray(Image.fromarray(levels).resize((shape[1], shape[0]), method))

@@ -32,19 +32,20 @@ DIRT = 0.01  # fraction of the digit's area; smaller pieces are not counted
 OF_METHOD = {EVEN: 0.0, TWO_LEVELS: 0.05, NEARBY: 0.15}
 OF_A_SHEET = 0.25  # a digit on the whole picture is the simpler explanation
 BESIDE = 1.0  # per area of ink beside the digit over the digit's
-CUT = 0.4  # of which ink counts that the border cuts: it is of something around the paper
+CUT = 0.4  # how much ink counts that the border cuts: it belongs to something around the paper
 AROUND = 0.35  # for ink that encloses the digit, at most
+UNUSED = 0.35  # per area of ink that no digit of a page uses over theirs
 EDGE = 1.0  # for a digit that the edge of a sheet cuts
 BORDER, BORDER_FREE = 3.0, 0.3  # per share of the paper's border that is ink, above the free share
 ALIKE, ALIKE_FREE = 3.0, 0.55  # per share of the paper that has the level of the ink, above what a shadow may cover
 NOISE = 0.5  # for noise of an eighth of the contrast, at most
-TOO_MUCH = 0.6  # a reading that costs more is none;
+TOO_MUCH = 0.6  # a reading that costs more is refused
 FRAMED, TOO_MUCH_FRAMED = 32, 6.0  # pixels; in so small a picture, it may cost this much
-MARGIN = 0.1  # a reading of another digit must cost so much more
-ALMOST_ALL = 0.7  # of the box of a digit that another reading of the same drawing shares
+MARGIN = 0.1  # a reading of another digit must cost more by this
+ALMOST_ALL = 0.7  # of the smaller of two boxes lies in the other, if both are of one drawing
 
 WHOLE = "the whole picture"
-NOTHING = "expected a digit, received a picture without any ink, or of specks alone; try more contrast, or a closer one"
+NOTHING = "expected a digit, received a picture without any ink, or with specks or a texture alone; try a closer one"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,12 +179,12 @@ class Reading:
         return TOO_MUCH_FRAMED if self.is_framed else TOO_MUCH
 
     def is_drawing_of(self, other: Reading) -> bool:
-        """Return whether both are of the same drawing: with one pen, on one paper, at about the same place."""
+        """Return whether both are of the same drawing: with one pen, on one paper, one mostly within the other."""
         mine, its = self.candidate, other.candidate
         if (mine.hypothesis.map.pen, mine.hypothesis.paper) != (its.hypothesis.map.pen, its.hypothesis.paper):
             return False
-        common = overlap(mine.box, its.box)
-        return common >= ALMOST_ALL * max(overlap(mine.box, mine.box), overlap(its.box, its.box))
+        areas = overlap(mine.box, mine.box), overlap(its.box, its.box)
+        return overlap(mine.box, its.box) >= ALMOST_ALL * min(areas)
 
     def __str__(self) -> str:
         return f"{self.candidate.hypothesis}; likeness of a digit {self.likeness:.2f}"
@@ -231,7 +232,10 @@ def digit_in(levels: np.ndarray, digits: bool = True) -> Reading:
         raise UserError(f"{seen_instead(readings, digits)} (read as {best})")
     other = next((each for each in readings if each.digit != best.digit and not each.is_drawing_of(best)), None)
     if other and not best.is_framed and other.cost < best.cost + MARGIN:
-        raise UserError(f"expected one digit, received two possible ones: {best}; or {other}; crop it to one")
+        raise UserError(
+            f"expected one digit, received two possible ones: like a {best.digit} ({best}), or like a {other.digit} "
+            f"({other}); crop it to one"
+        )
     return best
 
 
@@ -242,7 +246,7 @@ def seen_instead(readings: list[Reading], digits: bool) -> str:
         hypothesis = among.candidate.hypothesis
         count = sum(each.likeness > 0.5 for each in digits_on(hypothesis, digits))
         if count > 1:
-            return f"expected one digit, received {count} of them; crop it to one, or use predict --segment"
+            return f"expected one digit, received {count}; crop it to one, or use predict --segment"
         return "expected one digit, received other ink beside it; crop it to the digit"
     best = readings[0]
     worst = max(best.costs, key=lambda name: best.costs[name])
@@ -250,6 +254,8 @@ def seen_instead(readings: list[Reading], digits: bool) -> str:
         return "expected a digit on paper, received ink along the borders or around it; crop it to the paper"
     if worst == "noise":
         return "expected a digit, received noise as strong as its ink; try a picture with more contrast"
+    if worst != "likeness":
+        return "expected a digit, received too little contrast, or other ink; crop it to the digit"
     return "expected a digit, received a drawing that looks like none; crop it to the digit"
 
 
@@ -260,10 +266,10 @@ def check_answer(found: Reading, probabilities: np.ndarray) -> None:
     surprise = -float(np.log(max(probabilities[found.digit], 1e-9)))
     if found.cost + surprise > TOO_MUCH:
         answer, p = int(probabilities.argmax()), float(probabilities.max())
-        raise UserError(
-            f"expected a digit, received a drawing of which the network is not sure ({answer}, p {p:.2f}), and that is "
-            f"most like a {found.digit} (read as {found}); draw it more clearly"
-        )
+        seen = f"the network takes for a {answer} (p {p:.2f}), and that is more like a {found.digit}"
+        if answer == found.digit:
+            seen = f"is like a {answer}, but of which the network is not sure (p {p:.2f})"
+        raise UserError(f"expected a digit, received a drawing that {seen} (read as {found}); draw it more clearly")
 
 
 def digits_in(levels: np.ndarray, digits: bool = True) -> list[Reading]:
@@ -311,4 +317,4 @@ def cost_of_page(page: list[Reading]) -> float:
     areas = hypothesis.pieces.areas
     used = sum(int(areas[reading.candidate.group].sum()) for reading in page)
     unlike = float(np.mean([reading.costs["likeness"] for reading in page]))
-    return unlike + AROUND * min(2.0, (int(areas.sum()) - used) / used) + sum(hypothesis.costs.values())
+    return unlike + UNUSED * min(2.0, (int(areas.sum()) - used) / used) + sum(hypothesis.costs.values())

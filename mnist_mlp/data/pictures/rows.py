@@ -8,8 +8,8 @@ from mnist_mlp.data.pictures.strokes import Pieces, around, within
 
 SPECK = 0.04  # fraction of the largest digit's area; smaller pieces are dirt
 DIRT = 0.01  # fraction of a frame's area; what is smaller is not counted in it
-LOWEST = 0.35  # fraction of the usual height; what is lower is dirt, or a mark between digits
-OVERLAP = 0.35  # fraction of the lower box's height that two neighbours of a line share
+SHORTEST = 0.35  # fraction of the usual height; what is shorter is dirt, or a mark between digits
+OVERLAP = 0.35  # fraction of the shorter box's height that two neighbours of a line share
 FARTHEST = 4.0  # heights; neighbours of a line are not farther apart
 STEEPEST = 0.5  # largest slope of a line
 
@@ -24,7 +24,7 @@ def digits_of(pieces: Pieces) -> list[list[int]]:
     groups = merged(pieces, np.flatnonzero(kept))
     heights = np.array([height_of(around(pieces.boxes[group])) for group in groups])
     usual = np.median(heights[heights >= 0.5 * heights.max()]) if len(heights) else 0
-    return [group for group, height in zip(groups, heights, strict=True) if height >= LOWEST * usual]
+    return [group for group, height in zip(groups, heights, strict=True) if height >= SHORTEST * usual]
 
 
 def height_of(box: np.ndarray) -> int:
@@ -33,12 +33,12 @@ def height_of(box: np.ndarray) -> int:
 
 def merged(pieces: Pieces, kept: np.ndarray) -> list[list[int]]:
     """Group the pieces of a digit, such as the bar of a 5 with the rest of it, beginning with the largest."""
-    usual = max((height_of(pieces.boxes[index]) for index in kept), default=0)
+    tallest = max((height_of(pieces.boxes[index]) for index in kept), default=0)
     groups: list[list[int]] = []
     wholes = np.empty((len(kept), 4), np.int64)  # the box of each group
     for index in sorted(kept.tolist(), key=lambda index: -pieces.areas[index]):
         part = pieces.boxes[index]
-        fitting = np.flatnonzero(belongs(part, wholes[: len(groups)], usual))
+        fitting = np.flatnonzero(belongs(part, wholes[: len(groups)], tallest))
         if fitting.size:
             groups[fitting[0]].append(index)
             wholes[fitting[0]] = around(np.stack([part, wholes[fitting[0]]]))
@@ -48,7 +48,7 @@ def merged(pieces: Pieces, kept: np.ndarray) -> list[list[int]]:
     return groups
 
 
-def belongs(part: np.ndarray, wholes: np.ndarray, usual: int) -> np.ndarray:
+def belongs(part: np.ndarray, wholes: np.ndarray, tallest: int) -> np.ndarray:
     """Return to which digits a piece belongs, bool [n], by their boxes, [4] and [n, 4]: it is just above or below, and
     both together are no higher than digits are."""
     top, bottom, left, right = wholes.T
@@ -56,7 +56,7 @@ def belongs(part: np.ndarray, wholes: np.ndarray, usual: int) -> np.ndarray:
     gap = np.maximum(part[0], top) - np.minimum(part[1], bottom)
     together = np.maximum(part[1], bottom) - np.minimum(part[0], top)
     narrower = np.minimum(part[3] - part[2], right - left)
-    return (shared > 0.4 * narrower) & (gap < 0.2 * usual) & (together <= 1.3 * usual)
+    return (shared > 0.4 * narrower) & (gap < 0.2 * tallest) & (together <= 1.3 * tallest)
 
 
 def lines_of(boxes: np.ndarray) -> tuple[list[list[int]], float]:
@@ -91,8 +91,8 @@ def chains_of(boxes: np.ndarray, slope: float) -> list[list[int]]:
     for index in range(len(boxes)):
         shared = np.minimum(bottoms, bottoms[index]) - np.maximum(tops, tops[index])
         steps = middles - middles[index]
-        lower = np.minimum(heights, heights[index])
-        near = (steps > 0) & (shared >= OVERLAP * lower) & (steps <= FARTHEST * heights.mean())
+        shorter = np.minimum(heights, heights[index])
+        near = (steps > 0) & (shared >= OVERLAP * shorter) & (steps <= FARTHEST * heights.mean())
         near[index] = False
         pairs += [(steps[other], index, int(other)) for other in np.flatnonzero(near)]
     for _, index, other in sorted(pairs):  # the nearest pairs first; each box has one neighbour on each side

@@ -23,7 +23,7 @@ MANY = 5  # sheets in a picture
 class Sheet:
     """A quadrilateral of one brightness in the picture."""
 
-    corners: np.ndarray  # float64 [4, 2]: x, y as fractions of width and height; from the upper left against the clock
+    corners: np.ndarray  # float64 [4, 2]: x, y as fractions of width and height; counter-clockwise from the upper left
     levels: np.ndarray  # float32 [height, width]: its inside, straightened
     light: bool  # lighter than what is around it
 
@@ -56,7 +56,7 @@ def sheets_in(levels: np.ndarray) -> list[Sheet]:
 
 
 def thresholds_of(levels: np.ndarray) -> list[float]:
-    """Return three levels between desk, sheet and ink: Otsu's threshold, and his of what is below and above it."""
+    """Return up to three levels between desk, sheet and ink: Otsu's threshold, and those of what is below and above."""
     middle = otsu(levels)
     parts = (levels[levels <= middle], levels[levels > middle])
     return [middle, *(otsu(part) for part in parts if part.size and np.ptp(part) > 8)]

@@ -10,7 +10,7 @@ INKED = 0.3  # a pixel with more ink belongs to a piece
 FULL = 0.7  # a pixel with more has the ink of strokes
 SPECK = 0.02  # fraction of the largest piece's area; smaller pieces are dirt
 MAINS = 5  # pieces that are tried as the main one of a digit
-PARTS = 20  # pieces; no digit has more
+PARTS = 20  # pieces; a group as large is not extended
 NEAR = 0.1  # fraction of the digit's larger side; a piece as near belongs to it
 
 

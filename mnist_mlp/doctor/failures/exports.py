@@ -33,7 +33,7 @@ SYMPTOMS = (
         "onnx-input-name",
         ("Invalid Feed Input Name", "are missing from input feed"),
         "the model's input has another name than the one that was fed",
-        "in your own program use session.get_inputs()[0].name; of python -m mnist_mlp.export it is images",
+        "in your own program use session.get_inputs()[0].name; in files of python -m mnist_mlp.export it is images",
         "onnx/onnx#2099",
     ),
     Symptom(

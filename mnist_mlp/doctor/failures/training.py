@@ -33,7 +33,7 @@ SYMPTOMS = (
             "Arguments `target` and `output` must have the same (rank|shape)",
             r"logits and labels must have the same (shape|first dimension)",
         ),
-        "the loss does not fit the labels: numbers of classes need sparse_categorical_crossentropy, one-hot rows "
+        "the loss does not fit the labels: class numbers need sparse_categorical_crossentropy, one-hot rows "
         "categorical_crossentropy",
         "in your own program use loss='sparse_categorical_crossentropy' for labels of shape [n], and as many units in "
         "the last layer as there are classes",
@@ -96,7 +96,7 @@ SYMPTOMS = (
             r"decay is deprecated in the new Keras optimizer",
         ),
         "Keras' optimizers call it learning_rate since 2.3; a warning of older versions means that lr was ignored; "
-        "decay is no more",
+        "decay was removed",
         "in your own program use learning_rate=…, and keras.optimizers.schedules for a decay; here --learning_rate and "
         "--schedule",
         "keras#17338, balajisrinivas/Face-Mask-Detection#29",

@@ -168,5 +168,5 @@ def test_the_network_and_the_judge_must_not_both_doubt(source):
     sure = np.full(10, 0.01)
     sure[found.digit] = 0.91
     reading.check_answer(found, sure)
-    with pytest.raises(UserError, match="of which the network is not sure"):
+    with pytest.raises(UserError, match="the network takes for a"):
         reading.check_answer(found, sure[::-1] if found.digit != 4 else np.roll(sure, 1))

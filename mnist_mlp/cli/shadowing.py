@@ -2,8 +2,8 @@
 
 Python looks for modules first in the current directory (`python -m`, `python -c`, a notebook) or beside the script. A
 random.py there takes the place of Python's own, for the frameworks, too, and they fail in words that do not name it.
-`watch` installs a finder that compares both places at the moment of an import. So no list of names is needed, and files that
-nothing here imports may have any name.
+`watch` installs a finder that compares both places at the moment of an import. So no list of names is needed, and files
+that nothing here imports may have any name.
 
 What Python itself imports before this module cannot be watched: beside a types.py, `python -m` does not start at all.
 With PYTHONSAFEPATH=1 or `python -P` (Python 3.11), Python does not look there, and nothing is refused.

@@ -288,7 +288,7 @@ def test_a_finished_run_is_finished(tmp_path):
     config = dataclasses.replace(SMALL, epochs=2, resume=True, early_stopping=9)
     more = train_and_evaluate(config, tmp_path / "run", reporter=reporter)
     assert len(more.epochs) == 2 and more.epochs[1]["loss"] < np.log(10)
-    assert "missing  Stop: among the callbacks before, no longer" in lines
+    assert "missing  Stop: the run had these callbacks before; pass them again to continue what they do" in lines
 
 
 @pytest.mark.slow

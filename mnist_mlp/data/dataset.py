@@ -73,7 +73,7 @@ def _as_split(split: Split, where: str) -> Split:
     """Return the split with uint8 images [n, 28, 28] and labels [n], by the rule of `pixel_values`."""
     images, labels = np.asarray(split.images), np.asarray(split.labels)
     if labels.ndim != 1 or images.shape != (len(labels), 28, 28):
-        hint = "; for one-hot labels, use labels.argmax(1)" if labels.shape == (*images.shape[:1], 10) else ""
+        hint = "; for one-hot labels, use labels.argmax(1)" if labels.shape == (len(images), 10) else ""
         raise UserError(
             f"{where}: expected images [n, 28, 28] and labels [n], received {list(images.shape)} and "
             f"{list(labels.shape)}{hint}"

@@ -89,7 +89,7 @@ def add_models(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[
         return responses.predictions((await batches.forward(asked.images))[-1], asked.columnar)
 
     async def inspect(request: Request) -> Response:
-        images = (await bodies.read(request)).images
+        images = (await bodies.read(request, drawing=True)).images
         if len(images) != 1:
             raise Refused(400, f"expected one image, received {len(images):,}")
         *hidden, probabilities = await batches.forward(images)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from starlette.requests import Request
 
+from mnist_mlp.data.pictures import reading
 from mnist_mlp.serve import request_images
 from mnist_mlp.serve.limits import SMALL, WAITING, Limits, Refused
 from mnist_mlp.serve.request_images import PredictRequest
@@ -27,8 +29,11 @@ class BodyReader:
         self.in_threads = 0
         self.threads = ThreadPoolExecutor(2, "bodies")
 
-    async def read(self, request: Request) -> PredictRequest:
-        """Return the images in a request. Raise `Refused`, or Starlette's ClientDisconnect."""
+    async def read(self, request: Request, *, drawing: bool = False) -> PredictRequest:
+        """Return the images in a request. Raise `Refused`, or Starlette's ClientDisconnect.
+
+        With `drawing`, pictures are drawings that are still being made, which need not look like a digit.
+        """
         self.check_head(request)
         chunks: list[bytes] = []
         size = 0
@@ -41,21 +46,22 @@ class BodyReader:
                 if self.held > HELD * self.limits.body:
                     raise Refused(429, "too many large requests are being read; try again in a second")
                 chunks.append(chunk)
-            return await self.parse(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            return await self.parse(chunks[0] if len(chunks) == 1 else b"".join(chunks), drawing)
         finally:
             self.held -= size
 
-    async def parse(self, body: bytes) -> PredictRequest:
+    async def parse(self, body: bytes, drawing: bool = False) -> PredictRequest:
         """Parse a body: on the event loop if that is quick, else in a thread."""
         # Pictures are for a thread: {"b64": …}, whose letters JSON may escape, or a text as long as one.
         if len(body) <= SMALL and b"b64" not in body and b"\\" not in body and not LONG_TEXT.search(body):
-            return request_images.read(body, self.limits, self.of_digits)
+            return request_images.read(body, self.limits)
         if self.in_threads >= WAITING:
             raise Refused(429, "too many pictures are waiting to be read; try again in a second")
+        read_picture = partial(reading.drawing_in if drawing else reading.digit_in, digits=self.of_digits)
         self.in_threads += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self.threads, request_images.read, body, self.limits, self.of_digits
+                self.threads, request_images.read, body, self.limits, read_picture
             )
         finally:
             self.in_threads -= 1

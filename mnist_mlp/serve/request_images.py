@@ -10,6 +10,7 @@ import io
 import itertools
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ SHORTEST = 32  # characters of a picture in base64
 URL_SAFE = str.maketrans("-_", "+/")  # the two letters of URL-safe base64
 
 
+Reader = Callable[[np.ndarray], reading.Reading]  # of a picture's grey levels; raises `UserError`
+
+
 @dataclasses.dataclass(frozen=True)
 class PredictRequest:
     """The images in a request, uint8 [n, 28, 28], n ≥ 1."""
@@ -36,7 +40,7 @@ class PredictRequest:
     columnar: bool  # `inputs` → `outputs` instead of `instances` → `predictions`
 
 
-def read(body: bytes, limits: Limits, of_digits: bool = True) -> PredictRequest:
+def read(body: bytes, limits: Limits, read_picture: Reader = reading.digit_in) -> PredictRequest:
     """Parse a JSON body. Raise `Refused`.
 
     All arrays of a request are treated as one array in a file of `predict`: grey levels 0–255 or ink 0–1, told apart
@@ -63,7 +67,7 @@ def read(body: bytes, limits: Limits, of_digits: bool = True) -> PredictRequest:
         raise Refused(400, f"{key}: expected a list of images, received one image; write it as a list of one: [image]")
     if len(entries) > limits.instances:
         raise Refused(400, f"{key}: expected at most {limits.instances:,} images, received {len(entries):,}")
-    return PredictRequest(images_of(entries, key, time.monotonic() + limits.seconds, of_digits), key == "inputs")
+    return PredictRequest(images_of(entries, key, time.monotonic() + limits.seconds, read_picture), key == "inputs")
 
 
 def parse(body: bytes) -> Any:
@@ -76,7 +80,7 @@ def parse(body: bytes) -> Any:
         raise Refused(400, f"expected JSON in UTF-8, received invalid JSON: {error}{hint}") from None
 
 
-def images_of(entries: list[Any], key: str, until: float, of_digits: bool = True) -> np.ndarray:
+def images_of(entries: list[Any], key: str, until: float, read_picture: Reader = reading.digit_in) -> np.ndarray:
     """Convert a list of arrays and pictures to images; pictures must be read before `until` (time.monotonic)."""
     images = np.empty((len(entries), 28, 28), np.uint8)
     arrays: list[tuple[int, list[Any], bool]] = []
@@ -92,7 +96,7 @@ def images_of(entries: list[Any], key: str, until: float, of_digits: bool = True
             pixels += size_of(content)
             if pixels > PIXELS:
                 raise Refused(413, f"{where}: expected at most {PIXELS:,} pixels in all; send smaller pictures")
-            images[index] = picture(content, where, of_digits)
+            images[index] = picture(content, where, read_picture)
         else:
             arrays.append((index, numbers(entry, f"{key}[{index}]"), len(entry) == 784))
     if arrays:
@@ -214,10 +218,10 @@ def size_of(content: bytes) -> int:
         return 0
 
 
-def picture(content: bytes, where: str, of_digits: bool = True) -> np.ndarray:
+def picture(content: bytes, where: str, read_picture: Reader = reading.digit_in) -> np.ndarray:
     """Return the digit of a picture, uint8 [28, 28], scaled and centred as by `predict --input`."""
     try:
-        return reading.digit_in(decode.read(io.BytesIO(content), where), of_digits).image
+        return read_picture(decode.read(io.BytesIO(content), where)).image
     except UserError as error:
         message = str(error)
         raise Refused(400, message if message.startswith(where) else f"{where}: {message}") from None

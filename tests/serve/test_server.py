@@ -468,7 +468,7 @@ def test_a_key_written_with_escapes_is_no_way_past_the_threads(monkeypatch):
     bodies, threads = BodyReader(LIMITS), []
     monkeypatch.setattr(
         "mnist_mlp.serve.request_bodies.request_images.read",
-        lambda body, limits, of_digits: threads.append(threading.current_thread().name),
+        lambda body, limits, read_picture=None: threads.append(threading.current_thread().name),
     )
     picture, array = b'["data:image/png;base64,AAAA"]', b'[[[0, 1, 2], [3.25, 0.0, 1e-7]]], "signature_name": ""'
     for instances in (b'[{"b\\u00364": ""}]', b'[{"b64": ""}]', b'["%s"]' % (b"A" * 40), picture, b"[]", array):

@@ -239,6 +239,15 @@ def digit_in(levels: np.ndarray, digits: bool = True) -> Reading:
     return best
 
 
+def drawing_in(levels: np.ndarray, digits: bool = True) -> Reading:
+    """Return the best reading of a drawing that is still being made: whatever it looks like. Raise `UserError` if it is
+    blank."""
+    readings = readings_of(levels, digits)
+    if not readings:
+        raise UserError(NOTHING)
+    return readings[0]
+
+
 def seen_instead(readings: list[Reading], digits: bool) -> str:
     """Return what a picture shows instead of one digit: several of them, or what costs its best reading the most."""
     among = min(readings, key=lambda reading: reading.cost - reading.costs["beside"])

@@ -64,7 +64,7 @@ def test_ink_and_grey_levels_are_the_same(way, images, tmp_path):
     assert way(blank, tmp_path).max() == way(blank.astype(float), tmp_path).max() == 0
 
 
-UNKNOWN = {  # the scales that people have, and what they are told
+UNKNOWN = {  # the scales that people have, and what the refusal says
     "scikit-learn's digits": (
         lambda x: x // 16 + 1,
         "whose highest number is 16; divide it by the number that means full",

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from helpers.programs import exit_code
 
 from mnist_mlp.cli import variables
 from mnist_mlp.devices.machine import Machine
@@ -17,7 +18,6 @@ from mnist_mlp.doctor import command as doctor
 from mnist_mlp.doctor import framework_check
 from mnist_mlp.doctor.framework_check import Answer, Question
 from mnist_mlp.doctor.text import report
-from mnist_mlp.errors import UserError
 
 TF = {"tensorflow": "2.21.0", "keras": "3.15.1"}
 JAX = {"jax": "0.7.2", "jaxlib": "0.7.2", "keras": "3.13.2", "libtpu": "0.0.21.1"}
@@ -54,22 +54,11 @@ def answers(**errors):
     return ask
 
 
-def run(*arguments):
-    """The exit code of the program, as `command.run` would end it."""
-    try:
-        doctor.main(arguments)
-    except SystemExit as error:
-        return error.code
-    except UserError:
-        return 2
-    return 0
-
-
 def test_the_object_is_whole(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "detect", lambda: MACHINES["laptop"])
     monkeypatch.setattr(framework_check, "ask", answers())
     for arguments, code in [((), 0), (("--strategy=tpu",), 2), (("--noprobe",), 0)]:
-        assert run("--json", *arguments) == code
+        assert exit_code(doctor.main, "--json", *arguments) == code
         found = json.loads(capsys.readouterr().out)
         assert list(found) == ["machine", "software", "strategies", "probes", "problems", "asked", "works"]
         assert found["works"] is (code == 0) and bool(found["asked"]["refusal"]) is (code == 2)
@@ -202,10 +191,10 @@ def test_no_character_steers_the_terminal(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "detect", lambda: MACHINES["laptop"])
     monkeypatch.setattr(framework_check, "ask", answers(tensorflow="tensorflow failed: \x1b]0;title\x07\x9b2J\r \x7f"))
     monkeypatch.setenv("XLA_FLAGS", "--x=\x1b[31m\nsecond line")
-    assert run() == 2
+    assert exit_code(doctor.main) == 2
     text = capsys.readouterr().out
     assert text.replace("\n", "").isprintable() and "\\x1b[31m second line" in text and "failed: \\x1b]0;title" in text
-    assert run("--json") == 2
+    assert exit_code(doctor.main, "--json") == 2
     assert capsys.readouterr().out.strip().isprintable()
 
 
@@ -391,14 +380,14 @@ def test_exit_codes_of_the_program():
 @pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.full)])  # see the notebook
 def test_the_frameworks_that_are_here_compute_rightly(backend, monkeypatch, capfd):
     flags = ["--strategy=cpu", f"--backend={backend}"]
-    if run("--noprobe", *flags):
+    if exit_code(doctor.main, "--noprobe", *flags):
         pytest.skip(f"{backend} is not installed")
     capfd.readouterr()
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "1")
     monkeypatch.setattr(
         framework_check, "ask", functools.partial(framework_check.ask, seconds=200)
     )  # on a machine that is busy
-    code = run("--json", *flags)
+    code = exit_code(doctor.main, "--json", *flags)
     out, err = capfd.readouterr()
     found = json.loads(out)
     probe = found["probes"][backend]

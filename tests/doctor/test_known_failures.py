@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.programs import exit_code
 
 from mnist_mlp.doctor import command as doctor
 from mnist_mlp.doctor import known_failures
@@ -191,30 +192,19 @@ def test_a_long_text_takes_no_long_time(piece):
     assert time.process_time() - began < 3
 
 
-def run(*arguments):
-    """The exit code of the program, as `command.run` would end it."""
-    try:
-        doctor.main(arguments)
-    except SystemExit as error:
-        return error.code
-    except UserError:
-        return 2
-    return 0
-
-
 def test_explain_prints_meaning_fix_and_source(capsys):
-    assert run("--explain", "libtpu.so already in use\nNo module named 'importlib_resources'") == 0
+    assert exit_code(doctor.main, "--explain", "libtpu.so already in use\nNo module named 'importlib_resources'") == 0
     text = capsys.readouterr().out
     assert text.index("tpu-in-use (TPU)") < text.index("importlib-resources-missing (packages)")
     assert "do      run pip install importlib_resources" in text and "jax#10192" in text
-    assert run("--explain=ioctl failed", "--json") == 0
+    assert exit_code(doctor.main, "--explain=ioctl failed", "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)["problems"]
     assert row["name"] == "tpu-in-use" and row["fix"] and row["where"] == ""
     assert (row["group"], row["level"]) == ("TPU", "error")
 
 
 def test_explain_says_what_is_harmless(capsys):
-    assert run("--explain", ON_A_GPU) == 0
+    assert exit_code(doctor.main, "--explain", ON_A_GPU) == 0
     labels = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:1].strip() or line[:3] == "  !"]
     assert labels == ["!", "!", "warning", *["harmless"] * 5]
 
@@ -226,7 +216,7 @@ def test_explain_refuses_what_it_does_not_know(text, words, capsys):
     with pytest.raises(UserError, match=words) as caught:
         doctor.main([f"--explain={text}"])
     assert str(caught.value).isprintable() and capsys.readouterr().out == ""
-    assert run(f"--explain={text}x", "--json") == 2
+    assert exit_code(doctor.main, f"--explain={text}x", "--json") == 2
     assert json.loads(capsys.readouterr().out) == {"problems": []}
 
 
@@ -254,7 +244,7 @@ def test_explain_reads_standard_input(monkeypatch, capsys):
     text = b"\xff\x00" + b"a log line\n" * 4000 + b"\x1b[31mThe TPU is already in use\x1b[0m by process with pid 1\n"
     assert len(text) > doctor.LONGEST
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
-    assert run("--explain=-") == 0 and "tpu-in-use" in capsys.readouterr().out
+    assert exit_code(doctor.main, "--explain=-") == 0 and "tpu-in-use" in capsys.readouterr().out
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(UserError, match="closed"):
         doctor.main(["--explain=-"])

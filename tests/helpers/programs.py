@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from helpers.fork_server import run
 from mnist_mlp.cli.terminal import Reporter
+from mnist_mlp.errors import UserError
 
 FRAMEWORKS = ("keras", "tensorflow", "jax", "tensorflow_datasets")
 
@@ -21,6 +23,17 @@ def program(name: str, *argv: object, blocked: bool = True, **more: Any) -> subp
 def door(*argv: object, **more: Any) -> subprocess.CompletedProcess:
     """`python -m mnist_mlp ARGV…`"""
     return run("__main__", *argv, backend=None, **more)
+
+
+def exit_code(main: Callable[[Sequence[str]], object], *arguments: str) -> object:
+    """Return what a program's `main`, called in this process, would end the process with."""
+    try:
+        main(arguments)
+    except SystemExit as error:
+        return error.code
+    except UserError:
+        return 2
+    return 0
 
 
 def refused(done: subprocess.CompletedProcess, *words: str) -> None:

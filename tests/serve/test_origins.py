@@ -108,7 +108,7 @@ def test_behind_a_proxy_that_rewrites_host():
     with served(app_of()) as address, behind(address) as proxy:
         status, _, text = asked(proxy, **page)
         assert status == 403 and f"--origin={LAB}" in text and "--behind_proxy" in text
-    with served(app_of(LAB)) as address, behind(address) as proxy:  # it is told the page's address
+    with served(app_of(LAB)) as address, behind(address) as proxy:  # the proxy gets the page's address
         status, _, text = asked(proxy, **page)
         assert status == 200 and len(json.loads(text)["predictions"][0]) == 10
         assert asked(proxy, Host="lab.example", Origin="https://evil.example")[0] == 403

@@ -850,7 +850,7 @@ def search_here(path):
 
 
 @pytest.mark.slow
-@pytest.mark.full  # the next test stops searches, and test_a_search_that_ended_anywhere goes on with them
+@pytest.mark.full  # the next test stops searches, and test_a_search_that_ended_anywhere resumes them
 def test_killed_and_restarted_it_neither_loses_nor_repeats_a_finished_trial(tmp_path, here, capsys):
     tune.tune(options(*ARGUMENTS), tmp_path / "whole", reporter=SILENT)
     expected, path, finished = stored(tmp_path / "whole"), tmp_path / "killed", {}

@@ -17,8 +17,8 @@ FILE = Path(__file__).with_name("digit_likeness.npz")
 FRAME = 28
 BATCH = 256  # images; keeps the windows of a convolution below 30 MB
 
-# Where scripts/make_digit_likeness.py measures; what a reading may cost is decided in reading.py.
-# Chosen on training digits that the judge was not trained on, see `propose` in scripts/make_digit_likeness.py.
+# Where the judge is measured, chosen by `propose` in scripts/make_digit_likeness.py on training digits that it was not
+# trained on. What is refused is decided in reading.py, by all that a reading costs.
 REFUSE_BELOW = 0.021  # of MNIST's digits about one in a thousand is below
 SURELY_A_DIGIT = 0.9
 

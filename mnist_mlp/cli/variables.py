@@ -43,7 +43,10 @@ RECORDED = re.compile(
     r"|(ONEDNN|DNNL|MKL|OMP|GOMP|KMP|OPENBLAS|GOTO|BLIS|VECLIB|CUBLAS|CUDNN)_\w+"
     r"|NPY_(DISABLE|ENABLE)_CPU_FEATURES"
 )
-UNIMPORTANT = re.compile(r"(ONEDNN|DNNL|MKL|KMP|OPENBLAS|CUDNN)_(\w+_)?(VERBOSE|LOG\w*)|TF_ENABLE_GPU_GARBAGE\w+")
+UNIMPORTANT = re.compile(
+    r"(ONEDNN|DNNL|MKL|KMP|OPENBLAS|CUDNN)_(\w+_)?(VERBOSE|LOG\w*)|TF_ENABLE_GPU_GARBAGE\w+"
+    r"|KMP_(DUPLICATE_LIB_OK|INIT_AT_FORK)"  # scikit-learn sets these when it is imported, as `tune` does
+)
 CACHE_FLAG = re.compile(r"--tf_xla_persistent_cache_\w+=\S*")  # within TF_XLA_FLAGS
 LONGEST = 300  # characters of a value
 JAX_OPTIONS: dict[str, object] = {  # which a program may have set in its own process, and their defaults

@@ -118,6 +118,13 @@ def test_a_note_is_about_the_backend_that_runs():
     assert list(variables.recorded("tensorflow", environment)) == ["OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS"]
 
 
+def test_what_scikit_learn_sets_at_its_import_is_no_setting_of_the_user():
+    pytest.importorskip("sklearn")
+    code = "import os, sklearn.tree\nfrom mnist_mlp.cli import variables\n"
+    code += "print('KMP_INIT_AT_FORK' in os.environ, variables.notes('tensorflow'))"
+    assert run_code(code, backend=None).stdout == "True ()\n"
+
+
 def test_what_a_program_has_set_in_its_own_jax_is_recorded(monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(config=SimpleNamespace(jax_enable_x64=True)))
     assert variables.recorded("jax", {}) == {"JAX_ENABLE_X64": "True"}

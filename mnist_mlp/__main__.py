@@ -29,6 +29,7 @@ train
   devices.launch_workers  start several workers on this machine
 
 check a machine
+  verify                  all checks of this machine one after the other, and one verdict
   doctor                  devices and packages, what each --strategy would do, known problems
   parity                  compare every training step on this device with NumPy
   tpu_compile             compile a run for TPUs on a machine that has none

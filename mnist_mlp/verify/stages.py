@@ -1,0 +1,55 @@
+"""The stages of a verification, in their order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+# Where a stage runs: in this process, which imports no framework; in a process on the devices of the request, which
+# runs several stages one after the other; or in one on several replicas, since a process divides its CPU once.
+HERE, DEVICE, REPLICAS = "here", "device", "replicas"
+TIERS = ("quick", "usual", "full")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One claim about a machine, and the function that tries it."""
+
+    name: str
+    proves: str
+    where: str
+    function: str  # "module:name" below mnist_mlp.verify; it takes a `Context` and returns a `Finding`
+    needs: Mapping[str, str] = dataclasses.field(default_factory=dict)  # stage: why this one is pointless without it
+    tiers: tuple[str, ...] = TIERS
+
+
+NO_FRAMEWORK = {"machine": "the framework does not work here"}
+STAGES = (
+    Stage("machine", "devices and packages are there and compute", HERE, "machine:check"),
+    Stage("operations", "single operations have known results", DEVICE, "numbers:operations", NO_FRAMEWORK),
+    Stage("parity", "each number of each step is that of the formulas", DEVICE, "numbers:parity", NO_FRAMEWORK),
+    Stage("parity_cpu", "… and that of the CPU beside it", DEVICE, "numbers:parity_with_cpu", NO_FRAMEWORK),
+    Stage("determinism", "the same run twice has the same bits", DEVICE, "repeats:determinism", NO_FRAMEWORK),
+    Stage(
+        "resume",
+        "a stopped run that is resumed has the same bits",
+        DEVICE,
+        "repeats:resume",
+        NO_FRAMEWORK | {"determinism": "two whole runs differ already"},
+    ),
+    Stage("training", "digits are learned as by correct runs", DEVICE, "training:digits", NO_FRAMEWORK),
+    Stage("mnist", "MNIST is learned as by correct runs", DEVICE, "training:mnist", NO_FRAMEWORK, ("usual", "full")),
+    Stage(
+        "exports",
+        "exported files predict what the model predicts",
+        DEVICE,
+        "exports:agree",
+        NO_FRAMEWORK | {"training": "there is no model that learned rightly"},
+    ),
+    Stage("replicas", "a split batch gives the step of a whole one", REPLICAS, "numbers:replicas", NO_FRAMEWORK),
+    Stage("throughput", "how fast, and how much of what is possible", DEVICE, "throughput:measure", NO_FRAMEWORK),
+)
+
+
+def of_tier(tier: str) -> list[Stage]:
+    return [stage for stage in STAGES if tier in stage.tiers]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp import devices
-from mnist_mlp.cli.load_framework import load
+from mnist_mlp.cli import load_framework
 from mnist_mlp.devices.machine import detect
 from mnist_mlp.devices.strategy import Request, choose
+from mnist_mlp.engine import compilation_cache
 
 if TYPE_CHECKING:
     from mnist_mlp.engine.base import Engine
@@ -36,6 +39,14 @@ class Context:
         """The device. Raises `UserError`."""
         return choose(Request(**{name: self.device[name] for name in REQUEST}), detect())
 
+    def load_framework(self) -> None:
+        """Import the framework of the plan. In a quick verification on a CPU no program is compiled twice."""
+        if self.tier == "quick" and self.plan.device == "cpu" and "keras" not in sys.modules:
+            cache = self.work / "programs"
+            cache.mkdir(exist_ok=True)
+            os.environ.update(compilation_cache.settings(self.plan.backend, str(cache)))
+        load_framework.load(self.plan)
+
     @functools.cached_property
     def parity_options(self) -> ParityOptions:
         """The problem that operations and parity are about: the lecture's network on the digits."""
@@ -50,7 +61,7 @@ class Context:
         from mnist_mlp.data import load as load_data
         from mnist_mlp.parity.command import start_engine
 
-        load(self.plan)
+        self.load_framework()
         return start_engine(self.plan, self.parity_options, load_data(Config(dataset="digits")))
 
 

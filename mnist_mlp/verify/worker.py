@@ -1,8 +1,9 @@
-"""A process that runs stages on a device, one after the other, and writes each finding as soon as it has it.
+"""A process that runs stages on a device, as their names come in, and writes each finding as soon as it has it.
 
-    python -m mnist_mlp.verify.worker REQUEST.json FINDINGS.jsonl
+    python -m mnist_mlp.verify.worker CONTEXT.json FINDINGS.jsonl DESCRIPTOR
 
-A stage may hang or abort the process: whoever started it then starts another one for the stages that are left.
+Names are lines in a pipe of that descriptor; it ends with the pipe. A stage may hang or abort the process: whoever
+started it then starts another one for the stages that are left.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +27,16 @@ from mnist_mlp.verify.stages import STAGES, Stage
 
 
 def main(argv: Sequence[str]) -> None:
-    request, findings = map(Path, argv)
-    asked = json.loads(request.read_text())
-    context = Context(**{**asked["context"], "work": Path(asked["context"]["work"])})
-    names = asked["stages"]
-    with open(findings, "a") as file:
-        for name, finding, seconds in run([stage for stage in STAGES if stage.name in names], context):
-            row = {"name": name, "seconds": seconds, "finding": dataclasses.asdict(finding)}
-            file.write(json.dumps(finite(row)) + "\n")
-            file.flush()
-
-
-def run(stages: Iterable[Stage], context: Context) -> Iterator[tuple[str, Finding, float]]:
-    """Run the stages; yield the name of each, what it found, and its seconds. No error of a stage hides another."""
-    for stage in stages:
-        began = time.perf_counter()
-        yield stage.name, attempt(function_of(stage), context), time.perf_counter() - began
+    asked = json.loads(Path(argv[0]).read_text())
+    context = Context(**{**asked, "work": Path(asked["work"])})
+    by_name = {stage.name: stage for stage in STAGES}
+    with os.fdopen(int(argv[2])) as names, open(argv[1], "a") as findings:
+        for name in names:
+            began = time.perf_counter()
+            finding = attempt(function_of(by_name[name.strip()]), context)
+            row = {"name": name.strip(), "seconds": time.perf_counter() - began, "finding": dataclasses.asdict(finding)}
+            findings.write(json.dumps(finite(row)) + "\n")
+            findings.flush()
 
 
 def attempt(function: Callable[[Context], Finding], context: Context) -> Finding:

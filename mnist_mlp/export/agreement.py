@@ -35,7 +35,8 @@ class Comparison:
     largest_difference: float  # of one probability
     tolerance: float | None
     agrees: bool
-    first_difference: dict[str, Any] | None  # the first image beyond the tolerance, or with another class
+    # The first image beyond the tolerance and with another class; else beyond the tolerance; else with another class.
+    first_difference: dict[str, Any] | None
 
 
 def tolerance_of(layers: Sequence[Layer], images: Array) -> float:
@@ -68,7 +69,8 @@ def compare(labels: Array, trained: Array, exported: Array, classes: Array, tole
     else:
         beyond = (apart > tolerance) | ~largest
         agrees = not beyond.any()
-    different = np.flatnonzero(beyond if beyond.any() else ~same)
+    telling = next((chosen for chosen in (beyond & ~same, beyond, ~same) if chosen.any()), beyond)
+    different = np.flatnonzero(telling)
     return Comparison(
         agreements=int(same.sum()),
         total=len(labels),
@@ -81,11 +83,13 @@ def compare(labels: Array, trained: Array, exported: Array, classes: Array, tole
 
 
 def difference(image: int, labels: Array, trained: Array, exported: Array, classes: Array) -> dict[str, Any]:
-    """Return both predictions for one image."""
+    """Return both predictions for one image, and both probabilities of the class in which they differ the most."""
     ours, theirs = int(trained[image].argmax()), int(classes[image])
+    apart = int(np.nan_to_num(np.abs(exported[image] - trained[image]), nan=np.inf).argmax())
     return {
         "image": image,
         "label": int(labels[image]),
         "trained": {"class": ours, "probability": float(trained[image, ours])},
         "export": {"class": theirs, "probability": float(exported[image, theirs])},
+        "apart": {"class": apart, "trained": float(trained[image, apart]), "export": float(exported[image, apart])},
     }

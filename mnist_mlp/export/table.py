@@ -97,17 +97,24 @@ def closing(exported: Mapping[str, Any], output: str) -> str:
     return "\n".join(lines)
 
 
+def shown(probability: float | None) -> str:
+    """Format a probability; JSON has no nan."""
+    return "nan" if probability is None else format(probability, ".4f")
+
+
 def refuted(rows: Sequence[Mapping[str, Any]]) -> str:
     """Describe the formats that do not agree: the first image of each, with both predictions."""
     sentences = []
     for row in rows:
         first = row["first_difference"]
-        model, file = (
-            f"{one['class']} (p = {'nan' if one['probability'] is None else format(one['probability'], '.4f')})"
-            for one in (first["trained"], first["export"])
-        )
-        sentences.append(
-            f"✗ {row['format']} differs from the trained model: for test image {first['image']} "
-            f"(a {first['label']}) the model predicts {model}, the export {file}; its file was removed"
-        )
+        image = f"for test image {first['image']} (a {first['label']})"
+        both = [(first[one]["class"], shown(first[one]["probability"])) for one in ("trained", "export")]
+        if both[0][0] == both[1][0]:
+            apart = first["apart"]
+            words = f"{image} the model gives class {apart['class']} p = {shown(apart['trained'])}, the export "
+            words += f"p = {shown(apart['export'])}"
+        else:
+            model, file = (f"{predicted} (p = {p})" for predicted, p in both)
+            words = f"{image} the model predicts {model}, the export {file}"
+        sentences.append(f"✗ {row['format']} differs from the trained model: {words}; its file was removed")
     return "; ".join(sentences)

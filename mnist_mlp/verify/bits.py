@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+FEW = 4  # bits that a text lists
+
 
 @dataclasses.dataclass(frozen=True)
 class BitDifference:
@@ -23,7 +25,8 @@ class BitDifference:
 
     def __str__(self) -> str:
         where = f"[{', '.join(map(str, self.element))}]" if self.element else ""
-        bits = f"bit {self.flipped[0]}" if len(self.flipped) == 1 else f"bits {', '.join(map(str, self.flipped))}"
+        few = len(self.flipped) <= FEW
+        bits = f"bit{'s' * (len(self.flipped) > 1)} {', '.join(map(str, self.flipped))}" if few else "many bits"
         text = f"{self.tensor}{where}: expected {self.expected:.9g}, received {self.received:.9g} ({bits})"
         if self.elements > 1:
             text += f", one of {self.elements:,} elements"

@@ -52,7 +52,9 @@ class Context:
         """The problem that operations and parity are about: the lecture's network on the digits."""
         from mnist_mlp.parity.command import Options
 
-        return Options(**self.device, seed=self.seed, steps=self.for_tier(20, 100, 100))
+        # An epoch has 45 steps of 32, or 12 of 128: either way its last batch, which is not full, is among them.
+        steps, batch_size = self.for_tier((15, 128), (100, 32), (100, 32))
+        return Options(**self.device, seed=self.seed, steps=steps, batch_size=batch_size)
 
     @functools.cached_property
     def engine(self) -> Engine:

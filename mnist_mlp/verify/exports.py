@@ -11,6 +11,7 @@ from mnist_mlp.verify.training import DIGITS
 
 def agree(context: Context) -> Finding:
     """Export to all formats whose runtimes are installed, and compare their predictions with the model's."""
+    from mnist_mlp.export import table
     from mnist_mlp.export.command import Options, export
     from mnist_mlp.export.formats import NAMES, check_packages
 
@@ -39,8 +40,7 @@ def agree(context: Context) -> Finding:
     figure = ", ".join(row["format"] for row in rows if row["agrees"]) + f": {rows[0]['total']:,} images each"
     if missing:
         figure += f"; not installed: {', '.join(missing)}"
-    problem = "; ".join(f"{row['format']}: {row['first_difference']}" for row in wrong)
-    return Finding.judged(figure, problem, formats=rows, missing=missing)
+    return Finding.judged(figure, table.refuted(wrong) if wrong else "", formats=rows, missing=missing)
 
 
 def int8(names: list[str]) -> bool:

@@ -39,5 +39,7 @@ class Finding:
 
 
 def verdict(statuses: Sequence[str]) -> str:
-    """Return the verdict on all stages: "refuted" if one is, else "error", else "passed"."""
-    return next((status for status in (REFUTED, ERROR) if status in statuses), PASSED)
+    """Return the verdict on all stages: "refuted" if one is, "passed" if none failed and one passed, else "error"."""
+    if REFUTED in statuses:
+        return REFUTED
+    return PASSED if PASSED in statuses and ERROR not in statuses else ERROR

@@ -62,7 +62,7 @@ def determinism(context: Context) -> Finding:
         session.train()
         other = trained_again(session, initial) if context.tier == "quick" else {}
     what = "the same program run again" if other else "a second run"
-    return compared(state_of(directory), other or trained(config, context.work / "repeated-2"), what)
+    return compared(context, state_of(directory), other or trained(config, context.work / "repeated-2"), what)
 
 
 def resume(context: Context) -> Finding:
@@ -85,9 +85,17 @@ def resume(context: Context) -> Finding:
             pass
         else:
             raise RuntimeError("the run did not stop when it was asked to")
-    at = checkpoint.read(checkpoints(directory)[-1]).total_steps
-    other = trained(dataclasses.replace(config, resume=True), directory)
-    return compared(state_of(whole), other, f"a run resumed at step {at}", resumed_at=at)
+    found = checkpoint.read(checkpoints(directory)[-1])
+    what = f"a run resumed at step {found.total_steps}"
+    with session_of(dataclasses.replace(config, resume=True), directory) as session:
+        session.restore()
+        lost = bits.difference(found.state, session.engine.state())
+        if lost:
+            return Finding.judged(
+                what, f"{what} does not begin as its checkpoint says: {lost}", difference=lost.as_json()
+            )
+        session.train()
+    return compared(context, state_of(whole), state_of(directory), what)
 
 
 @contextlib.contextmanager
@@ -115,7 +123,7 @@ def trained_again(session: TrainingSession, initial: Mapping[str, np.ndarray]) -
         examples = session.result.dataset["train_examples"]
         sums = engine.train(batch_indices(config.seed, epoch, examples, config.batch_size))
         losses.append(sums.loss_sum / sums.seen)
-    return {LOSSES: np.array(losses), **engine.state()}
+    return {**engine.state(), LOSSES: np.array(losses)}
 
 
 def checkpoints(directory: Path) -> list[Path]:
@@ -126,7 +134,7 @@ def checkpoints(directory: Path) -> list[Path]:
 def state_of(directory: Path) -> dict[str, np.ndarray]:
     """Return all variables at the end of a run, and the losses of its epochs."""
     found = checkpoint.read(checkpoints(directory)[-1])
-    return {LOSSES: np.array([row["loss"] for row in found.progress.history]), **found.state}
+    return {**found.state, LOSSES: np.array([row["loss"] for row in found.progress.history])}
 
 
 def stopper() -> Any:
@@ -141,16 +149,14 @@ def stopper() -> Any:
     return Stopper()
 
 
-def compared(one: dict[str, np.ndarray], other: dict[str, np.ndarray], what: str, **details: Any) -> Finding:
+def compared(context: Context, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], what: str) -> Finding:
+    """Return whether a training has the bits of the first one. `what` it is, begins the figure and the problem."""
     different = bits.difference(one, other)
-    size = sum(value.nbytes for value in one.values())
-    figure = f"{what}: {8 * size:,} equal bits in {len(one)} tensors"
     if different is None:
-        return Finding.judged(figure, "", **details)
-    problem = f"{what} differs first in {different}; if this device is not deterministic, set {MODES}"
-    return Finding.judged(
-        f"{what}: {len(different.tensors)} of {len(one)} tensors differ",
-        problem,
-        **details,
-        difference=different.as_json(),
-    )
+        size = 8 * sum(value.nbytes for value in one.values())
+        return Finding.judged(f"{what}: {size:,} equal bits in {len(one)} tensors", "")
+    problem = f"{what} differs from the first one: {different}"
+    if context.plan.device != "cpu":
+        problem += f"; if this device is not deterministic, set {MODES}"
+    figure = f"{what}: {len(different.tensors)} of {len(one)} tensors differ"
+    return Finding.judged(figure, problem, difference=different.as_json())

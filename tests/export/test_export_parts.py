@@ -118,7 +118,11 @@ def test_the_first_image_beyond_the_tolerance_is_told():
         "label": 3,
         "trained": {"class": 3, "probability": 1.0},
         "export": {"class": 4, "probability": 0.5},
+        "apart": {"class": 3, "trained": 1.0, "export": 0.25},
     }
+    # One with another class comes before one that only has another probability.
+    both = compared(predictions({0: 0.25}, {1: 1}, {5: 0.5}, {3: 0.25, 4: 0.5}))
+    assert both.first_difference["image"] == 3
     moved = compared(predictions({0: 0.5, 1: 0.5}, {1: 1}, {5: 0.5}, {3: 1}), classes=[1, 1, 5, 3])
     assert moved.agrees and moved.agreements == 3 and moved.first_difference["image"] == 0  # within the tolerance
 
@@ -268,6 +272,7 @@ FOUND = {
         "label": 2,
         "trained": {"class": 2, "probability": 0.51234},
         "export": {"class": 3, "probability": None},
+        "apart": {"class": 2, "trained": 0.51234, "export": None},
     },
 }
 
@@ -283,6 +288,15 @@ def test_a_row_stands_below_its_head():
     )
     wrong = table.row({**FOUND, "agrees": False, "largest_difference": None, "milliseconds": {"256": 2.0}})
     assert wrong.startswith("✗ onnx ") and wrong.split()[5] == "nan" and wrong.split()[7:9] == ["–", "2"]
+
+
+def test_a_difference_is_told_by_the_classes_or_by_the_probability_that_differs_most():
+    start = "✗ onnx differs from the trained model: for test image 7 (a 2) the model "
+    assert table.refuted([FOUND]) == f"{start}predicts 2 (p = 0.5123), the export 3 (p = nan); its file was removed"
+    first = FOUND["first_difference"]
+    same = {**first, "export": first["trained"], "apart": {"class": 9, "trained": 0.25, "export": 0.5}}
+    told = table.refuted([{**FOUND, "first_difference": same}])
+    assert told == f"{start}gives class 9 p = 0.2500, the export p = 0.5000; its file was removed"
 
 
 def test_the_model_is_told_before():

@@ -1,0 +1,283 @@
+"""verify: every stage finds the faults of its own, none hides another, and what cannot run is never shown as passed."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import faults, verify_faults
+from helpers.fork_server import run_code
+from helpers.programs import program, refused
+
+from mnist_mlp.doctor import framework_check
+from mnist_mlp.doctor.framework_check import Answer
+from mnist_mlp.errors import Refuted, UserError
+from mnist_mlp.verify import bits, command, findings, machine, processes, stages, table, training, worker
+from mnist_mlp.verify.context import Context
+from mnist_mlp.verify.findings import Finding
+
+TESTS = Path(__file__).parents[1]
+DEVICE = {"strategy": "cpu", "backend": "auto", "replicas": None, "tpu": "", "start_timeout": 300}
+SCRIPT = """import runpy, sys; sys.path.insert(0, sys.argv[1]); del sys.argv[:2]
+runpy.run_path(sys.argv[0], run_name="__main__")"""
+
+
+def context(tmp_path, tier="quick", **device):
+    return Context(tier, 0, {**DEVICE, **device}, "", tmp_path)
+
+
+# Bits
+
+
+def test_a_flipped_bit_is_named():
+    one = {"a": np.zeros(3, np.float32), "b": np.full((2, 3), 1.5, np.float32), "n": np.array(7)}
+    other = {name: value.copy() for name, value in one.items()}
+    assert bits.difference(one, other) is None
+    other["b"].view("u4")[1, 2] ^= 1 << 22
+    found = bits.difference(one, other)
+    assert (found.tensor, found.element, found.flipped, found.elements) == ("b", (1, 2), (22,), 1)
+    assert str(found) == "b[1, 2]: expected 1.5, received 1 (bit 22)"
+    other["n"] = np.array(4)
+    found = bits.difference({"n": one["n"], **one}, {"n": other["n"], **other})
+    assert str(found) == "n: expected 7, received 4 (bits 0, 1), and 1 more tensor"
+    assert json.dumps(found.as_json())
+
+
+def test_equal_numbers_of_other_bits_differ_and_equal_nans_do_not():
+    zero, negative = np.array([0.0], np.float32), np.array([-0.0], np.float32)
+    assert bits.difference({"x": zero}, {"x": negative}).flipped == (31,)
+    nan = np.array([np.nan], np.float32)
+    assert bits.difference({"x": nan}, {"x": nan.copy()}) is None
+    with pytest.raises(ValueError, match="Expected"):
+        bits.difference({"x": zero}, {"y": zero})
+    with pytest.raises(ValueError, match="Expected float32"):
+        bits.difference({"x": zero}, {"x": zero.astype(np.float64)})
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    "statuses, verdict, code",
+    [
+        (["passed", "skipped"], "passed", 0),
+        (["passed", "error"], "error", 2),
+        (["error", "refuted", "passed"], "refuted", 4),
+        (["skipped"], "error", 2),
+        ([], "error", 2),
+    ],
+)
+def test_one_verdict(statuses, verdict, code):
+    """What ran nothing proves nothing."""
+    assert findings.verdict(statuses) == verdict
+    assert findings.CODES[verdict] == code
+
+
+def test_an_exception_of_a_stage_is_a_finding(tmp_path):
+    def raising(error):
+        def stage(context):
+            raise error
+
+        return worker.attempt(stage, context(tmp_path))
+
+    assert raising(Refuted("0 ≠ 1")) == Finding("refuted", reason="0 ≠ 1")
+    assert raising(UserError("no GPU")) == Finding("error", reason="no GPU")
+    found = raising(KeyError("hidden"))
+    assert (found.status, found.reason) == ("error", "KeyError: 'hidden'")
+    assert "raise error" in found.details["traceback"]
+
+
+def test_a_stage_that_is_pointless_says_why():
+    by_name = {stage.name: stage for stage in stages.STAGES}
+    failed = {"machine": Finding.error("no framework")}
+    for stage in stages.STAGES[1:]:
+        assert processes.pointless(stage, failed) == "the framework does not work here (stage machine)"
+    twice = {"machine": Finding.judged("", ""), "determinism": Finding.judged("", "differs")}
+    assert processes.pointless(by_name["resume"], twice) == "two whole runs differ already (stage determinism)"
+    assert processes.pointless(by_name["training"], twice) == ""
+
+
+def test_each_stage_is_a_function_and_every_stage_needs_those_before_it():
+    seen = set()
+    for stage in stages.STAGES:
+        assert callable(worker.function_of(stage)), stage.name
+        assert set(stage.needs) <= seen
+        seen.add(stage.name)
+    assert [stage.name for stage in stages.of_tier("full")] == [stage.name for stage in stages.STAGES]
+    assert {stage.name for stage in stages.of_tier("full")} - {stage.name for stage in stages.of_tier("quick")} == {
+        "mnist"
+    }
+
+
+def test_the_lines_of_the_table():
+    row = {"name": "parity", "proves": "each number", "seconds": 12.34, "status": "refuted", "figure": "44 quantities"}
+    first, *reason = table.row(row | {"reason": "word " * 40}).splitlines()
+    assert first.startswith("✗ parity") and first.endswith("   12.3  44 quantities")
+    assert len(reason) == 3 and all(line.startswith(" " * 10) for line in reason)
+    assert table.row(row | {"status": "skipped", "figure": "", "reason": "no GPU"}).startswith("– parity")
+    report = {"verdict": "refuted", "stages": [row, row | {"status": "skipped"}], "seconds": 20.0}
+    assert "REFUTED" in table.closing(report) and "(0 passed, 1 refuted, 1 skipped)" in table.closing(report)
+
+
+# The machine
+
+
+@pytest.mark.parametrize(
+    "error, status, words",
+    [
+        ("", "passed", "a processor; jax 0.10.2"),
+        ("jax computes wrong numbers on the CPU", "error", "jax computes wrong numbers on the CPU"),
+    ],
+)
+def test_the_machine_passes_if_its_framework_computes(error, status, words, tmp_path, monkeypatch):
+    def ask(questions):
+        assert list(questions) == ["jax"]  # the one that is asked about
+        return {"jax": Answer(error, "cpu", {"jax": "0.10.2"}, ("CPU:0",))}
+
+    monkeypatch.setattr(framework_check, "ask", ask)
+    monkeypatch.setattr("mnist_mlp.doctor.command.processor_name", lambda: "a processor")
+    found = machine.check(context(tmp_path, backend="jax"))
+    assert found.status == status and (found.figure or found.reason) == words
+    assert found.details["doctor"]["machine"]["processor"]
+
+
+def test_a_device_that_is_not_there_is_an_error_and_never_passed(tmp_path, monkeypatch):
+    monkeypatch.setattr(framework_check, "ask", lambda questions: pytest.fail("nothing is to be tried"))
+    found = machine.check(context(tmp_path, strategy="tpu"))
+    assert found.status == "error" and found.reason.startswith("--strategy=tpu: no TPU is attached to this machine")
+
+
+# The gate's verdict in a sentence
+
+
+def test_what_the_gate_found_is_told_with_its_figures():
+    row = {"observed": 0.83108, "accepted": [0.26704, 0.78815], "out": "loss too high"}
+    sound = {"observed": 351, "accepted": [334, 359], "out": ""}
+    verdict = {"right": sound, "losses": [row], "found": {"loss too high": "learns more slowly"}}
+    assert training.problem(verdict) == "loss too high (learns more slowly); 0.83108, where 0.26704 to 0.78815 pass"
+    assert training.problem({"right": sound, "losses": [row | {"out": ""}], "found": {}}) == ""
+
+
+# Flags
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--quick", "--full"], "--quick and --full: expected one of them, received both"),
+        (["--soak=0m"], "--soak: expected a time such as 30s, 10m or 8h, at most 720h; received '0m'"),
+        (["--soak=5"], "--soak: expected a time such as 30s"),
+        (["--soak=nanh"], "--soak: expected a time such as 30s"),
+        (["--output=no/where"], "--output=no/where: expected a directory inside one that exists"),
+        (["--junit=no/x.xml"], "--junit=no/x.xml: expected a file in a directory that exists"),
+        (["--strategy=multiworker"], "--strategy: expected one of auto, cpu, gpu, tpu, mirrored"),
+    ],
+)
+def test_what_it_cannot_do_is_said(flags, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as said:
+        command.main(flags)
+    assert str(said.value).startswith(words) and not list(tmp_path.iterdir())
+
+
+def test_times_of_a_soak():
+    assert [command.soak_seconds(text) for text in ("", "30s", "1.5m", "8h")] == [0, 30, 90, 28_800]
+
+
+@pytest.mark.slow
+def test_the_program_says_it_in_a_line_without_a_framework(tmp_path):
+    refused(program("verify", "--soak=long", cwd=tmp_path), "error: --soak: expected a time such as 30s")
+
+
+# Processes
+
+
+def asked(tmp_path, monkeypatch, names, at, do):
+    """What is found of the stages, where something is done to the process when it is asked for the stage `at`."""
+    right = processes.WorkerProcess.ask
+
+    def ask(self, stage):
+        right(self, stage)
+        if stage.name == at and not done:
+            done.append(stage)
+            do(self)
+
+    done = []
+    monkeypatch.setattr(processes.WorkerProcess, "ask", ask)
+    chosen = [stage for stage in stages.STAGES if stage.name in names]
+    reporter = command.SILENT
+    return {stage.name: finding for stage, finding, _ in processes.run_stages(chosen, context(tmp_path), reporter)}
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_takes_no_other_stage_with_it(tmp_path, monkeypatch):
+    def kill(process):
+        os.kill(process.child.process.pid, signal.SIGKILL)
+
+    # Neither stage trains: "mnist" finds no data, "parity_cpu" is skipped on a CPU.
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    found = asked(tmp_path, monkeypatch, ("mnist", "exports"), "mnist", kill)
+    assert (found["mnist"].status, found["mnist"].reason) == ("error", "its process was killed by signal 9 (SIGKILL)")
+    assert (found["exports"].status, found["exports"].reason) == ("skipped", "the stage training left no model")
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "LONGEST", -299.5)  # with the start_timeout of 300 s: half a second
+    found = asked(
+        tmp_path, monkeypatch, ("mnist",), "mnist", lambda process: os.kill(process.child.process.pid, signal.SIGSTOP)
+    )
+    assert (found["mnist"].status, found["mnist"].reason) == ("error", "it did not end within 0.5 s")
+
+
+# Faults: what each stage says of those that are its own
+
+NAMED = {
+    verify_faults.LOST_RANDOM: "does not begin as its checkpoint says: model/dropout_1/seed_generator_state[",
+    verify_faults.LOST_SLOT: "does not begin as its checkpoint says: optimizer/",
+    verify_faults.FLIPPED: "differs from the first one: model/hidden_1/kernel[5, 7]: ",
+    verify_faults.SWAPPED: "onnx differs from the trained model: for test image ",
+    verify_faults.ROUNDED: "onnx differs from the trained model: for test image ",
+    verify_faults.BROKEN: "computes wrong numbers on the CPU",
+    verify_faults.ABSENT: "finds no device instead of 1 CPU",
+    f"parity: {faults.SUMMED}": "first difference at step 1: gradient of hidden_1/kernel[",
+    f"parity: {faults.DROPPED}": "first difference at step 1: gradient of hidden_1/kernel[",
+    f"parity: {faults.CUT}": "first difference at step 1: loss,",
+    f"parity: {faults.STALE}": "first difference at step 1: second moment of hidden_2/kernel[",
+    f"parity: {faults.SHIFTED}": "first difference at step 12: loss,",
+    f"parity: {faults.LAST}": "first difference at step 12: loss,",
+    f"parity: {faults.SIGN}": "first difference at step 1: gradient of hidden_2/bias[",
+    f"parity: {faults.EPSILON}": "first difference at step 1: updated hidden_1/kernel[",
+    f"parity: {faults.DOUBLED}": "first difference at step 1: probabilities[",
+    f"parity: {faults.LOST}": "first difference: updates counted in one call",
+    f"replicas: {faults.SUMMED}": "first difference at step 1: gradient of hidden_1/kernel[",
+    f"replicas: {faults.DROPPED}": "first difference at step 1: gradient of hidden_1/kernel[",
+    f"training: {faults.STALE}": "loss too high",
+    f"training: {faults.SHIFTED}": "loss too high",
+}
+# Those that no other usual test holds: test_parity.py has those of parity, test_gate.py those of the training.
+USUAL = (
+    ("determinism: ", verify_faults.FLIPPED, verify_faults.LOST_RANDOM, verify_faults.SWAPPED),
+    (f"replicas: {faults.SUMMED}",),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", pytest.param("tensorflow", marks=pytest.mark.full)])
+def test_every_fault_is_found_and_named(backend, full):
+    assert set(NAMED) == set(verify_faults.ALL)
+    together = [name for name in verify_faults.ALL if name not in verify_faults.OF_REPLICAS]
+    for names in [together, *([name] for name in verify_faults.OF_REPLICAS)] if full else USUAL:
+        script = TESTS / "helpers" / "verify_faults.py"
+        done = run_code(SCRIPT, TESTS, script, backend, "quick", 0, *names, backend=backend, timeout=1200)
+        assert done.returncode == 0, done.stderr
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [each["fault"] for each in found] == list(names)
+        for each in found:
+            fault = each["fault"]
+            sound, status = fault.endswith(": "), "error" if fault.startswith("machine") else "refuted"
+            assert each["status"] == ("passed" if sound else status), each
+            assert NAMED.get(fault, "") in each["reason"] if not sound else not each["reason"], each

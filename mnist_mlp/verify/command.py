@@ -13,21 +13,23 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mnist_mlp import __version__
 from mnist_mlp.cli import flags
+from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import SILENT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
-from mnist_mlp.files import outputs
-from mnist_mlp.options import check, option, option_of
-from mnist_mlp.verify import findings, stages, table
+from mnist_mlp.files import atomic, outputs
+from mnist_mlp.options import check, option, option_of, path_of
+from mnist_mlp.verify import compare, findings, junit, page, stages, table
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import Finding
 from mnist_mlp.verify.processes import run_stages
+from mnist_mlp.verify.stages import Stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,9 @@ class Options:
 
 def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="verify", about=__doc__ or "")
+    if options.compare:
+        compare_files(options)
+        return
     with Terminal(sys.stderr if options.json else sys.stdout) as reporter:
         report = verify(options, reporter=reporter)
     if options.json:
@@ -85,13 +90,13 @@ def names(report: dict[str, Any], status: str) -> list[str]:
 
 def verify(options: Options, *, reporter: Reporter = SILENT) -> dict[str, Any]:
     """Run the stages; return the content of verify.json, and write what the options ask for. Raise `UserError`."""
-    check_outputs(options)
-    began, rows = time.perf_counter(), []
+    files = files_to_write(options)
+    stopwatch, rows = Stopwatch(), []
     with tempfile.TemporaryDirectory(prefix="mnist_mlp-verify-") as work:
         context = Context(options.tier, options.seed, options.device, options.data_dir, Path(work))
-        reporter.line(table.head(options))
-        for stage, finding, seconds in run_stages(stages.of_tier(options.tier), context, reporter):
-            rows.append(row_of(stage, finding, seconds))
+        reporter.line(table.head())
+        for stage, finding, seconds in findings_of(options, context, reporter):
+            rows.append({"name": stage.name, "proves": stage.proves, "seconds": seconds, **dataclasses.asdict(finding)})
             reporter.line(table.row(rows[-1]))
     report = {
         "format": 1,
@@ -102,23 +107,63 @@ def verify(options: Options, *, reporter: Reporter = SILENT) -> dict[str, Any]:
         "version": __version__,
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "stages": rows,
-        "seconds": time.perf_counter() - began,
+        "seconds": stopwatch.measured()["seconds"]["total"],
     }
     reporter.line(table.closing(report))
+    write(report, files, reporter)
     return report
 
 
-def row_of(stage: stages.Stage, finding: Finding, seconds: float) -> dict[str, Any]:
-    """Return a stage's entry in verify.json."""
-    return {"name": stage.name, "proves": stage.proves, "seconds": seconds, **dataclasses.asdict(finding)}
+def findings_of(options: Options, context: Context, reporter: Reporter) -> Iterator[tuple[Stage, Finding, float]]:
+    """Yield each stage with its finding and its seconds: those of the tier, then the soak."""
+    machine = ""
+    for stage, finding, seconds in run_stages(stages.of_tier(options.tier), context, reporter):
+        yield stage, finding, seconds
+        if stage.name == "machine":
+            machine = finding.status
+    if options.soak:
+        began = time.perf_counter()
+        if machine == findings.PASSED:
+            from mnist_mlp.verify.soak.run import soak
+
+            finding = soak(context, soak_seconds(options.soak), reporter)
+        else:
+            finding = Finding.skipped(f"{stages.NO_FRAMEWORK['machine']} (stage machine)")
+        yield stages.SOAK, finding, time.perf_counter() - began
 
 
-def check_outputs(options: Options) -> None:
-    """Raise `UserError` if something that the options ask for could not be written."""
+def files_to_write(options: Options) -> dict[str, Path]:
+    """Return the files that the options ask for, by kind. Raise `UserError` if one could not be written."""
+    files: dict[str, Path] = {}
+    directory = None
     if options.output:
-        outputs.directory_to_write("output", Path(options.output).expanduser())
+        directory = path_of("output", options.output)
+        outputs.directory_to_write("output", directory)
+        files = {"json": directory / "verify.json", "html": directory / "verify.html"}
     if options.junit:
-        outputs.file_to_write("junit", options.junit)
+        files["junit"] = outputs.file_to_write("junit", options.junit, will_exist=directory)
+    return files
+
+
+def write(report: dict[str, Any], files: dict[str, Path], reporter: Reporter) -> None:
+    """Write the report in each of its forms."""
+    for kind, file in files.items():
+        file.parent.mkdir(exist_ok=True)
+        if kind == "json":
+            atomic.write_json(file, report)
+        else:
+            atomic.write_text(file, page.render(report) if kind == "html" else junit.render(report))
+    if files:
+        reporter.line(f"         {', '.join(map(str, files.values()))}")
+
+
+def compare_files(options: Options) -> None:
+    """Print what differs between two files verify.json. Raise `UserError` if they cannot be read."""
+    if len(options.compare) != 2:
+        raise UserError(f"--compare: expected two files verify.json, received {len(options.compare)}")
+    one, other = (compare.read(path) for path in options.compare)
+    found = compare.compare(one, other)
+    print(json.dumps(found, allow_nan=False) if options.json else compare.text(found), flush=True)
 
 
 def soak_seconds(text: str) -> float:

@@ -82,8 +82,14 @@ class Workers:
 
     def process(self, stage: Stage) -> WorkerProcess:
         if stage.where not in self.processes:
+            if self.context.plan.device == "tpu":  # it serves one process at a time
+                self.close()
             self.processes[stage.where] = WorkerProcess(self.context)
         return self.processes[stage.where]
+
+    def close(self) -> None:
+        while self.processes:
+            self.processes.popitem()[1].close()
 
     def __enter__(self) -> Workers:
         return self
@@ -91,8 +97,7 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        for process in self.processes.values():
-            process.close()
+        self.close()
 
 
 class WorkerProcess:

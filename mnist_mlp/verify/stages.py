@@ -39,16 +39,11 @@ STAGES = (
     ),
     Stage("training", "digits are learned as by correct runs", DEVICE, "training:digits", NO_FRAMEWORK),
     Stage("mnist", "MNIST is learned as by correct runs", DEVICE, "training:mnist", NO_FRAMEWORK, ("usual", "full")),
-    Stage(
-        "exports",
-        "exported files predict what the model predicts",
-        DEVICE,
-        "exports:agree",
-        NO_FRAMEWORK | {"training": "there is no model that learned rightly"},
-    ),
+    Stage("exports", "exported files predict what the model predicts", DEVICE, "exports:agree", NO_FRAMEWORK),
     Stage("replicas", "a split batch gives the step of a whole one", REPLICAS, "numbers:replicas", NO_FRAMEWORK),
     Stage("throughput", "how fast, and how much of what is possible", DEVICE, "throughput:measure", NO_FRAMEWORK),
 )
+SOAK = Stage("soak", "… again and again, on every device, bit by bit", HERE, "soak.run:soak", NO_FRAMEWORK)
 
 
 def of_tier(tier: str) -> list[Stage]:

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnist_mlp.verify.findings import MARKS
-from mnist_mlp.verify.stages import STAGES
+from mnist_mlp.verify.stages import SOAK, STAGES
 
 WIDTH = 110
-NAME, PROVES = (max(len(getattr(stage, field)) for stage in STAGES) for field in ("name", "proves"))
+NAME, PROVES = (max(len(getattr(stage, field)) for stage in (*STAGES, SOAK)) for field in ("name", "proves"))
 INDENT = 2 + NAME + 2  # where a reason starts
 
 
-def head(options: Any) -> str:
-    """Return what is verified, and the head of the table."""
+def head() -> str:
+    """Return the head of the table."""
     return f"  {'stage':{NAME}}  {'proves':{PROVES}}  {'seconds':>7}  figure"
 
 

@@ -54,6 +54,7 @@ LONG = (
     "lab.mistakes",
     "lab.ladder",
     "parity",
+    "verify",
     "doctor --strategy",
     "tpu_compile",
     "tune",

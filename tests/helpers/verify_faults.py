@@ -32,6 +32,7 @@ OF_ENGINES = tuple(f"parity: {name}" for name in (*faults.NAMES, *faults.MORE))
 OF_REPLICAS = tuple(f"replicas: {name}" for name in (faults.SUMMED, faults.DROPPED))
 OF_TRAINING = tuple(f"training: {name}" for name in (faults.STALE, faults.SHIFTED))
 ALL = (*OF_STAGES, *OF_ENGINES, *OF_REPLICAS, *OF_TRAINING)
+BEFORE = {"resume": ("determinism",), "exports": ("training",)}  # what a stage continues from
 
 
 @contextlib.contextmanager
@@ -148,9 +149,8 @@ def found(fault: str, backend: str, tier: str, seed: int):
     device = {"strategy": "cpu", "backend": backend, "replicas": None, "tpu": "", "start_timeout": 300}
     with tempfile.TemporaryDirectory() as work:
         context = Context(tier, seed, device, "", Path(work))
-        for needed in by_name[name].needs:
-            if needed != "machine":
-                assert worker.attempt(worker.function_of(by_name[needed]), context).status == "passed"
+        for needed in BEFORE.get(name, ()):
+            assert worker.attempt(worker.function_of(by_name[needed]), context).status == "passed"
         with injected(fault, backend):
             return worker.attempt(worker.function_of(by_name[name]), context)
 

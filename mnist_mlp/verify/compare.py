@@ -189,16 +189,17 @@ def gathered(differences: list[dict[str, Any]]) -> list[dict[str, Any]]:
     lacking: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in differences:
         for key in ("one", "other"):
-            if row.get(key) == ABSENT:
+            if row.get(key) == ABSENT and words(row, "stage") not in ("setup", "machine"):
                 lacking.setdefault((words(row, "stage"), key), []).append(row)
     shortened = []
     for row in differences:
-        same = next((lacking[words(row, "stage"), key] for key in ("one", "other") if row.get(key) == ABSENT), [])
+        keys = ((words(row, "stage"), key) for key in ("one", "other") if row.get(key) == ABSENT)
+        same = next((lacking[key] for key in keys if key in lacking), [])
         if len(same) <= FEW:
             shortened.append(row)
         elif row is same[0]:
             there = {key: ABSENT if row.get(key) == ABSENT else "there" for key in ("one", "other")}
-            shortened.append({**row, **there, "what": f"{len(same)} figures", "unit": "", "noise": ""})
+            shortened.append({**row, **there, "what": f"{len(same)} facts and figures", "unit": "", "noise": ""})
     return shortened
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mnist_mlp.report.formatting import percent
+from mnist_mlp.report.formatting import percent, several
 from mnist_mlp.report.formatting import seconds as duration
 from mnist_mlp.report.html import Html, definitions, paragraph, scrolling, table, tag
 from mnist_mlp.report.svg_charts import Line, legend
@@ -417,12 +417,11 @@ def join_under(title: str, *children: Html) -> Html:
 
 def anything(value: Any, name: str, depth: int = 0) -> Html:
     """Return any JSON value: rows as a table, facts as a list, parts under headings."""
-    found = rows(value) if isinstance(value, (list, tuple)) else []
-    if found and len(found) == len(value):
-        columns = list(dict.fromkeys(key for row in found for key in row))[:20]
-        return listed(
-            f"{name}, {len(found):,} rows", columns, [[shown(row.get(column)) for column in columns] for row in found]
-        )
+    found = rows(value)
+    columns = list(dict.fromkeys(key for row in found for key in row))[:20]
+    if columns and len(found) == len(value):
+        body = [[shown(row.get(column)) for column in columns] for row in found]
+        return listed(f"{name}, {several(len(found), 'row')}", columns, body)
     if not isinstance(value, Mapping):
         return paragraph(shown(value), class_="break")
     if depth == DEEPEST:

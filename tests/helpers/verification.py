@@ -10,7 +10,7 @@ NAMES = (
 
 def quantity(name, share, **changes):
     row = {"quantity": name, "step": 3, "element": [1, 2], "expected": 0.123456789, "received": 0.123456799}
-    return {**row, "bound": 1e-8 / share, "share": share, "relative": 8e-8, **changes}
+    return {**row, "bound": 1e-8 / (share or 1), "share": share, "relative": 8e-8, **changes}
 
 
 def gate(correct, losses, sd=2.5):

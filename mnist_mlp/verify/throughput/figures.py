@@ -1,4 +1,4 @@
-"""What was measured of a device: raw figures, from which everything else follows."""
+"""What to measure of a device, and what was measured: raw figures, from which everything else follows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from typing import Any
 
 from mnist_mlp.verify.throughput import clocks
 from mnist_mlp.verify.throughput.clocks import JUDGED, Interval
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """What to measure. The first rounds are made in any case, the others as far as the time allows."""
+
+    batch_sizes: Sequence[int]  # in their order, the largest last
+    rounds: int
+    call_seconds: float  # which a call lasts about, if it has enough steps
+    seconds: float  # in all
 
 
 @dataclasses.dataclass(frozen=True)

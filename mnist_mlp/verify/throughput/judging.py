@@ -138,32 +138,34 @@ def worth_it(figures: Figures, beside: Figures) -> str:
     start, smallest, largest = worth_it_from(gain), min(gain), max(gain)
     if start == smallest:
         return (
-            f"{device} is worth it at every batch size that was tried: {times(gain[smallest])} as fast as the CPU "
-            f"beside it at {smallest:,}, {times(gain[largest])} at {largest:,}"
+            f"{device} is worth it at every batch size that was tried: {as_fast(gain[smallest])} as the CPU beside it "
+            f"at {smallest:,}, {as_fast(gain[largest])} at {largest:,}"
         )
     if start is not None:
         return (
-            f"{device} is worth it from batch size {start:,} on: {times(gain[largest])} as fast as the CPU beside it "
-            f"at {largest:,}, but {times(gain[smallest])} at {smallest:,}"
+            f"{device} is worth it from batch size {start:,} on: {as_fast(gain[largest])} as the CPU beside it at "
+            f"{largest:,}, but {as_fast(gain[smallest])} at {smallest:,}"
         )
     if pays := [size for size in gain if gain[size] >= WORTH]:
         return (
             f"{device} is worth it only at batch size {', '.join(f'{size:,}' for size in pays)}: at {largest:,} it is "
-            f"{times(gain[largest])} as fast as the CPU beside it"
+            f"{as_fast(gain[largest])} as the CPU beside it"
         )
     best = max(gain, key=gain.__getitem__)
     return (
-        f"{device} is not worth it at any batch size that was tried: at best, at {best:,}, it is {times(gain[best])} "
-        "as fast as the CPU beside it"
+        f"{device} is not worth it at any batch size that was tried: at best, at {best:,}, it is {as_fast(gain[best])} "
+        "as the CPU beside it"
     )
 
 
-def times(ratio: float) -> str:
+def as_fast(ratio: float) -> str:
     """
-    >>> times(12.34), times(0.456)
-    ('12 times', '0.46 times')
+    >>> as_fast(12.34), as_fast(1.04), as_fast(0.456)
+    ('12 times as fast', 'about as fast', '0.46 times as fast')
     """
-    return f"{ratio:.2g} times" if ratio < 100 else f"{ratio:,.0f} times"
+    if 1 / WORTH < ratio < WORTH:
+        return "about as fast"
+    return f"{float(f'{ratio:.2g}'):,.15g} times as fast"
 
 
 def per_second(batch: BatchTiming) -> str:

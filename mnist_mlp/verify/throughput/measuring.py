@@ -5,9 +5,8 @@ What is measured is measured in turn, round after round, so that a busy moment o
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.verify.throughput import clocks, memory
 from mnist_mlp.verify.throughput.clocks import Interval, longest, timed
-from mnist_mlp.verify.throughput.figures import BatchTiming, CopyTiming, Figures, ProductTiming
+from mnist_mlp.verify.throughput.figures import BatchTiming, CopyTiming, Effort, Figures, ProductTiming
 
 if TYPE_CHECKING:
     from mnist_mlp.engine.base import Engine
@@ -29,18 +28,8 @@ TRIES = 2  # of which the quicker one counts, when the length of a call is chose
 GROWTH = 8  # times as many steps are tried as were too few
 CHECKED = 3  # products, an odd number, whose result is compared with the known one
 SHORT = 4  # a short call has a fourth of the steps of a long one
-SEVERAL = 2  # steps that a call makes at least, unless one of them takes a second
+SEVERAL = 2  # steps, or products, that a call makes at least, unless a step takes a second
 BYTES_PER_IMAGE = 12_000  # of a batch on a CPU, at the peak of a step: its pixels as float32 three times, and the rest
-
-
-@dataclasses.dataclass(frozen=True)
-class Effort:
-    """What to measure. The rounds beyond `FEWEST` are made as far as the time allows."""
-
-    batch_sizes: Sequence[int]  # in their order, the largest last
-    rounds: int
-    call_seconds: float  # which a call lasts about, if it has enough steps
-    seconds: float  # in all
 
 
 FEWEST = 3  # rounds, so that one disturbed call is outvoted
@@ -216,7 +205,7 @@ class ProductTrial:
             if growth == 1 or self.size == LARGEST_PRODUCT:
                 break
             self.size = min(LARGEST_PRODUCT, self.size * growth)
-        self.products = max(1, round(call_seconds / took))
+        self.products = max(SEVERAL, round(call_seconds / took))
 
     def prepared(self, size: int) -> Callable[[int], np.ndarray]:
         random = np.random.default_rng(size)

@@ -1,24 +1,27 @@
-"""Measure other devices than the first process does.
+"""Measure another device than the first process does.
 
 python -m mnist_mlp.verify.throughput.process REQUEST.json FIGURES.json
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_mlp.cli import program
 from mnist_mlp.verify.context import Context
-from mnist_mlp.verify.throughput.stage import write_figures
+from mnist_mlp.verify.throughput.figures import Effort
+from mnist_mlp.verify.throughput.stage import figures_of
 
 
 def main(argv: Sequence[str]) -> None:
-    request, figures = map(Path, argv)
+    request, file = map(Path, argv)
     asked = json.loads(request.read_text())
-    context = Context(asked["tier"], asked["seed"], asked["device"], data_dir="", work=figures.parent)
-    write_figures(context, figures)
+    context = Context("quick", asked["seed"], asked["device"], data_dir="", work=file.parent)
+    figures = figures_of(context, Effort(**asked["effort"]))
+    file.write_text(json.dumps(dataclasses.asdict(figures)))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,7 @@ from mnist_mlp.cli.child_process import Child
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import Finding
 from mnist_mlp.verify.throughput import judging
-from mnist_mlp.verify.throughput.figures import Figures
-from mnist_mlp.verify.throughput.measuring import Effort
-from mnist_mlp.verify.throughput.measuring import measure as measure_device
+from mnist_mlp.verify.throughput.figures import Effort, Figures
 
 SIZES = (32, 128, 512, 2_048, 8_192, 65_536)
 EFFORTS = {
@@ -30,13 +28,14 @@ START = 60  # seconds, on top
 
 def measure(context: Context) -> Finding:
     """Return how fast the device is, beside the CPU where it is another one."""
+    effort = EFFORTS[context.tier]
     try:
-        figures = figures_of(context)
+        figures = figures_of(context, effort)
     except MemoryError as error:
         return Finding.skipped(str(error))
     beside: Figures | str = "the device is the CPU itself"
     if figures.kind != "CPU":
-        beside = figures_in_process(context, CPU)
+        beside = figures_in_process(context, effort, CPU)
     return judged(figures, beside)
 
 
@@ -54,44 +53,34 @@ def judged(figures: Figures, beside: Figures | str) -> Finding:
     return Finding.judged(judging.summary(figures, other), problem, **details)
 
 
-def figures_of(context: Context) -> Figures:
+def figures_of(context: Context, effort: Effort) -> Figures:
     """Measure the device of the context in this process. Raise `UserError`, or `MemoryError` if no batch fits."""
     from mnist_mlp.cli.load_framework import load as load_framework
     from mnist_mlp.config import Config
     from mnist_mlp.data import load
+    from mnist_mlp.verify.throughput import measuring
 
     load_framework(context.plan)
-    return measure_device(
-        context.plan,
-        EFFORTS[context.tier],
-        load(Config(dataset="digits")),
-        seed=context.seed,
-        start_timeout=context.device["start_timeout"],
-    )
+    digits, timeout = load(Config(dataset="digits")), context.device["start_timeout"]
+    return measuring.measure(context.plan, effort, digits, seed=context.seed, start_timeout=timeout)
 
 
-def figures_in_process(context: Context, device: Mapping[str, Any]) -> Figures | str:
-    """Measure other devices in a process of its own; return why there are no figures if that fails.
+def figures_in_process(context: Context, effort: Effort, device: Mapping[str, Any]) -> Figures | str:
+    """Measure another device in a process of its own, on the same framework; return why if there are no figures.
 
-    `device` replaces device options of the context; the framework stays the same.
+    `device` replaces device options of the context.
     """
     request, answer = context.work / "throughput-request.json", context.work / "throughput-figures.json"
     options = {**context.device, "backend": context.plan.backend, **device}
-    request.write_text(json.dumps({"tier": context.tier, "seed": context.seed, "device": options}))
-    # A TPU serves one process, and a GPU's memory belongs to the first one: the other process must not look for them.
+    asked = {"seed": context.seed, "device": options, "effort": dataclasses.asdict(effort)}
+    request.write_text(json.dumps(asked))
     environment = dict(os.environ)
-    if options["strategy"] == "cpu":
+    if options["strategy"] == "cpu":  # the first process holds the GPU's memory, or the TPU
         environment |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     with Child(["-m", "mnist_mlp.verify.throughput.process", request, answer], environment) as child:
         try:
-            code = child.wait(START + PATIENCE * EFFORTS[context.tier].seconds)
+            if child.wait(START + PATIENCE * effort.seconds):
+                return f"its process {child.outcome}"
         except subprocess.TimeoutExpired:
             return "its process did not end in time"
-        if code:
-            return f"its process {child.outcome}"
     return Figures.from_raw(json.loads(answer.read_text()))
-
-
-def write_figures(context: Context, file: Any) -> None:
-    """Measure, and write the raw figures as JSON."""
-    file.write_text(json.dumps(dataclasses.asdict(figures_of(context))))

@@ -153,6 +153,16 @@ class Engine(Protocol):
     def step_flops(self) -> float:
         """Return the floating-point operations of a training step over the global batch, as the framework counts."""
 
+    def copy(self, array: np.ndarray) -> np.ndarray:
+        """Copy an array to each replica's device, and wait until all of it is there. Return its last row, read back."""
+
+    def matrix_product(self, left: np.ndarray, right: np.ndarray) -> Callable[[int], np.ndarray]:
+        """Return a function that multiplies on each replica, compiled and in the precision of a training step.
+
+        It takes a number n, computes left · right · right …, of n products, waits for it, and returns the last row.
+        Both are float32 [size, size].
+        """
+
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         """Return the mean of each value over all workers, which must all call this: how they decide together."""
 

@@ -84,6 +84,14 @@ class CompiledEngine(abc.ABC):
         """Return a compiled function that computes the network's outputs from images."""
 
     @abc.abstractmethod
+    def product_program(self) -> Callable:
+        """Return a compiled function that multiplies two matrices on each replica."""
+
+    @abc.abstractmethod
+    def last_row(self, value: Any) -> np.ndarray:
+        """Wait until every replica has a value, and return the last row that the first one has."""
+
+    @abc.abstractmethod
     def warm_up(self, split: str) -> None:
         """Compile the program that `train` or `evaluate` runs on a split."""
 
@@ -161,6 +169,20 @@ class CompiledEngine(abc.ABC):
 
     def layers(self, images: np.ndarray) -> list[np.ndarray]:
         return self.outputs(self.layers_program, images.astype(np.float32))
+
+    def copy(self, array: np.ndarray) -> np.ndarray:
+        return self.last_row(self.put(array))
+
+    def matrix_product(self, left: np.ndarray, right: np.ndarray) -> Callable[[int], np.ndarray]:
+        program, first, factor = self.product_program(), self.put(left), self.put(right)
+
+        def multiply(times: int) -> np.ndarray:
+            product = first
+            for _ in range(times):
+                product = program(product, factor)
+            return self.last_row(product)
+
+        return multiply
 
     def verify_placement(self, output: Any) -> None:
         """Raise `UserError` if a program did not run on the planned devices."""

@@ -126,6 +126,12 @@ class FitEngine:
     def step_flops(self) -> float:
         raise UserError("--engine=fit: floating-point operations are not counted; use --engine=compiled")
 
+    def copy(self, array: np.ndarray) -> np.ndarray:
+        raise UserError("--engine=fit: copies to the device are not measured; use --engine=compiled")
+
+    def matrix_product(self, left: np.ndarray, right: np.ndarray) -> Callable[[int], np.ndarray]:
+        raise UserError("--engine=fit: matrix products are not measured; use --engine=compiled")
+
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         return list(values)
 

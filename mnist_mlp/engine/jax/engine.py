@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mnist_mlp.engine.compiled import CompiledEngine
 from mnist_mlp.engine.jax.devices import device_names, jit_disabled, mesh_of
-from mnist_mlp.engine.jax.programs import evaluate_program, forward_program, train_program
+from mnist_mlp.engine.jax.programs import evaluate_program, forward_program, product_program, train_program
 from mnist_mlp.engine.jax.trace import traced
 
 Values = dict[str, list[Any]]  # trainable, non_trainable, optimizer
@@ -58,6 +58,12 @@ class JaxEngine(CompiledEngine):
 
     def forward_program(self, network: keras.Model) -> Callable:
         return forward_program(network)
+
+    def product_program(self) -> Callable:
+        return product_program(self.mesh)
+
+    def last_row(self, value: jax.Array) -> np.ndarray:
+        return np.asarray(jax.block_until_ready(value)[-1])
 
     def warm_up(self, split: str) -> None:
         data, batch_indices = self.data[split], self.batch_indices[split]

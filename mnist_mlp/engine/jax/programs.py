@@ -106,6 +106,11 @@ def forward_program(network: keras.Model) -> Wrapped:
     return jax.jit(program)
 
 
+def product_program(mesh: Mesh) -> Wrapped:
+    """Return a function of two matrices that every device multiplies as a whole, compiled as the steps are."""
+    return one_program(jnp.matmul, mesh)
+
+
 def one_program(loop: Callable, mesh: Mesh, **options: Any) -> Wrapped:
     """Return the compiled `loop(values, data, batch_indices, (start, stop), …)`, whose outputs every device has.
 

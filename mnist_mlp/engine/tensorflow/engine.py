@@ -22,6 +22,7 @@ from mnist_mlp.engine.tensorflow.programs import (
     evaluate_program,
     forward_program,
     per_replica,
+    product_program,
     split_across,
     train_program,
     training_step,
@@ -68,6 +69,12 @@ class TensorFlowEngine(CompiledEngine):
 
     def forward_program(self, network: keras.Model) -> Callable:
         return forward_program(network, self.strategy, xla=self.jit_compile)
+
+    def product_program(self) -> Callable:
+        return product_program(self.strategy, xla=self.jit_compile)
+
+    def last_row(self, value: Any) -> np.ndarray:
+        return [part[-1].numpy() for part in per_replica(value, self.strategy)][0]
 
     def warm_up(self, split: str) -> None:
         if split == "train":

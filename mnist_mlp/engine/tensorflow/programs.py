@@ -37,6 +37,12 @@ def forward_program(network: keras.Model, strategy: tf.distribute.Strategy | Non
     return tf.function(partial(on_each), jit_compile=xla, autograph=False)  # a partial: see `one_program`
 
 
+def product_program(strategy: tf.distribute.Strategy | None, *, xla: bool) -> Callable:
+    """Return a function of two matrices that every replica multiplies as a whole, compiled as the steps are."""
+    on_each = tf.matmul if strategy is None else lambda left, right: strategy.run(tf.matmul, args=(left, right))
+    return tf.function(partial(on_each), jit_compile=xla, autograph=False)  # a partial: see `one_program`
+
+
 def one_program(
     step: Callable, strategy: tf.distribute.Strategy | None, shape: tuple[int, ...] = (), *, xla: bool
 ) -> Callable:

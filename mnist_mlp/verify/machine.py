@@ -13,6 +13,8 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.verify.context import REQUEST, Context
 from mnist_mlp.verify.findings import Finding
 
+START = 60.0  # seconds in which a framework must answer: a busy machine, too, is to be verified
+
 
 def check(context: Context) -> Finding:
     """Return what `doctor` finds about the requested device. Of the frameworks, only that of the request is tried."""
@@ -24,7 +26,8 @@ def check(context: Context) -> Finding:
 
     def ask(questions: Mapping[str, Question]) -> Mapping[str, Answer]:
         asked = {name: question for name, question in questions.items() if name == backend}
-        return framework_check.ask(asked) if asked else {}
+        limit = context.device["start_timeout"] if request.strategy == "tpu" else START
+        return framework_check.ask(asked, max(START, limit)) if asked else {}
 
     found = diagnose(request, detect(), installed_software(OTHERS), check=ask)
     if not found["works"]:

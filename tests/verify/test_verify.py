@@ -132,7 +132,8 @@ def test_the_lines_of_the_table():
     ],
 )
 def test_the_machine_passes_if_its_framework_computes(error, status, words, tmp_path, monkeypatch):
-    def ask(questions):
+    def ask(questions, seconds):
+        assert seconds == 60  # of a TPU: --start_timeout
         assert list(questions) == ["jax"]  # the one that is asked about
         return {"jax": Answer(error, "cpu", {"jax": "0.10.2"}, ("CPU:0",))}
 

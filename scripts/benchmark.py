@@ -2,7 +2,8 @@
 """Compare this project with others: the source of every figure of speed and memory in the README.
 
 usage: scripts/benchmark.py [MEASURE ...] [--runs N] [--epochs E] [--preset default|lecture] [--data_dir DIR]
-                            [--programs NAME ...] [--seeds N] [--json FILE] [--figure FILE]
+                            [--strategy cpu|gpu|tpu|auto] [--programs NAME ...] [--seeds N] [--json FILE]
+                            [--figure FILE]
 
   process   whole processes in parts (import, load, compile, train, evaluate), CPU time, peak memory, accuracy;
             ours also as first run, without the programs that XLA has compiled before
@@ -15,8 +16,9 @@ usage: scripts/benchmark.py [MEASURE ...] [--runs N] [--epochs E] [--preset defa
   to99      the same of preset best, with fewer epochs, and 99%
 
 Without a MEASURE: process and step. The programs are ours on both backends, and those in scripts/rivals as their own
-users would write them; what is not installed is skipped and named (the extra `benchmark` has them). Each runs in its
-own process; all run in each round, in a different order each time. The output has the median, the minimum and the
+users would write them; what is not installed is skipped and named (the extra `benchmark` has them). All run on the CPU,
+or on what --strategy names; a program that cannot run there is skipped and named, too. Each runs in its own process;
+all run in each round, in a different order each time. The output has the median, the minimum and the
 maximum of n rounds, and ratios round by round. `steady` is the median of a run's epochs after the first, which may
 compile. Without MNIST in --data_dir (default: $MNIST_DATA_DIR) all get random images of MNIST's shape.
 """
@@ -41,7 +43,8 @@ from measures.programs import PROGRAMS, Asked
 from measures.running import Series
 
 from mnist_mlp.cli import program
-from mnist_mlp.devices.machine import processor_name
+from mnist_mlp.devices.machine import detect, processor_name
+from mnist_mlp.devices.strategy import Request, choose
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, figures, outputs
 from mnist_mlp.options import path_of
@@ -64,7 +67,9 @@ MEASURES = {
     "startup": Measure(startup.measure, startup.table),
     **{name: Measure(partial(goals.measure, name), partial(goals.table, name)) for name in goals.GOALS},
 }
+STRATEGIES = ("cpu", "gpu", "tpu", "auto")
 UNNAMED = ("process", "step")
+TO_ASK = ("programs", "runs", "epochs", "preset", "seeds", "device", "gpus")  # options that a measure gets
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,28 +79,32 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str]) -> None:
     options = read(argv)
-    told: dict[str, Any] = {"command": " ".join(["scripts/benchmark.py", *argv]), **place(), "measures": {}}
+    told: dict[str, Any] = {"command": " ".join(["scripts/benchmark.py", *argv]), **place(options.device)}
+    told |= {"device": options.device, "notes": options.notes, "measures": {}}
     with tempfile.TemporaryDirectory() as scratch:
         asked = Asked(
             npz=make_npz(options.data_dir, Path(scratch)),
             real=bool(options.data_dir),
             scratch=Path(scratch),
             say=say,
-            **{name: getattr(options, name) for name in ("programs", "runs", "epochs", "preset", "seeds")},
+            **{name: getattr(options, name) for name in TO_ASK},
         )
         for name in options.measures:
             load = os.getloadavg()[0]
             found = MEASURES[name].measure(asked)
             loads = {"load_at_start": load, "load_at_end": os.getloadavg()[0]}
-            told["measures"][name] = {"about": about(name, asked), **loads, "series": found}
+            heading = about(name, asked, found)
+            told["measures"][name] = {"about": heading, **loads, "series": found}
             if options.json:
                 atomic.write_json(options.json, told)  # after each, so that what is measured stays
-            print(f"## {about(name, asked)}\n\n{MEASURES[name].table(found)}\n")
+            print(f"## {heading}\n\n{MEASURES[name].table(found)}\n")
             print("load average: {load_at_start:.2f} before, {load_at_end:.2f} after\n".format_map(loads), flush=True)
             if name == "process" and options.figure:
-                caption = [f"{about(name, asked)}; lines: minimum to maximum", told["processor"]]
+                caption = [f"{heading}; lines: minimum to maximum", told["processor"]]
                 process.draw(found, caption, options.figure)
     print(f"{told['processor']}; {', '.join(f'{name} {version}' for name, version in told['versions'].items())}")
+    for note in told["notes"]:
+        print(note)
     for name, why in told["left_out"].items():
         print(f"skipped {name}: {why}")
 
@@ -109,6 +118,7 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=5, help="of a run (default: %(default)s)")
     parser.add_argument("--preset", default="default", choices=("default", "lecture"), help="pixels up to 1, or to 255")
     parser.add_argument("--data_dir", default=os.environ.get("MNIST_DATA_DIR", ""), help="directory with MNIST")
+    parser.add_argument("--strategy", default="cpu", help="device: cpu, gpu, tpu, or auto (default: %(default)s)")
     parser.add_argument("--programs", nargs="+", default=[], metavar="NAME", help=f"alone: {', '.join(PROGRAMS)}")
     parser.add_argument("--seeds", type=int, default=100, help="of to98 and to99 (default: %(default)s)")
     parser.add_argument("--json", type=partial(path_of, "json"), help="file for all raw figures")
@@ -129,6 +139,9 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
         if getattr(options, name) < 1:
             raise UserError(f"--{name}={getattr(options, name)}: expected 1 or more; try --{name}=1")
     programs.check_names(options.programs)
+    options.device, options.gpus, options.notes = device_of(options.strategy)
+    if "replicas" in options.measures and options.device == "gpu":
+        choose(Request(strategy="mirrored", replicas=max(steps.REPLICAS)), detect())
     if options.json:
         outputs.file_to_write("json", str(options.json))
     if options.figure:
@@ -144,18 +157,41 @@ def say(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def about(name: str, asked: Asked) -> str:
-    """What was measured, in a line."""
+def device_of(strategy: str) -> tuple[str, str, tuple[str, ...]]:
+    """The device that a strategy comes to, the GPUs that programs may see, and notes. Raises `UserError`."""
+    if strategy not in STRATEGIES:
+        raise UserError(f"--strategy={strategy}: expected {', '.join(STRATEGIES)}{nearest(strategy, STRATEGIES)}")
+    if strategy == "cpu":  # as in train, but whatever is installed: programs that are not are left out
+        return "cpu", "", ()
+    plan = choose(Request(strategy=strategy), detect())
+    if plan.device != "gpu":
+        return plan.device, "", plan.notes
+    visible = choose(Request(strategy="mirrored"), detect()).environment["CUDA_VISIBLE_DEVICES"]
+    return plan.device, visible, plan.notes
+
+
+def about(name: str, asked: Asked, found: Sequence[Series]) -> str:
+    """What was measured, and where, in a line."""
     images = "MNIST" if asked.real else "random images of MNIST's shape"
+    where = device_in_words(asked.device, found)
     if name in goals.GOALS:
-        return f"{name}: {images}, CPU, n = {asked.seeds} processes of each program"
+        return f"{name}: {images}, {where}, n = {asked.seeds} processes of each program"
     batch = "" if name == "batch" else ", batch 32"
     epochs = min(asked.epochs, steps.EPOCHS_OF_REPLICAS) if name == "replicas" else asked.epochs
     trained = "" if name == "startup" else f", {epochs} epoch{'s' * (epochs != 1)}"
-    return f"{name}: {images}, preset {asked.preset}{batch}{trained}, CPU, n = {asked.runs} processes of each program"
+    return (
+        f"{name}: {images}, preset {asked.preset}{batch}{trained}, {where}, n = {asked.runs} processes of each program"
+    )
 
 
-def place() -> dict[str, Any]:
+def device_in_words(device: str, found: Sequence[Series]) -> str:
+    """Where the programs ran, as they said themselves: "GPU (NVIDIA L4)"; which CPU it was is said below."""
+    kind = device.upper()
+    told = {run.get("device", "").partition(": ")[2] for series in found for run in series["runs"]} - {""}
+    return f"{kind} ({', '.join(sorted(told))})" if told and device != "cpu" else kind
+
+
+def place(device: str) -> dict[str, Any]:
     """Where and when it is measured."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -163,7 +199,7 @@ def place() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    left_out = {name: why for name, program in PROGRAMS.items() if (why := programs.missing(program))}
+    left_out = {name: why for name, program in PROGRAMS.items() if (why := programs.missing(program, device))}
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "processor": processor_name(),

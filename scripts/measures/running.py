@@ -13,7 +13,7 @@ from typing import Any
 
 from mnist_mlp.errors import UserError
 
-Figures = dict[str, float]  # what one run of a program came to
+Figures = dict[str, Any]  # what one run of a program came to: numbers, and the device that it ran on
 Series = dict[str, Any]  # what was run ("program" and what else tells it apart), and under "runs" the Figures of each
 
 # Settings of a person's own for a framework or its threads: no program that is measured gets them.
@@ -52,7 +52,7 @@ class Case:
 
 
 def environment(own: Mapping[str, str]) -> dict[str, str]:
-    """What a program gets: no settings of a person's own, no GPU, and what is `own` to it."""
+    """What a program gets: no settings of a person's own, no GPU unless `own` names some, and what is `own` to it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
     return kept | {"CUDA_VISIBLE_DEVICES": "-1", **own}
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from measures.programs import OUR_STEPS, PROGRAMS, Asked, Program
+from measures.programs import OUR_STEPS, PROGRAMS, Asked, Program, on_device
 from measures.running import Case, Done, Figures, Series, alternate, run
 from measures.steps import OURS
 from measures.tables import column, markdown, of_program, ratios, spread
@@ -43,10 +43,11 @@ def first_step(program: Program, asked: Asked, number: int) -> Figures:
         ours = ["-m", "mnist_mlp.train", "--dataset=mnist", f"--data_dir={asked.npz.parent}"]
         if not asked.real:
             ours = [str(OUR_STEPS), str(asked.npz), "1"]
-        place = ["--strategy=cpu", f"--backend={program.backend}", f"--run_dir={run_dir}", "--checkpoint_every=0"]
-        flags = [f"--preset={asked.preset}", "--epochs=1"]
+        place = [f"--strategy={asked.device}", f"--backend={program.backend}", f"--run_dir={run_dir}"]
+        flags = [f"--preset={asked.preset}", "--epochs=1", "--checkpoint_every=0"]
         done = run([sys.executable, *ours, *flags, *place], program.own(asked))
-        return began(done, json.loads((Path(run_dir) / "result.json").read_text()))
+        result = json.loads((Path(run_dir) / "result.json").read_text())
+        return on_device({**began(done, result), "device": result["device"]["actual"]}, program, asked)
 
 
 def began(done: Done, result: Mapping) -> Figures:

@@ -80,4 +80,7 @@ watch.end("train")
 accuracy = (jax.jit(logits_of)(state[0], x_test).argmax(1) == y_test).mean()
 accuracy = float(accuracy)
 watch.end("evaluate")
-watch.tell(steps, accuracy)
+
+(device,) = x_train.devices()
+platform = {"cuda": "GPU", "rocm": "GPU"}.get(device.platform, device.platform.upper())
+watch.tell(steps, accuracy, "CPU" if platform == "CPU" else f"{platform}: {device.device_kind}")

@@ -44,4 +44,9 @@ watch.end("train")
 
 loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
 watch.end("evaluate")
-watch.tell(-(-len(x_train) // batch_size), accuracy)
+
+import tensorflow as tf  # noqa: E402
+
+gpus = tf.config.list_physical_devices("GPU")  # where there is one, TensorFlow trains on it
+names = [tf.config.experimental.get_device_details(gpu).get("device_name", "unnamed") for gpu in gpus]
+watch.tell(-(-len(x_train) // batch_size), accuracy, f"GPU: {names[0]}" if gpus else "CPU")

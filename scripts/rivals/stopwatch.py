@@ -1,4 +1,6 @@
-"""What the rivals share: a stopwatch. `python RIVAL.py FILE.npz EPOCHS BATCH_SIZE unit|raw` trains, and tells in JSON.
+"""What the rivals share: a stopwatch. A rival trains, and tells in JSON what it took:
+
+    python RIVAL.py FILE.npz EPOCHS BATCH_SIZE unit|raw cpu|gpu|tpu
 
 Standard library alone, so that the stopwatch runs before a rival imports anything.
 """
@@ -34,7 +36,8 @@ class Stopwatch:
         """To be called when the epoch's results are there, not only asked for."""
         self.epochs.append(time.perf_counter() - self.began)
 
-    def tell(self, steps_per_epoch: int, accuracy: float | None) -> None:
-        """The last line of a rival's output. `accuracy`: of the test images, from 0 to 1."""
-        said = {"seconds": self.seconds, "epochs": self.epochs, "compiles": self.compiles}
+    def tell(self, steps_per_epoch: int, accuracy: float | None, device: str = "CPU") -> None:
+        """The last line of a rival's output. `accuracy`: of the test images, from 0 to 1. `device`: where it ran, as
+        its framework says ("GPU: NVIDIA L4")."""
+        said = {"seconds": self.seconds, "epochs": self.epochs, "compiles": self.compiles, "device": device}
         print(json.dumps(said | {"steps_per_epoch": steps_per_epoch, "accuracy": accuracy}))

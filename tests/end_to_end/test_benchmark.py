@@ -1,5 +1,6 @@
 """The benchmark: its arithmetic on known figures, every measure from end to end on a few images, every rival."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -14,6 +15,7 @@ from conftest import ROOT
 from helpers.fork_server import start_code
 
 from mnist_mlp.config import PRESETS
+from mnist_mlp.devices.machine import Machine
 from mnist_mlp.errors import UserError
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -163,6 +165,7 @@ print(json.dumps(dataclasses.asdict(run([sys.executable, "-c", sys.argv[1]], {})
         (["proces"], "expected measures of process, .*; received 'proces'; did you mean 'process'"),
         (["--runs=0"], "--runs=0: expected 1 or more"),
         (["--runs=x"], "--runs: invalid int value"),
+        (["--strategy=gpus"], "--strategy=gpus: expected cpu, gpu, tpu, auto; did you mean 'gpu'"),
         (["--programs", "pytorhc"], "received 'pytorhc'; did you mean 'pytorch'"),
         (["step", "--figure=a.svg"], "--figure shows the measure process"),
         (["--figure=a.gif"], "expected a name that ends in"),
@@ -172,6 +175,103 @@ print(json.dumps(dataclasses.asdict(run([sys.executable, "-c", sys.argv[1]], {})
 def test_what_cannot_be_measured_is_refused_at_once(argv, words):
     with pytest.raises(UserError, match=words):
         benchmark.read(argv)
+
+
+GPU = Machine(
+    gpus=2,
+    cuda_libraries=True,
+    installed=dict.fromkeys(("jax", "jaxlib", "jax-cuda12-plugin"), "0.10.2")
+    | {"tensorflow": "2.21.0", "keras": "3.15.1"},
+)
+
+
+@pytest.fixture
+def with_gpus(monkeypatch):
+    """A machine that seems to have two GPUs, and all programs but PyTorch. Those of a measure answer at once, as if
+    they had run on what `place` says; how they were started is recorded."""
+
+    def begin(place="GPU: NVIDIA L4"):
+        commands = []
+
+        def run(command, own):
+            commands.append((command, running.environment(own)))
+            said = {"seconds": TRAINED, "steps_per_epoch": 9, "test": {"accuracy": 0.98}, "accuracy": 0.98}
+            ours = any("--run_dir=" in word for word in command)
+            epochs = [{"seconds": 1.0}] * 2 if ours else [1.0, 1.0]
+            return ended(said | {"epochs": epochs, "compiles": False, "device": {"actual": place} if ours else place})
+
+        for module in (benchmark, programs):
+            monkeypatch.setattr(module, "detect", lambda: GPU)
+        monkeypatch.setattr(programs, "not_installed", lambda program: "torch" if program.name == "pytorch" else "")
+        monkeypatch.setattr(programs, "run", run)
+        monkeypatch.setattr(benchmark, "make_npz", lambda data_dir, directory: directory / "mnist.npz")
+        return commands
+
+    return begin
+
+
+def started(commands):
+    """How ours were started; and of each rival, by its file, the device that it was asked for, and its environment."""
+    ours = [command for command, _ in commands if any("--run_dir=" in word for word in command)]
+    rivals = {Path(command[1]).stem: (command[-1], environ) for command, environ in commands if command not in ours}
+    return ours, rivals
+
+
+def test_without_a_strategy_all_is_measured_on_the_cpu(with_gpus, capsys):
+    commands = with_gpus("CPU: AMD EPYC, 2 cores")
+    benchmark.main(["step", "--runs=1", "--data_dir="])
+    ours, rivals = started(commands)
+    assert {environ["CUDA_VISIBLE_DEVICES"] for _, environ in commands} == {"-1"}
+    assert len(ours) == 2 and all("--strategy=cpu" in command for command in ours)
+    assert set(rivals) == {"plain_fit", "scikit_learn", "jax_by_hand", "floor"}
+    assert {device for device, _ in rivals.values()} == {"cpu"}
+    assert rivals["jax_by_hand"][1]["JAX_PLATFORMS"] == "cpu"
+    assert capsys.readouterr().out.startswith(
+        "## step: random images of MNIST's shape, preset default, batch 32, 5 epochs, CPU, n = 1 processes of each "
+    )
+
+
+@pytest.mark.parametrize("strategy", ["gpu", "auto"])
+def test_on_a_gpu_all_programs_that_can_use_it_do(strategy, with_gpus, tmp_path, capsys):
+    commands, file = with_gpus(), tmp_path / "found.json"
+    benchmark.main(["step", "--runs=1", "--data_dir=", f"--strategy={strategy}", f"--json={file}"])
+    ours, rivals = started(commands)
+    assert {environ["CUDA_VISIBLE_DEVICES"] for _, environ in commands} == {"0,1"}
+    assert len(ours) == 2 and all("--strategy=gpu" in command for command in ours)
+    assert {name: device for name, (device, _) in rivals.items()} == {"plain_fit": "gpu", "jax_by_hand": "gpu"}
+    assert rivals["jax_by_hand"][1]["JAX_PLATFORMS"] == "cuda"
+    told, found = capsys.readouterr().out, json.loads(file.read_text())
+    assert "batch 32, 5 epochs, GPU (NVIDIA L4), n = 1 processes" in told.splitlines()[0]
+    for name in ("scikit-learn", "floor", "floor-1", "ours-first", "ours-jax-first"):
+        assert f"\nskipped {name}: does not run on a GPU" in told
+    assert found["device"] == "gpu" and "GPU (NVIDIA L4)" in found["measures"]["step"]["about"]
+    assert "2 GPUs are visible, only one of them is used" in found["notes"][0] and found["notes"][0] in told
+
+
+def test_a_program_that_ran_elsewhere_is_not_measured(with_gpus):
+    with_gpus("CPU: AMD EPYC, 2 cores")
+    with pytest.raises(
+        UserError, match="^ours ran on CPU: AMD EPYC, 2 cores instead of a GPU; omit it from --programs"
+    ):
+        benchmark.main(["step", "--runs=1", "--data_dir=", "--strategy=gpu", "--programs", "ours"])
+
+
+def test_what_is_not_there_for_a_gpu_is_left_out(with_gpus, monkeypatch):
+    with_gpus()
+    monkeypatch.setattr(programs, "detect", lambda: Machine(gpus=1, installed=dict(GPU.installed)))  # no cuDNN
+    assert "TensorFlow" in programs.missing(PROGRAMS["plain"], "gpu")
+    assert programs.missing(PROGRAMS["jax-by-hand"], "gpu") == programs.missing(PROGRAMS["plain"], "cpu") == ""
+    assert programs.missing(PROGRAMS["plain"], "tpu") == "does not run on a TPU"
+    with pytest.raises(UserError, match="at least one of floor that is installed here and runs on a GPU"):
+        Asked(Path(), False, Path(), programs=["floor"], device="gpu").chosen(["floor"])
+
+
+def test_replicas_need_as_many_gpus(with_gpus, monkeypatch):
+    with_gpus()
+    assert benchmark.read(["replicas", "--strategy=gpu", "--data_dir="]).device == "gpu"
+    monkeypatch.setattr(benchmark, "detect", lambda: dataclasses.replace(GPU, gpus=1))
+    with pytest.raises(UserError, match="--replicas=2: expected at most the 1 visible GPUs"):
+        benchmark.read(["replicas", "--strategy=gpu", "--data_dir="])
 
 
 def test_errors_are_one_line():

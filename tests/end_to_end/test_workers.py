@@ -210,17 +210,18 @@ def test_the_launcher_explains_itself(capsys):
 
 
 EPOCHS = 16  # enough not to be over before the kill
-# With dropout, whose random state must be resumed too.
-TRAIN = ("--dataset=digits", "--model=mlp_dropout", "--batch_size=256")
+# With dropout, whose random state must be resumed too; of one hidden layer, which is traced sooner.
+TRAIN = ("--dataset=digits", "--model=mlp_dropout", "--units=16", "--batch_size=256")
 
 
 # Without a cache of compiled programs, which JAX keeps for the first worker alone: on a slow machine the other compiles
 # so long that the first no longer waits for it.
-WORKER = """
-import runpy, sys
+WORKER = f"""
+import os, runpy, sys
 if "--backend=jax" in sys.argv:
     import jax
     jax.config.update("jax_enable_compilation_cache", False)
+    os.environ["XLA_FLAGS"] = {fork_server.QUICKLY!r}
 runpy.run_module("mnist_mlp.train", run_name="__main__", alter_sys=True)
 """
 
@@ -273,7 +274,7 @@ def uninterrupted(tmp_path_factory):
 
     def launch(backend, place):
         flags = [*TRAIN, f"--epochs={EPOCHS}", f"--backend={backend}", f"--run_dir={place / 'run'}", "--json"]
-        environ = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+        environ = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false", "XLA_FLAGS": fork_server.QUICKLY}
         found = subprocess.run([*LAUNCH, "2", "--", *flags], env=environ, capture_output=True, text=True, timeout=300)
         assert found.returncode == 0, found.stderr
         (place / "stdout").write_text(found.stdout)

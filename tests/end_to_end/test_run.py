@@ -235,6 +235,7 @@ def test_validation_images_are_kept_from_training(tmp_path):
     assert result.steps_per_epoch == 36 and 0 < result.epochs[0]["validation_accuracy"] < 1
 
 
+@pytest.mark.slow
 def test_no_epochs_means_the_initial_network(tmp_path):
     config = Config(dataset="digits", model="mlp_zeros", epochs=0, strategy="cpu", engine="fit")
     result = train_and_evaluate(config, tmp_path / "run", reporter=SILENT)

@@ -107,6 +107,7 @@ def test_a_stranger_at_the_chiefs_address_changes_nothing():
     assert not chief.is_alive()
 
 
+@pytest.mark.slow  # they wait for each other
 def test_a_stranger_that_says_little_and_slowly_does_not_hold_the_chief(monkeypatch):
     monkeypatch.setattr("mnist_mlp.devices.rendezvous.MESSAGE", 0.5)
     workers = addresses(2)
@@ -135,6 +136,7 @@ def meeting_of_one(workers, index, start_timeout):
     return ""
 
 
+@pytest.mark.slow  # they wait for each other
 def test_a_worker_that_was_started_again_is_no_second_one():
     workers = addresses(3)
     ends = {}
@@ -156,6 +158,7 @@ def test_a_worker_that_was_started_again_is_no_second_one():
     assert ends == {0: "", 1: "", 2: ""}
 
 
+@pytest.mark.slow  # they wait for each other
 def test_all_that_came_hear_whom_the_chief_missed():
     ends = meeting(addresses(3), [{}, {}], start_timeout=1.0, indices=[0, 1])
     assert len(set(ends)) == 1 and "worker 2 (127.0.0.1:" in ends[0] and "within 1 seconds" in ends[0]

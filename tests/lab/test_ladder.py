@@ -69,6 +69,7 @@ def test_fewer_images_are_drawn_evenly_and_lie_within_more():
     assert set(few) < set(more) and set(few) != set(trials.balanced_sample(labels, 3, seed=5))
 
 
+@pytest.mark.slow
 def test_the_approximation_error_falls_with_the_width():
     errors = {width: [approximation.errors(width, seed) for seed in range(3)] for width in (4, 16, 64)}
     for target in approximation.TARGETS:

@@ -124,11 +124,14 @@ def digits():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """The directory of a run on the embedded digits, which no test changes."""
+    """The directory of a run on the embedded digits, which no test changes; beside it lie its `stdout` and `stderr`."""
 
     def make(place):
-        flags = ["--preset=smoke", "--strategy=cpu", "--backend=tensorflow", f"--run_dir={place / 'run'}"]
-        assert run("train", *flags, backend="tensorflow", env=with_xla()).returncode == 0
+        flags = ["--preset=smoke", "--strategy=cpu", "--backend=tensorflow", "--json", f"--run_dir={place / 'run'}"]
+        done = run("train", *flags, backend="tensorflow", env=with_xla())
+        assert done.returncode == 0, done.stderr
+        (place / "stdout").write_text(done.stdout)
+        (place / "stderr").write_text(done.stderr)
 
     return once(tmp_path_factory, "trained", make) / "run"
 

@@ -111,7 +111,7 @@ print(sparse.linalg.spsolve.__name__, backend)
     assert lines[-1] == f"spsolve {backend}"
 
 
-@pytest.mark.slow
+@pytest.mark.full  # the test before looks for the same, where Keras imports it
 def test_tensorflow_does_not_import_jax_and_scipy():
     """Where it is imported alone."""
     code = (

@@ -118,6 +118,7 @@ def test_a_note_is_about_the_backend_that_runs():
     assert list(variables.recorded("tensorflow", environment)) == ["OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS"]
 
 
+@pytest.mark.slow
 def test_what_scikit_learn_sets_at_its_import_is_no_setting_of_the_user():
     pytest.importorskip("sklearn")
     code = "import os, sklearn.tree\nfrom mnist_mlp.cli import variables\n"

@@ -72,7 +72,9 @@ def test_the_version():
     assert door("--version").stdout == f"mnist_mlp {mnist_mlp.__version__}\n"
 
 
-@pytest.mark.parametrize("name", front_door.commands())
+@pytest.mark.parametrize(
+    "name", [name if name == "train" else pytest.param(name, marks=pytest.mark.slow) for name in front_door.commands()]
+)
 def test_every_command_answers_by_the_name_it_was_called_by(name):
     here = {"absent": ["keras", "tensorflow", "jax", "tensorflow_datasets"], "backend": None}
     long = run("__main__", name, "--help", **here)

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 from conftest import ROOT
+from helpers.fork_server import QUICKLY
 from test_without_tensorflow import WITHOUT_TPU, colab_environment, colab_python
 
 from mnist_mlp.cli.flags import given_flags
@@ -199,11 +200,12 @@ def pictures(outputs):
 
 
 @pytest.mark.slow
-def test_runs_from_top_to_bottom(repository, tmp_path):
+def test_runs_from_top_to_bottom(repository, tmp_path, full):
     place = tmp_path / "content"
     place.mkdir()
     cpu = STRATEGY.replace("tpu", "cpu")
-    outputs = execute(place, tmp_path, change=(STRATEGY, cpu), MNIST_MLP_REPOSITORY=repository)
+    quickly = {} if full else {"XLA_FLAGS": QUICKLY}  # compiled quickly, not to run quickly
+    outputs = execute(place, tmp_path, change=(STRATEGY, cpu), MNIST_MLP_REPOSITORY=repository, **quickly)
     assert errors(outputs) == []
     (run,) = (place / "mnist_mlp" / "runs").iterdir()
     result = json.loads((run / "result.json").read_text())

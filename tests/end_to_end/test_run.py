@@ -63,18 +63,10 @@ def refuses(main, flags, *words):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
+def finished(trained):
     """A finished run on the digits, in a process of its own: (directory, its standard output and error)."""
-
-    def make(place):
-        done = program("train", "--preset=smoke", "--json", f"--run_dir={place / 'run'}", blocked=False)
-        assert done.returncode == 0, done.stderr
-        (place / "stdout").write_text(done.stdout)
-        (place / "stderr").write_text(done.stderr)
-
-    place = once(tmp_path_factory, "finished", make)
-    stdout, stderr = ((place / name).read_text() for name in ("stdout", "stderr"))
-    return place / "run", subprocess.CompletedProcess([], 0, stdout, stderr)
+    stdout, stderr = ((trained.parent / name).read_text() for name in ("stdout", "stderr"))
+    return trained, subprocess.CompletedProcess([], 0, stdout, stderr)
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +109,8 @@ def test_the_run_directory_holds_the_run(finished):
     history = [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()]
     assert history == json.loads(done.stdout)["epochs"] and len(history) == 10
     _, config, result = read_run(str(path))
-    assert config == Config(**{**PRESETS["smoke"].to_dict(), "json": True, "run_dir": str(path)})
+    typed = {"strategy": "cpu", "backend": "tensorflow", "json": True, "run_dir": str(path)}
+    assert config == Config(**{**PRESETS["smoke"].to_dict(), **typed})
     assert result.to_dict() == json.loads(done.stdout)
 
 
@@ -225,7 +218,7 @@ def test_predict_agrees_with_the_counts_in_both_formats(finished, tmp_path, digi
 
 @pytest.mark.slow
 def test_one_seed_one_result(tmp_path):
-    config = Config(preset="smoke", dataset="digits", model="mlp_dropout", epochs=2, batch_size=64, strategy="cpu")
+    config = Config(dataset="digits", model="mlp_dropout", units="16", epochs=2, batch_size=64, strategy="cpu")
     results = [train_and_evaluate(config, tmp_path / name, reporter=SILENT) for name in ("a", "b")]
     a, b = (keras_file.load(tmp_path / name / "model.keras").get_weights() for name in ("a", "b"))
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
@@ -242,6 +235,7 @@ def test_validation_images_are_kept_from_training(tmp_path):
     assert result.steps_per_epoch == 36 and 0 < result.epochs[0]["validation_accuracy"] < 1
 
 
+@pytest.mark.slow
 def test_no_epochs_means_the_initial_network(tmp_path):
     config = Config(dataset="digits", model="mlp_zeros", epochs=0, strategy="cpu", engine="fit")
     result = train_and_evaluate(config, tmp_path / "run", reporter=SILENT)

@@ -107,6 +107,7 @@ def test_a_stranger_at_the_chiefs_address_changes_nothing():
     assert not chief.is_alive()
 
 
+@pytest.mark.slow  # they wait for each other
 def test_a_stranger_that_says_little_and_slowly_does_not_hold_the_chief(monkeypatch):
     monkeypatch.setattr("mnist_mlp.devices.rendezvous.MESSAGE", 0.5)
     workers = addresses(2)
@@ -135,6 +136,7 @@ def meeting_of_one(workers, index, start_timeout):
     return ""
 
 
+@pytest.mark.slow  # they wait for each other
 def test_a_worker_that_was_started_again_is_no_second_one():
     workers = addresses(3)
     ends = {}
@@ -156,6 +158,7 @@ def test_a_worker_that_was_started_again_is_no_second_one():
     assert ends == {0: "", 1: "", 2: ""}
 
 
+@pytest.mark.slow  # they wait for each other
 def test_all_that_came_hear_whom_the_chief_missed():
     ends = meeting(addresses(3), [{}, {}], start_timeout=1.0, indices=[0, 1])
     assert len(set(ends)) == 1 and "worker 2 (127.0.0.1:" in ends[0] and "within 1 seconds" in ends[0]
@@ -210,17 +213,18 @@ def test_the_launcher_explains_itself(capsys):
 
 
 EPOCHS = 16  # enough not to be over before the kill
-# With dropout, whose random state must be resumed too.
-TRAIN = ("--dataset=digits", "--model=mlp_dropout", "--batch_size=256")
+# With dropout, whose random state must be resumed too; of one hidden layer, which is traced sooner.
+TRAIN = ("--dataset=digits", "--model=mlp_dropout", "--units=16", "--batch_size=256")
 
 
 # Without a cache of compiled programs, which JAX keeps for the first worker alone: on a slow machine the other compiles
 # so long that the first no longer waits for it.
-WORKER = """
-import runpy, sys
+WORKER = f"""
+import os, runpy, sys
 if "--backend=jax" in sys.argv:
     import jax
     jax.config.update("jax_enable_compilation_cache", False)
+    os.environ["XLA_FLAGS"] = {fork_server.QUICKLY!r}
 runpy.run_module("mnist_mlp.train", run_name="__main__", alter_sys=True)
 """
 
@@ -273,7 +277,7 @@ def uninterrupted(tmp_path_factory):
 
     def launch(backend, place):
         flags = [*TRAIN, f"--epochs={EPOCHS}", f"--backend={backend}", f"--run_dir={place / 'run'}", "--json"]
-        environ = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+        environ = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false", "XLA_FLAGS": fork_server.QUICKLY}
         found = subprocess.run([*LAUNCH, "2", "--", *flags], env=environ, capture_output=True, text=True, timeout=300)
         assert found.returncode == 0, found.stderr
         (place / "stdout").write_text(found.stdout)

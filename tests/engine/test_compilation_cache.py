@@ -140,7 +140,7 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path, place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.full)])
+@pytest.mark.parametrize("backend", [pytest.param("tensorflow", marks=pytest.mark.full), "jax"])  # sooner imported
 def test_a_run_is_the_same_with_kept_programs(tmp_path, backend):
     """And a later one compiles nothing, and says nothing that the first one did not."""
     flags = ["--dataset=digits", "--model=softmax", "--epochs=1", f"--backend={backend}", "--strategy=cpu"]

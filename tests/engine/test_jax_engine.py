@@ -6,16 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.fork_server import run_code
+from helpers.fork_server import QUICKLY, run_code
 
 from mnist_mlp.config import OPTIMIZERS
 from mnist_mlp.data.batches import batch_indices
 
 pytestmark = pytest.mark.numerics
 
+# What is compared are a few steps: compiled quickly, not to run quickly.
 BEGIN = f"""
 import json
+import os
 import sys
+os.environ.setdefault("XLA_FLAGS", {QUICKLY!r})
 import numpy as np
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from helpers import steps
@@ -99,7 +102,21 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param("mlp_l2", marks=pytest.mark.full), "cnn"])  # see test_parity.py
+def test_jax_computes_the_logits_of_convolutions_as_fit_does():
+    """Of which `parity` tries none; how one trains on TensorFlow test_engine.py holds."""
+    code = """
+images, logits = load(Config(dataset="digits")).train.images[:9], []
+for engine_class in (JaxEngine, FitEngine):
+    devices = DeviceSet("CPU", where=jax.devices())
+    logits.append(engine_class(networks.build("cnn", seed=1), None, {}, 8, devices).logits(images))
+print(json.dumps([list(logits[0].shape), float(abs(logits[0] - logits[1]).max() / abs(logits[1]).max())]))
+"""
+    shape, distance = run(code)
+    assert shape == [9, 10] and distance < 1e-5
+
+
+@pytest.mark.full  # parity judges each step of the other networks
+@pytest.mark.parametrize("name", ["mlp_l2", "cnn"])
 def test_jax_agrees_with_fit_in_each_step(name):
     """The third batch has 3 examples. The logits of the network itself have no edges, whatever its gradients have."""
     code = f"""

@@ -18,14 +18,16 @@ CURVES = Path(__file__).parents[1] / "helpers" / "curves.py"
 BACKENDS = ("tensorflow", "jax")
 RECIPE = "mlp_l2+elastic"  # penalties, distortions, decay, averages and a rate that falls
 STEPS = 4  # the third has 3 examples
-COUNTS = [1, 3]
+COUNTS = [1, 2]  # TensorFlow traces each of them
+MORE_COUNTS = [1, 3]
+QUICKLY = {"CURVES_QUICKLY": "1"}  # a few steps: compiled quickly, not to run quickly
 pytestmark = [pytest.mark.slow, pytest.mark.numerics]
 
 
 def begin(backend, file, jobs, *more, **environment):
     """curves.py in a process that goes on by itself."""
     code = f"import sys; sys.path.insert(0, {str(CURVES.parents[1])!r})\n{CURVES.read_text()}"
-    environ = os.environ | environment
+    environ = os.environ | QUICKLY | environment
     return start_code(code, backend, file, json.dumps(jobs), *more, backend=backend, env=environ)
 
 
@@ -41,16 +43,22 @@ def once_written(factory, backend, jobs, *more):
 
 
 @pytest.fixture(scope="module")
-def tensorflow(tmp_path_factory):
+def counts(full):
+    """How many replicas take the steps."""
+    return MORE_COUNTS if full else COUNTS
+
+
+@pytest.fixture(scope="module")
+def tensorflow(counts, tmp_path_factory):
     """Steps on TensorFlow's devices, one and several; all others are compared with one."""
-    jobs = [[RECIPE, COUNTS, STEPS], ["mlp_dropout", [2], STEPS]]
+    jobs = [[RECIPE, counts, STEPS], ["mlp_dropout", [2], STEPS]]
     return once_written(tmp_path_factory, "tensorflow", jobs)
 
 
 @pytest.fixture(scope="module")
-def jax(full, tmp_path_factory, tensorflow):
+def jax(full, counts, tmp_path_factory, tensorflow):
     """Steps of JAX from the same states."""
-    jobs = [[RECIPE, COUNTS, STEPS]] * full + [["mlp_dropout", [1, 4], STEPS]]
+    jobs = [[RECIPE, counts, STEPS]] * full + [["mlp_dropout", [1, 4], STEPS]]
     return once_written(tmp_path_factory, "jax", jobs, tensorflow.file)
 
 
@@ -88,9 +96,9 @@ def unclear(weights):
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.full)])  # see test_parity.py
-def test_any_number_of_replicas_computes_the_steps_of_one_tensorflow_device(backend, request, tensorflow):
+def test_any_number_of_replicas_computes_the_steps_of_one_tensorflow_device(backend, counts, request, tensorflow):
     found = request.getfixturevalue(backend).found
-    for count in COUNTS:
+    for count in counts:
         assert_same(found, count, tensorflow.found)
         assert list(found[f"{RECIPE}/{count}/placed"]) == [count, count]  # so many computed, so many hold the weights
         assert found[f"{RECIPE}/{count}/apart"] == 0

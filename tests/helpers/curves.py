@@ -20,6 +20,11 @@ import sys
 backend, file, jobs, states, index = (*sys.argv[1:], "", "")[:5]
 os.environ |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
 
+from helpers.fork_server import QUICKLY
+
+if "CURVES_QUICKLY" in os.environ:
+    os.environ.setdefault("XLA_FLAGS", QUICKLY)
+
 import numpy as np
 
 from mnist_mlp.cli import stderr_filter

@@ -98,7 +98,7 @@ def verdicts(claims):
     return [claim.holds for claim in claims]
 
 
-@pytest.mark.slow
+@pytest.mark.full  # in the lecture's notebook, too
 def test_all_of_it_on_the_digits(digits, full):
     report, began = Collector(), time.perf_counter()
     options = explain.Options(dataset="digits", strategy="cpu", **({} if full else {"epochs": 2, "seeds": 2}))

@@ -586,6 +586,7 @@ def test_a_comparison_counts_the_images_that_one_alone_recognizes(run, other, tm
     assert "--model=softmax --dataset=digits --epochs=3 --optimizer=sgd" in page.text
 
 
+@pytest.mark.slow  # scipy.stats takes a second to be imported
 @pytest.mark.parametrize("counts", [(0, 0), (1, 0), (10, 0), (7, 15), (67, 111), (300, 250)])
 def test_mcnemar_beside_scipy(counts):
     stats = pytest.importorskip("scipy.stats")

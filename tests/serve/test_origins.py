@@ -102,6 +102,7 @@ def asked(address, method="POST", path=PREDICT, body=BODY, **headers):
     return found
 
 
+@pytest.mark.slow
 def test_behind_a_proxy_that_rewrites_host():
     """nginx with `proxy_pass` alone: the server sees its own address as Host, and the page's in Origin."""
     page = {"Host": "lab.example", "Origin": LAB}

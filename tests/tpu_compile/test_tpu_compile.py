@@ -466,7 +466,9 @@ print(open("answer").read())
 
 @pytest.fixture(scope="module")
 def answers(full, tmp_path_factory):
-    """What one process says: of the engine's own programs, of requests that are refused or compiled, of `cnn`."""
+    """What one process says: of the engine's own programs, of requests that are refused or compiled, of `cnn`.
+
+    One chip, bfloat16 and a batch that the chips cannot share evenly are compiled with --full."""
     folder = tmp_path_factory.mktemp("tpu")
     theirs = ("TPU_SKIP_MDS_QUERY", "TPU_LOG_DIR", "TMPDIR", "ALLOW_MULTIPLE_LIBTPU_LOAD")
     environment = {name: tpu_compile.environment(str(folder))[name] for name in theirs}
@@ -476,8 +478,7 @@ def answers(full, tmp_path_factory):
         for topology, *flags in (
             ("v9x:1x1",),
             ("v5e:1x1", "--replicas=2"),
-            ("v5e:1x1",),
-            ("v5e:2x2", "--batch_size=33", *half),
+            ("v5e:2x2",),
             ("v5e:2x2", "--model=cnn", *half),
         )
     ]
@@ -494,7 +495,7 @@ def answers(full, tmp_path_factory):
 @pytest.mark.slow
 @compiles
 def test_it_compiles_the_very_programs_that_the_engine_runs(answers):
-    assert len(answers) == 5  # the process has compared them
+    assert len(answers) == 4  # the process has compared them
 
 
 @pytest.mark.slow
@@ -505,21 +506,13 @@ def test_what_the_compiler_refuses(answers):
 
 @pytest.mark.slow
 @compiles
-def test_one_chip(answers):
-    agrees(tpu_compile.row_of("v5e:1x1", answers[2], "float32"))
-
-
-@pytest.mark.slow
-@compiles
-def test_bfloat16_and_a_batch_that_the_chips_cannot_share_evenly(answers):
-    row = tpu_compile.row_of("v5e:2x2", answers[3], "bfloat16")
-    assert row["works"] and row["parameters"] == 109_386
-    assert set(row["programs"]["train"]["collectives"]) == {"all-reduce"}
+def test_four_chips(answers):
+    agrees(tpu_compile.row_of("v5e:2x2", answers[2], "float32"))
 
 
 @pytest.mark.slow
 @compiles
 def test_a_network_of_convolutions_is_lowered(answers):
     """What JAX hands to the compiler; that the compiler takes it costs a minute, with --full."""
-    assert answers[4]["parameters"] == 34_826 and answers[4]["chips"] == 4
-    assert answers[4]["programs"]["predict"] == 2 < answers[4]["programs"]["train"]
+    assert answers[3]["parameters"] == 34_826 and answers[3]["chips"] == 4
+    assert answers[3]["programs"]["predict"] == 2 < answers[3]["programs"]["train"]

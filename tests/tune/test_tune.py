@@ -816,7 +816,7 @@ def test_the_search_that_is_done_is_not_done_again_and_looks_are_counted(digits,
 def test_what_tune_chose_train_trains_to_the_same_numbers(tmp_path, here):
     path = tmp_path / "study"
     argv = ("--dataset=digits", "--methods=mlp,tree", "--trials=2", "--folds=2", "--strategy=cpu")
-    argv += ("--space", "mlp.epochs=8", "batch_size=32", "learning_rate=0.003..0.01:log", "units=24,12|16")
+    argv += ("--space", "mlp.epochs=3", "batch_size=32", "learning_rate=0.003..0.01:log", "units=24,12|16")
     result = tune.tune(options(*argv), path, reporter=SILENT)
     assert {row["method"] for row in result["methods"]} == {"mlp", "tree"}
     assert result["chosen"]["method"] == "mlp" and result["chosen"] == result["best_network"]

@@ -252,7 +252,7 @@ def test_an_exercise_by_the_command_line(monkeypatch, capsys, tmp_path):
     assert json.loads(printed("--json")) == {"exercise": {"number": 7}}
 
 
-@pytest.mark.parametrize("number", [3, 5, 6, 7, 8, 9])
+@pytest.mark.parametrize("number", [3, 5, pytest.param(6, marks=pytest.mark.slow), 7, 8, 9])
 def test_what_is_said_of_several_seeds_is_not_judged_by_two(number, short):
     """After two epochs hardly anything holds; yet only three seeds say so."""
 

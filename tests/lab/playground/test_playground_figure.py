@@ -82,6 +82,7 @@ def test_a_features_own_map_is_upward_too():
 
 
 @pytest.mark.parametrize("value, shown", [(0.01, BLUE), (-0.01, ORANGE)])
+@pytest.mark.slow
 def test_discretize_shows_signs_only(value, shown):
     faint = one_neuron(value, 0, 0)
     signs = one_neuron(value, 0, 0, discretize=True)
@@ -142,6 +143,7 @@ def test_the_chart_shows_both_losses_and_the_other_seeds():
     assert {"0.125", "0.062", "100.0% correct", "50.0% correct", "faint: 1 other seed"} <= words
 
 
+@pytest.mark.slow
 def test_only_a_run_that_diverges_has_a_logarithmic_chart():
     history = one_neuron(0, 1, 1)
     wild = dataclasses.replace(history, losses=[*history.losses, {"train": 1e9, "test": np.inf}])

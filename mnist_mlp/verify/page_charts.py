@@ -69,7 +69,9 @@ def log_chart(name: str, title: str, about: str, lines: Sequence[Line], x_label:
             marked.append(x)
             free = x_at(x) + half + 6
     for x in marked:
-        parts.append(tag("text", f"{x:,.0f}", class_="tick", x=x_at(x), y=HEIGHT - BOTTOM + 17, text_anchor="middle"))
+        words = f"{x:,.0f}"
+        centre = min(x_at(x), WIDTH - 2 - 4.8 * len(words))
+        parts.append(tag("text", words, class_="tick", x=centre, y=HEIGHT - BOTTOM + 17, text_anchor="middle"))
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(tag("text", x_label, class_="tick", x=middle, y=HEIGHT - 3, text_anchor="middle"))
     for line in lines:

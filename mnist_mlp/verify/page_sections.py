@@ -245,7 +245,7 @@ def throughput(details: Mapping[str, Any], name: str) -> Parts:
     beside = mapping(details, "cpu_beside")
     measured = {words(details, "device") or "the device": rows(details, "batches")}
     if beside:
-        measured[f"beside it: {words(beside, 'device') or 'the CPU'}"] = rows(beside, "batches")
+        measured[f"{words(beside, 'device') or 'CPU'}, beside it"] = rows(beside, "batches")
     parts = [paragraph(told, class_="lead") for told in [words(details, "worth_it")] if told]
     if drawing := step_times(f"{name}-chart", measured):
         parts.append(drawing)
@@ -256,7 +256,7 @@ def throughput(details: Mapping[str, Any], name: str) -> Parts:
         parts.append(paragraph(f"No figures of a CPU beside it: {why}.", class_="note"))
     for key, title in (("matrix_product", "Matrix product"), ("copy_to_device", "Copy to the device")):
         if found := mapping(details, key):
-            facts = {what.replace("_", " "): shown(value) for what, value in found.items()}
+            facts = {what.replace("_", " "): rate(what, value) for what, value in found.items()}
             parts.append(join_under(title, definitions(dict(facts))))
     clocks = {"this device": mapping(details, "clocks"), "the CPU beside it": mapping(beside, "clocks")}
     body = [
@@ -286,7 +286,8 @@ def step_times(name: str, measured: Mapping[str, list[dict[str, Any]]]) -> Html 
     ends = [f"{line.name}, from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g} ms" for line in lines]
     about = f"Time of a step by batch size: {'; '.join(ends)}."
     drawing = log_chart(name, "Time of a step", about, lines, "batch size", "ms")
-    return tag("figure", tag("figcaption", "Time of a step by batch size, ms"), drawing, legend(lines))
+    caption = tag("figcaption", "Time of a step by batch size, ms")
+    return tag("figure", caption, drawing, legend(lines), class_="drawing")
 
 
 def batch_table(device: str, found: list[dict[str, Any]]) -> Html:
@@ -309,6 +310,18 @@ def span(ends: Mapping[str, Any]) -> str:
     """Return a range: "41 to 62"."""
     low, high = number(ends, "low"), number(ends, "high")
     return NONE if low is None or high is None else f"{low:,.0f} to {high:,.0f}"
+
+
+def rate(what: str, value: Any) -> str:
+    """Return a figure; one per second with a prefix: "51 TFLOP/s", "22 GB/s"."""
+    exact = number(value)
+    unit = next(
+        (unit for key, unit in (("flops_per_second", "FLOP/s"), ("bytes_per_second", "B/s")) if key in what), ""
+    )
+    if exact is None or not unit:
+        return shown(value)
+    power = next((power for power in (12, 9, 6, 3) if abs(exact) >= 10**power), 0)
+    return f"{exact / 10**power:.3g} {' kMGT'[power // 3].strip()}{unit}"
 
 
 def thousandfold(value: float | None) -> str:

@@ -119,13 +119,14 @@ def test_numbers_of_the_sections(tmp_path):
 
 def test_step_times_of_the_device_and_of_the_cpu_are_drawn(tmp_path):
     shown = written(report(), tmp_path)
-    about = "Time of a step by batch size: GPU: Example, from 0.06 to 1.9 ms; beside it: CPU: Example 9000, from 0.2 to"
+    about = "Time of a step by batch size: GPU: Example, from 0.06 to 1.9 ms; CPU: Example 9000, beside it, from 0.2 to"
     assert about in section(shown, "throughput")
-    assert "GPU: Example, 2,048: 0.12 ms" in shown.text and "beside it: CPU: Example 9000, 32: 0.2 ms" in shown.text
+    assert "GPU: Example, 2,048: 0.12 ms" in shown.text and "CPU: Example 9000, beside it, 32: 0.2 ms" in shown.text
     assert shown.rows("Steps on GPU: Example")[1] == [
         *("32", "0.06", "0.0582 to 0.0612", "5", "533,333", "25.0%", "1.5")
     ]
     told = section(shown, "throughput")
+    assert "flops per second 51 TFLOP/s" in told and "bytes per second 22 GB/s" in told
     assert "the GPU is worth it at every batch size" in told and "131072 was left out: it does not fit" in told
 
 
@@ -246,14 +247,15 @@ def test_in_a_browser(browser, width, scheme, tmp_path):
     opened.goto(Path(path).as_uri())
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()] and said == []
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
-    # Marks tell apart in colour, too; no line of the chart is outside of it.
+    # Marks tell apart in colour, too; no part of the chart is outside of it.
     colours = "['passed', 'refuted', 'skipped'].map(c => getComputedStyle(document.querySelector('td.' + c)).color)"
     assert len({*opened.evaluate(colours)}) == 3
-    assert opened.evaluate(
-        "[...document.querySelectorAll('.chart .dot')].every(dot => { const a = dot.getBoundingClientRect(),"
-        " b = dot.ownerSVGElement.getBoundingClientRect();"
-        " return a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom })"
+    inside = (
+        "[...document.querySelectorAll('.chart .dot, .chart text')].every(part => {"
+        " const its = part.getBoundingClientRect(), all = part.ownerSVGElement.getBoundingClientRect();"
+        " return its.left >= all.left && its.right <= all.right && its.top >= all.top && its.bottom < all.bottom + 3 })"
     )
+    assert opened.evaluate(inside)
     opened.click("nav a[href='#soak']")
     assert opened.evaluate("document.querySelector('#soak').getBoundingClientRect().top") < 900
     opened.close()

@@ -150,6 +150,9 @@ def test_a_resumed_run_tells_that_its_environment_has_changed(monkeypatch):
     once = {"step": 1, "of": 2, "before": before, "now": result.ran_on(engine), "passed_over": []}
     said = "\n".join(summary.continuations(SimpleNamespace(resumed=[once])))
     assert "now on environment OMP_NUM_THREADS=1 (before: default): equal up to rounding" in said
+    engine.devices.replicas = 2
+    said = "\n".join(summary.continuations(SimpleNamespace(resumed=[once | {"now": result.ran_on(engine)}])))
+    assert "now on replicas 2 (before: 1), environment OMP_NUM_THREADS=1 (before: default): equal up to" in said
     del before["environment"]
     assert "now on" not in "\n".join(summary.continuations(SimpleNamespace(resumed=[once])))
 

@@ -137,7 +137,7 @@ def go_on(path, backend, *flags):
     return done.stdout, json.loads((path / "result.json").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.full  # what is said test_variables.py holds, the steps of several replicas test_replicas.py
 def test_on_more_replicas_the_result_says_so(tmp_path):
     expected = run(dataclasses.replace(SMALL, model="mlp", checkpoint_every="1"), tmp_path / "straight")
     shutil.copytree(tmp_path / "straight", tmp_path / "run")

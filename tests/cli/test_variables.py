@@ -159,9 +159,9 @@ def test_a_resumed_run_tells_that_its_environment_has_changed(monkeypatch):
 
 def trained(folder, backend, engine, **environment):
     """The result of a run with dropout, in a folder, with more variables than the tests have."""
-    flags = ["--dataset=digits", "--model=mlp_dropout", "--epochs=1", "--strategy=cpu", f"--backend={backend}"]
+    flags = ["--dataset=digits", "--model=mlp_dropout", "--units=16", "--epochs=1", "--strategy=cpu"]
     folder.mkdir()
-    flags += [f"--engine={engine}", "--json", "--run_dir=run"]
+    flags += [f"--backend={backend}", f"--engine={engine}", "--json", "--run_dir=run"]
     done = run("train", *flags, backend=backend, env={**os.environ, **environment}, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert os.listdir(folder) == ["run"]

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -340,13 +341,15 @@ def test_a_refusal_comes_before_anything_is_trained_or_imported(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def resumed(tmp_path_factory):
-    """A run of the smoke preset that stopped after 4 epochs and was resumed with the gate, from the command line."""
+def resumed(trained, tmp_path_factory):
+    """A run of the smoke preset as it was killed after 8 epochs, resumed with the gate from the command line."""
 
     def make(place):
-        flags = ["--preset=smoke", "--strategy=cpu", f"--run_dir={place / 'run'}"]
-        assert run("train", *flags, "--epochs=4", backend="tensorflow").returncode == 0
-        done = run("train", *flags, "--epochs=10", "--resume", "--gate", "--json", backend="tensorflow")
+        shutil.copytree(trained, place / "run")
+        for file in ("result.json", "model.keras", "checkpoints/step-000000405.npz", "checkpoints/step-000000450.npz"):
+            (place / "run" / file).unlink()
+        flags = [f"--run_dir={place / 'run'}", "--resume", "--gate", "--json"]
+        done = run("train", *flags, backend="tensorflow")
         write_json(place / "done.json", {"code": done.returncode, "out": done.stdout, "err": done.stderr})
 
     place = once(tmp_path_factory, "gated", make)

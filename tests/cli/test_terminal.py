@@ -19,6 +19,8 @@ from mnist_mlp.train import train_and_evaluate
 from mnist_mlp.training import progress
 from mnist_mlp.training.progress import TrainingProgress
 
+pytestmark = pytest.mark.xla(False)
+
 HALF_WAY = TrainingProgress(
     epoch=2, epochs=3, step=50, steps_per_epoch=100, loss=0.25, accuracy=0.5, rate=12_345.6, seconds_left=75.4
 )
@@ -140,7 +142,8 @@ def test_a_bar_on_a_terminal_also_within_an_epoch(tmp_path):
 @pytest.mark.parametrize("profile", [False, True])  # with it, an epoch is two calls of `fit`
 def test_fit_tells_within_an_epoch_how_far_it_is(profile, monkeypatch, tmp_path):
     monkeypatch.setattr("mnist_mlp.engine.keras_fit.SECONDS_PER_CALL", 0.0)
-    config = Config(dataset="digits", epochs=2, batch_size=64, engine="fit", strategy="cpu", profile=profile)
+    config = Config(dataset="digits", model="softmax", epochs=2, batch_size=64, engine="fit", strategy="cpu")
+    config = dataclasses.replace(config, profile=profile)
     reporter = Collector()
     result = train_and_evaluate(config, tmp_path / "run", reporter=reporter)
     seen = reporter.progress_seen

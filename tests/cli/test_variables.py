@@ -150,15 +150,18 @@ def test_a_resumed_run_tells_that_its_environment_has_changed(monkeypatch):
     once = {"step": 1, "of": 2, "before": before, "now": result.ran_on(engine), "passed_over": []}
     said = "\n".join(summary.continuations(SimpleNamespace(resumed=[once])))
     assert "now on environment OMP_NUM_THREADS=1 (before: default): equal up to rounding" in said
+    engine.devices.replicas = 2
+    said = "\n".join(summary.continuations(SimpleNamespace(resumed=[once | {"now": result.ran_on(engine)}])))
+    assert "now on replicas 2 (before: 1), environment OMP_NUM_THREADS=1 (before: default): equal up to" in said
     del before["environment"]
     assert "now on" not in "\n".join(summary.continuations(SimpleNamespace(resumed=[once])))
 
 
 def trained(folder, backend, engine, **environment):
     """The result of a run with dropout, in a folder, with more variables than the tests have."""
-    flags = ["--dataset=digits", "--model=mlp_dropout", "--epochs=1", "--strategy=cpu", f"--backend={backend}"]
+    flags = ["--dataset=digits", "--model=mlp_dropout", "--units=16", "--epochs=1", "--strategy=cpu"]
     folder.mkdir()
-    flags += [f"--engine={engine}", "--json", "--run_dir=run"]
+    flags += [f"--backend={backend}", f"--engine={engine}", "--json", "--run_dir=run"]
     done = run("train", *flags, backend=backend, env={**os.environ, **environment}, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert os.listdir(folder) == ["run"]

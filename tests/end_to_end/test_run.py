@@ -617,7 +617,7 @@ def test_a_reader_that_stops_early_is_no_error(small):
 
 @pytest.mark.slow
 def test_bfloat16_learns(tmp_path):
-    config = Config(**{**PRESETS["smoke"].to_dict(), "precision": "bfloat16", "strategy": "cpu"})
+    config = Config(**{**PRESETS["smoke"].to_dict(), "epochs": 5, "precision": "bfloat16", "strategy": "cpu"})
     assert train_and_evaluate(config, tmp_path / "run", reporter=SILENT).test["accuracy"] > 0.9
 
 

@@ -165,11 +165,12 @@ def here(program, *flags):
 
 
 @pytest.fixture(scope="module")
-def run_there(tmp_path_factory):
-    """The directory of a run by JAX there, in a Python that begins with it."""
+def run_there(colab, full, tmp_path_factory):
+    """The directory of a run by JAX there; before a release in a Python that begins with it, as in the notebook."""
     path = tmp_path_factory.mktemp("there") / "run"
-    command = [colab_python(), "-m", "mnist_mlp.train", "--preset=smoke", f"--run_dir={path}"]
-    done = run(command, colab_environment(tmp_path_factory.mktemp("home")))
+    argv = ["-m", "mnist_mlp.train", "--preset=smoke", f"--run_dir={path}"]
+    home = tmp_path_factory.mktemp("home")
+    done = run([colab_python(), *argv], colab_environment(home)) if full else colab.run(*argv)
     assert done.returncode == 0, done.stderr
     return path
 

@@ -21,6 +21,7 @@ from mnist_mlp.devices.rendezvous import meet
 from mnist_mlp.errors import UserError
 from mnist_mlp.runs import checkpoint
 
+pytestmark = pytest.mark.xla(False)
 LAUNCH = [sys.executable, "-m", "mnist_mlp.devices.launch_workers"]
 
 

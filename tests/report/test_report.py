@@ -235,11 +235,11 @@ def test_the_program_draws_the_same_page_again(run, tmp_path):
 VARIANTS = {
     "dropout, raw, ema": {"model": "mlp_dropout", "pixels": "raw", "ema": 0.9, "epochs": 1},
     "fit, tanh": {"engine": "fit", "model": "mlp_tanh", "epochs": 1},
-    "gated": {"preset": "smoke", "epochs": 10, "gate": True},
     "told": {"epochs": 3, "learning_rate": 1.0, "diagnose": True},
     "zeros, untrained": {"model": "mlp_zeros", "epochs": 0},
 }
 MORE = {  # each alone
+    "gated": {"preset": "smoke", "epochs": 10, "gate": True},  # what is said of a gate test_report_parts.py holds
     "bfloat16": {"precision": "bfloat16"},
     "cnn": {"model": "cnn", "epochs": 1},
     "cnn in bfloat16": {"model": "cnn", "precision": "bfloat16", "epochs": 1},

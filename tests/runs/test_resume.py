@@ -137,7 +137,7 @@ def go_on(path, backend, *flags):
     return done.stdout, json.loads((path / "result.json").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.full  # what is said test_variables.py holds, the steps of several replicas test_replicas.py
 def test_on_more_replicas_the_result_says_so(tmp_path):
     expected = run(dataclasses.replace(SMALL, model="mlp", checkpoint_every="1"), tmp_path / "straight")
     shutil.copytree(tmp_path / "straight", tmp_path / "run")
@@ -192,7 +192,8 @@ BOTH = [  # backend, signal
 @pytest.mark.parametrize("backend, signum", BOTH)
 def test_a_signal_stops_in_good_order_and_says_how_to_go_on(backend, signum, tmp_path):
     path = tmp_path / "a run"
-    flags = ["--dataset=digits", "--epochs=100000", f"--backend={backend}", "--strategy=cpu", f"--run_dir={path}"]
+    flags = ["--dataset=digits", "--model=softmax", "--epochs=100000", f"--backend={backend}", "--strategy=cpu"]
+    flags.append(f"--run_dir={path}")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = fork_server.start("train", *flags, backend=backend, **pipes)
     while not process.stdout.readline().startswith("epoch"):

@@ -211,7 +211,7 @@ def test_examples_by_keyboard(open_page, mnist):
     assert page.locator("[aria-pressed=true]").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.full), "dark"])  # the other tests are light
 def test_what_is_sent_does_not_depend_on_the_colours(open_page, scheme):
     page = open_page()
     page.emulate_media(color_scheme=scheme)

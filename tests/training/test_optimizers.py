@@ -236,7 +236,7 @@ def test_no_decay_is_none_and_not_given_is_the_optimizers_own(name):
 @pytest.mark.xla(False)
 @pytest.mark.slow
 def test_a_run_that_diverges_names_the_rate_that_was_typed(tmp_path):
-    config = Config(dataset="digits", model="softmax", schedule="linear", learning_rate=1e30, strategy="cpu")
+    config = Config(dataset="digits", units="16", schedule="linear", learning_rate=1e30, strategy="cpu")
     with pytest.raises(Diverged, match=r"--learning_rate=1e\+30\)"):
         train.train_and_evaluate(config, tmp_path / "run", reporter=SILENT)
 

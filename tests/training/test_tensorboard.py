@@ -210,7 +210,7 @@ def main(flags):
         train.main([*flags, "--run_dir=none", "--profile", "--epochs=0"])
     from mnist_mlp.models import networks
     for kind in ("compiled", "fit"):
-        config = Config(dataset="digits", strategy="cpu", backend=backend, engine=kind)
+        config = Config(dataset="digits", model="softmax", strategy="cpu", backend=backend, engine=kind)
         splits = {"train": data.load(config).train}
         engine = session.make_engine(config, devices.plan(config), partial(networks.build, config.model), splits)
         engine.compile()

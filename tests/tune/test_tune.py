@@ -692,8 +692,10 @@ def test_a_network_that_diverges_ends_its_trial(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_optimizer_that_the_backend_cannot_run_is_refused_before_a_study_is_begun(tmp_path):
-    """By a worker, which is a process here."""
+def test_an_optimizer_that_the_backend_cannot_run_is_refused_before_a_study_is_begun(tmp_path, full, request):
+    """By a worker, which before a release is a process."""
+    if not full:
+        request.getfixturevalue("here")
     argv = ("--dataset=digits", "--trials=1", "--folds=2", "--strategy=cpu", "--backend=tensorflow")
     with pytest.raises(UserError, match="^--space mlp.optimizer: schedulefreeadamw: Keras reads"):
         tune.main([f"--study_dir={tmp_path / 'study'}", *argv, "--space", "optimizer=adam,schedulefreeadamw"])

@@ -42,9 +42,9 @@ def answer_of(levels, probabilities=None):
 
 
 def test_one_picture_of_many_kinds(source):
-    """Of each second kind of digits and of each fifth kind of other things; before a release, forty of each."""
+    """Of each third kind of digits and of each fifth kind of other things; before a release, forty of each."""
     wrong, refused = [], []
-    names = [name for name in ONE if kinds.available(name) and not (ONE[name].slow or ONE[name].may_refuse)][::2]
+    names = [name for name in ONE if kinds.available(name) and not (ONE[name].slow or ONE[name].may_refuse)][::3]
     for number, name in enumerate(names):
         picture = kinds.make(name, 50 + number % 10, source)
         answer = answer_of(levels_of(picture))

@@ -259,4 +259,7 @@ def test_in_a_browser(browser, width, scheme, tmp_path):
     assert opened.evaluate(inside)
     opened.click("nav a[href='#soak']")
     assert opened.evaluate("document.querySelector('#soak').getBoundingClientRect().top") < 900
+    opened.emulate_media(media="print")  # on A4: no table is wider than the paper
+    opened.set_viewport_size({"width": 718, "height": 1000})
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 718
     opened.close()

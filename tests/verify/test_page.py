@@ -173,7 +173,8 @@ def test_no_text_becomes_markup_or_breaks_ids(tmp_path):
         row |= {"proves": HOSTILE, "figure": HOSTILE, "reason": HOSTILE, "status": "refuted"}
         row["details"] = hostile(row["details"])
     made["stages"][1]["name"] = HOSTILE
-    made["stages"][2]["name"] = made["stages"][3]["name"] = "main"
+    made["stages"][2]["name"] = "main"
+    made["stages"][3]["name"] = made["stages"][4]["name"] = "twice"
     made |= {"tier": HOSTILE, "version": HOSTILE, HOSTILE: {HOSTILE: HOSTILE}, "verdict": HOSTILE}
     shown = written(made, tmp_path)  # which looks for <script>, and for an id that is there twice
     assert "\\x1b[31m\\x00\\udcff&" in shown.text and "\x1b" not in shown.source

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.files.archives import truncated
 from mnist_mlp.files.atomic import DAMAGED, read_json
 from mnist_mlp.options import path_of
 from mnist_mlp.text import spelled_out
@@ -171,7 +170,7 @@ def text(found: Mapping[str, Any], one: str = "", other: str = "") -> str:
     names = (f"first: {one}" if one else "first", f"second: {other}" if other else "second")
     lines, differences = [spelled_out(words(found, "summary"))], rows(found, "differences")
     if differences:
-        table = [("stage", "what", *(truncated(name, VALUE) for name in names), "")]
+        table = [("stage", "what", *(cut(name, VALUE) for name in names), "")]
         table += [(*cells(row), remark(row)) for row in gathered(differences)]
         widths = [max(len(cells_[column]) for cells_ in table) for column in range(len(table[0]))]
         lines.append("")
@@ -206,8 +205,14 @@ def gathered(differences: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def cells(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     unit = f" {words(row, 'unit')}".rstrip()
     values = [f"{shown(row.get(key))}{'' if number(row, key) is None else unit}" for key in ("one", "other")]
-    first, second = (truncated(value, VALUE) for value in values)
-    return truncated(words(row, "stage"), VALUE), truncated(words(row, "what"), WHAT), first, second
+    first, second = (cut(value, VALUE) for value in values)
+    return cut(words(row, "stage"), VALUE), cut(words(row, "what"), WHAT), first, second
+
+
+def cut(text: str, length: int) -> str:
+    """Return text on one line, without control characters, of at most `length` characters."""
+    line = spelled_out(text)
+    return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def remark(row: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 from mnist_mlp.report import html
 from mnist_mlp.report.formatting import seconds as duration
 from mnist_mlp.report.html import Html, definitions, paragraph, scrolling, section, table, tag
-from mnist_mlp.report.run_page import footer, style
 from mnist_mlp.verify import page_sections
 from mnist_mlp.verify.findings import ERROR, MARKS, PASSED, REFUTED, SKIPPED
 from mnist_mlp.verify.page_sections import anything, folded, preformatted
@@ -27,6 +26,8 @@ DID = {PASSED: "passed", REFUTED: "refuted", ERROR: "could not be tried", SKIPPE
 
 def render(report: Mapping[str, Any]) -> str:
     """Return the content of verify.html for that of verify.json, whichever version wrote it."""
+    from mnist_mlp.report.run_page import footer, style  # with NumPy and Pillow, which --help does without
+
     stages = rows(report, "stages")
     names = anchors(stages)
     links = {"stages": "Stages"} | dict(zip(names, (shown(stage.get("name")) for stage in stages), strict=True))

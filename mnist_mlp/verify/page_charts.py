@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from mnist_mlp.report.html import Html, tag
-from mnist_mlp.report.svg_charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Line
+from mnist_mlp.report.svg_charts import BOTTOM, HEIGHT, RIGHT, TOP, WIDTH, Line
 
+LEFT = 66  # margin for labels such as 10,000
 MOST = 60  # points of a line that are marked with a dot
 
 
@@ -61,7 +62,11 @@ def log_chart(name: str, title: str, about: str, lines: Sequence[Line], x_label:
     parts = [tag("title", title, id=f"{name}-title"), tag("desc", about, id=f"{name}-about")]
     for y in ticks:
         parts.append(tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y_at(y), y2=y_at(y)))
-        parts.append(tag("text", f"{y:g}", class_="tick", x=LEFT - 7, y=y_at(y) + 4, text_anchor="end"))
+        parts.append(
+            tag(
+                "text", f"{y:,.0f}" if y >= 1 else f"{y:g}", class_="tick", x=LEFT - 7, y=y_at(y) + 4, text_anchor="end"
+            )
+        )
     marked, free = [], -math.inf
     for x in xs:  # as many labels as have room
         half = 4.5 * len(f"{x:,.0f}")

@@ -146,10 +146,7 @@ def precise(value: Any) -> str:
 
 def repeats(details: Mapping[str, Any], name: str) -> Parts:
     """What was compared bit by bit, and the first difference."""
-    compared = (
-        "Compared bit by bit after the last step: all variables of the model, of the optimizer and of the averaged "
-        "weights, the state of the random numbers, and the losses of the epochs."
-    )
+    compared = "Compared bit by bit: all variables that a checkpoint holds, and the losses of the epochs."
     parts = [paragraph(compared, class_="note")]
     if (at := inside(details, "resumed_at")) is not None:
         parts.append(paragraph(f"Stopped and resumed at step {shown(at)}.", class_="note"))

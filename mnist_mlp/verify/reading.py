@@ -87,4 +87,4 @@ def figure(value: float) -> str:
         return f"{value:,}" if abs(value) < 10**18 else "a very large number"
     if not math.isfinite(value):
         return "not a finite number"
-    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"

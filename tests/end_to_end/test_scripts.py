@@ -1,4 +1,4 @@
-"""scripts/train, scripts/test and .ci/run, in a copy whose Python is a stub that writes down its calls."""
+"""The scripts for bash and .ci/run, in a copy whose Python is a stub that writes down its calls."""
 
 import os
 import resource
@@ -15,8 +15,8 @@ from test_packaging import copy_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow  # all start processes
-SCRIPTS = ["scripts/environment.sh", "scripts/train", "scripts/test", ".ci/run"]
-TOOLS = "bash cat chmod cp dirname env mkdir mktemp mv readlink rm sleep tail"
+SCRIPTS = ["scripts/environment.sh", "scripts/train", "scripts/test", "scripts/try_gpu", ".ci/run"]
+TOOLS = "basename bash cat chmod cp dirname env ls mkdir mktemp mv readlink rm sed sleep tail tee timeout"
 
 # One file plays python3, .venv/bin/python, ruff and mypy. It is told by files beside the log what to do.
 STUB = f"""#!/usr/bin/env bash
@@ -132,6 +132,16 @@ def test_first_call_sets_up_and_the_second_does_not(project):
     assert first.stderr.count("\n") == 1 and first.stderr.startswith("setting up .venv")  # nothing of pip's
     second = project.run("scripts/train")
     assert (second.returncode, second.stderr, project.calls()) == (0, "", [])
+
+
+def test_try_gpu_sets_up_what_it_tries(project):
+    done = project.run("scripts/try_gpu", "results", "--soak=0")
+    assert done.returncode == 0, done.stderr
+    setup = project.calls()[:2]
+    assert setup == ["venv python3", "pip .[gpu,export,serve]"] and project.ready
+    summary = (project.root.parent / "results/summary.txt").read_text()
+    assert summary.splitlines()[-1] == "all 5 passed"
+    assert "verify-tensorflow  passed" in summary and "jax" not in summary  # whose wheels for a GPU are not among these
 
 
 @pytest.mark.parametrize("changed", ["pyproject.toml", "scripts/constraints.txt"])
@@ -359,7 +369,6 @@ def test_ci_installs_a_browser_where_there_is_none(project, status):
     """And goes on where it cannot: the tests that need it are skipped then."""
     project.python("apt-get")
     project.tell("apt-get.exit", str(status))
-    (project.bin / "timeout").symlink_to(shutil.which("timeout"))
     done = project.run(".ci/run")
     assert done.returncode == 0 and ("the page is not tested" in done.stderr) == bool(status)
     install = ["apt-get install -y --no-install-recommends chromium"] if not status else []

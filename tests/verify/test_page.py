@@ -173,7 +173,8 @@ def test_no_text_becomes_markup_or_breaks_ids(tmp_path):
         row |= {"proves": HOSTILE, "figure": HOSTILE, "reason": HOSTILE, "status": "refuted"}
         row["details"] = hostile(row["details"])
     made["stages"][1]["name"] = HOSTILE
-    made["stages"][2]["name"] = made["stages"][3]["name"] = "main"
+    made["stages"][2]["name"] = "main"
+    made["stages"][3]["name"] = made["stages"][4]["name"] = "twice"
     made |= {"tier": HOSTILE, "version": HOSTILE, HOSTILE: {HOSTILE: HOSTILE}, "verdict": HOSTILE}
     shown = written(made, tmp_path)  # which looks for <script>, and for an id that is there twice
     assert "\\x1b[31m\\x00\\udcff&" in shown.text and "\x1b" not in shown.source
@@ -238,6 +239,7 @@ def test_axes_of_powers():
 def test_in_a_browser(browser, width, scheme, tmp_path):
     made = report(determinism={"status": "refuted", "reason": "x" * 300, "details": {"difference": BITS}})
     stage(made, "machine")["details"]["doctor"]["machine"]["environment"]["TF_XLA_FLAGS"] = "--flag=1 " * 100
+    stage(made, "throughput")["details"]["cpu_beside"]["batches"][-1]["step_seconds"] = 9.9  # labels up to 10,000
     path = tmp_path / "verify.html"
     path.write_text(page.render(made), encoding="utf-8")
     opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
@@ -258,4 +260,7 @@ def test_in_a_browser(browser, width, scheme, tmp_path):
     assert opened.evaluate(inside)
     opened.click("nav a[href='#soak']")
     assert opened.evaluate("document.querySelector('#soak').getBoundingClientRect().top") < 900
+    opened.emulate_media(media="print")  # on A4: no table is wider than the paper
+    opened.set_viewport_size({"width": 718, "height": 1000})
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 718
     opened.close()

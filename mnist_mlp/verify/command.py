@@ -25,7 +25,7 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
-from mnist_mlp.verify import compare, findings, junit, page, stages, table
+from mnist_mlp.verify import findings, junit, page, stages, table
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import Finding
 from mnist_mlp.verify.processes import run_stages
@@ -158,12 +158,17 @@ def write(report: dict[str, Any], files: dict[str, Path], reporter: Reporter) ->
 
 
 def compare_files(options: Options) -> None:
-    """Print what differs between two files verify.json. Raise `UserError` if they cannot be read."""
+    """Print what differs between two files verify.json. Raise `UserError` if they cannot be read, `Refuted` if one
+    refutes what the other passed."""
+    from mnist_mlp.verify import compare
+
     if len(options.compare) != 2:
         raise UserError(f"--compare: expected two files verify.json, received {len(options.compare)}")
     one, other = (compare.read(path) for path in options.compare)
     found = compare.compare(one, other)
-    print(json.dumps(found, allow_nan=False) if options.json else compare.text(found), flush=True)
+    print(json.dumps(found, allow_nan=False) if options.json else compare.text(found, *options.compare), flush=True)
+    if found["verdict"] == findings.REFUTED:
+        raise Refuted(found["summary"])
 
 
 def soak_seconds(text: str) -> float:

@@ -18,8 +18,7 @@ from mnist_mlp.cli.terminal import Reporter
 from mnist_mlp.errors import UserError
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import PASSED, SKIPPED, Finding
-from mnist_mlp.verify.stages import DEVICE, HERE, REPLICAS, Stage
-from mnist_mlp.verify.worker import attempt, function_of
+from mnist_mlp.verify.stages import DEVICE, HERE, REPLICAS, Stage, attempt, function_of
 
 LONGEST = 600  # seconds for one stage, besides the start of the device
 POLL = 0.02  # seconds

@@ -1,9 +1,16 @@
-"""The stages of a verification, in their order."""
+"""The stages of a verification, in their order, and how one is run."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import importlib
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mnist_mlp.errors import Refuted, UserError
+from mnist_mlp.verify.context import Context
+from mnist_mlp.verify.findings import Finding
 
 # Where a stage runs: in this process, which imports no framework; in a process on the devices of the request, which
 # runs several stages one after the other; or in one on several replicas, since a process divides its CPU once.
@@ -48,3 +55,21 @@ SOAK = Stage("soak", "… again and again, on every device, bit by bit", HERE, "
 
 def of_tier(tier: str) -> list[Stage]:
     return [stage for stage in STAGES if tier in stage.tiers]
+
+
+def attempt(function: Callable[[Context], Finding], context: Context) -> Finding:
+    """Return what a stage finds; an exception becomes a finding, too."""
+    try:
+        return function(context)
+    except Refuted as error:
+        return Finding.judged("", str(error))
+    except UserError as error:
+        return Finding.error(str(error))
+    except Exception as error:  # of a framework, or a bug: it is shown, and the other stages are tried
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        return Finding.error(reason, traceback=traceback.format_exc()[-4000:])
+
+
+def function_of(stage: Stage) -> Any:
+    module, _, name = stage.function.partition(":")
+    return getattr(importlib.import_module(f"mnist_mlp.verify.{module}"), name)

@@ -9,21 +9,16 @@ started it then starts another one for the stages that are left.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mnist_mlp.cli import program
-from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.runs.result import finite
 from mnist_mlp.verify.context import Context
-from mnist_mlp.verify.findings import Finding
-from mnist_mlp.verify.stages import STAGES, Stage
+from mnist_mlp.verify.stages import STAGES, attempt, function_of
 
 
 def main(argv: Sequence[str]) -> None:
@@ -37,24 +32,6 @@ def main(argv: Sequence[str]) -> None:
             row = {"name": name.strip(), "seconds": time.perf_counter() - began, "finding": dataclasses.asdict(finding)}
             findings.write(json.dumps(finite(row)) + "\n")
             findings.flush()
-
-
-def attempt(function: Callable[[Context], Finding], context: Context) -> Finding:
-    """Return what a stage finds; an exception becomes a finding, too."""
-    try:
-        return function(context)
-    except Refuted as error:
-        return Finding.judged("", str(error))
-    except UserError as error:
-        return Finding.error(str(error))
-    except Exception as error:  # of a framework, or a bug: it is shown, and the other stages are tried
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        return Finding.error(reason, traceback=traceback.format_exc()[-4000:])
-
-
-def function_of(stage: Stage) -> Any:
-    module, _, name = stage.function.partition(":")
-    return getattr(importlib.import_module(f"mnist_mlp.verify.{module}"), name)
 
 
 if __name__ == "__main__":

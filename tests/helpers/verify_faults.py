@@ -141,7 +141,7 @@ def answering(**changes):
 
 def found(fault: str, backend: str, tier: str, seed: int):
     """The finding of the fault's stage; what it needs has run before it, without the fault."""
-    from mnist_mlp.verify import stages, worker
+    from mnist_mlp.verify import stages
     from mnist_mlp.verify.context import Context
 
     name = fault.partition(":")[0]
@@ -150,9 +150,9 @@ def found(fault: str, backend: str, tier: str, seed: int):
     with tempfile.TemporaryDirectory() as work:
         context = Context(tier, seed, device, "", Path(work))
         for needed in BEFORE.get(name, ()):
-            assert worker.attempt(worker.function_of(by_name[needed]), context).status == "passed"
+            assert stages.attempt(stages.function_of(by_name[needed]), context).status == "passed"
         with injected(fault, backend):
-            return worker.attempt(worker.function_of(by_name[name]), context)
+            return stages.attempt(stages.function_of(by_name[name]), context)
 
 
 if __name__ == "__main__":

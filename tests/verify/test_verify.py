@@ -14,7 +14,7 @@ from helpers.programs import program, refused
 from mnist_mlp.doctor import framework_check
 from mnist_mlp.doctor.framework_check import Answer
 from mnist_mlp.errors import Refuted, UserError
-from mnist_mlp.verify import bits, command, findings, machine, processes, stages, table, training, worker
+from mnist_mlp.verify import bits, command, findings, machine, processes, stages, table, training
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import Finding
 
@@ -80,7 +80,7 @@ def test_an_exception_of_a_stage_is_a_finding(tmp_path):
         def stage(context):
             raise error
 
-        return worker.attempt(stage, context(tmp_path))
+        return stages.attempt(stage, context(tmp_path))
 
     assert raising(Refuted("0 ≠ 1")) == Finding("refuted", reason="0 ≠ 1")
     assert raising(UserError("no GPU")) == Finding("error", reason="no GPU")
@@ -102,7 +102,7 @@ def test_a_stage_that_is_pointless_says_why():
 def test_each_stage_is_a_function_and_every_stage_needs_those_before_it():
     seen = set()
     for stage in stages.STAGES:
-        assert callable(worker.function_of(stage)), stage.name
+        assert callable(stages.function_of(stage)), stage.name
         assert set(stage.needs) <= seen
         seen.add(stage.name)
     assert [stage.name for stage in stages.of_tier("full")] == [stage.name for stage in stages.STAGES]

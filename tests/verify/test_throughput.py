@@ -317,7 +317,18 @@ device = {"strategy": "cpu", "backend": "jax", "replicas": None, "tpu": "", "sta
 stage.EFFORTS["quick"] = dataclasses.replace(effort, batch_sizes=(*effort.batch_sizes, 600))
 finding = stage.measure(Context("quick", 0, device, "", Path()))
 assert finding.details["left_out"].keys() == {"600"}
-print(json.dumps(dataclasses.asdict(finding)))
+
+# A device that returns at once, without having computed anything.
+from mnist_mlp.engine.jax.engine import JaxEngine
+import numpy as np
+JaxEngine.train_steps = lambda self, batch_indices, start, stop: (np.zeros(len(batch_indices)), 0)
+idle = stage.measure(Context("quick", 0, device, "", Path()))
+# A memory that ends when the steps begin.
+def fail(self, batch_indices, start, stop):
+    raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 byte.")
+JaxEngine.train_steps = fail
+full = stage.measure(Context("quick", 0, device, "", Path()))
+print(json.dumps([dataclasses.asdict(each) for each in (finding, idle, full)]))
 """
 
 
@@ -326,7 +337,7 @@ def test_a_device_is_measured():
     """The CPU, with few images and short calls. The figures depend on the machine; that they can be true does not."""
     done = run_code(MEASURE, json.dumps(dataclasses.asdict(SMALL)), backend="jax")
     assert done.returncode == 0, done.stderr
-    finding = json.loads(done.stdout.splitlines()[-1])
+    finding, idle, full = json.loads(done.stdout.splitlines()[-1])
     details = finding["details"]
     assert (finding["status"], finding["reason"]) == ("passed", ""), finding
     assert [each["batch_size"] for each in details["batches"]] == [32, 512]
@@ -338,6 +349,11 @@ def test_a_device_is_measured():
     assert details["matrix_product"]["relative_error"] < 1e-5
     assert details["clocks"]["rate_beside_CLOCK_REALTIME"] == pytest.approx(1, abs=0.05)
     assert details["cpu_beside_missing"] == "the device is the CPU itself"
+    assert idle["status"] == "refuted" and re.fullmatch(
+        r"of [\d,]+ steps at batch size 32 the optimizer counted 0", idle["reason"]
+    )
+    assert (full["status"], full["figure"]) == ("skipped", "")
+    assert full["reason"].startswith("batch size 32: too little memory: RESOURCE_EXHAUSTED: Out of memory ")
 
 
 @pytest.mark.slow

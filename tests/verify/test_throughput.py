@@ -1,19 +1,22 @@
 """The stage throughput: what is judged of figures that are made up, and one small measurement of a real device."""
 
 import dataclasses
+import functools
 import json
 import random
 import re
 import time
 
+import numpy as np
 import pytest
 from helpers.fork_server import run, run_code
 
 from mnist_mlp.devices import Plan
+from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.verify.context import Context
-from mnist_mlp.verify.throughput import clocks, judging, memory, stage
+from mnist_mlp.verify.throughput import clocks, judging, measuring, memory, stage
 from mnist_mlp.verify.throughput.figures import BatchTiming, CopyTiming, Effort, Figures, ProductTiming
-from mnist_mlp.verify.throughput.measuring import repeated
+from mnist_mlp.verify.throughput.measuring import order_of, repeated
 
 # A CPU of two cores, and a GPU that is slow to start with: seconds of a step by batch size.
 CPU = {32: 0.0002, 2_048: 0.007, 65_536: 0.22}
@@ -151,6 +154,14 @@ def test_calls_that_nobody_waits_for_refute():
     assert problem == (
         "8 steps at batch size 65,536 took 1.76 s, and 2 took 1.7 s: the calls do not wait for what they time"
     )
+
+
+def test_calls_that_cost_more_than_their_steps_refute_nothing():
+    """As on a device at the other end of a network."""
+    far = batch(65_536, 0.002, steps=64)
+    calls = [[interval(each["perf_counter"] + 0.5) for each in calls] for calls in (far.calls, far.short_calls)]
+    far = dataclasses.replace(far, calls=calls[0], short_calls=calls[1])
+    assert judging.problem(figures(GPU, GPU_PEAK, "GPU", batches=[far])) == ""
 
 
 @pytest.mark.parametrize(
@@ -295,6 +306,48 @@ def test_images_are_repeated_up_to_the_largest_batch(digits):
     split = repeated(digits.train, 3_000)
     assert split.images.shape == (3_000, 28, 28) and split.images.dtype == "uint8" and len(split.labels) == 3_000
     assert (split.images[len(digits.train)] == digits.train.images[0]).all()
+
+
+def test_an_order_has_enough_steps_for_a_fast_device_and_few_for_a_slow_one():
+    sizes = (32, 2_048, 65_536)
+    assert [len(order_of(65_536, size, 0, on_cpu=True)) for size in sizes] == [2_048, 32, 8]
+    assert [len(order_of(65_536, size, 0, on_cpu=False)) for size in sizes] == [2_048, 2_048, 64]
+    assert set(order_of(600, 128, 0, on_cpu=True).ravel()) == {-1, *range(600)}
+
+
+class Multiplier:
+    """An engine that multiplies a row at once, and has memory for matrices up to a size."""
+
+    devices = DeviceSet("GPU: one", replicas=2)
+
+    def __init__(self, most, wrong=0.0):
+        self.most, self.wrong = most, wrong
+
+    def matrix_product(self, left, right):
+        if len(left) > self.most:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return lambda times: functools.reduce(np.matmul, [right] * times, left[-1]) + self.wrong
+
+
+@pytest.mark.parametrize("most, size", [(64, 64), (256, 256), (10_000, 512)])
+def test_matrices_are_as_large_as_time_and_memory_want(most, size, monkeypatch):
+    monkeypatch.setattr(measuring, "SMALLEST_PRODUCT", 64)
+    monkeypatch.setattr(measuring, "LARGEST_PRODUCT", 512)
+    monkeypatch.setattr(measuring, "PRODUCT_SECONDS", 1.0)
+    monkeypatch.setattr(measuring, "longest", lambda interval: 1 / 9)  # which asks for matrices four times as large
+    trial = measuring.ProductTrial(Multiplier(most), call_seconds=1)
+    trial.measure()
+    found = trial.timing()
+    assert (found.size, found.products_per_call, found.error < 1e-5) == (size, 9, True)
+    seconds = found.calls[0]["perf_counter"]
+    assert found.flops_per_second == pytest.approx(2 * 2 * size**3 * 9 / seconds)  # both replicas
+
+
+def test_a_wrong_product_has_a_large_error(monkeypatch):
+    monkeypatch.setattr(measuring, "SMALLEST_PRODUCT", 64)
+    monkeypatch.setattr(measuring, "PRODUCT_SECONDS", 0)
+    assert measuring.ProductTrial(Multiplier(64, wrong=1.0), 0.01).timing().error > judging.PRODUCT_ERROR
+    assert measuring.ProductTrial(Multiplier(64, wrong=np.nan), 0.01).timing().error != 0
 
 
 def test_every_tier_has_the_same_ends():

@@ -240,6 +240,13 @@ def test_from_which_batch_size_on_a_device_is_worth_it(gpu, start, words):
     assert found.details["worth_it"] == words and found.figure.endswith(f", n = 3; {words}")
 
 
+def test_a_busy_minute_does_not_make_a_device_worth_it():
+    busy = iter([1.0, 5.0, 8.0] * 6)  # two of three calls of the CPU
+    disturbed = figures({32: 0.0002}, noise=lambda: next(busy))
+    assert disturbed.batches[0].step_seconds == pytest.approx(0.001)
+    assert judging.gains(figures({32: 0.0002}, kind="GPU"), disturbed) == pytest.approx({32: 1.0})
+
+
 def test_sizes_that_only_one_of_the_devices_has_are_not_compared():
     device = figures(GPU, GPU_PEAK, "GPU")
     small = figures({32: 0.0002}, left_out={"65536": "too little memory"})

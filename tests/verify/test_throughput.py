@@ -104,7 +104,8 @@ def test_a_clock_that_jumps_once_refutes_if_it_is_the_one_that_times():
     found = figures()
     intervals = found.intervals
     intervals[4] = interval(0.3, perf_counter=3600.3)
-    assert clocks.problem(intervals, 2).startswith("the clock jumped: time.perf_counter counted 3.6e+03 s while all ")
+    jumped = "the clock jumped: time.perf_counter counted 3.6e+03 s while all others counted 0.3 s"
+    assert clocks.problem(intervals, 2) == jumped
     intervals[4] = interval(0.3, CLOCK_REALTIME=3600.3)  # someone has set it
     assert clocks.problem(intervals, 2) == ""
     intervals[4] = interval(0.3, CLOCK_REALTIME=3600.3, CLOCK_BOOTTIME=3600.3)  # a laptop has slept

@@ -94,10 +94,8 @@ def jump(intervals: Sequence[Interval]) -> str:
     for interval in intervals:
         own, all_others = interval[JUDGED], [interval[name] for name in others([interval])]
         if all_others and all(abs(own - other) > JUMP + (TOLERANCE - 1) * max(own, other) for other in all_others):
-            about = statistics.median(all_others)
-            return (
-                f"the clock jumped: time.perf_counter counted {own:.3g} s while all others counted about {about:.3g} s"
-            )
+            right = statistics.median(all_others)
+            return f"the clock jumped: time.perf_counter counted {own:.3g} s while all others counted {right:.3g} s"
     return ""
 
 

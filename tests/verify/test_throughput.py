@@ -140,6 +140,12 @@ def test_a_rate_beyond_the_matrix_product_refutes():
     assert judging.problem(figures(CPU | {65_536: 0.12})) == ""  # 139%: counted generously, or an unlucky shape
 
 
+def test_one_call_that_seems_too_quick_refutes_nothing():
+    mixed = batch(65_536, 0.22)
+    mixed = dataclasses.replace(mixed, calls=[interval(0.04 * mixed.steps_per_call), *mixed.calls[1:]])
+    assert judging.problem(figures(batches=[mixed])) == ""
+
+
 def test_more_images_in_much_less_time_refute():
     problem = judging.problem(figures(GPU | {2_048: 0.00001}, 1e15, "GPU"))
     assert problem == (

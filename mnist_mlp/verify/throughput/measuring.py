@@ -28,7 +28,8 @@ TRIES = 2  # of which the quicker one counts, when the length of a call is chose
 GROWTH = 8  # times as many steps are tried as were too few
 CHECKED = 3  # products, an odd number, whose result is compared with the known one
 SHORT = 4  # a short call has a fourth of the steps of a long one
-SEVERAL = 2  # steps, or products, that a call makes at least, unless a step takes a second
+SEVERAL = 2  # steps, or products, that a call makes at least, unless a step is long
+LONG = 2  # times what a call should last: a step that lasts longer is timed alone
 BYTES_PER_IMAGE = 12_000  # of a batch on a CPU, at the peak of a step: its pixels as float32 three times, and the rest
 # Steps of which an order has the indices, at least. An accelerator makes a step on the largest batch in under a
 # millisecond, so a call needs many. All indices are copied in each call: a CPU, which is slower, has to have few.
@@ -154,14 +155,14 @@ class BatchTrial:
 
         The clock that counts most decides, so that one that stands still does not make this endless.
         """
-        steps, took, goal = 1, self.seconds_of(1), seconds / 2
-        if took < 2 * seconds:  # else a step is long, whatever the first call does besides
+        steps, took, goal = 1, self.seconds_of(1), seconds / 4
+        if took < LONG * seconds:  # else a step is long, whatever the first call does besides
             took = self.seconds_of(1, tries=TRIES)
         while took < goal and steps < len(self.order):
             steps = min(len(self.order), steps * max(2, min(GROWTH, round(goal / took))))
             took = self.seconds_of(steps, tries=TRIES)
         wanted = round(seconds * steps / took)
-        wanted = min(len(self.order), max(1 if took > steps else SEVERAL, wanted))
+        wanted = min(len(self.order), max(1 if took > LONG * seconds * steps else SEVERAL, wanted))
         return wanted, wanted // SHORT
 
     def seconds_of(self, steps: int, tries: int = 1) -> float:

@@ -341,3 +341,19 @@ def test_other_optimizers_train_in_one_program(name, digits):
             else:
                 np.testing.assert_array_equal(found[key], wanted, err_msg=key)
         assert (found["model/logits/kernel"] != before["model/logits/kernel"]).any()
+
+
+def test_products_and_copies_are_what_they_should_be(digits):
+    """They measure a device, so they have to be done: a product of so many factors, and the whole of an array."""
+    split = Split(digits.train.images[:8], digits.train.labels[:8])
+    engine = start("compiled", networks.build("softmax"), split, 8, "sgd", 0.5)
+    left, right = np.random.default_rng(0).standard_normal((2, 16, 16)).astype(np.float32) / 4
+    multiply = engine.matrix_product(left, right)
+    for times in (1, 2, 5):
+        expected = left.astype(np.float64) @ np.linalg.matrix_power(right.astype(np.float64), times)
+        np.testing.assert_allclose(multiply(times), expected[-1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(engine.copy(split.images), split.images[-1])
+    fit = start("fit", networks.build("softmax"), split, 8)
+    for call in (lambda: fit.copy(split.images), lambda: fit.matrix_product(left, right)):
+        with pytest.raises(UserError, match="--engine=fit: .* not measured; use --engine=compiled"):
+            call()

@@ -1,19 +1,22 @@
 """The stage throughput: what is judged of figures that are made up, and one small measurement of a real device."""
 
 import dataclasses
+import functools
 import json
 import random
 import re
 import time
 
+import numpy as np
 import pytest
 from helpers.fork_server import run, run_code
 
 from mnist_mlp.devices import Plan
+from mnist_mlp.engine.base import DeviceSet
 from mnist_mlp.verify.context import Context
-from mnist_mlp.verify.throughput import clocks, judging, memory, stage
+from mnist_mlp.verify.throughput import clocks, judging, measuring, memory, stage
 from mnist_mlp.verify.throughput.figures import BatchTiming, CopyTiming, Effort, Figures, ProductTiming
-from mnist_mlp.verify.throughput.measuring import repeated
+from mnist_mlp.verify.throughput.measuring import order_of, repeated
 
 # A CPU of two cores, and a GPU that is slow to start with: seconds of a step by batch size.
 CPU = {32: 0.0002, 2_048: 0.007, 65_536: 0.22}
@@ -101,7 +104,8 @@ def test_a_clock_that_jumps_once_refutes_if_it_is_the_one_that_times():
     found = figures()
     intervals = found.intervals
     intervals[4] = interval(0.3, perf_counter=3600.3)
-    assert clocks.problem(intervals, 2).startswith("the clock jumped: time.perf_counter counted 3.6e+03 s while all ")
+    jumped = "the clock jumped: time.perf_counter counted 3.6e+03 s while all others counted 0.3 s"
+    assert clocks.problem(intervals, 2) == jumped
     intervals[4] = interval(0.3, CLOCK_REALTIME=3600.3)  # someone has set it
     assert clocks.problem(intervals, 2) == ""
     intervals[4] = interval(0.3, CLOCK_REALTIME=3600.3, CLOCK_BOOTTIME=3600.3)  # a laptop has slept
@@ -136,6 +140,12 @@ def test_a_rate_beyond_the_matrix_product_refutes():
     assert judging.problem(figures(CPU | {65_536: 0.12})) == ""  # 139%: counted generously, or an unlucky shape
 
 
+def test_one_call_that_seems_too_quick_refutes_nothing():
+    mixed = batch(65_536, 0.22)
+    mixed = dataclasses.replace(mixed, calls=[interval(0.04 * mixed.steps_per_call), *mixed.calls[1:]])
+    assert judging.problem(figures(batches=[mixed])) == ""
+
+
 def test_more_images_in_much_less_time_refute():
     problem = judging.problem(figures(GPU | {2_048: 0.00001}, 1e15, "GPU"))
     assert problem == (
@@ -151,6 +161,14 @@ def test_calls_that_nobody_waits_for_refute():
     assert problem == (
         "8 steps at batch size 65,536 took 1.76 s, and 2 took 1.7 s: the calls do not wait for what they time"
     )
+
+
+def test_calls_that_cost_more_than_their_steps_refute_nothing():
+    """As on a device at the other end of a network."""
+    far = batch(65_536, 0.002, steps=64)
+    calls = [[interval(each["perf_counter"] + 0.5) for each in calls] for calls in (far.calls, far.short_calls)]
+    far = dataclasses.replace(far, calls=calls[0], short_calls=calls[1])
+    assert judging.problem(figures(GPU, GPU_PEAK, "GPU", batches=[far])) == ""
 
 
 @pytest.mark.parametrize(
@@ -229,6 +247,13 @@ def test_from_which_batch_size_on_a_device_is_worth_it(gpu, start, words):
     assert found.details["worth_it"] == words and found.figure.endswith(f", n = 3; {words}")
 
 
+def test_a_busy_minute_does_not_make_a_device_worth_it():
+    busy = iter([1.0, 5.0, 8.0] * 6)  # two of three calls of the CPU
+    disturbed = figures({32: 0.0002}, noise=lambda: next(busy))
+    assert disturbed.batches[0].step_seconds == pytest.approx(0.001)
+    assert judging.gains(figures({32: 0.0002}, kind="GPU"), disturbed) == pytest.approx({32: 1.0})
+
+
 def test_sizes_that_only_one_of_the_devices_has_are_not_compared():
     device = figures(GPU, GPU_PEAK, "GPU")
     small = figures({32: 0.0002}, left_out={"65536": "too little memory"})
@@ -297,6 +322,48 @@ def test_images_are_repeated_up_to_the_largest_batch(digits):
     assert (split.images[len(digits.train)] == digits.train.images[0]).all()
 
 
+def test_an_order_has_enough_steps_for_a_fast_device_and_few_for_a_slow_one():
+    sizes = (32, 2_048, 65_536)
+    assert [len(order_of(65_536, size, 0, on_cpu=True)) for size in sizes] == [2_048, 32, 8]
+    assert [len(order_of(65_536, size, 0, on_cpu=False)) for size in sizes] == [2_048, 2_048, 64]
+    assert set(order_of(600, 128, 0, on_cpu=True).ravel()) == {-1, *range(600)}
+
+
+class Multiplier:
+    """An engine that multiplies a row at once, and has memory for matrices up to a size."""
+
+    devices = DeviceSet("GPU: one", replicas=2)
+
+    def __init__(self, most, wrong=0.0):
+        self.most, self.wrong = most, wrong
+
+    def matrix_product(self, left, right):
+        if len(left) > self.most:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return lambda times: functools.reduce(np.matmul, [right] * times, left[-1]) + self.wrong
+
+
+@pytest.mark.parametrize("most, size", [(64, 64), (256, 256), (10_000, 512)])
+def test_matrices_are_as_large_as_time_and_memory_want(most, size, monkeypatch):
+    monkeypatch.setattr(measuring, "SMALLEST_PRODUCT", 64)
+    monkeypatch.setattr(measuring, "LARGEST_PRODUCT", 512)
+    monkeypatch.setattr(measuring, "PRODUCT_SECONDS", 1.0)
+    monkeypatch.setattr(measuring, "longest", lambda interval: 1 / 9)  # which asks for matrices four times as large
+    trial = measuring.ProductTrial(Multiplier(most), call_seconds=1)
+    trial.measure()
+    found = trial.timing()
+    assert (found.size, found.products_per_call, found.error < 1e-5) == (size, 9, True)
+    seconds = found.calls[0]["perf_counter"]
+    assert found.flops_per_second == pytest.approx(2 * 2 * size**3 * 9 / seconds)  # both replicas
+
+
+def test_a_wrong_product_has_a_large_error(monkeypatch):
+    monkeypatch.setattr(measuring, "SMALLEST_PRODUCT", 64)
+    monkeypatch.setattr(measuring, "PRODUCT_SECONDS", 0)
+    assert measuring.ProductTrial(Multiplier(64, wrong=1.0), 0.01).timing().error > judging.PRODUCT_ERROR
+    assert measuring.ProductTrial(Multiplier(64, wrong=np.nan), 0.01).timing().error != 0
+
+
 def test_every_tier_has_the_same_ends():
     for tier, count in (("quick", 3), ("usual", 6), ("full", 9)):
         sizes = stage.EFFORTS[tier].batch_sizes
@@ -317,7 +384,18 @@ device = {"strategy": "cpu", "backend": "jax", "replicas": None, "tpu": "", "sta
 stage.EFFORTS["quick"] = dataclasses.replace(effort, batch_sizes=(*effort.batch_sizes, 600))
 finding = stage.measure(Context("quick", 0, device, "", Path()))
 assert finding.details["left_out"].keys() == {"600"}
-print(json.dumps(dataclasses.asdict(finding)))
+
+# A device that returns at once, without having computed anything.
+from mnist_mlp.engine.jax.engine import JaxEngine
+import numpy as np
+JaxEngine.train_steps = lambda self, batch_indices, start, stop: (np.zeros(len(batch_indices)), 0)
+idle = stage.measure(Context("quick", 0, device, "", Path()))
+# A memory that ends when the steps begin.
+def fail(self, batch_indices, start, stop):
+    raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 byte.")
+JaxEngine.train_steps = fail
+full = stage.measure(Context("quick", 0, device, "", Path()))
+print(json.dumps([dataclasses.asdict(each) for each in (finding, idle, full)]))
 """
 
 
@@ -326,7 +404,7 @@ def test_a_device_is_measured():
     """The CPU, with few images and short calls. The figures depend on the machine; that they can be true does not."""
     done = run_code(MEASURE, json.dumps(dataclasses.asdict(SMALL)), backend="jax")
     assert done.returncode == 0, done.stderr
-    finding = json.loads(done.stdout.splitlines()[-1])
+    finding, idle, full = json.loads(done.stdout.splitlines()[-1])
     details = finding["details"]
     assert (finding["status"], finding["reason"]) == ("passed", ""), finding
     assert [each["batch_size"] for each in details["batches"]] == [32, 512]
@@ -338,6 +416,11 @@ def test_a_device_is_measured():
     assert details["matrix_product"]["relative_error"] < 1e-5
     assert details["clocks"]["rate_beside_CLOCK_REALTIME"] == pytest.approx(1, abs=0.05)
     assert details["cpu_beside_missing"] == "the device is the CPU itself"
+    assert idle["status"] == "refuted" and re.fullmatch(
+        r"of [\d,]+ steps at batch size 32 the optimizer counted 0", idle["reason"]
+    )
+    assert (full["status"], full["figure"]) == ("skipped", "")
+    assert full["reason"].startswith("batch size 32: too little memory: RESOURCE_EXHAUSTED: Out of memory ")
 
 
 @pytest.mark.slow

@@ -93,12 +93,9 @@ def jump(intervals: Sequence[Interval]) -> str:
     """Find an interval in which `perf_counter` differs from every other clock. One of those alone may have been set."""
     for interval in intervals:
         own, all_others = interval[JUDGED], [interval[name] for name in others([interval])]
-        off = [own - other for other in all_others]
-        if all_others and all(abs(each) > JUMP + (TOLERANCE - 1) * max(own, other, 0.0)
-                              for each, other in zip(off, all_others, strict=True)):  # fmt: skip
-            return f"the clock jumped: time.perf_counter counted {own:.3g} s while all others counted about " + (
-                f"{statistics.median(all_others):.3g} s"
-            )
+        if all_others and all(abs(own - other) > JUMP + (TOLERANCE - 1) * max(own, other) for other in all_others):
+            right = statistics.median(all_others)
+            return f"the clock jumped: time.perf_counter counted {own:.3g} s while all others counted {right:.3g} s"
     return ""
 
 

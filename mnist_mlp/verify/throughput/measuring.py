@@ -6,7 +6,7 @@ What is measured is measured in turn, round after round, so that a busy moment o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,17 +21,19 @@ from mnist_mlp.verify.throughput.figures import BatchTiming, CopyTiming, Effort,
 if TYPE_CHECKING:
     from mnist_mlp.engine.base import Engine
 
-# Rows of a matrix. With fewer, threads wait for one another, the more the busier a machine is; with more, it has 1 GB.
-SMALLEST_PRODUCT, LARGEST_PRODUCT = 1_024, 16_384
+# Rows of a matrix. With fewer, threads wait for one another, the more the busier a machine is.
+SMALLEST_PRODUCT, LARGEST_PRODUCT = 1_024, 8_192
 PRODUCT_SECONDS = 0.005  # which one product takes at least: a hundred times what a call costs
 TRIES = 2  # of which the quicker one counts, when the length of a call is chosen
 GROWTH = 8  # times as many steps are tried as were too few
 CHECKED = 3  # products, an odd number, whose result is compared with the known one
 SHORT = 4  # a short call has a fourth of the steps of a long one
-SEVERAL = 2  # steps, or products, that a call makes at least, unless a step takes a second
+SEVERAL = 2  # steps, or products, that a call makes at least, unless a step is long
+LONG = 2  # times what a call should last: a step that lasts longer is timed alone
 BYTES_PER_IMAGE = 12_000  # of a batch on a CPU, at the peak of a step: its pixels as float32 three times, and the rest
-
-
+# Steps of which an order has the indices, at least. An accelerator makes a step on the largest batch in under a
+# millisecond, so a call needs many. All indices are copied in each call: a CPU, which is slower, has to have few.
+STEPS_ON_CPU, INDICES, MOST_STEPS = 8, 2**22, 2_048
 FEWEST = 3  # rounds, so that one disturbed call is outvoted
 
 
@@ -55,7 +57,7 @@ def measure(plan: devices.Plan, effort: Effort, dataset: Dataset, *, seed: int, 
             else:
                 left_out[str(size)] = trial
     if not trials:
-        raise MemoryError("; ".join(f"batch size {size}: {why}" for size, why in left_out.items()))
+        raise none_fits(left_out)
     engine = trials[0].engine
     product, copy = ProductTrial(engine, effort.call_seconds), CopyTrial(engine, split.images)
     for number in range(effort.rounds):
@@ -63,6 +65,8 @@ def measure(plan: devices.Plan, effort: Effort, dataset: Dataset, *, seed: int, 
             if why := attempt(trial.measure):
                 trials.remove(trial)
                 left_out[str(trial.batch_size)] = why
+        if not trials:
+            raise none_fits(left_out)
         product.measure()
         copy.measure()
         if number + 1 >= FEWEST and longest(clocks.since(began)) > effort.seconds * (number + 1) / (number + 2):
@@ -78,10 +82,21 @@ def measure(plan: devices.Plan, effort: Effort, dataset: Dataset, *, seed: int, 
     )
 
 
+def none_fits(left_out: Mapping[str, str]) -> MemoryError:
+    return MemoryError("; ".join(f"batch size {int(size):,}: {why}" for size, why in left_out.items()))
+
+
 def repeated(split: Split, count: int) -> Split:
     """Return `count` examples: those of the split, again and again."""
     indices = np.arange(count) % len(split)
     return Split(split.images[indices], split.labels[indices])
+
+
+def order_of(count: int, batch_size: int, seed: int, *, on_cpu: bool) -> np.ndarray:
+    """Return the batch indices of an epoch, of several where that has too few steps."""
+    order = batch_indices(seed, 0, count, batch_size)
+    steps = STEPS_ON_CPU if on_cpu else min(MOST_STEPS, INDICES // batch_size)
+    return np.tile(order, (max(1, -(-steps // len(order))), 1))
 
 
 def attempt(function: Callable[[], Any]) -> Any:
@@ -120,9 +135,7 @@ class BatchTrial:
         )
         self.batch_size = batch_size
         self.engine: Engine = create_engine(plan, spec, start_timeout=start_timeout)
-        self.order = batch_indices(seed, 0, len(split), batch_size)
-        if len(self.order) < 2 * SHORT:  # a run has many steps in an epoch, whatever the batch size
-            self.order = np.tile(self.order, (-(-2 * SHORT // len(self.order)), 1))
+        self.order = order_of(len(split), batch_size, seed, on_cpu=self.engine.devices.kind == "CPU")
         self.calls: list[Interval] = []
         self.short_calls: list[Interval] = []
         self.steps_asked, self.finite = 0, True
@@ -142,14 +155,14 @@ class BatchTrial:
 
         The clock that counts most decides, so that one that stands still does not make this endless.
         """
-        steps, took, goal = 1, self.seconds_of(1), seconds / 2
-        if took < 2 * seconds:  # else a step is long, whatever the first call does besides
+        steps, took, goal = 1, self.seconds_of(1), seconds / 4
+        if took < LONG * seconds:  # else a step is long, whatever the first call does besides
             took = self.seconds_of(1, tries=TRIES)
         while took < goal and steps < len(self.order):
             steps = min(len(self.order), steps * max(2, min(GROWTH, round(goal / took))))
             took = self.seconds_of(steps, tries=TRIES)
         wanted = round(seconds * steps / took)
-        wanted = min(len(self.order), max(1 if took > steps else SEVERAL, wanted))
+        wanted = min(len(self.order), max(1 if took > LONG * seconds * steps else SEVERAL, wanted))
         return wanted, wanted // SHORT
 
     def seconds_of(self, steps: int, tries: int = 1) -> float:
@@ -196,16 +209,22 @@ class ProductTrial:
 
     def __init__(self, engine: Engine, call_seconds: float):
         self.engine, self.calls = engine, list[Interval]()
-        self.size, took = SMALLEST_PRODUCT, 0.0
-        while True:
-            self.multiply = self.prepared(self.size)
-            self.multiply(1)  # compiles
-            took = max(min(longest(timed(lambda: self.multiply(1))) for _ in range(TRIES)), 1e-9)
-            growth = 2 ** math.ceil(math.log2(max(PRODUCT_SECONDS / took, 1.0)) / 3)
-            if growth == 1 or self.size == LARGEST_PRODUCT:
+        self.size, seconds = SMALLEST_PRODUCT, self.use(SMALLEST_PRODUCT)
+        while seconds < PRODUCT_SECONDS and self.size < LARGEST_PRODUCT:
+            growth = 2 ** math.ceil(math.log2(PRODUCT_SECONDS / seconds) / 3)
+            larger = min(LARGEST_PRODUCT, self.size * growth)
+            found = attempt(lambda: self.use(larger))  # noqa: B023 (called at once)
+            if isinstance(found, str):  # it does not fit into memory
+                self.use(self.size)
                 break
-            self.size = min(LARGEST_PRODUCT, self.size * growth)
-        self.products = max(SEVERAL, round(call_seconds / took))
+            self.size, seconds = larger, found
+        self.products = max(SEVERAL, round(call_seconds / seconds))
+
+    def use(self, size: int) -> float:
+        """Prepare matrices of that size, and return how long a product of them takes, in seconds."""
+        self.multiply = self.prepared(size)
+        self.multiply(1)  # compiles
+        return max(min(longest(timed(lambda: self.multiply(1))) for _ in range(TRIES)), 1e-9)
 
     def prepared(self, size: int) -> Callable[[int], np.ndarray]:
         random = np.random.default_rng(size)

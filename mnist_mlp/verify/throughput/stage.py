@@ -32,7 +32,7 @@ def measure(context: Context) -> Finding:
     try:
         figures = figures_of(context, effort)
     except MemoryError as error:
-        return Finding.skipped(str(error))
+        return Finding.skipped(str(error) or "there is too little memory")
     beside: Figures | str = "the device is the CPU itself"
     if figures.kind != "CPU":
         beside = figures_in_process(context, effort, CPU)

@@ -42,7 +42,7 @@ STAGES = (
         "a stopped run that is resumed has the same bits",
         DEVICE,
         "repeats:resume",
-        NO_FRAMEWORK | {"determinism": "two whole runs differ already"},
+        NO_FRAMEWORK | {"determinism": "there are no two equal whole runs"},
     ),
     Stage("training", "digits are learned as by correct runs", DEVICE, "training:digits", NO_FRAMEWORK),
     Stage("mnist", "MNIST is learned as by correct runs", DEVICE, "training:mnist", NO_FRAMEWORK, ("usual", "full")),

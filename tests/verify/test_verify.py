@@ -95,7 +95,7 @@ def test_a_stage_that_is_pointless_says_why():
     for stage in stages.STAGES[1:]:
         assert processes.pointless(stage, failed) == "the framework does not work here (stage machine)"
     twice = {"machine": Finding.judged("", ""), "determinism": Finding.judged("", "differs")}
-    assert processes.pointless(by_name["resume"], twice) == "two whole runs differ already (stage determinism)"
+    assert processes.pointless(by_name["resume"], twice) == "there are no two equal whole runs (stage determinism)"
     assert processes.pointless(by_name["training"], twice) == ""
 
 

@@ -28,29 +28,39 @@ class OperationTest:
     figures: dict[str, float]  # measurements there; nan where the result was nan
 
 
-def test(devices: DeviceSet, backend: str, promised: str = "float32", xla: bool = True) -> list[OperationTest]:
-    """Test all operations on each replica of the devices.
+class OperationTests:
+    """All tests on each replica of the devices, as often as wanted: their program is compiled once.
 
     `promised` is the precision of float32 matrix products: "float32", or factors rounded to "tf32" or "bfloat16".
     `xla` selects the compiler on a single device of TensorFlow.
     """
-    products = list(matrix_products.products())
-    asked = {"products": matrix_products.asked(products), **questions.asked(devices.replicas)}
-    if backend == "jax":  # the other framework may not be installed
-        from mnist_mlp.parity import operations_jax
 
-        answers = operations_jax.answer(devices, asked)
-    else:
-        from mnist_mlp.parity import operations_tensorflow
+    def __init__(self, devices: DeviceSet, backend: str, promised: str = "float32", xla: bool = True):
+        products = list(matrix_products.products())
+        self.devices = devices
+        self.asked = {"products": matrix_products.asked(products), **questions.asked(devices.replicas)}
+        self.questions = matrix_products.questions(products, promised) + questions.questions(self.asked, backend)
+        if backend == "jax":  # the other framework may not be installed
+            from mnist_mlp.parity import operations_jax
 
-        answers = operations_tensorflow.answer(devices, asked, xla)
-    all_questions = matrix_products.questions(products, promised)
-    all_questions += questions.questions(asked, backend)
-    tests = [location(devices, [name for name, _ in answers.values()])]
-    for question in all_questions:
-        judged = {replica: question.judge(answer) for replica, (_, answer) in answers.items()}
-        tests.append(verdict(question, judged, devices.replicas))
-    return tests
+            self.answer = operations_jax.answerer(devices)
+        else:
+            from mnist_mlp.parity import operations_tensorflow
+
+            self.answer = operations_tensorflow.answerer(devices, xla)
+
+    def run(self) -> list[OperationTest]:
+        answers = self.answer(self.asked)
+        tests = [location(self.devices, [name for name, _ in answers.values()])]
+        for question in self.questions:
+            judged = {replica: question.judge(answer) for replica, (_, answer) in answers.items()}
+            tests.append(verdict(question, judged, self.devices.replicas))
+        return tests
+
+
+def test(devices: DeviceSet, backend: str, promised: str = "float32", xla: bool = True) -> list[OperationTest]:
+    """Test all operations once: see `OperationTests`."""
+    return OperationTests(devices, backend, promised, xla).run()
 
 
 def location(devices: DeviceSet, names: Sequence[str]) -> OperationTest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,22 +24,29 @@ except ImportError:  # JAX 0.6.0
 Arrays = dict[str, Any]  # by name, perhaps in groups
 
 
-def answer(devices: DeviceSet, asked: Arrays) -> dict[int, tuple[str, Arrays]]:
-    """Return the device, "CPU:3", and the results of each replica of this process."""
+def answerer(devices: DeviceSet) -> Callable[[Arrays], dict[int, tuple[str, Arrays]]]:
+    """Return a function that returns the device, "CPU:3", and the results of each replica of this process."""
 
     def on_each(asked: Arrays) -> Arrays:
         replica = jax.lax.axis_index("batch")
         return jax.tree.map(lambda value: value[None], compute(asked, replica))
 
     everywhere, apart = PartitionSpec(), PartitionSpec("batch")
-    program = shard_map(on_each, mesh=mesh_of(devices.where), in_specs=everywhere, out_specs=apart)
-    with jax.default_matmul_precision("highest"):  # as in the engine
-        stacked = jax.jit(program)(asked)
-    shards = jax.tree.leaves(stacked)[0].addressable_shards
-    return {
-        replica: (f"{kind(device)}:{device.id}", jax.tree.map(lambda value, at=device: own_part(value, at), stacked))
-        for replica, device in sorted((shard.index[0].start or 0, shard.device) for shard in shards)
-    }
+    program = jax.jit(shard_map(on_each, mesh=mesh_of(devices.where), in_specs=everywhere, out_specs=apart))
+
+    def answer(asked: Arrays) -> dict[int, tuple[str, Arrays]]:
+        with jax.default_matmul_precision("highest"):  # as in the engine
+            stacked = program(asked)
+        shards = jax.tree.leaves(stacked)[0].addressable_shards
+        return {
+            replica: (
+                f"{kind(device)}:{device.id}",
+                jax.tree.map(lambda value, at=device: own_part(value, at), stacked),
+            )
+            for replica, device in sorted((shard.index[0].start or 0, shard.device) for shard in shards)
+        }
+
+    return answer
 
 
 def own_part(stacked: jax.Array, device: jax.Device) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,8 +15,8 @@ from mnist_mlp.parity.questions import DROPPED
 Arrays = dict[str, Any]  # by name, perhaps in groups
 
 
-def answer(devices: DeviceSet, asked: Arrays, xla: bool) -> dict[int, tuple[str, Arrays]]:
-    """Return the device, "CPU:3", and the results of each replica of this process."""
+def answerer(devices: DeviceSet, xla: bool) -> Callable[[Arrays], dict[int, tuple[str, Arrays]]]:
+    """Return a function that returns the device, "CPU:3", and the results of each replica of this process."""
     strategy = devices.where or tf.distribute.get_strategy()
 
     def everywhere(asked: Arrays) -> tuple[Arrays, Arrays]:
@@ -29,15 +30,19 @@ def answer(devices: DeviceSet, asked: Arrays, xla: bool) -> dict[int, tuple[str,
 
     compiled = xla and devices.where is None  # as in the engine
     program = tf.function(everywhere, jit_compile=compiled, autograph=False)
-    found, reduced = program(tf.nest.map_structure(tf.constant, asked))
-    replicas = strategy.experimental_local_results(found["replica"])
-    parts = [strategy.experimental_local_results(value) for value in tf.nest.flatten(found)]
-    answers = {}
-    for replica, own in zip(replicas, zip(*parts, strict=True), strict=True):
-        computed = tf.nest.pack_sequence_as(found, [value.numpy() for value in own])
-        computed["all-reduce"] |= {name: value.numpy() for name, value in reduced.items()}
-        answers[int(replica)] = (short_name(replica.backing_device), computed)
-    return answers
+
+    def answer(asked: Arrays) -> dict[int, tuple[str, Arrays]]:
+        found, reduced = program(tf.nest.map_structure(tf.constant, asked))
+        replicas = strategy.experimental_local_results(found["replica"])
+        parts = [strategy.experimental_local_results(value) for value in tf.nest.flatten(found)]
+        answers = {}
+        for replica, own in zip(replicas, zip(*parts, strict=True), strict=True):
+            computed = tf.nest.pack_sequence_as(found, [value.numpy() for value in own])
+            computed["all-reduce"] |= {name: value.numpy() for name, value in reduced.items()}
+            answers[int(replica)] = (short_name(replica.backing_device), computed)
+        return answers
+
+    return answer
 
 
 def compute(asked: Arrays) -> Arrays:

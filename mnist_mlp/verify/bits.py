@@ -67,7 +67,7 @@ def equal(one: np.ndarray, other: np.ndarray) -> bool:
     """Return whether every bit is equal. (0.0 == -0.0 and nan != nan would not say.)"""
     if one.shape != other.shape or one.dtype != other.dtype:
         raise ValueError(f"Expected {one.dtype} {one.shape}. Received {other.dtype} {other.shape}.")
-    return one.tobytes() == other.tobytes()
+    return bool(np.array_equal(as_bits(one), as_bits(other)))
 
 
 def as_bits(values: np.ndarray) -> np.ndarray:

@@ -60,11 +60,11 @@ def explain(
     if set(different) - {weight, firsts[0], second} or len(places) != 1:
         return None
     (at,) = places
-    m, right, wrong = (np.float64(state[firsts[0]][at]) for state in (before, expected, received))
+    m, right, wrong = (float(state[firsts[0]][at]) for state in (before, expected, received))
     gradient = np.float32(m + (right - m) / (1 - BETA_1))
     observed = float(m + (wrong - m) / (1 - BETA_1))
-    v = expected[second][at]
-    if second not in different and (1 - BETA_2) * abs(observed**2 - float(gradient) ** 2) > 2 * np.spacing(v):
+    shown = (1 - BETA_2) * abs(observed**2 - float(gradient) ** 2)  # how much the second moment would differ
+    if second not in different and shown > 2 * float(np.spacing(expected[second][at])):
         return None  # the gradient was right: the moment itself is wrong
     resolution = FINEST * np.spacing(np.float32(max(abs(m), abs(right))))
     bit = flipped_bit(gradient, observed) if not abs(wrong - right) < resolution else None

@@ -21,7 +21,7 @@ from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import Finding
 from mnist_mlp.verify.soak import placement
 from mnist_mlp.verify.soak.placement import Slot
-from mnist_mlp.verify.soak.tally import Account, Disagreement, Tally, duration, missing_flags
+from mnist_mlp.verify.soak.tally import Account, Tally, duration, missing_flags
 from mnist_mlp.verify.soak.worker import request_of
 
 WORKER = "mnist_mlp.verify.soak.worker"
@@ -123,7 +123,7 @@ class Fleet:
         self.began: float | None = None  # the first repetition of all
         self.ended: float | None = None
         self.shown = float("-inf")
-        self.asked: dict[int, tuple[Process, Process]] = {}  # by disagreement: who is to write what it has
+        self.asked: dict[Any, tuple[Path, Path]] = {}  # digests of two devices: the files that these are to write
         for slot, account in zip(slots, tally.accounts, strict=True):
             self.start(slot, account)
 
@@ -186,23 +186,21 @@ class Fleet:
 
     def compare_references(self) -> None:
         """Have two devices with different results write them, and look where they differ."""
-        for number, found in enumerate(self.tally.disagreements):
-            if number not in self.asked:
-                pair = [p for p in self.processes if p.account in (found.wrong, found.right)]
-                if len(pair) == 2:
-                    self.asked[number] = (pair[0], pair[1])
-                    for process in pair:
-                        process.references.with_suffix(".wanted").touch()
-            elif not found.difference and all(p.references.exists() for p in self.asked[number]):
-                found.difference = self.located(found, *self.asked[number])
-                self.reporter.line(f"✗ {time.strftime('%H:%M:%S')}  {found}")
-
-    def located(self, found: Disagreement, one: Process, other: Process) -> str:
-        """Return the first difference between what two devices have."""
         from mnist_mlp.verify.soak.references import first_difference
 
-        right, wrong = (one, other) if one.account is found.right else (other, one)
-        return first_difference(right.references, wrong.references)
+        for found in self.tally.disagreements():
+            if found.difference:
+                continue
+            if found.pair not in self.asked:
+                at = {process.account.name: process for process in self.processes}
+                if found.right.name in at and found.wrong.name in at:
+                    self.asked[found.pair] = at[found.right.name].references, at[found.wrong.name].references
+                    for file in self.asked[found.pair]:
+                        if not file.exists():
+                            file.with_suffix(".wanted").touch()
+            elif all(file.exists() for file in self.asked[found.pair]):
+                self.tally.located[found.pair] = first_difference(*self.asked[found.pair])
+                self.report(self.tally.news())
 
     def show(self, seconds: float) -> None:
         """Show about once a second how far the soak is."""

@@ -94,11 +94,12 @@ class Disagreement:
     others: int  # devices with those of `wrong`
     point: str  # the first at which they differ
     difference: str = ""  # there, once both have told
-    gradient: str = ""
+
+    @property
+    def pair(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return tuple(self.right.digests), tuple(self.wrong.digests)
 
     def __str__(self) -> str:
-        if self.wrong is self.right:
-            return f"{self.wrong.name} was started again, and {self.point} its results are not those of before"
         beside = self.right.name if self.majority == 1 else f"{self.majority} others of its kind"
         text = f"{self.wrong.name} repeats itself, but {self.point} its results are not those of {beside}"
         if self.majority <= self.others:
@@ -113,7 +114,9 @@ class Tally:
         self.accounts = list(accounts)
         self.kept: list[dict[str, Any]] = []  # differences, the first ones
         self.first = ""  # the first difference, in a line
-        self.disagreements: list[Disagreement] = []
+        self.changed: list[str] = []  # devices that have other results since they were started again
+        self.located: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}  # digests of two devices: what differs
+        self.told: set[tuple[str, bool, str]] = set()
         self.interrupted = ""  # "interrupted" or "terminated"
 
     def add(self, account: Account, event: Event) -> list[str]:
@@ -171,21 +174,35 @@ class Tally:
     def on_reference(self, account: Account, event: Event) -> list[str]:
         before, account.digests = account.digests, event["digests"]
         if before and before != account.digests:
-            found = Disagreement(account, account, 1, 1, point_of(before, account.digests))
-            self.disagreements.append(found)
-            return [f"✗ {time.strftime('%H:%M:%S')}  {found}"]
-        known = [other for other in self.accounts if other.digests and other.device == account.device]
-        counts = collections.Counter(tuple(other.digests) for other in known)
+            point = point_of(before, account.digests)
+            self.changed.append(f"{account.name} was started again, and {point} its results are not those of before")
+            return [f"✗ {time.strftime('%H:%M:%S')}  {self.changed[-1]}"]
+        return self.news()
+
+    def news(self) -> list[str]:
+        """Return lines about devices that disagree, where something has not been told."""
         lines = []
-        (right, majority), *minorities = counts.most_common()
-        for digests, others in minorities:
-            one = next(other for other in known if tuple(other.digests) == right)
-            for wrong in (other for other in known if tuple(other.digests) == digests):
-                if all(wrong is not each.wrong and wrong is not each.right for each in self.disagreements):
-                    found = Disagreement(wrong, one, majority, others, point_of(right, digests))
-                    self.disagreements.append(found)
-                    lines.append(f"✗ {time.strftime('%H:%M:%S')}  {found}")
+        for each in self.disagreements():
+            news = (each.wrong.name, each.majority > each.others, each.difference)
+            if news not in self.told:
+                self.told.add(news)
+                lines.append(f"✗ {time.strftime('%H:%M:%S')}  {each}")
         return lines
+
+    def disagreements(self) -> list[Disagreement]:
+        """Return the devices whose results are not those of most others of their kind."""
+        found = []
+        for device in dict.fromkeys(account.device for account in self.accounts):
+            known = [account for account in self.accounts if account.digests and account.device == device]
+            counts = collections.Counter(tuple(account.digests) for account in known)
+            (right, majority), *others = counts.most_common() or [((), 0)]
+            one = next((account for account in known if tuple(account.digests) == right), None)
+            for digests, count in others:
+                for wrong in (account for account in known if tuple(account.digests) == digests):
+                    assert one is not None
+                    difference = self.located.get((right, digests), "")
+                    found.append(Disagreement(wrong, one, majority, count, point_of(right, digests), difference))
+        return found
 
     def on_references(self, account: Account, event: Event) -> list[str]:
         return []
@@ -249,7 +266,7 @@ class Tally:
             "devices": [account.as_json() for account in self.accounts],
             "difference_count": self.differences,
             "differences": self.kept,
-            "disagreements": [str(each) for each in self.disagreements],
+            "disagreements": [*self.changed, *map(str, self.disagreements())],
         }
 
     def finding(self, asked: float, seconds: float, missing_flags: Sequence[str]) -> Finding:
@@ -276,10 +293,10 @@ class Tally:
         if varying:
             reason = f"this platform is not deterministic: no two of three repetitions are alike; {set_them}"
             return Finding(ERROR, figure, reason, details)
-        if self.disagreements:
-            reason = str(self.disagreements[0])
+        if disagreements := details["disagreements"]:
+            reason = disagreements[0]
             if missing_flags:  # the compiler may have timed kernels, and chosen others for each device
-                reason += f"; or the compiler chose other kernels for it: {set_them}"
+                reason += f"; or the compiler chose other kernels there: {set_them}"
                 return Finding(ERROR, figure, reason, details)
             return Finding(REFUTED, figure, reason, details)
         if ended:

@@ -38,18 +38,18 @@ Tests = Callable[[], list[dict[str, str]]]  # returns those operations whose res
 def main(argv: Sequence[str]) -> None:
     descriptor, request = int(argv[0]), json.loads(argv[1])
     slot, seed = Slot(**request["slot"]), request["seed"]
-    with os.fdopen(descriptor, "w") as pipe, signals.requests() as stop:
+    # A broken pipe: whoever started this process is gone.
+    with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "w") as pipe, signals.requests() as stop:
 
         def send(event: Mapping[str, Any]) -> None:
             pipe.write(json.dumps(finite(dict(event))) + "\n")
             pipe.flush()
 
-        with contextlib.suppress(BrokenPipeError):
-            placement.pin(placement.cores_of(slot, 1))  # before a framework starts as many threads as there are cores
-            began = time.perf_counter()
-            engine, work, tests = prepare(slot, seed)
-            send({"event": "start", "device": engine.devices.name, "seconds": time.perf_counter() - began})
-            Device(slot, engine, work, tests, send, Path(request["references"])).soak(lambda: bool(stop))
+        placement.pin(placement.cores_of(slot, 1))  # before a framework starts as many threads as there are cores
+        began = time.perf_counter()
+        engine, work, tests = prepare(slot, seed)
+        send({"event": "start", "device": engine.devices.name, "seconds": time.perf_counter() - began})
+        Device(slot, engine, work, tests, send, Path(request["references"])).soak(lambda: bool(stop))
 
 
 def prepare(slot: Slot, seed: int) -> tuple[Engine, Work, Tests]:

@@ -28,11 +28,12 @@ class WrongGradient:
     element: tuple[int, ...]
     expected: float
     received: float
-    bit: int | None  # the one whose flip fits, if there is exactly one
+    bits: tuple[int, ...]  # each of these, if it had flipped, would explain it; () if float32 does not tell
 
     def __str__(self) -> str:
         where = f"{self.weight}[{', '.join(map(str, self.element))}]"
-        bit = f" (bit {self.bit})" if self.bit is not None else ""
+        *most, last = map(str, self.bits) if self.bits else ("",)
+        bit = f" (bit {', '.join(most)}{' or ' if most else ''}{last})" if self.bits else ""
         return f"as if the gradient of {where} had been {self.received:.4g} instead of {self.expected:.4g}{bit}"
 
     def as_json(self) -> dict[str, Any]:
@@ -41,7 +42,7 @@ class WrongGradient:
             "element": list(self.element),
             "expected": repr(self.expected),
             "received": repr(self.received),
-            "bit": self.bit,
+            "bits": list(self.bits),
         }
 
 
@@ -67,8 +68,8 @@ def explain(
     if second not in different and shown > 2 * float(np.spacing(expected[second][at])):
         return None  # the gradient was right: the moment itself is wrong
     resolution = FINEST * np.spacing(np.float32(max(abs(m), abs(right))))
-    bit = flipped_bit(gradient, observed) if not abs(wrong - right) < resolution else None
-    return WrongGradient(weight.removeprefix("model/"), at, float(gradient), observed, bit)
+    flipped = () if abs(wrong - right) < resolution else flipped_bits(gradient, observed)
+    return WrongGradient(weight.removeprefix("model/"), at, float(gradient), observed, flipped)
 
 
 def unequal(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -80,8 +81,8 @@ def own_name(name: str) -> str:
     return "_".join(name.split("/")[1:])
 
 
-def flipped_bit(gradient: np.float32, observed: float) -> int | None:
-    """Return the bit of float32 whose flip turns the gradient into about what was observed; None if none or two do."""
+def flipped_bits(gradient: np.float32, observed: float) -> tuple[int, ...]:
+    """Return the bits of float32 whose flip turns the gradient into about what was observed."""
     flips = (gradient.view(np.uint32) ^ (np.uint32(1) << np.arange(32, dtype=np.uint32))).view(np.float32)
     with np.errstate(all="ignore"):
         change = flips.astype(np.float64) - np.float64(gradient)
@@ -90,5 +91,4 @@ def flipped_bit(gradient: np.float32, observed: float) -> int | None:
             fits = ~np.isfinite(flips)
         else:
             fits = np.abs(change - shown) < CLOSE * np.minimum(np.abs(change), abs(shown))
-    (found,) = np.nonzero(fits)
-    return int(found[0]) if len(found) == 1 else None
+    return tuple(map(int, np.flatnonzero(fits)))

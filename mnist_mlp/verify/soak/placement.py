@@ -44,10 +44,11 @@ def slots(plan: Plan, machine: Machine, options: Mapping[str, Any], cores: Seque
     """
     common = {**options, "strategy": plan.device, "backend": plan.backend}
     if plan.device == "gpu":
-        gpus = visible_gpus(machine)
+        # CUDA counts the fastest first, nvidia-smi by the bus: so a number means the same GPU to both.
+        by_bus = {} if machine.cuda_visible_devices else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         return [
-            Slot(f"GPU {gpu}", {**common, "replicas": 1}, {"CUDA_VISIBLE_DEVICES": gpu}, gpu=gpu, index=index)
-            for index, gpu in enumerate(gpus)
+            Slot(f"GPU {gpu}", {**common, "replicas": 1}, {"CUDA_VISIBLE_DEVICES": gpu, **by_bus}, gpu=gpu, index=index)
+            for index, gpu in enumerate(visible_gpus(machine))
         ]
     if plan.device == "tpu":
         return [Slot("TPU", common)]

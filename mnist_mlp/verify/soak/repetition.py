@@ -57,8 +57,13 @@ class Found:
     seen: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # when and where (see `Soak`)
 
     def __str__(self) -> str:
-        step = f"step {self.step}" if self.call == 1 else f"a call of {self.call} steps, from step {self.step} on"
-        text = f"repetition {self.repetition:,}, {step}: {self.difference}"
+        if self.call == 1:
+            where = f"step {self.step}"
+        elif self.step < self.call:
+            where = f"a call of {self.call} steps whose losses differ from step {self.step} on"
+        else:
+            where = f"after a call of {self.call} steps"
+        text = f"repetition {self.repetition:,}, {where}: {self.difference}"
         return "; ".join(filter(None, (text, str(self.gradient or ""), self.note)))
 
     def as_json(self) -> dict[str, Any]:

@@ -273,6 +273,7 @@ class Tally:
         """Return what the soak found. `missing_flags` would make the platform deterministic, if it is not."""
         figure, details = self.figure(seconds), self.details(asked, seconds)
         set_them = f"set {' '.join(missing_flags)} and soak again"
+        on_gpus = self.accounts[0].kind == "GPU"
         varying = [account for account in self.accounts if account.varies]
         steady = [account for account in self.accounts if account.digests and not account.varies]
         ended = [f"{account.name}: {account.ends[0]['told']}" for account in self.accounts if account.ends]
@@ -282,7 +283,7 @@ class Tally:
             reason = self.first
             if self.differences > 1:
                 reason += f"; {self.differences:,} differences in all"
-            if missing_flags:
+            if missing_flags and on_gpus:
                 reason += f"; to be sure that this is no choice of the compiler's, {set_them}"
             return Finding(REFUTED, figure, reason, details)
         if varying and not (steady or missing_flags) or varying and steady:
@@ -295,7 +296,7 @@ class Tally:
             return Finding(ERROR, figure, reason, details)
         if disagreements := details["disagreements"]:
             reason = disagreements[0]
-            if missing_flags:  # the compiler may have timed kernels, and chosen others for each device
+            if missing_flags and on_gpus:  # the compiler may have timed kernels, and chosen others for each device
                 reason += f"; or the compiler chose other kernels there: {set_them}"
                 return Finding(ERROR, figure, reason, details)
             return Finding(REFUTED, figure, reason, details)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 128  # 12 steps are an epoch of the embedded digits, the last of them with 29 images
 EPOCHS = {"CPU": 50, "GPU": 400, "TPU": 400}  # that one call makes: about a second of a core, less of an accelerator
-MOST_ON_TESTS = 0.1  # of the time goes to the tests of operations
+MOST_ON_TESTS = 0.05  # of the time goes to the tests of operations
+FIRST_TEST = 10.0  # seconds after which the first one is made, which compiles them
 BETWEEN_READINGS = {"CPU": 2.0, "GPU": 15.0}  # seconds: nvidia-smi takes up to one itself
 Send = Callable[[Mapping[str, Any]], None]
 Tests = Callable[[], list[dict[str, str]]]  # returns those operations whose results are wrong
@@ -87,7 +88,7 @@ class Device:
         self.work = Soak(engine, work, self.report, self.observe)
         self.cores: list[int] = []
         self.read_at = float("-inf")
-        self.on_tests = 0.0  # seconds
+        self.on_tests: float | None = None  # seconds, without the first one; None before it
         self.different = 0  # differences so far
         self.told_references = False
 
@@ -108,7 +109,7 @@ class Device:
                 self.write_references()
             # On a TPU it is the tests that tell which of its cores is wrong.
             names_core = self.slot.kind == "TPU" and self.different > before
-            if names_core or self.on_tests <= MOST_ON_TESTS * (time.perf_counter() - began - FIRST_TEST):
+            if names_core or self.test_is_due(time.perf_counter() - began):
                 self.test()
 
     def repeat(self) -> None:
@@ -130,10 +131,13 @@ class Device:
             self.read_at = time.monotonic()
         self.send(event)
 
+    def test_is_due(self, seconds: float) -> bool:
+        return seconds >= FIRST_TEST if self.on_tests is None else self.on_tests <= MOST_ON_TESTS * seconds
+
     def test(self) -> None:
         began = time.perf_counter()
         wrong = self.tests()
-        self.on_tests += time.perf_counter() - began
+        self.on_tests = 0.0 if self.on_tests is None else self.on_tests + time.perf_counter() - began
         self.send({"event": "operations", "wrong": wrong, **(self.observe() if wrong else {})})
 
     def report(self, found: Found) -> None:
@@ -159,9 +163,6 @@ class Device:
             np.savez(file, **self.work.references())  # type: ignore[arg-type]  # NumPy's stubs: allow_pickle
         incomplete.replace(self.references)
         self.send({"event": "references"})
-
-
-FIRST_TEST = 10.0  # seconds after which the first test of operations is made
 
 
 def request_of(slot: Slot, seed: int, references: Path) -> str:

@@ -43,7 +43,7 @@ def constantly_wrong(engine, call):
 
 def noise(engine, call):
     state = {name: np.array(value) for name, value in engine.state().items()}
-    state["model/logits/bias"] += np.float32(1e-6 * np.random.default_rng().normal())
+    state["model/logits/bias"] += np.float32(1e-3 * call)  # another one each time
     engine.restore(state)
 
 

@@ -367,6 +367,25 @@ def test_a_platform_that_is_not_deterministic_is_said_so_without_an_alarm():
     assert found.status == "error" and "or the compiler chose other kernels there: set XLA_FLAGS" in found.reason
 
 
+def test_gpus_that_have_a_few_results_in_turns_are_not_deterministic_either():
+    """As atomic additions give: two results of three agree by chance, so each other repetition seems wrong."""
+    tally, _ = accounts("sab", "sab")
+    repetition = {"event": "repetition", "cores": [], "steps": 16, "seconds": 0.5, "trained": 0.4, "bytes": 1000}
+    for number in range(8):
+        for account in tally.accounts:
+            if number % 2:
+                tally.add(account, {"event": "difference", "told": "repetition 2, step 1: w[0]: …"})
+            tally.add(account, repetition)
+    flags = missing_flags("jax", "GPU", {})
+    found = tally.finding(10, 10, flags)
+    assert found.status == "error" and found.reason.startswith(
+        "this platform is not deterministic: most repetitions differ; set XLA_FLAGS=--xla_gpu_deterministic_ops=true"
+    )
+    assert tally.finding(10, 10, []).status == "refuted"  # with the flag it is no choice of the compiler's
+    tally.accounts[1].different.clear()  # nor if a device beside it repeats itself
+    assert tally.finding(10, 10, flags).status == "refuted"
+
+
 def test_flags_that_make_a_platform_deterministic():
     on = {"XLA_FLAGS": "--a=1 --xla_gpu_deterministic_ops=true", "TF_DETERMINISTIC_OPS": "1"}
     assert missing_flags("tensorflow", "GPU", on) == []
@@ -439,15 +458,17 @@ def fleet(monkeypatch, tmp_path):
     monkeypatch.setenv("SOAK_ONCE", str(tmp_path))
     monkeypatch.delenv("XLA_FLAGS", raising=False)
 
-    def soak(faults, until, devices=2, backend="jax", reporter=None):
+    def soak(faults, until=None, devices=2, backend="jax", reporter=None):
         slots = [Slot(f"CPU process {index}", device_options(), index=index) for index in range(devices)]
         monkeypatch.setattr(placement, "slots", lambda *_: slots)
         monkeypatch.setenv("SOAK_FAULTS", json.dumps(faults))
         context = Context("usual", 0, device_options(), "", tmp_path)
         vars(context)["plan"] = Plan(backend, "cpu", "cpu", {})  # what is computed is NumPy's
-        monkeypatch.setattr(run.Fleet, "over", lambda self, seconds: until(self.tally.accounts) or self.seconds > 60)
+        if until:
+            over = lambda self, seconds: until(self.tally.accounts) or self.seconds > 60  # noqa: E731
+            monkeypatch.setattr(run.Fleet, "over", over)
         reporter = reporter or Collector()
-        found = run.soak(context, 600, reporter)
+        found = run.soak(context, 600 if until else 0.001, reporter)
         assert children() == set()
         return found, reporter.lines
 
@@ -493,6 +514,11 @@ def test_a_soak_of_devices_that_are_right(fleet):
         assert device["repetitions"] >= 5 and device["steps"] == 16 * device["repetitions"]
         assert device["operation_tests"] >= 1 and 0 < device["training_share"] < 1
     assert found.figure.startswith("2 processes on the CPU, ") and "0 differences in " in found.figure
+
+
+def test_the_shortest_soak_compares_something_on_each_device(fleet):
+    found, _ = fleet({})
+    assert found.status == "passed" and all(device["bytes_compared"] for device in found.details["devices"])
 
 
 def test_flips_and_a_device_that_is_always_wrong(fleet):
@@ -553,6 +579,7 @@ def test_a_signal_ends_it_in_good_order(fleet, signum):
     assert found.status == "refuted" and len(lines) == 1
     assert found.details["interrupted"] == ("interrupted" if signum == signal.SIGINT else "terminated")
     assert found.details["seconds_asked"] == 600 and found.details["seconds"] < 60
+    assert found.figure.endswith(f", {found.details['interrupted']} before 10 m")
 
 
 def test_a_process_ends_when_nobody_listens(tmp_path):

@@ -29,6 +29,7 @@ POLL = 0.2  # seconds
 START = 600.0  # seconds for a framework's start and the first repetition, besides the start of the device
 SILENCE = 120.0  # seconds after which a process hangs; longer if its repetitions are
 FAILED_STARTS = 2  # in a row, after which a device is given up
+GRACE = 60.0  # seconds after the time is up for a device that has not repeated anything
 PARTING = 5.0  # seconds for the repetition at the end
 
 
@@ -137,7 +138,9 @@ class Fleet:
         return (self.ended or time.monotonic()) - self.began
 
     def over(self, seconds: float) -> bool:
-        return self.seconds >= seconds
+        """Return whether the time is up, and, if need be a little later, each device has compared something."""
+        compared = all(account.compared or account.given_up or account.varies for account in self.tally.accounts)
+        return self.seconds >= seconds + (0 if compared else GRACE)
 
     def listen(self) -> None:
         """Wait a little for what the processes tell, and note it."""

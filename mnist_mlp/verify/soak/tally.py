@@ -46,6 +46,7 @@ class Account:
     trained: float = 0.0  # seconds within calls of the training program
     compared: int = 0  # bytes
     differences: int = 0
+    different: set[int] = dataclasses.field(default_factory=set)  # repetitions with a difference, the first ones
     wrong_operations: int = 0
     digests: list[str] = dataclasses.field(default_factory=list)  # of the last start
     varies: Event | None = None
@@ -55,6 +56,13 @@ class Account:
     cores: dict[int, list[int]] = dataclasses.field(default_factory=dict)  # core: repetitions there, differences there
     temperature: Range = dataclasses.field(default_factory=Range)
     clock: Range = dataclasses.field(default_factory=Range)
+
+    @property
+    def unsteady(self) -> bool:
+        """Whether its repetitions differ as often as they agree."""
+        return bool(self.varies) or (
+            self.repetitions > 2 and 2 * len(self.different) >= min(self.repetitions, KEPT) - 1
+        )
 
     @property
     def training_share(self) -> float | None:
@@ -68,10 +76,11 @@ class Account:
     def as_json(self) -> dict[str, Any]:
         names = (
             *("name", "device", "starts", "repetitions", "steps", "operation_tests", "seconds", "differences"),
-            *("wrong_operations", "ends", "end_count", "given_up"),
+            *("wrong_operations", "end_count", "given_up"),
         )
         return {
             **{name: getattr(self, name) for name in names},
+            "ends": [f"{end['time']} {end['told']}" for end in self.ends],
             "training_share": self.training_share,
             "bytes_compared": self.compared,
             "reference": self.digests[-1] if self.digests else "",
@@ -146,6 +155,8 @@ class Tally:
 
     def on_difference(self, account: Account, event: Event) -> list[str]:
         account.differences += 1
+        if len(account.different) < KEPT and account.repetitions < KEPT:
+            account.different.add(account.repetitions)
         for core in event.get("cores") or []:
             account.cores.setdefault(core, [0, 0])[1] += 1
         return self.wrong(account, event, f"{account.at(event)}: {event['told']}", account.differences)
@@ -272,6 +283,8 @@ class Tally:
     def finding(self, asked: float, seconds: float, missing_flags: Sequence[str]) -> Finding:
         """Return what the soak found. `missing_flags` would make the platform deterministic, if it is not."""
         figure, details = self.figure(seconds), self.details(asked, seconds)
+        if self.interrupted:
+            figure += f", {self.interrupted} before {duration(asked)}"
         set_them = f"set {' '.join(missing_flags)} and soak again"
         on_gpus = self.accounts[0].kind == "GPU"
         varying = [account for account in self.accounts if account.varies]
@@ -279,6 +292,9 @@ class Tally:
         ended = [f"{account.name}: {account.ends[0]['told']}" for account in self.accounts if account.ends]
         ended += [f"{account.name}: {account.given_up}" for account in self.accounts if account.given_up]
         several = f"; {self.ends:,} ends of processes in all" if self.ends > 1 else ""
+        if missing_flags and on_gpus and self.differences and all(account.unsteady for account in self.accounts):
+            reason = f"this platform is not deterministic: most repetitions differ; {set_them}; {self.first}"
+            return Finding(ERROR, figure, reason, details)
         if self.differences:
             reason = self.first
             if self.differences > 1:

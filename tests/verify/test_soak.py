@@ -66,6 +66,7 @@ def moments_of(weight):
     return tuple(f"/{weight.replace('/', '_')}{end}" for end in soaking.MOMENTS)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_found_and_named(full):
     """In a weight, or in a gradient: at its repetition and step, with tensor, element and bit; also in the first two
     repetitions, which settle what is right. Fifty seeds; of a gradient's last bits float32 does not always tell."""
@@ -505,6 +506,7 @@ def children():
     return found
 
 
+@pytest.mark.slow
 def test_a_soak_of_devices_that_are_right(fleet):
     found, lines = fleet({}, each(5))
     assert (found.status, found.reason, lines) == ("passed", "", [])
@@ -516,11 +518,13 @@ def test_a_soak_of_devices_that_are_right(fleet):
     assert found.figure.startswith("2 processes on the CPU, ") and "0 differences in " in found.figure
 
 
+@pytest.mark.slow
 def test_the_shortest_soak_compares_something_on_each_device(fleet):
     found, _ = fleet({})
     assert found.status == "passed" and all(device["bytes_compared"] for device in found.details["devices"])
 
 
+@pytest.mark.slow
 def test_flips_and_a_device_that_is_always_wrong(fleet):
     reporter = Collector()
 
@@ -544,12 +548,14 @@ def test_flips_and_a_device_that_is_always_wrong(fleet):
     assert "(bit 22)" in told
 
 
+@pytest.mark.slow
 def test_noise_on_all_devices_is_no_alarm(fleet):
     found, lines = fleet({"0": ["noise"], "1": ["noise"]}, lambda accounts: False, backend="tensorflow")
     assert found.status == "error" and found.reason.endswith("set TF_DETERMINISTIC_OPS=1 and soak again")
     assert found.details["seconds"] < 60 and not any(line.startswith("✗") for line in lines)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_named_and_replaced(fleet):
     found, lines = fleet({"1": ["kill", 3]}, lambda accounts: accounts[1].starts == 2 and each(4)(accounts))
     assert found.status == "error"
@@ -560,6 +566,7 @@ def test_a_process_that_is_killed_is_named_and_replaced(fleet):
     assert second["repetitions"] >= 6 and second["reference"] == first["reference"]
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_named_and_replaced(fleet, monkeypatch):
     monkeypatch.setattr(run, "SILENCE", 1.0)
     found, _ = fleet({"0": ["hang", 3]}, lambda accounts: accounts[0].starts == 2 and each(4)(accounts))
@@ -567,12 +574,14 @@ def test_a_process_that_hangs_is_named_and_replaced(fleet, monkeypatch):
     assert found.reason == "CPU process 0: its process was silent for 1 s and was killed in repetition 3"
 
 
+@pytest.mark.slow
 def test_a_device_that_does_not_start_is_left_out(fleet):
     found, lines = fleet({"1": ["refuse"]}, lambda accounts: accounts[1].given_up and each(4)(accounts))
     assert found.status == "error" and found.reason == "CPU process 1: there is no such device"
     assert found.details["devices"][0]["repetitions"] >= 4 and len(lines) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_good_order(fleet, signum):
     found, lines = fleet({"0": ["flip", 3]}, lambda accounts: False, reporter=Signalling(signum))
@@ -582,6 +591,7 @@ def test_a_signal_ends_it_in_good_order(fleet, signum):
     assert found.figure.endswith(f", {found.details['interrupted']} before 10 m")
 
 
+@pytest.mark.slow
 def test_a_process_ends_when_nobody_listens(tmp_path):
     """As when the program that started it was killed."""
     ours, theirs = os.pipe()

@@ -52,8 +52,8 @@ class Context:
         """The problem that operations and parity are about: the lecture's network on the digits."""
         from mnist_mlp.parity.command import Options
 
-        # An epoch has 45 steps of 32, or 12 of 128: either way its last batch, which is not full, is among them.
-        steps, batch_size = self.for_tier((15, 128), (100, 32), (100, 32))
+        # An epoch has 45 steps of 32, or 6 of 256: either way its last batch, which is not full, is among them.
+        steps, batch_size = self.for_tier((8, 256), (100, 32), (100, 32))
         return Options(**self.device, seed=self.seed, steps=steps, batch_size=batch_size)
 
     @functools.cached_property

@@ -142,11 +142,11 @@ def test_a_failure_hides_no_other_step_and_is_the_exit_code(machine):
 
 
 def test_each_step_ends_in_time_and_what_has_no_time_left_has_failed(machine):
-    done = machine.run("--seconds=1", hangs="--backend=tensorflow")
+    done = machine.run("--seconds=4", hangs="--backend=tensorflow")  # less, and a busy machine starts none
     verdicts, last = machine.summary()
     assert done.returncode == 1 and {*verdicts.values()} == {"failed"} and last == "7 of 7 failed"
-    assert "not done within 1 s; its last words: it hangs" in done.stdout
-    assert done.stdout.count("no time was left of 1 s") == 6 and len(machine.calls()) == 1
+    assert re.search("not done within [1-4] s; its last words: it hangs", done.stdout)
+    assert done.stdout.count("no time was left of 4 s") == 6 and len(machine.calls()) == 1
 
 
 @pytest.mark.parametrize(

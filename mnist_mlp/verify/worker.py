@@ -3,7 +3,7 @@
     python -m mnist_mlp.verify.worker CONTEXT.json FINDINGS.jsonl DESCRIPTOR
 
 Names are lines in a pipe of that descriptor; it ends with the pipe. A stage may hang or abort the process: whoever
-started it then starts another one for the stages that are left.
+started it then starts another one for the stages that are left. If the one who started it is killed, it ends at once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
+import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +27,7 @@ from mnist_mlp.verify.stages import STAGES, attempt, function_of
 def main(argv: Sequence[str]) -> None:
     asked = json.loads(Path(argv[0]).read_text())
     context = Context(**{**asked, "work": Path(asked["work"])})
+    end_with_parent(context.work)
     by_name = {stage.name: stage for stage in STAGES}
     with os.fdopen(int(argv[2])) as names, open(argv[1], "a") as findings:
         for name in names:
@@ -32,6 +36,22 @@ def main(argv: Sequence[str]) -> None:
             row = {"name": name.strip(), "seconds": time.perf_counter() - began, "finding": dataclasses.asdict(finding)}
             findings.write(json.dumps(finite(row)) + "\n")
             findings.flush()
+
+
+def end_with_parent(work: Path) -> None:
+    """Watch the process that started this one. Once it is gone, remove `work`, and kill this one with its children.
+
+    Nobody else would: a process that is killed cleans nothing up, and a stage may hold a device for minutes.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        shutil.rmtree(work, ignore_errors=True)
+        os.killpg(os.getpgid(0), signal.SIGKILL)  # its own group: see `Child`
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

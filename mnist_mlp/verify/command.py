@@ -166,6 +166,7 @@ def files_to_write(options: Options) -> dict[str, Path]:
 def write(report: dict[str, Any], files: dict[str, Path], reporter: Reporter) -> None:
     """Write the report in each of its forms; then raise `UserError` for the first of them that could not be written."""
     written, problems = [], []
+    created = {file.parent for file in files.values() if not file.parent.exists()}
     for kind, file in files.items():
         try:
             make_directory(file.parent)
@@ -176,6 +177,9 @@ def write(report: dict[str, Any], files: dict[str, Path], reporter: Reporter) ->
             written.append(str(file))
         except UserError as error:
             problems.append(error)
+    for directory in created:
+        with contextlib.suppress(OSError):  # it holds what was written
+            directory.rmdir()
     if written:
         reporter.line(f"         {', '.join(written)}")
     if problems:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -234,6 +235,19 @@ def test_one_file_that_cannot_be_written_costs_no_other(tmp_path):
     assert ElementTree.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"
 
 
+def test_a_directory_that_stays_empty_is_removed_unless_it_was_there(tmp_path, monkeypatch):
+    def full(path, *arguments):
+        raise UserError(f"{path} could not be written")
+
+    monkeypatch.setattr("mnist_mlp.files.atomic.write_file", full)
+    (tmp_path / "old").mkdir()
+    for name in ("old", "new"):
+        with pytest.raises(UserError, match="json could not be written"):
+            files = command.files_to_write(command.Options(output=str(tmp_path / name)))
+            command.write({"stages": [], "verdict": "passed"}, files, command.SILENT)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
 def test_a_reporter_that_fails_ends_the_stages(tmp_path, monkeypatch):
     """As a closed pipe does. Without it the processes of the stages would run on."""
     ended = []
@@ -275,6 +289,17 @@ def test_times_of_a_soak():
 @pytest.mark.slow
 def test_the_program_says_it_in_a_line_without_a_framework(tmp_path):
     refused(program("verify", "--soak=long", cwd=tmp_path), "error: --soak: expected a time such as 30s")
+
+
+@pytest.mark.slow
+def test_no_temporary_directory_is_said_in_a_line(tmp_path):
+    def nothing_can_be_written():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    command = [sys.executable, "-m", "mnist_mlp.verify", "--quick", "--strategy=gpu"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+    options = {"preexec_fn": nothing_can_be_written, "cwd": tmp_path, "env": environment, "text": True}
+    refused(subprocess.run(command, capture_output=True, **options), "error: no temporary directory can be written to")
 
 
 # Processes

@@ -23,6 +23,8 @@ from mnist_mlp.runs.result import finite
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.stages import STAGES, attempt, function_of
 
+PATIENCE = 5  # seconds in which SIGTERM must end this process; C++ code may not return before
+
 
 def main(argv: Sequence[str]) -> None:
     asked = json.loads(Path(argv[0]).read_text())
@@ -39,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def end_with_parent(work: Path) -> None:
-    """Watch the process that started this one. Once it is gone, remove `work`, and kill this one with its children.
+    """Watch the process that started this one. Once it is gone, remove `work`, and end this one with its children.
 
     Nobody else would: a process that is killed cleans nothing up, and a stage may hold a device for minutes.
     """
@@ -49,7 +51,10 @@ def end_with_parent(work: Path) -> None:
         while os.getppid() == parent:
             time.sleep(1)
         shutil.rmtree(work, ignore_errors=True)
-        os.killpg(os.getpgid(0), signal.SIGKILL)  # its own group: see `Child`
+        os.kill(os.getpid(), signal.SIGTERM)  # so that a stage kills the processes that it has started
+        time.sleep(PATIENCE)
+        shutil.rmtree(work, ignore_errors=True)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -425,4 +425,5 @@ def test_every_fault_is_found_and_named(backend, full):
             fault = each["fault"]
             sound, status = fault.endswith(": "), "error" if fault.startswith("machine") else "refuted"
             assert each["status"] == ("passed" if sound else status), each
+            assert ("resumed_at" in each["details"]) == fault.startswith("resume: ")
             assert NAMED.get(fault, "") in each["reason"] if not sound else not each["reason"], each

@@ -114,7 +114,7 @@ class WorkerProcess:
         reading, writing = os.pipe()
         # NumPy's threads busy-wait and compete with the framework's: with one thread everything takes half the time.
         environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}
-        arguments = ("-m", "mnist_mlp.verify.worker", request, self.findings, str(reading))
+        arguments = ("-m", "mnist_mlp.verify.worker", request, self.findings, str(reading), str(os.getpid()))
         self.child = Child(arguments, environment, pass_fds=[reading])
         os.close(reading)
         self.commands = os.fdopen(writing, "w")

@@ -1,9 +1,10 @@
 """A process that runs stages on a device, as their names come in, and writes each finding as soon as it has it.
 
-    python -m mnist_mlp.verify.worker CONTEXT.json FINDINGS.jsonl DESCRIPTOR
+    python -m mnist_mlp.verify.worker CONTEXT.json FINDINGS.jsonl DESCRIPTOR PARENT
 
 Names are lines in a pipe of that descriptor; it ends with the pipe. A stage may hang or abort the process: whoever
-started it then starts another one for the stages that are left. If the one who started it is killed, it ends at once.
+started it then starts another one for the stages that are left. PARENT is the process that started it: when that is
+killed, this one ends, too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PATIENCE = 5  # seconds in which SIGTERM must end this process; C++ code may not
 def main(argv: Sequence[str]) -> None:
     asked = json.loads(Path(argv[0]).read_text())
     context = Context(**{**asked, "work": Path(asked["work"])})
-    end_with_parent(context.work)
+    end_with_parent(int(argv[3]), context.work)
     by_name = {stage.name: stage for stage in STAGES}
     with os.fdopen(int(argv[2])) as names, open(argv[1], "a") as findings:
         for name in names:
@@ -40,12 +41,11 @@ def main(argv: Sequence[str]) -> None:
             findings.flush()
 
 
-def end_with_parent(work: Path) -> None:
-    """Watch the process that started this one. Once it is gone, remove `work`, and end this one with its children.
+def end_with_parent(parent: int, work: Path) -> None:
+    """Watch the parent, which may be gone already. Once it is, remove `work`, and end this process with its children.
 
     Nobody else would: a process that is killed cleans nothing up, and a stage may hold a device for minutes.
     """
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

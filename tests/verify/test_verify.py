@@ -346,13 +346,22 @@ def test_a_process_that_hangs_is_ended(tmp_path, monkeypatch):
 
 WORKER = """import sys, time
 from mnist_mlp.verify import worker
-worker.end_with_parent(sys.argv[1])
+worker.end_with_parent(int(sys.argv[1]), sys.argv[2])
 print("watching", flush=True)
 time.sleep(60)"""
-PARENT = """import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], start_new_session=True)
+PARENT = """import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1], str(os.getpid()), sys.argv[2]], start_new_session=True)
 print(child.pid, flush=True)
 time.sleep(60)"""
+
+
+@pytest.mark.slow
+def test_a_worker_ends_whose_parent_was_killed_before_it_watched(tmp_path):
+    nobody = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    nobody.wait()
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+    command = [sys.executable, "-c", WORKER, str(nobody.pid), str(tmp_path)]
+    assert subprocess.run(command, env=environment, capture_output=True, timeout=30).returncode == -signal.SIGTERM
 
 
 @pytest.mark.slow

@@ -82,6 +82,11 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
             end(2, "error: no space left on device; free some space or choose another directory")
         if isinstance(error, OSError) and error.filename is not None:  # such as a directory without permission
             end(2, f"error: cannot read or write {error.filename}: {error.strerror}")
+        if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # tempfile has tried them all
+            end(
+                2,
+                "error: no temporary directory can be written to; free some space, or set TMPDIR to another directory",
+            )
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             end(2, "error: out of memory; try a smaller --batch_size")
         raise

@@ -94,7 +94,7 @@ def load(config: Config) -> Dataset:
     """Load the data set of `--dataset`, `--data_dir` and `--data_source`.
 
     A directory or source that the user names is used or refused, never skipped. Raise `UserError` if the data are
-    missing, damaged, or not the data set that was asked for.
+    missing (`NotFound` if no source has any), damaged, or not the data set that was asked for.
     """
     _check_flags(config)
     if config.dataset == "digits":
@@ -102,23 +102,24 @@ def load(config: Config) -> Dataset:
     name = "mnist" if config.dataset == "auto" else config.dataset
     if config.data_dir:
         return _from_directory(name, path_of("data_dir", config.data_dir), config.data_source)
-    failures: list[str] = []
+    failures: list[UserError] = []
     notes: list[str] = []
     for source, read in _sources(name, config.data_source):
         try:
             return _verified(name, source, read(), tuple(notes))
         except UserError as error:
-            failures.append(str(error))
+            failures.append(error)
             if not isinstance(error, NotFound):  # it exists and is damaged, which the user should know
                 notes.append(f"skipped {source}: {error}")
-    reasons = "; ".join(failures)
+    reasons = "; ".join(map(str, failures))
     if config.dataset == "auto" and config.data_source == "auto":
         notes.append(
             "MNIST was not found on disk and could not be downloaded, so this run uses the embedded digits; its "
             f"accuracy is not MNIST accuracy; for MNIST, use --data_dir=DIR with its four files ({reasons})"
         )
         return _digits(tuple(notes))
-    raise UserError(
+    kind = NotFound if all(isinstance(error, NotFound) for error in failures) else UserError
+    raise kind(
         f"--dataset={config.dataset} --data_source={config.data_source}: expected {name}, found none "
         f"({reasons}); try --data_dir=DIR, a directory that holds it, or --dataset=digits"
     )

@@ -14,15 +14,18 @@ def assert_passes(tier: str = "quick", **options: Any) -> dict[str, Any]:
             from mnist_mlp import verify
             verify.assert_passes(strategy="gpu")
 
-    `tier` is "quick", "usual" or "full"; `options` are the flags of `python -m mnist_mlp.verify`. Nothing is printed
-    or written, unless `output` or `junit` say where. The frameworks run in processes of their own, so the caller's is
-    left as it is. Raise `UserError` for a wrong option.
+    `tier` is "quick", "usual" or "full"; `options` are the flags of `python -m mnist_mlp.verify` but quick, full,
+    compare and json. Nothing is printed, and nothing written unless `output` or `junit` say where. The frameworks run
+    in processes of their own, so the caller's is left as it is. Raise `ValueError` for another tier, `TypeError` for
+    an unknown option, `UserError` for a wrong value.
     """
     from mnist_mlp.verify.command import Options, verify
 
     tiers: dict[str, dict[str, Any]] = {"quick": {"quick": True}, "usual": {}, "full": {"full": True}}
     if tier not in tiers:
         raise ValueError(f"Expected tier to be one of {', '.join(tiers)}. Received {tier!r}.")
+    for name in {"quick", "full", "compare", "json"} & options.keys():
+        raise TypeError(f"Expected no option {name}: it is of the command line alone. Received {options[name]!r}.")
     report = verify(Options(**tiers[tier], **options))
     if report["verdict"] != "passed":
         failed = [stage for stage in report["stages"] if stage["status"] in ("refuted", "error")]

@@ -1,4 +1,4 @@
-"""Does this machine train correctly? Run every check of the house, one after the other, and give one verdict.
+"""Does this machine train correctly? Run every check of this package, one after the other, and give one verdict.
 
 Stages: machine and packages, single operations, parity with NumPy in float64 (and with the CPU), determinism, exact
 resume, training judged by the gate, exports, replicas, throughput; with --soak then the same training again and again
@@ -8,12 +8,14 @@ Exit code: 0 all that could run passed, 4 something was refuted, 2 something mus
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,13 @@ class Options:
         if self.quick and self.full:
             raise UserError("--quick and --full: expected one of them, received both; omit one")
         soak_seconds(self.soak)
+        if self.compare and (others := self.beside_compare()):
+            raise UserError(f"--compare verifies nothing, but reads two files; omit --{', --'.join(others)}")
+
+    def beside_compare(self) -> list[str]:
+        """The flags that --compare would ignore."""
+        fields = [field for field in dataclasses.fields(self) if field.name not in ("compare", "json")]
+        return [field.name for field in fields if getattr(self, field.name) != field.default]
 
     @property
     def tier(self) -> str:
@@ -95,9 +104,12 @@ def verify(options: Options, *, reporter: Reporter = SILENT) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="mnist_mlp-verify-") as work:
         context = Context(options.tier, options.seed, options.device, options.data_dir, Path(work))
         reporter.line(table.head())
-        for stage, finding, seconds in findings_of(options, context, reporter):
-            rows.append({"name": stage.name, "proves": stage.proves, "seconds": seconds, **dataclasses.asdict(finding)})
-            reporter.line(table.row(rows[-1]))
+        # Closed by us: an exception here, such as of a closed pipe, would keep the generator and its processes alive.
+        with contextlib.closing(findings_of(options, context, reporter)) as found:
+            for stage, finding, seconds in found:
+                row = {"name": stage.name, "proves": stage.proves, "seconds": seconds, **dataclasses.asdict(finding)}
+                rows.append(row)
+                reporter.line(table.row(row))
     report = {
         "format": 1,
         "verdict": findings.verdict([row["status"] for row in rows]),
@@ -114,13 +126,14 @@ def verify(options: Options, *, reporter: Reporter = SILENT) -> dict[str, Any]:
     return report
 
 
-def findings_of(options: Options, context: Context, reporter: Reporter) -> Iterator[tuple[Stage, Finding, float]]:
+def findings_of(options: Options, context: Context, reporter: Reporter) -> Generator[tuple[Stage, Finding, float]]:
     """Yield each stage with its finding and its seconds: those of the tier, then the soak."""
     machine = ""
-    for stage, finding, seconds in run_stages(stages.of_tier(options.tier), context, reporter):
-        yield stage, finding, seconds
-        if stage.name == "machine":
-            machine = finding.status
+    with contextlib.closing(run_stages(stages.of_tier(options.tier), context, reporter)) as found:
+        for stage, finding, seconds in found:
+            yield stage, finding, seconds
+            if stage.name == "machine":
+                machine = finding.status
     if options.soak:
         began = time.perf_counter()
         if machine == findings.PASSED:
@@ -139,22 +152,45 @@ def files_to_write(options: Options) -> dict[str, Path]:
     if options.output:
         directory = path_of("output", options.output)
         outputs.directory_to_write("output", directory)
-        files = {"json": directory / "verify.json", "html": directory / "verify.html"}
+        for name in ("json", "html"):
+            file = directory / f"verify.{name}"
+            files[name] = outputs.file_to_write("output", str(file), will_exist=directory)
     if options.junit:
-        files["junit"] = outputs.file_to_write("junit", options.junit, will_exist=directory)
+        junit_file = outputs.file_to_write("junit", options.junit, will_exist=directory)
+        for file in files.values():
+            outputs.check_distinct({"output": file, "junit": junit_file})
+        files["junit"] = junit_file
     return files
 
 
 def write(report: dict[str, Any], files: dict[str, Path], reporter: Reporter) -> None:
-    """Write the report in each of its forms."""
+    """Write the report in each of its forms; then raise `UserError` for the first of them that could not be written."""
+    written, problems = [], []
+    created = {file.parent for file in files.values() if not file.parent.exists()}
     for kind, file in files.items():
-        file.parent.mkdir(exist_ok=True)
-        if kind == "json":
-            atomic.write_json(file, report)
-        else:
-            atomic.write_text(file, page.render(report) if kind == "html" else junit.render(report))
-    if files:
-        reporter.line(f"         {', '.join(map(str, files.values()))}")
+        try:
+            make_directory(file.parent)
+            if kind == "json":
+                atomic.write_json(file, report)
+            else:
+                atomic.write_text(file, page.render(report) if kind == "html" else junit.render(report))
+            written.append(str(file))
+        except UserError as error:
+            problems.append(error)
+    for directory in created:
+        with contextlib.suppress(OSError):  # it holds what was written
+            directory.rmdir()
+    if written:
+        reporter.line(f"         {', '.join(written)}")
+    if problems:
+        raise problems[0]
+
+
+def make_directory(path: Path) -> None:
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise atomic.cannot_write(path, error) from None
 
 
 def compare_files(options: Options) -> None:
@@ -176,11 +212,8 @@ def soak_seconds(text: str) -> float:
     if not text:
         return 0.0
     units = {"s": 1, "m": 60, "h": 3600}
-    number, unit = text[:-1], text[-1]
-    try:
-        seconds = float(number) * units[unit]
-    except (ValueError, KeyError):
-        seconds = -1.0
+    found = re.fullmatch(r"(\d+|\d*\.\d+)([smh])", text, re.ASCII)
+    seconds = float(found[1]) * units[found[2]] if found else 0.0
     if not 0 < seconds <= 30 * 24 * 3600:
         raise UserError(f"--soak: expected a time such as 30s, 10m or 8h, at most 720h; received {text!r}")
     return seconds

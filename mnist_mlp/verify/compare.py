@@ -46,6 +46,9 @@ def read(file: str | Path) -> dict[str, Any]:
     wanted = f"--compare={file}: expected the {NAME} that verify --output wrote"
     try:
         path = path / NAME if path.is_dir() else path
+        if path.exists() and not path.is_file():
+            received = "a directory" if path.is_dir() else "a device or a pipe"
+            raise UserError(f"{wanted}, {path} is {received}; name a file, or its directory")
         report = read_json(path)
     except FileNotFoundError:
         raise UserError(f"{wanted}, there is no file {path}; name that file or its directory") from None

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -25,7 +25,9 @@ POLL = 0.02  # seconds
 numbers = itertools.count()  # of the processes, for the names of their files
 
 
-def run_stages(stages: Sequence[Stage], context: Context, reporter: Reporter) -> Iterator[tuple[Stage, Finding, float]]:
+def run_stages(
+    stages: Sequence[Stage], context: Context, reporter: Reporter
+) -> Generator[tuple[Stage, Finding, float]]:
     """Run the stages in their order; yield each with its finding and its seconds as soon as it is known."""
     found: dict[str, Finding] = {}
     with Workers(context) as workers:
@@ -112,7 +114,7 @@ class WorkerProcess:
         reading, writing = os.pipe()
         # NumPy's threads busy-wait and compete with the framework's: with one thread everything takes half the time.
         environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}
-        arguments = ("-m", "mnist_mlp.verify.worker", request, self.findings, str(reading))
+        arguments = ("-m", "mnist_mlp.verify.worker", request, self.findings, str(reading), str(os.getpid()))
         self.child = Child(arguments, environment, pass_fds=[reading])
         os.close(reading)
         self.commands = os.fdopen(writing, "w")

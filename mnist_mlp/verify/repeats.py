@@ -92,10 +92,14 @@ def resume(context: Context) -> Finding:
         lost = bits.difference(found.state, session.engine.state())
         if lost:
             return Finding.judged(
-                what, f"{what} does not begin as its checkpoint says: {lost}", difference=lost.as_json()
+                what,
+                f"{what} does not begin as its checkpoint says: {lost}",
+                difference=lost.as_json(),
+                resumed_at=found.total_steps,
             )
         session.train()
-    return compared(context, state_of(whole), state_of(directory), what)
+    finding = compared(context, state_of(whole), state_of(directory), what)
+    return dataclasses.replace(finding, details=finding.details | {"resumed_at": found.total_steps})
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mnist_mlp.errors import Refuted, UserError
+from mnist_mlp.errors import Diverged, Refuted, UserError
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import Finding
 
@@ -61,7 +61,7 @@ def attempt(function: Callable[[Context], Finding], context: Context) -> Finding
     """Return what a stage finds; an exception becomes a finding, too."""
     try:
         return function(context)
-    except Refuted as error:
+    except (Refuted, Diverged) as error:  # what the stages train does not diverge on a sound machine
         return Finding.judged("", str(error))
     except UserError as error:
         return Finding.error(str(error))

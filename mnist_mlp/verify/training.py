@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,16 +29,25 @@ def digits(context: Context) -> Finding:
 
 def mnist(context: Context) -> Finding:
     """Train the preset default on MNIST, if MNIST is on this machine: nothing is downloaded."""
-    from mnist_mlp.data import load
+    from mnist_mlp.data import NotFound, load
 
     preset = dataclasses.replace(PRESETS["default"], **common(context), dataset="mnist")
     if context.data_dir:
         config = dataclasses.replace(preset, data_dir=context.data_dir)
         return gated(config, load(config), context.work / "run-on-mnist")
+    damaged = None
     for source in ("keras", "tfds"):
         config = dataclasses.replace(preset, data_source=source)
-        with contextlib.suppress(UserError):
-            return gated(config, load(config), context.work / "run-on-mnist")
+        try:
+            dataset = load(config)
+        except NotFound:
+            continue
+        except UserError as error:
+            damaged = damaged or error
+            continue
+        return gated(config, dataset, context.work / "run-on-mnist")
+    if damaged:
+        raise damaged
     return Finding.skipped("MNIST is in neither Keras' nor TFDS' directory; name another one with --data_dir")
 
 

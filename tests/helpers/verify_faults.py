@@ -167,4 +167,5 @@ if __name__ == "__main__":
     for fault in asked or ALL:
         finding = found(fault, backend, tier, int(seed))
         row = {"fault": fault, "status": finding.status, "reason": finding.reason, "figure": finding.figure}
+        row["details"] = sorted(finding.details)
         print(json.dumps(row), flush=True)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 
 import pytest
 from helpers.verification import batches, quantity, report, stage
@@ -250,3 +251,12 @@ def test_files_that_are_no_reports_are_refused(tmp_path):
         file, {key: value for key, value in report().items() if key != "format"}
     )
     assert "received 2, written by mnist_mlp 9.9;" in refusal(file, report(format=2, version="9.9"))
+
+
+def test_a_pipe_is_not_said_to_be_missing(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match=r"pipe is a device or a pipe; name a file, or its directory"):
+        compare.read(tmp_path / "pipe")
+    (tmp_path / "report" / compare.NAME).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"verify.json is a directory; name a file, or its directory"):
+        compare.read(tmp_path / "report")

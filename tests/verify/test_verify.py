@@ -2,8 +2,13 @@
 
 import json
 import os
+import resource
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,9 +16,10 @@ from helpers import faults, verify_faults
 from helpers.fork_server import run_code
 from helpers.programs import program, refused
 
+from mnist_mlp import verify
 from mnist_mlp.doctor import framework_check
 from mnist_mlp.doctor.framework_check import Answer
-from mnist_mlp.errors import Refuted, UserError
+from mnist_mlp.errors import Diverged, Refuted, UserError
 from mnist_mlp.verify import bits, command, findings, machine, processes, stages, table, training
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import Finding
@@ -83,6 +89,7 @@ def test_an_exception_of_a_stage_is_a_finding(tmp_path):
         return stages.attempt(stage, context(tmp_path))
 
     assert raising(Refuted("0 ≠ 1")) == Finding("refuted", reason="0 ≠ 1")
+    assert raising(Diverged("nan at step 3")) == Finding("refuted", reason="nan at step 3")
     assert raising(UserError("no GPU")) == Finding("error", reason="no GPU")
     found = raising(KeyError("hidden"))
     assert (found.status, found.reason) == ("error", "KeyError: 'hidden'")
@@ -161,6 +168,29 @@ def test_what_the_gate_found_is_told_with_its_figures():
     assert training.problem({"right": sound, "losses": [row | {"out": ""}], "found": {}}) == ""
 
 
+# MNIST
+
+
+def test_a_damaged_mnist_is_an_error_and_a_missing_one_is_skipped(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert stages.attempt(training.mnist, context(tmp_path)).status == "skipped"
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "mnist.npz").write_bytes(b"damaged")
+    found = stages.attempt(training.mnist, context(tmp_path))
+    assert found.status == "error" and f"{tmp_path}/datasets/mnist.npz" in found.reason
+
+
+@pytest.mark.parametrize("error, status", [(Diverged("nan"), "refuted"), (UserError("no device"), "error")])
+def test_a_training_that_fails_is_no_missing_data(error, status, tmp_path, monkeypatch):
+    def fails(*arguments):
+        raise error
+
+    monkeypatch.setattr("mnist_mlp.data.load", lambda config: None)
+    monkeypatch.setattr(training, "gated", fails)
+    assert stages.attempt(training.mnist, context(tmp_path)) == Finding(status, reason=str(error))
+
+
 # Flags
 
 
@@ -171,6 +201,12 @@ def test_what_the_gate_found_is_told_with_its_figures():
         (["--soak=0m"], "--soak: expected a time such as 30s, 10m or 8h, at most 720h; received '0m'"),
         (["--soak=5"], "--soak: expected a time such as 30s"),
         (["--soak=nanh"], "--soak: expected a time such as 30s"),
+        (["--soak=1_0s"], "--soak: expected a time such as 30s"),
+        (["--soak= 5s"], "--soak: expected a time such as 30s"),
+        (["--soak=721h"], "--soak: expected a time such as 30s"),
+        (["--compare", "a", "b", "--quick", "--output=new"], "--compare verifies nothing, but reads two files; omit "),
+        (["--compare", "a", "b", "c"], "--compare: expected two files verify.json, received 3"),
+        (["--output=new", "--junit=new/verify.html"], "--output and --junit: expected two different files, received"),
         (["--output=no/where"], "--output=no/where: expected a directory inside one that exists"),
         (["--junit=no/x.xml"], "--junit=no/x.xml: expected a file in a directory that exists"),
         (["--strategy=multiworker"], "--strategy: expected one of auto, cpu, gpu, tpu, mirrored"),
@@ -183,6 +219,69 @@ def test_what_it_cannot_do_is_said(flags, words, tmp_path, monkeypatch):
     assert str(said.value).startswith(words) and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["verify.json", "verify.html"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match="expected a file, received a directory"):
+        command.main([f"--output={tmp_path}"])
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_one_file_that_cannot_be_written_costs_no_other(tmp_path):
+    whole = {"stages": [], "verdict": "passed"}
+    files = {"json": tmp_path / "no" / "where" / "verify.json", "junit": tmp_path / "junit.xml"}
+    with pytest.raises(UserError, match="could not be written: No such file or directory"):
+        command.write(whole, files, command.SILENT)
+    assert ElementTree.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"
+
+
+def test_a_directory_that_stays_empty_is_removed_unless_it_was_there(tmp_path, monkeypatch):
+    def full(path, *arguments):
+        raise UserError(f"{path} could not be written")
+
+    monkeypatch.setattr("mnist_mlp.files.atomic.write_file", full)
+    (tmp_path / "old").mkdir()
+    for name in ("old", "new"):
+        with pytest.raises(UserError, match="json could not be written"):
+            files = command.files_to_write(command.Options(output=str(tmp_path / name)))
+            command.write({"stages": [], "verdict": "passed"}, files, command.SILENT)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_reporter_that_fails_ends_the_stages(tmp_path, monkeypatch):
+    """As a closed pipe does. Without it the processes of the stages would run on."""
+    ended = []
+
+    def run_stages(*arguments):
+        try:
+            yield stages.STAGES[0], Finding.judged("", ""), 0.0
+        finally:
+            ended.append(True)
+
+    class Closed(command.Reporter):
+        def line(self, text):
+            if "stage" not in text:
+                raise BrokenPipeError
+
+    monkeypatch.setattr(command, "run_stages", run_stages)
+    try:
+        command.verify(command.Options(quick=True, strategy="cpu"), reporter=Closed())
+    except BrokenPipeError:  # whose traceback still holds all frames
+        assert ended == [True]
+    else:
+        pytest.fail("it was not raised")
+
+
+def test_a_caller_is_told_of_wrong_options():
+    with pytest.raises(ValueError, match=r"Expected tier to be one of quick, usual, full\. Received 'fast'"):
+        verify.assert_passes("fast")
+    for name in ("quick", "compare", "json"):
+        with pytest.raises(TypeError, match=f"Expected no option {name}"):
+            verify.assert_passes(**{name: True})
+    with pytest.raises(UserError, match="--strategy: expected one of"):
+        verify.assert_passes(strategy="abacus")
+
+
 def test_times_of_a_soak():
     assert [command.soak_seconds(text) for text in ("", "30s", "1.5m", "8h")] == [0, 30, 90, 28_800]
 
@@ -190,6 +289,17 @@ def test_times_of_a_soak():
 @pytest.mark.slow
 def test_the_program_says_it_in_a_line_without_a_framework(tmp_path):
     refused(program("verify", "--soak=long", cwd=tmp_path), "error: --soak: expected a time such as 30s")
+
+
+@pytest.mark.slow
+def test_no_temporary_directory_is_said_in_a_line(tmp_path):
+    def nothing_can_be_written():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    command = [sys.executable, "-m", "mnist_mlp.verify", "--quick", "--strategy=gpu"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+    options = {"preexec_fn": nothing_can_be_written, "cwd": tmp_path, "env": environment, "text": True}
+    refused(subprocess.run(command, capture_output=True, **options), "error: no temporary directory can be written to")
 
 
 # Processes
@@ -232,6 +342,49 @@ def test_a_process_that_hangs_is_ended(tmp_path, monkeypatch):
         tmp_path, monkeypatch, ("mnist",), "mnist", lambda process: os.kill(process.child.process.pid, signal.SIGSTOP)
     )
     assert (found["mnist"].status, found["mnist"].reason) == ("error", "it did not end within 0.5 s")
+
+
+WORKER = """import sys, time
+from mnist_mlp.verify import worker
+worker.end_with_parent(int(sys.argv[1]), sys.argv[2])
+print("watching", flush=True)
+time.sleep(60)"""
+PARENT = """import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1], str(os.getpid()), sys.argv[2]], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(60)"""
+
+
+@pytest.mark.slow
+def test_a_worker_ends_whose_parent_was_killed_before_it_watched(tmp_path):
+    nobody = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    nobody.wait()
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+    command = [sys.executable, "-c", WORKER, str(nobody.pid), str(tmp_path)]
+    assert subprocess.run(command, env=environment, capture_output=True, timeout=30).returncode == -signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+    parent = [sys.executable, "-c", PARENT, WORKER, str(work)]
+    with subprocess.Popen(parent, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        child = int(process.stdout.readline())
+        assert process.stdout.readline() == "watching\n" and work.is_dir()
+        process.kill()
+    deadline = time.monotonic() + 20
+    while (alive(child) or work.exists()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(child) and not work.exists()
+
+
+def alive(pid):
+    try:  # os.kill would also find one that has ended, where nobody waits for it
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 # Faults: what each stage says of those that are its own
@@ -281,4 +434,5 @@ def test_every_fault_is_found_and_named(backend, full):
             fault = each["fault"]
             sound, status = fault.endswith(": "), "error" if fault.startswith("machine") else "refuted"
             assert each["status"] == ("passed" if sound else status), each
+            assert ("resumed_at" in each["details"]) == fault.startswith("resume: ")
             assert NAMED.get(fault, "") in each["reason"] if not sound else not each["reason"], each

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from helpers.programs import program, refused
 from mnist_mlp.doctor import framework_check
 from mnist_mlp.doctor.framework_check import Answer
 from mnist_mlp.errors import Refuted, UserError
-from mnist_mlp.verify import bits, command, findings, machine, processes, stages, table, training
+from mnist_mlp.verify import bits, command, findings, machine, numbers, processes, stages, table, training
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import Finding
 
@@ -192,6 +193,31 @@ def test_the_program_says_it_in_a_line_without_a_framework(tmp_path):
     refused(program("verify", "--soak=long", cwd=tmp_path), "error: --soak: expected a time such as 30s")
 
 
+# Replicas
+
+
+@pytest.mark.parametrize("problem, status", [("", "passed"), ("first difference at step 1: loss", "refuted")])
+def test_the_stage_replicas_divides_the_cpu(problem, status, tmp_path, monkeypatch):
+    """What it compares is stood in for; test_parity.py does it on two replicas, with faults of them."""
+    started = []
+
+    def start_engine(plan, options, dataset):
+        started.append((plan.device, plan.replicas, options.replicas, options.backend, options.batch_size))
+        assert 0 < len(dataset.train) % options.batch_size < options.batch_size < len(dataset.train)
+        return SimpleNamespace(devices=SimpleNamespace(kind="CPU", replicas=plan.replicas))
+
+    def compare(engine, options):
+        assert engine.devices.replicas == 2 and options.steps >= 3  # an epoch, with its last batch
+        return Finding.judged("44 quantities", problem)
+
+    monkeypatch.setattr("mnist_mlp.cli.load_framework.load", lambda plan: None)
+    monkeypatch.setattr("mnist_mlp.parity.command.start_engine", start_engine)
+    monkeypatch.setattr(numbers, "compare", compare)
+    found = numbers.replicas(context(tmp_path, backend="jax"))
+    assert started == [("cpu", 2, 2, "jax", 512)]
+    assert (found.status, found.figure, found.reason) == (status, "2 logical CPUs: 44 quantities", problem)
+
+
 # Processes
 
 
@@ -259,11 +285,9 @@ NAMED = {
     f"training: {faults.STALE}": "loss too high",
     f"training: {faults.SHIFTED}": "loss too high",
 }
-# Those that no other usual test holds: test_parity.py has those of parity, test_gate.py those of the training.
-USUAL = (
-    ("determinism: ", verify_faults.FLIPPED, verify_faults.LOST_RANDOM, verify_faults.SWAPPED),
-    (f"replicas: {faults.SUMMED}",),
-)
+# Those that no other usual test holds: test_parity.py has those of parity, also on two replicas, test_gate.py those of
+# the training; see also test_the_stage_replicas_divides_the_cpu.
+USUAL = (("determinism: ", verify_faults.FLIPPED, verify_faults.LOST_RANDOM, verify_faults.SWAPPED),)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 usage: python verify_faults.py BACKEND TIER SEED FAULT…
 
 A fault is "STAGE: NAME"; only that stage runs (and what it needs), in this process. Each prints a line of JSON: the
-fault, the status, the reason and the details of the stage. "STAGE: " is the stage without a fault.
+fault, the status, the reason and the figure of the stage. "STAGE: " is the stage without a fault.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -139,20 +140,41 @@ def answering(**changes):
     return patch
 
 
-def found(fault: str, backend: str, tier: str, seed: int):
-    """The finding of the fault's stage; what it needs has run before it, without the fault."""
-    from mnist_mlp.verify import stages
-    from mnist_mlp.verify.context import Context
+class Verification:
+    """The stages on a device, each without a fault at most once: those with one begin with copies of its files."""
 
-    name = fault.partition(":")[0]
-    by_name = {stage.name: stage for stage in stages.STAGES}
-    device = {"strategy": "cpu", "backend": backend, "replicas": None, "tpu": "", "start_timeout": 300}
-    with tempfile.TemporaryDirectory() as work:
-        context = Context(tier, seed, device, "", Path(work))
-        for needed in BEFORE.get(name, ()):
-            assert stages.attempt(stages.function_of(by_name[needed]), context).status == "passed"
-        with injected(fault, backend):
-            return stages.attempt(stages.function_of(by_name[name]), context)
+    def __init__(self, backend: str, tier: str, seed: int, work: Path) -> None:
+        self.asked, self.work, self.sound = (backend, tier, seed), work, {}
+
+    def found(self, fault: str):
+        """The finding of the fault's stage; what it needs has run before it, without the fault."""
+        stage, _, name = fault.partition(": ")
+        if not name:
+            return self.without(stage)
+        for needed in BEFORE.get(stage, ()):
+            assert self.without(needed).status == "passed"
+        work = self.work / fault
+        work.mkdir()
+        for needed in BEFORE.get(stage, ()):
+            shutil.copytree(self.work / needed, work, dirs_exist_ok=True)
+        with injected(fault, self.asked[0]):
+            return self.attempt(stage, work)
+
+    def without(self, stage: str):
+        """The finding of a stage that needs no other, which leaves its files in a directory of its name."""
+        if stage not in self.sound:
+            (self.work / stage).mkdir()
+            self.sound[stage] = self.attempt(stage, self.work / stage)
+        return self.sound[stage]
+
+    def attempt(self, name: str, work: Path):
+        from mnist_mlp.verify import stages
+        from mnist_mlp.verify.context import Context
+
+        backend, tier, seed = self.asked
+        device = {"strategy": "cpu", "backend": backend, "replicas": None, "tpu": "", "start_timeout": 300}
+        by_name = {stage.name: stage for stage in stages.STAGES}
+        return stages.attempt(stages.function_of(by_name[name]), Context(tier, seed, device, "", work))
 
 
 if __name__ == "__main__":
@@ -164,8 +186,10 @@ if __name__ == "__main__":
     from mnist_mlp.cli import stderr_filter
 
     stderr_filter.silence()
-    for fault in asked or ALL:
-        finding = found(fault, backend, tier, int(seed))
-        row = {"fault": fault, "status": finding.status, "reason": finding.reason, "figure": finding.figure}
-        row["details"] = sorted(finding.details)
-        print(json.dumps(row), flush=True)
+    with tempfile.TemporaryDirectory() as work:
+        verification = Verification(backend, tier, int(seed), Path(work))
+        for fault in asked or ALL:
+            finding = verification.found(fault)
+            row = {"fault": fault, "status": finding.status, "reason": finding.reason, "figure": finding.figure}
+            row["details"] = sorted(finding.details)
+            print(json.dumps(row), flush=True)

@@ -83,6 +83,18 @@ def other(runs):
     return runs / "second"
 
 
+@pytest.fixture(scope="module")
+def made(runs):
+    """What the page of the first run is drawn from, and the hash of its test images in their order."""
+    return report.content_of(read_run(str(runs / "first")), "x", *planned(runs / "first"))
+
+
+@pytest.fixture(scope="module")
+def comparison(runs, tmp_path_factory):
+    """The page that compares the first with the second, and what the program said."""
+    return written(runs / "first", runs / "second", output=str(tmp_path_factory.mktemp("comparison") / "both.html"))
+
+
 @pytest.fixture
 def own(runs):
     return runs / '<b>&"x'
@@ -187,12 +199,11 @@ def test_the_weights_are_pictures_of_the_weights(run):
 
 
 @pytest.mark.slow
-def test_the_activations_are_those_of_the_network(run):
+def test_the_activations_are_those_of_the_network(run, made):
     import keras
 
     model = keras_file.load(run / "model.keras")
-    path, config, result = read_run(str(run))
-    found, _ = report.content_of((path, config, result), "x", *planned(run))
+    found, _ = made
     names = ["hidden_1", "hidden_2"]
     submodel = keras.Model(model.input, [model.get_layer(name).output for name in names])
     chosen = network_sections.first_of_each(found.predictions)
@@ -232,11 +243,11 @@ def test_the_program_draws_the_same_page_again(run, tmp_path):
     assert "single test images" in again.read_text()  # the stage "report"
 
 
+TOLD = {"epochs": 2, "learning_rate": 1.0, "diagnose": True}
 VARIANTS = {
-    "dropout, raw, ema": {"model": "mlp_dropout", "pixels": "raw", "ema": 0.9, "epochs": 1},
     "fit, tanh": {"engine": "fit", "model": "mlp_tanh", "epochs": 1},
-    "told": {"epochs": 3, "learning_rate": 1.0, "diagnose": True},
-    "zeros, untrained": {"model": "mlp_zeros", "epochs": 0},
+    "told, dropout, raw, ema": TOLD | {"model": "mlp_dropout", "pixels": "raw", "ema": 0.9},
+    # Untrained and all zeros: see test_classes_have_their_names_and_may_be_absent.
 }
 MORE = {  # each alone
     "gated": {"preset": "smoke", "epochs": 10, "gate": True},  # what is said of a gate test_report_parts.py holds
@@ -250,9 +261,11 @@ MORE = {  # each alone
     "raw": {"pixels": "raw"},
     "softmax": {"model": "softmax"},
     "tanh": {"model": "mlp_tanh"},
+    "told": TOLD,
     "untrained": {"epochs": 0},
     "wide": {"model": "wide", "epochs": 1},
     "zeros": {"model": "mlp_zeros", "epochs": 1},
+    "zeros, untrained": {"model": "mlp_zeros", "epochs": 0},
 }
 
 
@@ -268,14 +281,19 @@ def test_every_kind_of_run_has_a_page(name, tmp_path):
     if options.get("epochs") == 1:  # a point
         assert page.source.count('class="series train"') == 3  # two charts, one legend
     if options.get("epochs") == 0:
-        assert "No epoch was trained" in page.text and "was not trained: these are its initial weights" in page.text
+        untrained(page)
+
+
+def untrained(page):
+    """Whether the page says that the run had no epoch."""
+    assert "No epoch was trained" in page.text and "was not trained: these are its initial weights" in page.text
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(networks.MODELS) - {"mlp"}))
-def test_every_network_has_a_page(name, run, tmp_path):
+def test_every_network_has_a_page(name, made, tmp_path):
     """Its first weights, in the page of a run of another one."""
-    found, _ = report.content_of(read_run(str(run)), "x", *planned(run))
+    found, _ = made
     layers = content.weights_of(types.SimpleNamespace(model=networks.build(name, seed=1)))
     (tmp_path / "page.html").write_text(run_page.render(dataclasses.replace(found, layers=layers)))
     page = checked(tmp_path / "page.html")
@@ -292,20 +310,22 @@ def test_classes_have_their_names_and_may_be_absent(tmp_path, digits):
     trained(
         tmp_path / "run",
         dataset=Dataset("fashion_mnist", "here", digits.train, test, (), False),
+        model="mlp_zeros",
         epochs=0,
         reporter=Collector(said),
     )
     page = checked(tmp_path / "run" / "report.html")
+    untrained(page)
+    assert "differ from those of the run" not in page.text
     assert "T-shirt" in page.text and "ankle boot" in page.text and "Fashion-MNIST" in page.text
     assert page.rows("Test images by class")[5][1:5] == ["0", "0", "–", "–"]
     assert "report.html was not written" not in "".join(said)
 
 
 @pytest.mark.slow
-def test_numbers_that_are_not_finite(run):
-    path, config, result = read_run(str(run))
-    made, _ = report.content_of((path, config, result), "x", *planned(run))
-    values = result.to_dict()
+def test_numbers_that_are_not_finite(run, made):
+    made, _ = made
+    values = read_run(str(run))[2].to_dict()
     values["test"]["loss"] = None
     values["epochs"][0] |= {"loss": None, "validation_loss": None}
     values["epochs"][1] |= {"loss": None}
@@ -560,8 +580,8 @@ def test_help_names_the_words(capsys):
 
 
 @pytest.mark.slow
-def test_a_comparison_counts_the_images_that_one_alone_recognizes(run, other, tmp_path):
-    output, said = written(run, other, output=str(tmp_path / "both.html"))
+def test_a_comparison_counts_the_images_that_one_alone_recognizes(run, other, comparison):
+    output, said = comparison
     page = checked(output)
     labels = data.load(Config(dataset="digits")).test.labels
     right = [predicted(path)[1].argmax(1) == labels for path in (run, other)]
@@ -631,10 +651,10 @@ def test_several_pairs_are_corrected_and_what_cannot_be_tested_is_said(run, othe
 
 
 @pytest.mark.slow
-def test_other_images_or_another_order_are_not_tested(run, other):
-    made = [report.content_of(read_run(str(path)), path.name, *planned(path)) for path in (run, other)]
-    assert made[0][1] == made[1][1] == in_order_hash(data.load(Config(dataset="digits")).test)
-    found = compare_runs.compare([made[0][0], made[1][0]], [made[0][1], "another"])
+def test_other_images_or_another_order_are_not_tested(other, made):
+    both = [made, report.content_of(read_run(str(other)), other.name, *planned(other))]
+    assert both[0][1] == both[1][1] == in_order_hash(data.load(Config(dataset="digits")).test)
+    found = compare_runs.compare([both[0][0], both[1][0]], [both[0][1], "another"])
     assert found.pairs == [] and "theirs differ" in found.left_out[0]
 
 
@@ -704,6 +724,12 @@ def test_on_mnist(mnist_run):  # noqa: F811
     assert counts == result["test"]["confusion"]
 
 
+@pytest.fixture(scope="module")
+def tab(browser):
+    """A page for all of them: a further one would start a further process."""
+    return browser.new_page()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["run", "comparison"])
 @pytest.mark.parametrize(
@@ -714,24 +740,30 @@ def test_on_mnist(mnist_run):  # noqa: F811
         *(pytest.param(*other, marks=pytest.mark.full) for other in ((1200, "dark"), (360, "light"))),
     ],
 )
-def test_in_a_browser(browser, kind, width, scheme, run, other, tmp_path):
-    path = run / "report.html" if kind == "run" else written(run, other, output=str(tmp_path / "both.html"))[0]
-    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+def test_in_a_browser(tab, kind, width, scheme, run, comparison, tmp_path):
+    path = run / "report.html" if kind == "run" else comparison[0]
     said, asked = [], []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(Path(path).as_uri())
+    events = {
+        "console": lambda message: said.append(message.text),
+        "pageerror": lambda error: said.append(str(error)),
+        "request": lambda request: asked.append(request.url),
+    }
+    tab.set_viewport_size({"width": width, "height": 800})
+    tab.emulate_media(color_scheme=scheme)
+    for event, heard in events.items():
+        tab.on(event, heard)
+    tab.goto(Path(path).as_uri())
     assert [url for url in asked if not url.startswith("data:")] == [Path(path).as_uri()] and said == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     paper = variables(scheme)["paper"]
     assert background == f"rgb({', '.join(str(int(paper[i : i + 2], 16)) for i in (1, 3, 5))})"
-    page.keyboard.press("Tab")  # the first stop of the keyboard skips what stands before the result
-    assert page.evaluate("document.activeElement.className") == "skip"
-    page.screenshot(path=tmp_path / "page.png")
-    page.close()
+    tab.keyboard.press("Tab")  # the first stop of the keyboard skips what stands before the result
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    tab.screenshot(path=tmp_path / "page.png")
+    for event, heard in events.items():
+        tab.remove_listener(event, heard)
 
 
 def test_a_chart_of_nothing_but_right_answers():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,7 +21,7 @@ from mnist_mlp import verify
 from mnist_mlp.doctor import framework_check
 from mnist_mlp.doctor.framework_check import Answer
 from mnist_mlp.errors import Diverged, Refuted, UserError
-from mnist_mlp.verify import bits, command, findings, machine, processes, stages, table, training
+from mnist_mlp.verify import bits, command, findings, machine, numbers, processes, stages, table, training
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import Finding
 
@@ -302,6 +303,31 @@ def test_no_temporary_directory_is_said_in_a_line(tmp_path):
     refused(subprocess.run(command, capture_output=True, **options), "error: no temporary directory can be written to")
 
 
+# Replicas
+
+
+@pytest.mark.parametrize("problem, status", [("", "passed"), ("first difference at step 1: loss", "refuted")])
+def test_the_stage_replicas_divides_the_cpu(problem, status, tmp_path, monkeypatch):
+    """What it compares is stood in for; test_parity.py does it on two replicas, with faults of them."""
+    started = []
+
+    def start_engine(plan, options, dataset):
+        started.append((plan.device, plan.replicas, options.replicas, options.backend, options.batch_size))
+        assert 0 < len(dataset.train) % options.batch_size < options.batch_size < len(dataset.train)
+        return SimpleNamespace(devices=SimpleNamespace(kind="CPU", replicas=plan.replicas))
+
+    def compare(engine, options):
+        assert engine.devices.replicas == 2 and options.steps >= 3  # an epoch, with its last batch
+        return Finding.judged("44 quantities", problem)
+
+    monkeypatch.setattr("mnist_mlp.cli.load_framework.load", lambda plan: None)
+    monkeypatch.setattr("mnist_mlp.parity.command.start_engine", start_engine)
+    monkeypatch.setattr(numbers, "compare", compare)
+    found = numbers.replicas(context(tmp_path, backend="jax"))
+    assert started == [("cpu", 2, 2, "jax", 512)]
+    assert (found.status, found.figure, found.reason) == (status, "2 logical CPUs: 44 quantities", problem)
+
+
 # Processes
 
 
@@ -412,11 +438,9 @@ NAMED = {
     f"training: {faults.STALE}": "loss too high",
     f"training: {faults.SHIFTED}": "loss too high",
 }
-# Those that no other usual test holds: test_parity.py has those of parity, test_gate.py those of the training.
-USUAL = (
-    ("determinism: ", verify_faults.FLIPPED, verify_faults.LOST_RANDOM, verify_faults.SWAPPED),
-    (f"replicas: {faults.SUMMED}",),
-)
+# Those that no other usual test holds: test_parity.py has those of parity, also on two replicas, test_gate.py those of
+# the training; see also test_the_stage_replicas_divides_the_cpu.
+USUAL = (("determinism: ", verify_faults.FLIPPED, verify_faults.LOST_RANDOM, verify_faults.SWAPPED),)
 
 
 @pytest.mark.slow

@@ -551,7 +551,7 @@ def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F81
 
     A sample, of which hardly any digit is lost, or with --full all images, of which at most 0.3 points are lost.
     """
-    chosen = np.arange(10_000) if full else np.arange(0, 10_000, 50)
+    chosen = np.arange(10_000) if full else np.arange(0, 10_000, 125)
     folder, images, labels = tmp_path / "pictures", mnist.test.images[chosen], mnist.test.labels[chosen]
     folder.mkdir()
     for index, image in zip(chosen, images, strict=True):
@@ -567,7 +567,7 @@ def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F81
     np.testing.assert_allclose(as_they_are[:, 1:], by_hand(mnist_run, images), rtol=1e-3, atol=1e-6)
     right = as_they_are[:, 0] == labels
     lost = (right & (framed[:, 0] != labels)).mean()
-    assert lost < 0.01  # 0.001 of all images
+    assert lost < (0.01 if full else 0.02)  # 0.001 of all images; one of the sample
     if full:
         counts = np.bincount(10 * labels + as_they_are[:, 0].astype(int), minlength=100).reshape(10, 10)
         result = json.loads((mnist_run / "result.json").read_text())

@@ -75,6 +75,7 @@ def test_students_tail_and_quantile_are_those_of_the_density():
         student_t.tail(1, 0)
 
 
+@pytest.mark.slow
 def test_a_spread_of_many_normal_values_is_normal():
     values = np.exp(scipy.stats.norm(1.0, 0.05).ppf((np.arange(10_000) + 0.5) / 10_000))
     spread = Spread.of(values, "log")
@@ -85,6 +86,7 @@ def test_a_spread_of_many_normal_values_is_normal():
         assert spread.exceeded_by(spread.above(x)) == pytest.approx(x, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_each_side_of_a_spread_is_its_own():
     z = scipy.stats.norm.ppf((np.arange(10_000) + 0.5) / 10_000)
     spread = Spread.of(np.exp(np.where(z < 0, 0.1 * z, 0.3 * z)), "log")

@@ -64,6 +64,7 @@ def jax_options():
     return {name: bool(re.search("include_in_(jit_key|trace_context)=True", text)) for name, text in found.items()}
 
 
+@pytest.mark.slow
 def test_no_option_of_jax_changes_its_programs_unnoticed():
     pytest.importorskip("jax")
     options = jax_options()
@@ -132,6 +133,7 @@ def test_what_a_program_has_set_in_its_own_jax_is_recorded(monkeypatch):
     assert variables.recorded("tensorflow", {}) == {}
 
 
+@pytest.mark.slow
 def test_the_defaults_of_jax():
     pytest.importorskip("jax")
     code = "import jax; from mnist_mlp.cli import variables\nprint(variables.recorded('jax', {}))\n"

@@ -236,6 +236,7 @@ def test_idx_names(tmp_path, dotted):
     assert array_files.find_idx(tmp_path)["x_test"].is_file()  # and a file before a directory
 
 
+@pytest.mark.slow
 def test_npz_of_mnist(write):
     arrays = mnist_shaped(y_test=np.arange(10000, dtype=np.uint8) % 10)
     read = read_npz(write(npz(True, **arrays)))

@@ -133,6 +133,7 @@ def write_fashion(directory):
 # The sources of MNIST
 
 
+@pytest.mark.slow
 def test_the_files_behind_the_published_hashes(mnist_dir, tmp_path):
     unpack(mnist_dir, tmp_path / "plain")
     for name, md5 in MD5.items():
@@ -145,6 +146,7 @@ def test_the_files_behind_the_published_hashes(mnist_dir, tmp_path):
     assert loaded.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
 
 
+@pytest.mark.slow
 def test_mnist_itself_from_packed_files(mnist_dir):
     loaded = load(data_dir=mnist_dir, dataset="auto")
     assert loaded.verified and loaded.name == "mnist" and loaded.source == f"IDX files in {mnist_dir}"
@@ -433,6 +435,7 @@ def test_fashion_mnist_is_neither_mnist_nor_unbalanced(copy, tmp_path):
 # Downloads
 
 
+@pytest.mark.slow
 def test_a_host_that_never_answers(monkeypatch):
     assert 2 * downloads.URL_CHECK_SECONDS < 10  # after which a machine without network is answered
     monkeypatch.setattr(downloads, "URL_CHECK_SECONDS", 0.3)
@@ -443,6 +446,7 @@ def test_a_host_that_never_answers(monkeypatch):
     assert loaded.notes[0].count("127.0.0.1: no answer within") == 2
 
 
+@pytest.mark.slow
 def test_a_name_server_that_never_answers(monkeypatch):
     monkeypatch.setattr(downloads, "URL_CHECK_SECONDS", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(20))  # no time limit reaches it

@@ -139,6 +139,7 @@ def test_programs_get_no_settings_of_a_persons_own(monkeypatch):
     assert found["PATH"]
 
 
+@pytest.mark.slow
 def test_a_process_is_measured_from_outside():
     """By one that is small, as the benchmark is: what this one has would count."""
     code = "import time; print('here', flush=True); x = bytearray(b'1') * 300_000_000; time.sleep(0.3); print('end')"
@@ -159,6 +160,7 @@ print(json.dumps(dataclasses.asdict(run([sys.executable, "-c", sys.argv[1]], {})
         running.run(["sh", "-c", "echo so it is >&2; exit 3"], {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "argv, words",
     [
@@ -274,6 +276,7 @@ def test_replicas_need_as_many_gpus(with_gpus, monkeypatch):
         benchmark.read(["replicas", "--strategy=gpu", "--data_dir="])
 
 
+@pytest.mark.slow
 def test_errors_are_one_line():
     command = [sys.executable, ROOT / "scripts/benchmark.py", "--data_dir=nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)

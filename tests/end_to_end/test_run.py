@@ -159,12 +159,14 @@ def test_evaluate_tells_when_the_counts_differ(finished, tmp_path):
     assert "the counts differ from those of the training run" in reporter.lines[-1]
 
 
+@pytest.mark.slow
 def test_the_model_of_another_run_is_refused(small, tmp_path):
     copy_run(small, tmp_path)
     networks.build("softmax", seed=5).save(tmp_path / "model.keras")
     refuses(evaluate.main, [f"--run_dir={tmp_path}"], "model.keras is damaged, or belongs to another run")
 
 
+@pytest.mark.slow
 def test_a_model_that_is_replaced_while_it_is_read_is_noticed(small, tmp_path, monkeypatch):
     copy_run(small, tmp_path)
     load = keras_file.load

@@ -79,6 +79,7 @@ def test_a_worker_whose_own_address_is_taken_says_so_before_it_meets():
             meet(workers, 1, 5, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index, missing", [(0, "worker 1 (127.0.0.1:"), (1, "the chief, worker 0 (127.0.0.1:")])
 def test_a_worker_does_not_wait_longer_than_its_patience(index, missing):
     began = time.monotonic()

@@ -183,6 +183,7 @@ def test_the_draws_are_even_and_normal():
         assert abs(np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]) < 0.04  # from example to example
 
 
+@pytest.mark.slow
 def test_an_elastic_displacement_is_as_strong_as_it_says(monkeypatch):
     """Of a ramp the distorted image is the displacement itself."""
     monkeypatch.setitem(STRENGTHS, "elastic", Strength(wave=1.5, smooth=5.0))

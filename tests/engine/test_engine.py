@@ -237,6 +237,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_refused_or_told():
         attach(Plan("tensorflow", "gpu", "gpu", environment), 1)
 
 
+@pytest.mark.slow
 def test_a_program_that_ran_elsewhere_is_refused(digits):
     engine = TensorFlowEngine(networks.build("softmax"), None, {"test": digits.test}, 32, DeviceSet("GPU: made up"))
     with pytest.raises(UserError, match="the weights are on CPU:0 instead of GPU: made up .*; run python -m"):
@@ -260,6 +261,7 @@ def test_what_ended_elsewhere_is_an_error(weights_on, step_on, words):
         check_placement(engine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_every_test_image_counts_once(batch_size, untrained):
     engine = TensorFlowEngine(untrained.model, None, {"test": untrained.split}, batch_size, CPU)

@@ -231,6 +231,7 @@ EACH = [(name, *kind) for name in PARAMETERS for kind in (KINDS if name == "mlp"
 REST = [(name, *kind) for name in PARAMETERS for kind in KINDS if (name, *kind) not in EACH]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, pixels, precision", [*EACH, *(pytest.param(*values, marks=pytest.mark.full) for values in REST)]
 )

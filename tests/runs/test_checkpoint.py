@@ -91,6 +91,7 @@ def damaged(whole, rng, times):
         yield f"bit {place} flipped", bytes(flipped)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, full):
     run_dir(tmp_path, example(50), example(60))
     file = tmp_path / "checkpoints" / "step-000000060.npz"
@@ -112,6 +113,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, ful
     assert checkpoint.newest(tmp_path)[0].total_steps == 50
 
 
+@pytest.mark.slow
 def test_a_damaged_config_is_made_good_from_a_checkpoint(tmp_path, full):
     run_dir(tmp_path, example(50, seed=7), config=Config(dataset="digits", seed=7))
     file = tmp_path / "config.json"

@@ -86,6 +86,7 @@ def test_flags(flags, words):
     assert words in str(error.value)
 
 
+@pytest.mark.slow
 def test_an_origin_that_is_none_is_refused_before_a_port_is_bound(trained, monkeypatch):
     monkeypatch.setattr(listening, "bind", None)
     with pytest.raises(UserError, match="--origin: expected the origin of a page, .*try --origin=https://lab.example"):

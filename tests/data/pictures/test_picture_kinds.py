@@ -48,6 +48,7 @@ def likeness(picture, corners, mark, margin=0.3):
     return max(abs(np.corrcoef(channel[inside], drawn[inside])[0, 1]) for channel in seen.T)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(DIGITS))
 def test_the_digit_is_where_it_is_said_to_be(name, source):
     picture = made(name, 13, source)
@@ -78,6 +79,7 @@ def test_pictures_of_no_digit(name, source):
     assert min(picture.image().size) >= 20
 
 
+@pytest.mark.slow
 def test_an_index_names_one_picture(source, digits):
     again = kinds.Digits(digits.train.images, digits.train.labels)
     for name in ("black_on_white", "sheet_40", "row_turned", "scribbles"):

@@ -129,6 +129,7 @@ GOLDEN = [  # computed in Node 20, by the page's arithmetic: sha256 of all point
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url, points, parameters", GOLDEN)
 def test_chaotic_runs_to_the_last_bit(url, points, parameters):
     def digest(values):
@@ -326,6 +327,7 @@ ODD = {
 FAST = ("leftovers", "batch of one", "L1, leftovers", "six layers", "no features", "regression")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, as_page",
     [*((name, True) for name in ODD), *((name, False) for name in FAST)],
@@ -753,6 +755,7 @@ def test_progress_leaves_no_line_behind_also_when_interrupted(capsys):
     assert capsys.readouterr().err.endswith("epoch 3 of 10\x1b[K\r\x1b[K")
 
 
+@pytest.mark.slow
 def test_sweep(capsys, tmp_path):
     file, flags = tmp_path / "table.csv", ("noise=5&seed=1", "--epochs=2", "--seeds=2")
     words = ("--sweep", "activation=ReLU,tanh", "networkShape=4x2,none", "noise=90")
@@ -770,6 +773,7 @@ def test_sweep(capsys, tmp_path):
     assert "best" not in table and PAGE not in table  # noise=90 has no URL
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_the_url_of_its_best_network(capsys):
     words = (
         "seed=1&noise=5",

@@ -151,6 +151,7 @@ def test_only_a_run_that_diverges_has_a_logarithmic_chart():
     assert picture.figure(history).axes[2].get_yscale() == "linear"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_losses_near_the_end_of_the_numbers_and_a_seed_like_a_formula_are_drawn(tmp_path):
     history = one_neuron(0, 1, 1, seed="$\\frac$")

@@ -195,12 +195,13 @@ def judged(candidates: Iterable[Candidate], digits: bool) -> list[Reading]:
     candidates = list(candidates)
     if not candidates:
         return []
-    likenesses, shown = np.ones(len(candidates), np.float32), np.zeros(len(candidates), np.intp)
+    likenesses, shown = [1.0] * len(candidates), [0] * len(candidates)
     if digits:
-        likenesses, shown = digit_likeness.judge(np.stack([candidate.image for candidate in candidates]))
+        found = digit_likeness.judge(np.stack([candidate.image for candidate in candidates]))
+        likenesses, shown = (values.tolist() for values in found)
     return [
         Reading(candidate, likeness, digit, {"likeness": -float(np.log(max(likeness, 1e-4))), **candidate.costs})
-        for candidate, likeness, digit in zip(candidates, likenesses.tolist(), shown.tolist(), strict=True)
+        for candidate, likeness, digit in zip(candidates, likenesses, shown, strict=True)
     ]
 
 

@@ -43,7 +43,7 @@ def line_chart(name: str, title: str, about: str, lines: Sequence[Line], *, perc
     def y_at(y: float) -> float:
         return round(HEIGHT - BOTTOM - (y - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM), 1)
 
-    parts = [tag("title", title, id=f"{name}-title"), tag("desc", about, id=f"{name}-about")]
+    parts: list[Html] = []
     for y in (tick for tick in ticks if bottom <= tick <= top * (1 + 1e-9)):
         parts.append(tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y_at(y), y2=y_at(y)))
         words = f"{100 * y:.{decimals(ticks, 100)}f}%" if percent else f"{y:.{decimals(ticks)}f}"
@@ -54,8 +54,15 @@ def line_chart(name: str, title: str, about: str, lines: Sequence[Line], *, perc
     parts.append(tag("text", "epoch", class_="tick", x=middle, y=HEIGHT - 3, text_anchor="middle"))
     for line in lines:
         parts.append(draw_line(line, x_at, y_at, percent))
+    return chart(name, title, about, parts)
+
+
+def chart(name: str, title: str, about: str, parts: Sequence[Html]) -> Html:
+    """Return a drawing of WIDTH × HEIGHT with a title, and a description for screen readers."""
     return tag(
         "svg",
+        tag("title", title, id=f"{name}-title"),
+        tag("desc", about, id=f"{name}-about"),
         *parts,
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",

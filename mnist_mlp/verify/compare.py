@@ -33,7 +33,6 @@ from mnist_mlp.verify.reading import inside, mapping, number, rows, sequence, sh
 FORMAT = 1  # of verify.json
 NAME = "verify.json"
 SAME, DIFFERS = "same", "differs"
-CODES = {SAME: 0, DIFFERS: 0, REFUTED: 4}  # exit codes: that two machines differ is no mistake of either
 ONE = {PASSED: "passed", REFUTED: "is refuted", ERROR: "has no verdict"}
 BOTH = {PASSED: "both passed", REFUTED: "both are refuted", ERROR: "neither has a verdict"}
 WIDTH, WHAT, VALUE = 110, 48, 28  # characters
@@ -170,10 +169,11 @@ def text(found: Mapping[str, Any], one: str = "", other: str = "") -> str:
 
     `one` and `other` name the files.
     """
-    names = (f"first: {one}" if one else "first", f"second: {other}" if other else "second")
+    files = {"first": one, "second": other}
+    names = [f"{which}: {end_of(file, VALUE - len(which) - 2)}" if file else which for which, file in files.items()]
     lines, differences = [spelled_out(words(found, "summary"))], rows(found, "differences")
     if differences:
-        table = [("stage", "what", *(cut(name, VALUE) for name in names), "")]
+        table = [("stage", "what", *names, "")]
         table += [(*cells(row), remark(row)) for row in gathered(differences)]
         widths = [max(len(cells_[column]) for cells_ in table) for column in range(len(table[0]))]
         lines.append("")
@@ -184,6 +184,12 @@ def text(found: Mapping[str, Any], one: str = "", other: str = "") -> str:
         told = f"{words(reason, 'stage')}, {which}: {words(reason, 'reason')}"
         lines += ["", *textwrap.wrap(spelled_out(told), WIDTH, subsequent_indent="    ")]
     return "\n".join([*lines, "", closing(found)])
+
+
+def end_of(text: str, length: int) -> str:
+    """Return the end of a path, which says more than its beginning."""
+    text = spelled_out(text)
+    return text if len(text) <= length else f"…{text[1 - length :]}"
 
 
 def gathered(differences: list[dict[str, Any]]) -> list[dict[str, Any]]:

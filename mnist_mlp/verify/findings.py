@@ -8,7 +8,6 @@ from typing import Any
 
 PASSED, REFUTED, ERROR, SKIPPED = "passed", "refuted", "error", "skipped"
 MARKS = {PASSED: "✓", REFUTED: "✗", ERROR: "✗", SKIPPED: "–"}
-CODES = {PASSED: 0, REFUTED: 4, ERROR: 2}  # exit codes by verdict
 
 
 @dataclasses.dataclass(frozen=True)

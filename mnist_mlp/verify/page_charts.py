@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from mnist_mlp.report.html import Html, tag
-from mnist_mlp.report.svg_charts import BOTTOM, HEIGHT, RIGHT, TOP, WIDTH, Line
+from mnist_mlp.report.svg_charts import BOTTOM, HEIGHT, RIGHT, TOP, WIDTH, Line, chart
 
 LEFT = 66  # margin for labels such as 10,000
 MOST = 60  # points of a line that are marked with a dot
@@ -59,7 +59,7 @@ def log_chart(name: str, title: str, about: str, lines: Sequence[Line], x_label:
     def y_at(y: float) -> float:
         return round(HEIGHT - BOTTOM - math.log(y / bottom) / math.log(top / bottom) * (HEIGHT - TOP - BOTTOM), 1)
 
-    parts = [tag("title", title, id=f"{name}-title"), tag("desc", about, id=f"{name}-about")]
+    parts: list[Html] = []
     for y in ticks:
         parts.append(tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y_at(y), y2=y_at(y)))
         parts.append(
@@ -94,14 +94,7 @@ def log_chart(name: str, title: str, about: str, lines: Sequence[Line], x_label:
             for x, y in points[:MOST]
         ]
         parts.append(tag("g", tag("path", d=path, class_="line"), *dots, class_=f"series {line.kind}"))
-    return tag(
-        "svg",
-        *parts,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        aria_labelledby=f"{name}-title {name}-about",
-        class_="chart",
-    )
+    return chart(name, title, about, parts)
 
 
 def decades(least: float, most: float) -> list[float]:

@@ -72,8 +72,6 @@ def resume(context: Context) -> Finding:
     """
     context.load_framework()
     config, whole, directory = config_of(context), context.work / "repeated-1", context.work / "resumed"
-    if not whole.exists():  # its process has ended early
-        trained(config, whole)
     if context.tier == "quick":
         shutil.copytree(whole, directory)
         for file in checkpoints(directory)[3:]:

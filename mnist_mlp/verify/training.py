@@ -48,7 +48,7 @@ def mnist(context: Context) -> Finding:
         return gated(config, dataset, context.work / "run-on-mnist")
     if damaged:
         raise damaged
-    return Finding.skipped("MNIST is in neither Keras' nor TFDS' directory; name another one with --data_dir")
+    return Finding.skipped("MNIST is in neither Keras' nor TFDS' directory; use --data_dir=DIR")
 
 
 def common(context: Context) -> dict[str, Any]:

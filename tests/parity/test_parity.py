@@ -368,9 +368,10 @@ FOUND = {  # what parity names of each fault: the quantity, and the step from 1 
 }
 
 
-# What judges is the same on either backend. TensorFlow traces every replica: a quick run makes one there, which is told
-# as SUMMED is. Of the others it makes those on JAX that have no like: LAST is told as SHIFTED is, and that products of
-# CUT factors are no float32 test_a_device_of_each_precision_stays_within_its_bounds_and_not_within_a_better_one holds.
+# The judge is the same on both backends. TensorFlow traces every replica, so a quick run has one fault there: DROPPED,
+# which is reported as SUMMED is. On JAX it has the others, without SHIFTED, which is reported as LAST is, and without
+# CUT: test_a_device_of_each_precision_stays_within_its_bounds_and_not_within_a_better_one shows that such products are
+# no float32.
 MADE = {
     "tensorflow": (faults.DROPPED,),
     "jax": (faults.STALE, faults.LAST, faults.SIGN, faults.EPSILON, faults.DOUBLED, faults.LOST),

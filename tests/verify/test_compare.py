@@ -7,10 +7,9 @@ import os
 import pytest
 from helpers.verification import batches, quantity, report, stage
 
-from mnist_mlp.errors import UserError
+from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.files.atomic import write_json
-from mnist_mlp.verify import compare
-from mnist_mlp.verify.compare import CODES
+from mnist_mlp.verify import command, compare
 
 
 def changed(change, **changes):
@@ -30,7 +29,6 @@ def differences(one, other):
 def test_a_report_is_the_same_as_itself():
     found = compare.compare(report(), report(date="2027-01-01T00:00:00+0000", seconds=9.0))
     assert (found["verdict"], found["differences"], found["within_noise"]) == ("same", [], {})
-    assert CODES[found["verdict"]] == 0
     assert found["summary"] == "the same: both passed, and nothing differs beyond noise"
     assert found["equal"]["parity"] == 5 and found["equal"]["throughput"] == 11  # the figures were looked at
     assert compare.text(found) == f"{found['summary']}\n\nequal: {sum(found['equal'].values())} facts and figures"
@@ -60,11 +58,11 @@ def test_machines_versions_and_options_are_compared_exactly():
     ]
 
 
-def test_refuting_what_the_other_passed_is_exit_code_4():
+def test_refuting_what_the_other_passed_is_told_with_its_reason():
     details = {"difference": {"tensor": "kernel"}}
     bad = report(verdict="refuted", determinism={"status": "refuted", "reason": "bits differ", "details": details})
     found = compare.compare(report(), bad)
-    assert (found["verdict"], found["refuted"], CODES[found["verdict"]]) == ("refuted", ["determinism"], 4)
+    assert (found["verdict"], found["refuted"]) == ("refuted", ["determinism"])
     assert found["summary"] == "the second refutes what the first passed: determinism"
     assert compare.compare(bad, report())["summary"] == "the first refutes what the second passed: determinism"
     assert found["reasons"] == [{"report": "other", "stage": "determinism", "reason": "bits differ"}]
@@ -77,11 +75,35 @@ def test_refuting_what_the_other_passed_is_exit_code_4():
     assert both["summary"] == "the same: both are refuted, and nothing differs beyond noise" and both["refuted"] == []
 
 
+def test_only_refuting_what_the_other_passed_is_exit_code_4(tmp_path, capsys):
+    """That two machines differ is no mistake of either."""
+    details = {"difference": {"tensor": "kernel"}}
+    bad = {"verdict": "refuted", "determinism": {"status": "refuted", "reason": "bits differ", "details": details}}
+    reports = {
+        "good": report(),
+        "other": report(seed=1),
+        "bad": report(**bad),
+        "untried": report(verdict="error", training={"status": "error", "reason": "no memory"}),
+    }
+    files = {name: str(tmp_path / f"{name}.json") for name in reports}
+    for name, made in reports.items():
+        write_json(tmp_path / f"{name}.json", made)
+    for other in ("good", "other", "untried"):
+        command.main(["--compare", files["good"], files[other]])  # exit code 0
+        assert capsys.readouterr().out.startswith("the same: " if other == "good" else "")
+    for both in (("good", "bad"), ("bad", "good")):
+        with pytest.raises(Refuted) as said:
+            command.main(["--compare", *(files[name] for name in both)])
+        assert said.value.exit_code == 4 and "determinism" in str(said.value)
+        heading = capsys.readouterr().out.splitlines()[2]
+        assert [name in heading for name in (f"/{both[0]}.json", f"/{both[1]}.json")] == [True, True]
+
+
 @pytest.mark.parametrize("status", ["error", "skipped"])
 def test_what_could_not_be_tried_refutes_nothing(status):
     other = report(verdict="error", training={"status": status, "reason": "no memory"})
     found = compare.compare(report(), other)
-    assert found["verdict"] == "differs" and CODES["differs"] == 0
+    assert found["verdict"] == "differs"
     assert found["summary"] == "the first passed, the second has no verdict; 1 difference beyond noise"
     assert differences(report(), other) == [("training", "outcome", "passed", status)]
 

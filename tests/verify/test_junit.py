@@ -1,4 +1,4 @@
-"""The stages as JUnit XML, read back with another parser and held against the rules of Jenkins' schema."""
+"""The stages as JUnit XML, read back with another parser and compared with the rules of Jenkins' schema."""
 
 import re
 from xml.dom import minidom

@@ -1,4 +1,4 @@
-"""The soak: a bit that flips is found and named, what only looks like it is told apart, processes are replaced."""
+"""The soak: a bit that flips is found and named, what only looks like it is no alarm, processes are replaced."""
 
 import json
 import os
@@ -29,7 +29,7 @@ REPETITIONS = 6
 
 
 def soaked(engine, work, repetitions=REPETITIONS):
-    """What is found in so many repetitions."""
+    """What is found in `repetitions` repetitions."""
     found = []
     soak = Soak(engine, work, found.append)
     for _ in range(repetitions):
@@ -109,7 +109,7 @@ def test_a_clean_soak_finds_nothing_and_does_not_grow():
 
 
 def test_noise_is_no_flip():
-    """Three results that differ are told apart from one that differs from two."""
+    """Three results that differ are another case than one that differs from two."""
 
     def noise(engine, call):
         state = {name: np.array(value) for name, value in engine.state().items()}
@@ -229,7 +229,7 @@ def test_each_process_uses_every_core(count, width, processes):
         turns = [cores_of(slot, repetition) for repetition in range(1, 3 * count)]
         assert {core for turn in turns for core in turn} == set(cores)
         assert all(len(turn) == width for turn in turns)
-    if width > 1:  # groups overlap in several ways, so that a core that errs is told from those beside it
+    if width > 1:  # groups overlap in several ways, so that a core that errs is known from those beside it
         assert len({tuple(turn) for turn in turns}) > count / width
     first = [cores_of(Slot("CPU", {}, index=index, cores=cores, width=width), 1) for index in range(processes)]
     assert len({core for turn in first for core in turn}) == processes * width  # none is shared
@@ -477,7 +477,7 @@ def fleet(monkeypatch, tmp_path):
 
 
 def each(repetitions):
-    """Until each device has made so many repetitions since its last start."""
+    """Wait until each device has made `repetitions` repetitions since its last start."""
     return lambda accounts: all(account.in_start >= repetitions or account.given_up for account in accounts)
 
 

@@ -25,7 +25,7 @@ CPU_PEAK, GPU_PEAK = 1.8e11, 2e13  # operations per second of a matrix product
 
 
 def interval(seconds, **clocks_):
-    """What the clocks count in so many seconds, if nothing else is said."""
+    """What the clocks count in `seconds`, unless the keywords say otherwise."""
     others = dict.fromkeys(("CLOCK_BOOTTIME", "CLOCK_REALTIME", "CLOCK_MONOTONIC_RAW"), seconds)
     return {"perf_counter": seconds, **others, "process_time": 1.5 * seconds, **clocks_}
 

@@ -76,10 +76,18 @@ def test_equal_numbers_of_other_bits_differ_and_equal_nans_do_not():
         ([], "error", 2),
     ],
 )
-def test_one_verdict(statuses, verdict, code):
+def test_one_verdict_and_its_exit_code(statuses, verdict, code, monkeypatch):
     """What ran nothing proves nothing."""
     assert findings.verdict(statuses) == verdict
-    assert findings.CODES[verdict] == code
+    made = {"verdict": verdict, "stages": [{"name": f"stage {n}", "status": each} for n, each in enumerate(statuses)]}
+    monkeypatch.setattr(command, "verify", lambda options, reporter: made)
+    ended = 0
+    try:
+        command.main(["--quick"])
+    except UserError as error:
+        ended = error.exit_code
+        assert all(f"stage {n}" in str(error) for n, each in enumerate(statuses) if each == verdict)
+    assert ended == code
 
 
 def test_an_exception_of_a_stage_is_a_finding(tmp_path):

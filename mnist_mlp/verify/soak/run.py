@@ -34,7 +34,7 @@ PARTING = 5.0  # seconds for the repetition at the end
 
 
 def soak(context: Context, seconds: float, reporter: Reporter) -> Finding:
-    """Soak the devices of a verification for so many seconds, which begin with the first repetition.
+    """Soak the devices of a verification for `seconds`, counted from the first repetition.
 
     Ctrl-C and SIGTERM end it: the finding is then about what was done so far. Raise `UserError` if there is no such
     device.

@@ -1,4 +1,4 @@
-"""A process that soaks one device until it is told to stop, and writes what happens as lines of JSON to a pipe.
+"""A process that soaks one device until SIGTERM, and writes what happens as lines of JSON to a pipe.
 
     python -m mnist_mlp.verify.soak.worker DESCRIPTOR REQUEST
 

@@ -62,7 +62,7 @@ def timed(call: Callable[[], object]) -> dict[str, float]:
 
 
 def problem(intervals: Sequence[Interval], cores: int) -> str:
-    """Return what is wrong with the clock that timed these intervals on a machine of so many cores, or ""."""
+    """Return what is wrong with the clock that timed these intervals on a machine with `cores` cores, or ""."""
     if not intervals:
         return ""
     return wrong_rate(intervals) or jump(intervals) or too_much_computed(intervals, cores)

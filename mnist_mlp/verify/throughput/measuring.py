@@ -145,7 +145,7 @@ class BatchTrial:
         self.steps, self.short = self.choose_steps(effort.call_seconds)
 
     def train(self, steps: int) -> None:
-        """Make a call of so many steps, from the first batch on. It returns their losses, which nothing has before."""
+        """Train `steps` steps in one call, from the first batch on. Their losses come back, so all are done."""
         sums = self.engine.train(self.order, 0, steps)
         self.steps_asked += steps
         self.finite &= bool(np.isfinite(sums.losses).all())

@@ -109,7 +109,9 @@ def test_what_is_no_setting_of_the_numbers_is_not_recorded():
     }
 
 
-def test_a_note_is_about_the_backend_that_runs():
+def test_a_note_is_about_the_backend_that_runs(monkeypatch):
+    for name in variables.recorded(""):  # of this machine
+        monkeypatch.delenv(name)
     variables.remove_ignored({"JAX_ENABLE_X64": "1", "KERAS_MAX_EPOCHS": "2"})
     (note,) = variables.notes("tensorflow")
     assert note == "ignored, since options alone decide the numbers: KERAS_MAX_EPOCHS=2"
@@ -122,9 +124,14 @@ def test_a_note_is_about_the_backend_that_runs():
 @pytest.mark.slow
 def test_what_scikit_learn_sets_at_its_import_is_no_setting_of_the_user():
     pytest.importorskip("sklearn")
-    code = "import os, sklearn.tree\nfrom mnist_mlp.cli import variables\n"
-    code += "print('KMP_INIT_AT_FORK' in os.environ, variables.notes('tensorflow'))"
-    assert run_code(code, backend=None).stdout == "True ()\n"
+    code = """
+import os
+from mnist_mlp.cli import variables
+before = variables.notes("tensorflow")
+import sklearn.tree
+print("KMP_INIT_AT_FORK" in os.environ, variables.notes("tensorflow") == before)
+"""
+    assert run_code(code, backend=None).stdout == "True True\n"
 
 
 def test_what_a_program_has_set_in_its_own_jax_is_recorded(monkeypatch):

@@ -197,7 +197,7 @@ def test_the_flags_of_long_commands_are_known(line, monkeypatch):
 
 @pytest.mark.slow
 def test_the_output_that_is_shown(mnist_dir, mnist_run):  # noqa: F811
-    """Word by word, without the figures that belong to the machine or to rounding; … stands for any lines."""
+    """Word by word, without what belongs to the machine or to rounding; … stands for any lines."""
     shown = re.findall(r"```text\n(.*?)```", PAGES["README.md"], re.DOTALL)[0]
     command, _, expected = shown.partition("\n")
     assert command == "$ scripts/train --data_dir mnist --run_dir runs/first"
@@ -207,6 +207,7 @@ def test_the_output_that_is_shown(mnist_dir, mnist_run):  # noqa: F811
     def words(text):
         text = re.sub(r"CPU: .* \(requested", "CPU: (requested", text)
         head, _, rest = text.partition("\nepoch")
+        head = re.sub(r"\n  !  +set in the environment.*(\n {9}\S.*)*", "", head)
         rest = re.sub(r"versions .*", "versions", rest)
         return f"{head}\nepoch" + re.sub(r"[\d.,%–]+", "#", re.sub(" +", " ", rest)).rstrip()
 

@@ -43,7 +43,7 @@ use a model
 take part
   training.make_references  make the references that train --gate compares with
   scripts/test            in a clone: check the code and run the tests"""
-MODULES = ("train", "evaluate", "predict", "devices.launch_workers", "training.make_references")  # beside the folders
+MODULES = ("train", "predict", "devices.launch_workers", "training.make_references")  # beside the folders
 
 
 def main() -> None:

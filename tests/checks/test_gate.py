@@ -15,7 +15,7 @@ from helpers.fork_server import run, run_code
 from helpers.once import once
 from helpers.programs import Collector
 
-from mnist_mlp import evaluate, train
+from mnist_mlp import train
 from mnist_mlp.checks import gate, references
 from mnist_mlp.checks.gate import FEW, HIGH, LOW, MANY, OTHER_DATA, OTHER_EPOCHS, Gate
 from mnist_mlp.checks.references import find
@@ -23,6 +23,7 @@ from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import FREE, MODELS, PRESETS, Config
 from mnist_mlp.data import Split
 from mnist_mlp.errors import Refuted, UserError
+from mnist_mlp.evaluate import command as evaluate
 from mnist_mlp.files.atomic import read_json, write_json
 from mnist_mlp.runs import summary
 from mnist_mlp.stats import student_t

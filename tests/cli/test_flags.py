@@ -8,10 +8,11 @@ import time
 import pytest
 from helpers.fork_server import run_code
 
-from mnist_mlp import evaluate, predict
+from mnist_mlp import predict
 from mnist_mlp.cli import flags
 from mnist_mlp.config import PRESETS, Config, with_preset
 from mnist_mlp.errors import UserError
+from mnist_mlp.evaluate import command as evaluate
 from mnist_mlp.export import command as export
 from mnist_mlp.lab.explain import command as explain
 from mnist_mlp.lab.playground import command as playground

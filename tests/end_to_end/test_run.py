@@ -19,12 +19,13 @@ from helpers.on_mnist import mnist_run  # noqa: F401  # a fixture
 from helpers.once import once
 from helpers.programs import FRAMEWORKS, Collector, program, refused
 
-from mnist_mlp import data, evaluate, predict, train
+from mnist_mlp import data, predict, train
 from mnist_mlp.checks import references
 from mnist_mlp.checks.gate import Gate
 from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.evaluate import command as evaluate
 from mnist_mlp.files import atomic
 from mnist_mlp.models import keras_file, networks
 from mnist_mlp.runs import directory

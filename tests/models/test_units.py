@@ -9,11 +9,12 @@ import pytest
 from helpers.once import once
 from helpers.programs import Collector
 
-from mnist_mlp import devices, evaluate, train
+from mnist_mlp import devices, train
 from mnist_mlp.checks import references
 from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import MODELS, UNITS, Config
 from mnist_mlp.errors import UserError
+from mnist_mlp.evaluate import command as evaluate
 from mnist_mlp.models import networks, numpy_forward, portable
 from mnist_mlp.runs import checkpoint
 from mnist_mlp.runs.saved import read_run

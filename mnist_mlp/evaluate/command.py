@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports below: Ctrl-C ends them without a traceback
-    from mnist_mlp.cli.program import start
-
-    start("mnist_mlp.evaluate")
-
 import dataclasses
 import json
 import math

@@ -60,6 +60,12 @@ class Config:
         group="start",
         affects="process",
     )
+    init_from: str = option(
+        "",
+        "start from the weights of the finished run in this directory, with its network, instead of drawing them",
+        group="start",
+        affects="result",
+    )
     model: str = option("mlp", "network architecture", choices=MODELS, group="model", affects="result")
     units: str | None = option(
         None,

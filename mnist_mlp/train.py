@@ -28,8 +28,9 @@ from mnist_mlp.config import DEVICE, PRESETS, Config, with_file, with_preset
 from mnist_mlp.engine.compilation_cache import compilation_cache
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import path_of
-from mnist_mlp.runs import directory, summary
+from mnist_mlp.runs import directory, initial, summary
 from mnist_mlp.runs.result import Result
+from mnist_mlp.runs.saved import read_run
 from mnist_mlp.training.session import TrainingSession
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ def config_of(given: Mapping[str, Any]) -> Config:
         raise UserError("--resume needs the run to resume; use --run_dir=DIR --resume")
     started_with = directory.config_of_run(path_of("run_dir", given["run_dir"])) if given.get("resume") else None
     if started_with is None:
+        if given.get("init_from"):
+            _, of_source, _ = read_run(given["init_from"], f"--init_from={given['init_from']}")
+            given = {**initial.network_of(of_source), **given}
         return with_preset(PRESETS, given)
     if "strategy" in given:
         started_with = dataclasses.replace(started_with, **{name: getattr(Config, name) for name in DEVICE})

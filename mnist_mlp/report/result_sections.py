@@ -77,6 +77,8 @@ def remarks(run: RunContent) -> list[str]:
         what = "; ".join(f"{name}: {means}" for name, means in gate["found"].items())
         found.append(f"The gate passed, {by}." if gate["passed"] else f"The gate FAILED, {by}. {what}")
     found += [f"Diagnosis: {each['name']}: {each['seen']}; {each['remedy']}" for each in result["diagnosis"]]
+    if facts := result["initial"]:
+        found += [before_training(facts), *facts["notes"]]
     for once in result["resumed"]:
         found.append(f"Resumed at step {once['step']:,} of {once['of']:,}; the seconds are those of the last process.")
     if not run.counts_agree:
@@ -85,6 +87,18 @@ def remarks(run: RunContent) -> list[str]:
             "or version rounds differently. The counts are those of the run."
         )
     return found
+
+
+def before_training(facts: dict[str, Any]) -> str:
+    """What the weights of --init_from scored, and what was forgotten of another data set."""
+    before, after, old = facts["before"], facts.get("after"), facts["test"]
+    words = f"Before training, with the weights of {facts['run']}, {percent(before['accuracy'])} were correct."
+    if after:
+        words += (
+            f" Of the test images of {title_of(facts['dataset'])}, {percent(after['accuracy'])} are correct now, "
+            f"and {percent(old['accuracy'])} were before."
+        )
+    return words
 
 
 def curves(run: RunContent) -> Html:

@@ -58,6 +58,7 @@ class Checkpoint:
     ended: bool = False  # whether the training is over and callbacks' `on_train_end` is done
     # What callbacks know of earlier epochs: {name: {attribute: a JSON value that is no list, or a list of arrays}}.
     callbacks: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    initial: dict[str, Any] = dataclasses.field(default_factory=dict)  # as in a result, as far as it is known
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return all of it as arrays."""
@@ -74,6 +75,7 @@ class Checkpoint:
             "resumed": self.resumed,
             "ended": self.ended,
             "callbacks": callbacks,
+            "initial": self.initial,
         }
         about["sha256"] = checksum(about, arrays)
         return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays}
@@ -97,8 +99,9 @@ class Checkpoint:
             about["data"],
             about["ran_on"],
             about["resumed"],
-            about.get("ended", False),  # 0.1 wrote neither this nor the next
+            about.get("ended", False),  # 0.1 wrote neither this nor the next two
             with_arrays(about.get("callbacks", {}), kept),
+            about.get("initial", {}),
         )
         found.check()
         return found
@@ -108,7 +111,7 @@ class Checkpoint:
         progress = self.progress
         counts = (progress.epoch, progress.step, progress.correct, progress.seen, self.total_steps)
         kinds: list[tuple[type, Any]] = [(list, progress.history), (list, self.resumed)]
-        kinds += [(dict, self.data), (dict, self.ran_on)]
+        kinds += [(dict, self.data), (dict, self.ran_on), (dict, self.initial)]
         kinds += [(bool, self.ended), *((dict, values) for values in self.callbacks.values())]
         if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
             raise ValueError("invalid counts")

@@ -55,6 +55,7 @@ class Run:
     data_hashes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ran_on: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     resumptions: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    initial: dict[str, Any] = dataclasses.field(default_factory=dict)  # of the run that this one started from
 
     def write_config(self) -> None:
         """Write config.json, with which the run can be resumed from any working directory."""
@@ -92,7 +93,9 @@ class Run:
         """
         provenance = (self.data_hashes, self.ran_on, self.resumptions)
         self.write_checkpoint(
-            Checkpoint(self.progress, total_steps, state, self.config, *provenance, ended, callbacks or {})
+            Checkpoint(
+                self.progress, total_steps, state, self.config, *provenance, ended, callbacks or {}, self.initial
+            )
         )
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -258,11 +261,17 @@ def config_of_run(path: Path) -> Config | None:
 
 
 def as_stored(config: Config) -> Config:
-    """Return the config that the run's next process needs, wherever it starts: with an absolute `data_dir`."""
-    data_dir = config.data_dir and str(path_of("data_dir", config.data_dir))
+    """Return the config that the run's next process needs, wherever it starts: with absolute paths of what it reads."""
+    data_dir, init_from = absolute("data_dir", config.data_dir), absolute("init_from", config.init_from)
+    return dataclasses.replace(config, data_dir=data_dir, init_from=init_from, resume=False)
+
+
+def absolute(flag: str, path: str) -> str:
+    """Return a path that a user typed as an absolute one, "" as itself."""
+    path = path and str(path_of(flag, path))
     with contextlib.suppress(OSError):  # the working directory is gone: a relative path leads nowhere
-        data_dir = data_dir and os.path.abspath(data_dir)
-    return dataclasses.replace(config, data_dir=data_dir, resume=False)
+        path = path and os.path.abspath(path)
+    return path
 
 
 @contextlib.contextmanager

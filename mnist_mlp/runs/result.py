@@ -59,6 +59,8 @@ class Result:
     diagnosis: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # of `--diagnose`: name, seen, remedy, …
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)  # schedule, warmup, …: config.RECIPE; steps
     gate: dict[str, Any] = dataclasses.field(default_factory=dict)  # of `--gate`: passed, p, found, right, losses, …
+    # Of `--init_from`: run, model_sha256, dataset, data, test, before, and after for another data set; notes
+    initial: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def network(self) -> str:

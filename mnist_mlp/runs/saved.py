@@ -138,7 +138,7 @@ def read_run(run_dir: str, named: str = "") -> tuple[Path, Config, Result]:
 def _instead_of_a_run(path: Path) -> str:
     """Return what a path is that is no run, and what to do; "" for a directory that may be a run."""
     if all((path.parent / name).is_file() for name in FILES) and not (path / FILES[0]).exists():
-        return f"{path.name} in a run; try --run_dir={path.parent}"
+        return f"{path.name} in a run; try its directory, {path.parent}"
     kind = kinds.recognize_path(path)
     if path.is_file() or kind is not None:
         hint = kinds.MODEL if kind in kinds.MODELS else f"name the directory of a run{PRINTED}"
@@ -147,7 +147,7 @@ def _instead_of_a_run(path: Path) -> str:
         with contextlib.suppress(OSError):
             if runs := sorted(each.parent.name for each in path.glob(f"*/{FILES[-1]}")):
                 listed = ", ".join(runs[:5]) + ", …" * (len(runs) > 5)
-                return f"a directory of runs ({listed}); try --run_dir={path / runs[-1]}"
+                return f"a directory of runs ({listed}); try one of them, such as {path / runs[-1]}"
     return ""
 
 

@@ -41,6 +41,7 @@ def opening(result: Result) -> str:
         setting(result),
         f"model    {result.network} on pixels from {seen}, {result.optimizer} at {result.learning_rate:g}, "
         f"seed {result.seed}",
+        *([f"         with the weights of {result.initial['run']}"] if result.initial else []),
         *recipe(result),
     ]
     for row in result.layers:
@@ -123,6 +124,7 @@ def closing(result: Result, run_dir: str) -> str:
         "",
         f"test     {test['correct']:,} of {test['total']:,} correct = {100 * test['accuracy']:.2f}% "
         f"(95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {test['loss']:.4f}",
+        *started(result),
         *warnings(result),
         "         class  images correct  recall  precision  mistaken for",
     ]
@@ -141,6 +143,25 @@ def closing(result: Result, run_dir: str) -> str:
         f"run      {run_dir}",
     ]
     return "\n".join(lines)
+
+
+def started(result: Result) -> list[str]:
+    """Return what the weights of `--init_from` scored before training, and what was forgotten of another data set."""
+    facts = result.initial
+    if not facts:
+        return []
+    before = facts["before"]
+    lines = [
+        f"before   {before['correct']:,} of {before['total']:,} correct = {100 * before['accuracy']:.2f}%, "
+        f"with the weights of {facts['run']}"
+    ]
+    if after := facts.get("after"):
+        old = facts["test"]
+        lines.append(
+            f"{'':9}{facts['dataset']}: {after['correct']:,} of {after['total']:,} correct = "
+            f"{100 * after['accuracy']:.2f}%; before: {old['correct']:,} = {100 * old['accuracy']:.2f}%"
+        )
+    return [*lines, *remarks(facts["notes"])]
 
 
 def gated(verdict: dict[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ from mnist_mlp.devices import machine, rendezvous
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.files.atomic import digest
 from mnist_mlp.options import tagged
-from mnist_mlp.runs import checkpoint, summary
+from mnist_mlp.runs import checkpoint, initial, summary
 from mnist_mlp.runs.directory import MODEL, Run
 from mnist_mlp.runs.result import Result, dataset_block, device_block, layer_rows, ran_on, scores, versions
 
@@ -45,6 +45,7 @@ class TrainingSession:
     engine: Engine
     diagnose: diagnosis.Watch
     result: Result
+    source: initial.Source | None = None  # the run to start from, if this one is not resumed
 
     def __init__(self, config: Config, plan: devices.Plan, run: Run, reporter: Reporter):
         self.config, self.plan, self.run = config, plan, run
@@ -59,12 +60,30 @@ class TrainingSession:
         self.dataset = dataset or data.load(self.config)
         self.gate = gate.watch(self.config, self.dataset)
         self.splits = split(self.dataset, self.config)
+        self.open_initial_run()
         self.run.data_hashes = hashes(self.dataset)
         self.steps_per_epoch = math.ceil(len(self.splits["train"]) / self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch
         meet_other_workers(self.plan, self.run)
         check_same_data(self.run)
         self.stopwatch.end("load")
+
+    def open_initial_run(self) -> None:
+        """Find the run that --init_from names, and the test images of its data set, if that is another one.
+
+        A run that is resumed has its weights from the checkpoint, which also holds the facts; its source may be gone.
+        """
+        if not self.config.init_from:
+            return
+        if self.run.resumed_from:
+            self.run.initial = self.run.resumed_from.initial
+        else:
+            self.source = initial.source_of(self.config)
+            self.run.initial = self.source.facts()
+        test, why_not = initial.other_test_images(self.run.initial, self.dataset.name)
+        if test:
+            self.splits[initial.TEST] = test
+        self.run.initial["notes"] = [why_not] * bool(why_not)
 
     def build_engine(self) -> None:
         """Import the framework, build the model on its device, report what is known, and compile."""
@@ -82,8 +101,12 @@ class TrainingSession:
         self.reporter.line(summary.opening(self.result))
         self.engine.compile()
         self.stopwatch.end("compile")
+        if self.source:
+            self.source.copy_weights(self.engine)
+            self.run.initial["before"] = initial.short(scores(self.engine.evaluate("test")))
+            self.stopwatch.end("initial")
         self.write_augmentation_preview()
-        self.test = self.splits["test"]
+        self.test, self.forgets = self.splits["test"], initial.TEST in self.splits
         del self.dataset, self.splits  # the engine holds them
 
     def write_augmentation_preview(self) -> None:
@@ -149,6 +172,9 @@ class TrainingSession:
 
         use_averaged_weights(self.engine)
         self.update(test=scores(self.engine.evaluate("test")))
+        if self.run.initial:
+            after = {"after": initial.short(scores(self.engine.evaluate(initial.TEST)))} if self.forgets else {}
+            self.update(initial={**self.run.initial, **after})
         self.stopwatch.end("evaluate")
         found = self.diagnose(self.result.epochs, self.result.test["confusion"])
         self.update(diagnosis=found, gate=self.gate(self.result))
@@ -197,6 +223,7 @@ class TrainingSession:
             seconds={},
             peak_memory_mb=0.0,
             recipe={**recipe, "weight_decay": weight_decay, "steps": self.total_steps},
+            initial=self.run.initial,
         )
 
 
@@ -222,6 +249,7 @@ def meet_other_workers(plan: devices.Plan, run: Run) -> None:
     own = tagged(Config, may_differ="workers")
     flags = {f"--{name}": str(value) for name, value in run.config.to_dict().items() if name not in own}
     chosen = {"backend": plan.backend, "device": plan.device, "versions": str(machine.installed_software())}
+    chosen["initial weights"] = run.initial.get("model_sha256", "")
     packed = io.BytesIO()
     if run.resumed_from:
         np.savez(packed, **run.resumed_from.to_arrays())

@@ -123,11 +123,13 @@ def test_directories_that_are_something_else(tmp_path):
     for index in (1, 2):
         (tmp_path / "runs" / f"run{index}").mkdir(parents=True)
         (tmp_path / "runs" / f"run{index}" / "result.json").touch()
-    with pytest.raises(UserError, match=r"received a directory of runs \(run1, run2\); try --run_dir=.*/runs/run2"):
+    with pytest.raises(
+        UserError, match=r"received a directory of runs \(run1, run2\); try one of them, such as .*/runs/run2"
+    ):
         saved.read_run(str(tmp_path / "runs"))
     for name in saved.FILES:
         (tmp_path / "runs" / "run1" / name).touch()
-    with pytest.raises(UserError, match="received model.keras in a run; try --run_dir=.*/runs/run1"):
+    with pytest.raises(UserError, match="received model.keras in a run; try its directory, .*/runs/run1"):
         saved.read_run(str(tmp_path / "runs" / "run1" / "model.keras"))
 
 

@@ -63,6 +63,7 @@ def material(name="run", wrong=(), data="mnist", changes=None, predicts=True, un
         "gate": None,
         "diagnosis": [],
         "resumed": [],
+        "initial": {},
     }
     result |= changes or {}
     why_not = "" if predicts else "It has no data."

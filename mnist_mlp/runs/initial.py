@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import digest
+from mnist_mlp.options import path_of
 from mnist_mlp.runs.directory import MODEL
 from mnist_mlp.runs.result import Result
 from mnist_mlp.runs.saved import data_of_run, read_run
@@ -62,6 +63,13 @@ def source_of(config: Config) -> Source:
         )
         raise UserError(f"{flag}: expected the network of that run, {has}, received {given}; omit it")
     return source
+
+
+def digest_of(config: Config) -> str:
+    """Return the SHA-256 of the model that --init_from names, by which workers know that theirs are the same; "" if it
+    is gone, as it may be when the run is resumed."""
+    file = path_of("init_from", config.init_from) / MODEL
+    return digest(file) if config.init_from and file.is_file() else ""
 
 
 def network_of(config: Config) -> dict[str, Any]:

@@ -60,12 +60,12 @@ class TrainingSession:
         self.dataset = dataset or data.load(self.config)
         self.gate = gate.watch(self.config, self.dataset)
         self.splits = split(self.dataset, self.config)
-        self.open_initial_run()
         self.run.data_hashes = hashes(self.dataset)
         self.steps_per_epoch = math.ceil(len(self.splits["train"]) / self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch
         meet_other_workers(self.plan, self.run)
         check_same_data(self.run)
+        self.open_initial_run()
         self.stopwatch.end("load")
 
     def open_initial_run(self) -> None:
@@ -249,7 +249,7 @@ def meet_other_workers(plan: devices.Plan, run: Run) -> None:
     own = tagged(Config, may_differ="workers")
     flags = {f"--{name}": str(value) for name, value in run.config.to_dict().items() if name not in own}
     chosen = {"backend": plan.backend, "device": plan.device, "versions": str(machine.installed_software())}
-    chosen["initial weights"] = run.initial.get("model_sha256", "")
+    chosen["initial weights"] = initial.digest_of(run.config)
     packed = io.BytesIO()
     if run.resumed_from:
         np.savez(packed, **run.resumed_from.to_arrays())

@@ -65,6 +65,7 @@ LONG = (
     "train --dataset digits --model softmax --optimizer",
     "train --dataset digits --strategy cpu --replicas",
     "train --dataset digits --epochs 3 --augment",  # test_augmentation.py
+    "train --dataset digits --init_from",  # test_init_from.py
     "train --dataset digits --epochs 3 --run_dir runs/steps",  # test_resume.py
     "train --run_dir runs/steps --resume",
     "train --dataset digits --epochs 3 --learning_rate 1 --diagnose",  # as on the page of the lab

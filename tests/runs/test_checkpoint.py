@@ -209,6 +209,7 @@ def test_a_checkpoint_of_another_run_is_passed_over(tmp_path):
 
 OTHER = {
     "preset": "lecture",
+    "init_from": "/another",
     "model": "wide",
     "units": "256,128",
     "pixels": "raw",

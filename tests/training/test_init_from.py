@@ -23,7 +23,7 @@ from mnist_mlp.training import loop
 
 pytestmark = pytest.mark.xla(False)
 
-FIRST = Config(dataset="digits", model="mlp_dropout", units="16", epochs=2, batch_size=64, strategy="cpu")
+FIRST = Config(dataset="digits", model="mlp_dropout", units="16", epochs=8, batch_size=32, strategy="cpu")
 
 
 def run(config, path, **more):
@@ -65,7 +65,7 @@ def test_without_a_step_it_is_the_other_network_and_forgets_nothing(first, turne
 def test_what_is_forgotten_is_measured_and_a_resumed_run_ends_the_same(first, turned, tmp_path, monkeypatch):
     source = tmp_path / "source"  # which is gone when the run is resumed
     shutil.copytree(first, source)
-    config = dataclasses.replace(FIRST, init_from=str(source), epochs=6, learning_rate=0.003)
+    config = dataclasses.replace(FIRST, init_from=str(source), epochs=8, learning_rate=0.01)
     straight = run(config, tmp_path / "straight", dataset=turned)
     facts = straight.initial
     assert straight.test["correct"] > facts["before"]["correct"] + 30

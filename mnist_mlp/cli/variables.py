@@ -47,6 +47,7 @@ UNIMPORTANT = re.compile(
     r"(ONEDNN|DNNL|MKL|KMP|OPENBLAS|CUDNN)_(\w+_)?(VERBOSE|LOG\w*)|TF_ENABLE_GPU_GARBAGE\w+"
     r"|KMP_(DUPLICATE_LIB_OK|INIT_AT_FORK)"  # scikit-learn sets these when it is imported, as `tune` does
 )
+INHERITED = {"TF2_BEHAVIOR": "1"}  # from a process that imported TensorFlow, such as a notebook: nobody has set it
 CACHE_FLAG = re.compile(r"--tf_xla_persistent_cache_\w+=\S*")  # within TF_XLA_FLAGS
 LONGEST = 300  # characters of a value
 JAX_OPTIONS: dict[str, object] = {  # which a program may have set in its own process, and their defaults
@@ -68,7 +69,9 @@ def remove_ignored(environ: MutableMapping[str, str] = os.environ) -> None:
     """
     for name in list(environ):
         if IGNORED.fullmatch(name) and not KEPT.fullmatch(name):
-            ignored[name] = environ.pop(name)
+            value = environ.pop(name)
+            if INHERITED.get(name) != value:
+                ignored[name] = value
 
 
 def notes(backend: str) -> tuple[str, ...]:

@@ -122,6 +122,25 @@ def test_a_note_is_about_the_backend_that_runs(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("framework", ["tensorflow", "jax"])
+def test_what_a_framework_sets_at_its_import_is_no_setting_of_the_user(framework):
+    """A notebook that has imported one starts the programs with it."""
+    pytest.importorskip(framework)
+    code = f"""
+import os
+before = set(os.environ)
+import {framework}
+print(sorted(set(os.environ) - before))
+from mnist_mlp.cli import variables
+print(variables.notes("{framework}"))
+variables.remove_ignored()
+print(variables.notes("{framework}"))
+"""
+    names, before, after = run_code(code, backend=None).stdout.splitlines()
+    assert before == after and "ignored" not in after, names
+
+
+@pytest.mark.slow
 def test_what_scikit_learn_sets_at_its_import_is_no_setting_of_the_user():
     pytest.importorskip("sklearn")
     code = """

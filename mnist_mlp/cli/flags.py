@@ -71,8 +71,7 @@ def read_flags(fields: Mapping[str, dataclasses.Field[Any]], argv: Sequence[str]
         else:
             read[positional], *rest = rest
     if rest:
-        hint = " (write --flag=true or --flag=false)" if rest[0].lower() in ("true", "false") else ""
-        raise UserError(f"expected flags such as --{next(iter(fields))}=VALUE, received {rest[0]!r}{hint}")
+        raise unexpected_argument(rest[0], fields)
     return read
 
 
@@ -104,6 +103,22 @@ def split_tuple_flags(
 def unknown_flag(name: str, fields: Mapping[str, dataclasses.Field[Any]]) -> UserError:
     near = nearest(f"--{name}", [f"--{known}" for known in fields])
     return UserError(f"unknown flag --{name}{near} (all flags: --help)")
+
+
+def unexpected_argument(argument: str, fields: Mapping[str, dataclasses.Field[Any]]) -> UserError:
+    """Return the error about an argument that belongs to no flag, with the flag that was probably meant."""
+    first = next(iter(fields.values()))
+    example = f"--{first.name}" + ("" if first.metadata["kind"] is bool else "=VALUE")
+    chosen = [field.name for field in fields.values() if argument.lower() in field.metadata["choices"]]
+    if argument.lower() in ("true", "false"):
+        hint = " (write --flag=true or --flag=false)"
+    elif argument.partition("=")[0] in fields:
+        hint = f"; did you mean --{argument}?"
+    elif len(chosen) == 1:
+        hint = f"; did you mean --{chosen[0]}={argument}?"
+    else:
+        hint = ""
+    return UserError(f"expected flags such as {example}, received {argument!r}{hint}")
 
 
 def convert(field: dataclasses.Field[Any], text: Any) -> Any:

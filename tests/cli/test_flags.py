@@ -79,6 +79,11 @@ MISTAKES = [
     ("--nojson=1", "--nojson=1"),
     ("--epochs", "--epochs"),
     ("extra", "expected flags such as --preset=VALUE, received 'extra'"),
+    ("smoke", "received 'smoke'; did you mean --preset=smoke?"),
+    ("auto", "expected flags such as --preset=VALUE, received 'auto'"),  # a value of several flags
+    ("gate", "received 'gate'; did you mean --gate?"),
+    ("epochs=3", "received 'epochs=3'; did you mean --epochs=3?"),
+    ("true", "received 'true' (write --flag=true or --flag=false)"),
     ("--flagfile=/nowhere", "unknown flag --flagfile"),
     ("--undefok=foo", "unknown flag --undefok"),
     ("--no\nsuch", "unknown flag"),

@@ -1,9 +1,15 @@
-"""Find sheets in a picture (paper on a desk, a slate, a board, the inside of a frame) and straighten them."""
+"""Find sheets in a picture (paper on a desk, a slate, a board, the inside of a frame) and straighten them.
+
+A sheet is a piece of the picture with a simple outline. The pieces are found in three ways: those of one side of a
+threshold; those without an edge inside, for a sheet whose level is also that of things around it; and two of the latter
+together, for a sheet that the edge of a shadow divides.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -14,14 +20,20 @@ SEARCHED = 160  # pixels; a sheet is found in a picture of this size
 SMALLEST_PICTURE = 40  # pixels; in a smaller one no sheet has room for a digit
 LEAST, MOST = 0.03, 0.97  # fractions of the picture that a sheet covers
 FILLED = (0.92, 1.05)  # area of a sheet over that of the quadrilateral through its corners
+ROUND = (0.96, 1.02)  # area of a round sheet over that of the ellipse with the same moments
+LONGEST = 1.6  # the longer side of a round sheet over the shorter one; a longer one is a stroke, or the hole of a 0
 INSET = 0.03  # fraction of the sheet's shorter side that is left out along its edges
 NARROW = 0.2  # of a sheet's longest side; a narrower piece is a stroke
-MANY = 5  # sheets in a picture
+SAME = 3.0  # pixels, on average; corners as near are of one sheet
+MANY = 6  # sheets in a picture
+STEPS = (4.0, 8.0, 16.0, 32.0)  # levels of 255; a larger one between neighbours is an edge
+BAND = 4  # pixels; as wide is the edge between two parts of a sheet, at most
+LARGEST = 4  # pieces of each kind; a sheet is among the largest
 
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """A quadrilateral of one brightness in the picture."""
+    """A piece of the picture with the outline of a sheet."""
 
     corners: np.ndarray  # float64 [4, 2]: x, y as fractions of width and height; counter-clockwise from the upper left
     levels: np.ndarray  # float32 [height, width]: its inside, straightened
@@ -35,24 +47,56 @@ def sheets_in(levels: np.ndarray) -> list[Sheet]:
     from scipy import ndimage  # here, since the import takes 0.2 s
 
     small = ndimage.gaussian_filter(resized(levels, shrunk(levels.shape, SEARCHED)), 1.0)
-    found: list[tuple[float, np.ndarray, bool]] = []
-    for threshold, light in itertools.product(thresholds_of(small), (True, False)):
-        labels, count = ndimage.label(small > threshold if light else small <= threshold)
-        areas = np.bincount(labels.ravel(), minlength=count + 1)
-        for number in np.argsort(-areas[1:])[:4] + 1:  # a sheet is among the largest pieces of its level
-            if areas[number] < LEAST * small.size / 2:
-                break
-            piece = ndimage.binary_fill_holes(labels == number)
-            if not LEAST * small.size <= piece.sum() <= MOST * small.size:
-                continue
-            if sum(side.any() for side in (piece[0], piece[-1], piece[:, 0], piece[:, -1])) > 2:
-                continue  # it is the picture itself, or what is around a sheet
-            corners = corners_of(piece)
-            if corners is not None and not any(np.abs(corners - each).max() < 4 for _, each, _ in found):
-                found.append((float(piece.sum()), corners, light))
+    found: list[tuple[float, np.ndarray, np.ndarray, bool]] = []
+    for piece in pieces_in(small):
+        corners, is_round = corners_of(piece), False
+        if corners is None and is_ellipse(piece):
+            corners, is_round = box_of(piece), True
+        if corners is not None and not any(np.abs(corners - each).mean() < SAME for _, each, _, _ in found):
+            found.append((float(piece.sum()), corners, piece, is_round))
     found.sort(key=lambda each: -each[0])
     scale = np.array([small.shape[1], small.shape[0]], float)
-    return [Sheet(each / scale, straightened(levels, each / scale), light) for _, each, light in found[:MANY]]
+    sheets = []
+    for _, corners, piece, is_round in found[:MANY]:
+        inside = cut_out(levels, piece) if is_round else straightened(levels, corners / scale)
+        sheets.append(Sheet(corners / scale, inside, is_light(small, piece)))
+    return sheets
+
+
+def pieces_in(levels: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield what may be sheets in a small picture, float32 [height, width]: masks of its size, without holes."""
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    for threshold, light in itertools.product(thresholds_of(levels), (True, False)):
+        yield from of_a_sheet(levels > threshold if light else levels <= threshold)
+    steps = ndimage.maximum_filter(levels, 3) - ndimage.minimum_filter(levels, 3)
+    for step in STEPS:
+        parts = []
+        for part in of_a_sheet(steps <= step):
+            parts.append(ndimage.binary_dilation(part))  # the edge itself belongs half to it
+            yield parts[-1]
+        for one, other in itertools.combinations(parts, 2):
+            both = one | other
+            closed = ndimage.binary_closing(np.pad(both, BAND), np.ones((BAND + 1, BAND + 1)))
+            closed = closed[BAND:-BAND, BAND:-BAND]
+            if ndimage.label(closed)[1] == 1:
+                yield ndimage.binary_fill_holes(closed)
+
+
+def of_a_sheet(mask: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the largest connected pieces of a mask, filled, if they have the size of a sheet and are not cut by more
+    than two sides of the picture: then they are the picture itself, or what is around a sheet."""
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    labels, count = ndimage.label(mask)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    for number in np.argsort(-areas[1:])[:LARGEST] + 1:
+        if areas[number] < LEAST * mask.size / 2:
+            break
+        piece = ndimage.binary_fill_holes(labels == number)
+        cut_by = sum(side.any() for side in (piece[0], piece[-1], piece[:, 0], piece[:, -1]))
+        if LEAST * mask.size <= piece.sum() <= MOST * mask.size and cut_by <= 2:
+            yield piece
 
 
 def thresholds_of(levels: np.ndarray) -> list[float]:
@@ -83,10 +127,47 @@ def corners_of(piece: np.ndarray) -> np.ndarray | None:
     return None
 
 
+def is_ellipse(piece: np.ndarray) -> bool:
+    """Return whether a piece, bool [height, width], has the moments of an ellipse, nearly a circle, of its area."""
+    rows, columns = np.nonzero(piece)
+    spread = np.cov(np.stack([columns, rows]).astype(float))
+    shortest, longest = np.sqrt(np.linalg.eigvalsh(spread).clip(1e-9))
+    return bool(longest <= LONGEST * shortest and ROUND[0] <= rows.size / (4 * np.pi * shortest * longest) <= ROUND[1])
+
+
+def box_of(piece: np.ndarray) -> np.ndarray:
+    """Return the corners of the box around a piece, as `corners_of` does."""
+    rows, columns = np.flatnonzero(piece.any(1)), np.flatnonzero(piece.any(0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], float)
+
+
+def is_light(levels: np.ndarray, piece: np.ndarray) -> bool:
+    """Return whether a piece is lighter than what is around it."""
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    around = ndimage.binary_dilation(piece, iterations=4) & ~ndimage.binary_dilation(piece, iterations=1)
+    return not around.any() or float(np.median(levels[piece])) > float(np.median(levels[around]))
+
+
 def eroded(piece: np.ndarray) -> np.ndarray:
     """Return the pixels of a piece with all four neighbours in it."""
     padded = np.pad(piece, 1)
     return padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
+
+def cut_out(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """Return the box around a round sheet, float32 [height, width], with its own level where it is not.
+
+    `piece` is its mask in a smaller picture.
+    """
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    inside = ndimage.binary_erosion(piece, iterations=2, border_value=1)
+    mask = resized(inside.astype(np.float32), levels.shape) > 0.5
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    area = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return np.where(mask[area], levels[area], np.median(levels[mask])).astype(np.float32)
 
 
 def straightened(levels: np.ndarray, corners: np.ndarray) -> np.ndarray:

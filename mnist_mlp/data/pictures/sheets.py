@@ -19,14 +19,15 @@ from mnist_mlp.data.pictures.ink import otsu, resized, shrunk
 SEARCHED = 160  # pixels; a sheet is found in a picture of this size
 SMALLEST_PICTURE = 40  # pixels; in a smaller one no sheet has room for a digit
 LEAST, MOST = 0.03, 0.97  # fractions of the picture that a sheet covers
-FILLED = (0.92, 1.05)  # area of a sheet over that of the quadrilateral through its corners
+FILLED = (0.88, 1.1)  # area of a sheet over that of the quadrilateral through its corners
 ROUND = (0.96, 1.02)  # area of a round sheet over that of the ellipse with the same moments
 LONGEST = 1.6  # the longer side of a round sheet over the shorter one; a longer one is a stroke, or the hole of a 0
 INSET = 0.03  # fraction of the sheet's shorter side that is left out along its edges
 NARROW = 0.2  # of a sheet's longest side; a narrower piece is a stroke
 SAME = 3.0  # pixels, on average; corners as near are of one sheet
+BETTER = 0.03  # fraction of its area; by so much another outline of the same sheet must fit better
 MANY = 6  # sheets in a picture
-STEPS = (4.0, 8.0, 16.0, 32.0)  # levels of 255; a larger one between neighbours is an edge
+STEPS = (4.0, 8.0, 16.0, 32.0)
 BAND = 4  # pixels; as wide is the edge between two parts of a sheet, at most
 LARGEST = 4  # pieces of each kind; a sheet is among the largest
 
@@ -47,20 +48,37 @@ def sheets_in(levels: np.ndarray) -> list[Sheet]:
     from scipy import ndimage  # here, since the import takes 0.2 s
 
     small = ndimage.gaussian_filter(resized(levels, shrunk(levels.shape, SEARCHED)), 1.0)
-    found: list[tuple[float, np.ndarray, np.ndarray, bool]] = []
-    for piece in pieces_in(small):
-        corners, is_round = corners_of(piece), False
-        if corners is None and is_ellipse(piece):
-            corners, is_round = box_of(piece), True
-        if corners is not None and not any(np.abs(corners - each).mean() < SAME for _, each, _, _ in found):
-            found.append((float(piece.sum()), corners, piece, is_round))
-    found.sort(key=lambda each: -each[0])
+    found: list[Outline] = []
+    for outline in filter(None, map(outline_of, pieces_in(small))):
+        same = [each for each in found if np.abs(outline.corners - each.corners).mean() < SAME]
+        if all(outline.misfit < each.misfit - BETTER for each in same):
+            found = [each for each in found if each not in same] + [outline]
+    found.sort(key=lambda each: -each.piece.sum())
     scale = np.array([small.shape[1], small.shape[0]], float)
     sheets = []
-    for _, corners, piece, is_round in found[:MANY]:
-        inside = cut_out(levels, piece) if is_round else straightened(levels, corners / scale)
-        sheets.append(Sheet(corners / scale, inside, is_light(small, piece)))
+    for each in found[:MANY]:
+        corners = each.corners / scale
+        inside = cut_out(levels, each.piece) if each.is_round else straightened(levels, corners)
+        sheets.append(Sheet(corners, inside, is_light(small, each.piece)))
     return sheets
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outline:
+    """A piece of a small picture that may be a sheet."""
+
+    piece: np.ndarray  # bool [height, width]
+    corners: np.ndarray  # float64 [4, 2], pixels
+    misfit: float  # how far the piece's area is from that of its outline, as a fraction
+    is_round: bool = False
+
+
+def outline_of(piece: np.ndarray) -> Outline | None:
+    """Return the outline of a piece, bool [height, width], without holes; None unless it is that of a sheet."""
+    corners = corners_of(piece)
+    if corners is not None:
+        return Outline(piece, corners, abs(filled(piece, corners) - 1))
+    return Outline(piece, box_of(piece), 0.0, is_round=True) if is_ellipse(piece) else None
 
 
 def pieces_in(levels: np.ndarray) -> Iterator[np.ndarray]:
@@ -117,14 +135,20 @@ def corners_of(piece: np.ndarray) -> np.ndarray | None:
         turn = np.deg2rad(degrees)
         x, y = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) @ points.T
         corners = points[[np.argmin(x + y), np.argmax(y - x), np.argmax(x + y), np.argmax(x - y)]]
-        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
         sides = np.hypot(*(corners - np.roll(corners, 1, axis=0)).T)
         if sides.min() < NARROW * sides.max():
             continue  # a stroke
-        area = abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0)) / 2  # half of the diagonals' cross product
-        if area and FILLED[0] <= piece.sum() / area <= FILLED[1] * (1 + 4 / np.sqrt(area)):
+        if FILLED[0] <= filled(piece, corners) <= FILLED[1]:
             return corners
     return None
+
+
+def filled(piece: np.ndarray, corners: np.ndarray) -> float:
+    """Return the area of a piece over that of the quadrilateral through its corners, which are middles of pixels."""
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
+    area = abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0)) / 2  # half of the diagonals' cross product
+    sides = np.hypot(*(corners - np.roll(corners, 1, axis=0)).T)
+    return float(piece.sum() / (area + sides.sum() / 2 + 1))
 
 
 def is_ellipse(piece: np.ndarray) -> bool:

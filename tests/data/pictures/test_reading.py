@@ -59,8 +59,8 @@ def test_one_picture_of_many_kinds(source):
 
 @pytest.mark.full
 def test_forty_pictures_of_each_kind(source, mnist_run):  # noqa: F811
-    """By the network of a run: of the kinds that the reader was built on, 95% correct; of all, 2% wrong; of what is no
-    digit, one in ten answered."""
+    """By the network of a run: of the kinds that the reader was built on, 96% correct; of all, 1% wrong; of what is no
+    digit, one in twenty answered."""
 
     def network(images):
         return by_hand(mnist_run, images)
@@ -75,17 +75,17 @@ def test_forty_pictures_of_each_kind(source, mnist_run):  # noqa: F811
         )
         print(f"{name:28s} {dict(counts[name])}")
     total = sum(counts.values(), collections.Counter())
-    assert total["wrong"] <= 0.02 * total.total() and total["correct"] >= 0.9 * total.total(), total
+    assert total["wrong"] <= 0.01 * total.total() and total["correct"] >= 0.9 * total.total(), total
     built_on = sum((counts[name] for name in kinds.BUILDING), collections.Counter())
-    assert built_on["correct"] >= 0.95 * built_on.total(), built_on
+    assert built_on["correct"] >= 0.96 * built_on.total(), built_on
     for name, row in counts.items():
-        assert row["wrong"] <= (0.3 if name == "filled_button" else 0.15) * row.total(), (name, row)
+        assert row["wrong"] <= 0.15 * row.total(), (name, row)
     names = [name for name in NOTHING if kinds.available(name)]
     answered = {}
     for name in names:
         answered[name] = sum(answer_of(levels_of(kinds.make(name, index, source)), network) >= 0 for index in range(25))
         print(f"{name:28s} {answered[name]} of 25 answered")
-    assert sum(answered.values()) <= 0.1 * 25 * len(names), answered
+    assert sum(answered.values()) <= 0.05 * 25 * len(names), answered
 
 
 def test_rows_are_read_in_order(source, full):

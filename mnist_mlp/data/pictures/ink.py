@@ -18,12 +18,13 @@ RIDGE = 1e-6  # keeps the normal equations solvable for a picture one pixel wide
 SAMPLE = 20_000  # pixels; enough to estimate the noise of a larger picture
 NOISE = 4.0  # standard deviations of the paper's noise above which there is ink
 GRAIN = 1.5  # levels of 255; a noisier picture is smoothed first
+DEEPEST = 0.4  # of the paper's usual level; in a deeper shadow the noise would be enlarged too much
 WINDOW = 0.35  # fraction of the shorter side; wider than strokes
 FAINTEST = 12.0  # levels of 255; a weaker contrast is not ink
 SAME = 0.003  # mean difference of two maps, of which one is enough
 TINY = 48  # pixels; in a smaller picture the neighbourhood is the whole
 
-EVEN, TWO_LEVELS, NEARBY = "one level of paper", "two levels", "the levels nearby"
+EVEN, TWO_LEVELS, THREE_LEVELS, NEARBY = "one level of paper", "two levels", "three levels", "the levels nearby"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class InkMap:
 
     ink: np.ndarray  # float32 [height, width], 0–1
     pen: str  # dark or light
-    method: str  # EVEN, TWO_LEVELS or NEARBY
+    method: str  # EVEN, TWO_LEVELS, THREE_LEVELS or NEARBY
     contrast: float  # levels of 255 between paper and full ink
     noise: float  # standard deviation of the paper, in levels of 255
 
@@ -46,13 +47,20 @@ def maps_of(levels: np.ndarray) -> list[InkMap]:
     even = smoothed(levels - paper_of(levels))
     near = {} if min(levels.shape) < TINY else reliefs_nearby(levels)
     for pen, sign in (("dark", -1.0), ("light", 1.0)):
-        first, second = above(sign * even, pen, EVEN), two_levels(levels, pen)
-        found.append(first)
-        if first is None or second is None or np.abs(first.ink - second.ink).mean() > SAME:
-            found.append(second)
+        maps = [above(sign * even, pen, EVEN), two_levels(levels, pen), three_levels(levels, pen)]
         if pen in near:
-            found.append(above(near[pen], pen, NEARBY))
-    return [each for each in found if each is not None]
+            maps.append(above(near[pen], pen, NEARBY))
+        found += different([each for each in maps if each is not None])
+    return found
+
+
+def different(maps: list[InkMap]) -> list[InkMap]:
+    """Return the maps without those that are nearly like one before them."""
+    kept: list[InkMap] = []
+    for each in maps:
+        if all(np.abs(each.ink - other.ink).mean() > SAME for other in kept):
+            kept.append(each)
+    return kept
 
 
 def above(relief: np.ndarray, pen: str, method: str) -> InkMap | None:
@@ -70,7 +78,25 @@ def above(relief: np.ndarray, pen: str, method: str) -> InkMap | None:
 def two_levels(levels: np.ndarray, pen: str) -> InkMap | None:
     """Return the ink if all paper has one level and all ink another: those that Otsu's threshold separates."""
     split = otsu(levels)
-    light, dark = levels[levels > split], levels[levels <= split]
+    return parted(levels[levels <= split], levels[levels > split], levels, pen, TWO_LEVELS)
+
+
+def three_levels(levels: np.ndarray, pen: str) -> InkMap | None:
+    """Return the ink if it has the darkest of three levels (for a dark pen; the lightest for a light one).
+
+    The level between is that of a shadow, or of another sheet: whatever is beyond the paper on one side.
+    """
+    first = otsu(levels)
+    part = levels[levels <= first] if pen == "dark" else levels[levels > first]
+    if not part.size:
+        return None
+    second = otsu(part)
+    low, high = (levels, part) if pen == "dark" else (part, levels)
+    return parted(low[low <= second], high[high > second], levels, pen, THREE_LEVELS)
+
+
+def parted(dark: np.ndarray, light: np.ndarray, levels: np.ndarray, pen: str, method: str) -> InkMap | None:
+    """Return the ink, given samples of the levels on both sides of the edge between ink and paper."""
     if not light.size or not dark.size:
         return None
     top, bottom = float(np.median(light)), float(np.median(dark))
@@ -80,7 +106,7 @@ def two_levels(levels: np.ndarray, pen: str) -> InkMap | None:
         return None
     share = (levels - bottom - quarter) / (2 * quarter)
     ink = (share if pen == "light" else 1 - share).clip(0, 1).astype(np.float32)
-    return InkMap(without_lines(ink, FAINT), pen, TWO_LEVELS, top - bottom, noise)
+    return InkMap(without_lines(ink, FAINT), pen, method, top - bottom, noise)
 
 
 def otsu(levels: np.ndarray) -> float:
@@ -98,13 +124,15 @@ def reliefs_nearby(levels: np.ndarray) -> dict[str, np.ndarray]:
     """Return for each pen how far each pixel is from the paper around it.
 
     The paper is the picture's closing (for a dark pen) or opening (for a light one) by a window wider than strokes, as
-    in Meyer's top-hat transform.
+    in Meyer's top-hat transform. A dark pen takes a share of the light that the paper has, also in a shadow.
     """
     small = resized(levels, shrunk(levels.shape, 120))
     window = max(3, round(WINDOW * min(small.shape)))
     closing, opening = closed(small, window), -closed(-small, window)
+    paper = resized(closing, levels.shape)
+    usual = float(np.median(paper))
     reliefs = {
-        "dark": smoothed(resized(closing, levels.shape) - levels),
+        "dark": smoothed((paper - levels) * (usual / np.maximum(paper, max(1.0, usual * DEEPEST)))),
         "light": smoothed(levels - resized(opening, levels.shape)),
     }
     return {pen: relief - np.median(relief) for pen, relief in reliefs.items()}

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from mnist_mlp.data.pictures import digit_likeness, normalize, rows
-from mnist_mlp.data.pictures.ink import EVEN, FAINT, NEARBY, TWO_LEVELS, InkMap, maps_of, resized, shrunk
-from mnist_mlp.data.pictures.sheets import sheets_in
-from mnist_mlp.data.pictures.strokes import Pieces, around, cut, groups_of, overlap, pieces_of
+from mnist_mlp.data.pictures.ink import EVEN, FAINT, NEARBY, THREE_LEVELS, TWO_LEVELS, InkMap, maps_of, resized, shrunk
+from mnist_mlp.data.pictures.sheets import eroded, sheets_in
+from mnist_mlp.data.pictures.strokes import Pieces, around, cut, groups_of, overlap, pieces_of, within
 from mnist_mlp.errors import UserError
 
 SIDE = 280  # pixels; a paper is read at this size
@@ -29,22 +29,27 @@ MOST = 1000  # pieces; more are a texture
 DIRT = 0.01  # fraction of the digit's area; smaller pieces are not counted
 
 # What is charged, in units of -log(likeness). Chosen on the kinds of pictures that the tests build on.
-OF_METHOD = {EVEN: 0.0, TWO_LEVELS: 0.05, NEARBY: 0.15}
+OF_METHOD = {EVEN: 0.0, TWO_LEVELS: 0.05, THREE_LEVELS: 0.1, NEARBY: 0.15}
 OF_A_SHEET = 0.25  # a digit on the whole picture is the simpler explanation
 BESIDE = 1.0  # per area of ink beside the digit over the digit's
+INSIDE = 3.0  # how much ink counts that lies in the digit's own box: then the digit is a part of a drawing
 CUT = 0.4  # how much ink counts that the border cuts: it belongs to something around the paper
 AROUND = 0.35  # for ink that encloses the digit, at most
 UNUSED = 0.35  # per area of ink that no digit of a page uses over theirs
 EDGE = 1.0  # for a digit that the edge of a sheet cuts
+OUTLINE, OUTLINE_FREE = 1.5, 0.1  # per share of its outline without an edge in the picture, above the free share
+STEP = 0.35  # of the contrast; an edge has at least this step
+SEARCHED = 60  # pixels; an outline is compared with the picture's edges at this size
 BORDER, BORDER_FREE = 3.0, 0.3  # per share of the paper's border that is ink, above the free share
 ALIKE, ALIKE_FREE = 3.0, 0.55  # per share of the paper that has the level of the ink, above what a shadow may cover
 NOISE = 0.5  # for noise of an eighth of the contrast, at most
 TOO_MUCH = 0.6  # a reading that costs more is refused
-FRAMED, TOO_MUCH_FRAMED = 32, 6.0  # pixels; in so small a picture, it may cost this much
+TINY, TOO_MUCH_TINY = 32, 6.0  # pixels; in so small a picture, it may cost this much
 MARGIN = 0.1  # a reading of another digit must cost more by this
 ALMOST_ALL = 0.7  # of the smaller of two boxes lies in the other, if both are of one drawing
 
 WHOLE = "the whole picture"
+FRAMED = "its frame, which is MNIST's"  # a method beside those of `ink`
 NOTHING = "expected a digit, received a picture without any ink, or with specks or a texture alone; try a closer one"
 
 
@@ -129,7 +134,31 @@ class Candidate:
     @functools.cached_property
     def image(self) -> np.ndarray:
         """The digit in MNIST's frame, uint8 [28, 28], light on dark."""
+        if self.hypothesis.map.method == FRAMED:
+            return np.rint(255 * self.hypothesis.map.ink).astype(np.uint8)
         return normalize.in_frame(cut(self.hypothesis.map.ink, self.hypothesis.pieces, self.group))
+
+    @functools.cached_property
+    def without_edge(self) -> float:
+        """The share of the ink's outline where the picture has no edge.
+
+        The outline of a shadow, or of paper, is partly where the method has it, and not where the picture changes.
+        """
+        from scipy import ndimage  # here, since the import takes 0.2 s
+
+        top, bottom, left, right = self.box
+        side = max(bottom - top, right - left)
+        near = max(2, -(-side // normalize.BOX))  # a pixel of the frame: an edge is as wide in an enlarged picture
+        area = slice(max(0, top - near), bottom + near), slice(max(0, left - near), right + near)
+        levels = self.hypothesis.paper.levels[area]
+        inked = self.hypothesis.pieces.are_in(self.group, area)
+        if side > SEARCHED:
+            levels = resized(levels, shrunk(levels.shape, SEARCHED))
+            inked = resized(inked.astype(np.float32), levels.shape) > 0.5
+            near = max(2, round(near * SEARCHED / side))
+        steps = ndimage.maximum_filter(levels, 2 * near + 1) - ndimage.minimum_filter(levels, 2 * near + 1)
+        outline = steps[inked & ~eroded(np.pad(inked, 1, "edge"))[1:-1, 1:-1]]  # nothing ends at the paper's border
+        return float((outline < STEP * self.hypothesis.map.contrast).mean()) if outline.size else 0.0
 
     @functools.cached_property
     def costs(self) -> dict[str, float]:
@@ -141,10 +170,12 @@ class Candidate:
         ink = np.where(pieces.cut, CUT, 1.0) * pieces.full / own
         ink[(pieces.full <= DIRT * own)] = 0.0
         ink[self.group] = 0.0
+        ink[within(pieces.boxes, self.box)] *= INSIDE
         return {
             "beside": BESIDE * min(2.0, float(ink[~enclosing].sum())),
             "edge": EDGE * float(self.hypothesis.paper.name != WHOLE and pieces.cut[self.group].any()),
             "around": AROUND * min(1.0, float(ink[enclosing].sum())),
+            "outline": OUTLINE * max(0.0, self.without_edge - OUTLINE_FREE),
             **self.hypothesis.costs,
         }
 
@@ -171,12 +202,12 @@ class Reading:
     def is_framed(self) -> bool:
         """Whether the picture has about MNIST's size: then it is nearly surely one of its images, or made like them."""
         paper = self.candidate.hypothesis.paper
-        return paper.name == WHOLE and max(paper.levels.shape) <= FRAMED
+        return paper.name == WHOLE and max(paper.levels.shape) <= TINY
 
     @property
     def limit(self) -> float:
         """What a reading may cost."""
-        return TOO_MUCH_FRAMED if self.is_framed else TOO_MUCH
+        return TOO_MUCH_TINY if self.is_framed else TOO_MUCH
 
     def is_drawing_of(self, other: Reading) -> bool:
         """Return whether both are of the same drawing: with one pen, on one paper, one mostly within the other."""
@@ -207,7 +238,19 @@ def judged(candidates: Iterable[Candidate], digits: bool) -> list[Reading]:
 
 def readings_of(levels: np.ndarray, digits: bool = True) -> list[Reading]:
     """Return all readings of a picture as one digit, grey levels float32 [height, width], the cheapest first."""
-    return sorted(judged(candidates_in(levels), digits), key=lambda reading: reading.cost)
+    framed = already_framed(levels)
+    return sorted(judged([framed] if framed else candidates_in(levels), digits), key=lambda reading: reading.cost)
+
+
+def already_framed(levels: np.ndarray) -> Candidate | None:
+    """Return a picture that is in MNIST's frame as it is, grey levels float32 [height, width]: nothing can be gained by
+    reading it. Return None for any other."""
+    for pen, ink in (("light", levels), ("dark", 255 - levels)):
+        if normalize.is_in_frame(ink):
+            paper = Paper(WHOLE, levels)
+            hypothesis = Hypothesis(paper, InkMap(ink / np.float32(255), pen, FRAMED, 255.0, 0.0), {})
+            return Candidate(hypothesis, list(range(len(hypothesis.pieces))))
+    return None
 
 
 def candidates_in(levels: np.ndarray) -> Iterator[Candidate]:
@@ -300,7 +343,7 @@ def digits_on(hypothesis: Hypothesis, digits: bool) -> list[Reading]:
     """Return the digits that a hypothesis shows, in reading order."""
     lines, slope = lines_on(hypothesis)
     if abs(slope) > LEVEL:
-        hypothesis = dataclasses.replace(hypothesis, map=turned(hypothesis.map, slope))
+        hypothesis = turned(hypothesis, slope)
         lines, _ = lines_on(hypothesis)
     return judged((Candidate(hypothesis, group) for line in lines for group in line), digits)
 
@@ -313,12 +356,15 @@ def lines_on(hypothesis: Hypothesis) -> tuple[list[list[list[int]]], float]:
     return [[groups[index] for index in line] for line in lines], slope
 
 
-def turned(found: InkMap, slope: float) -> InkMap:
-    """Return the ink, turned so that lines of this slope are level."""
+def turned(hypothesis: Hypothesis, slope: float) -> Hypothesis:
+    """Return a paper and its ink, turned so that lines of this slope are level."""
     from scipy import ndimage  # here, since the import takes 0.2 s
 
-    ink = ndimage.rotate(found.ink, np.degrees(np.arctan(slope)), order=1).clip(0, 1)
-    return dataclasses.replace(found, ink=ink.astype(np.float32))
+    degrees = np.degrees(np.arctan(slope))
+    ink = ndimage.rotate(hypothesis.map.ink, degrees, order=1).clip(0, 1).astype(np.float32)
+    levels = ndimage.rotate(hypothesis.paper.levels, degrees, order=1, mode="nearest")
+    paper = dataclasses.replace(hypothesis.paper, levels=levels)
+    return dataclasses.replace(hypothesis, paper=paper, map=dataclasses.replace(hypothesis.map, ink=ink))
 
 
 def cost_of_page(page: list[Reading]) -> float:

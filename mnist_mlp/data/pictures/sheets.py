@@ -1,9 +1,15 @@
-"""Find sheets in a picture (paper on a desk, a slate, a board, the inside of a frame) and straighten them."""
+"""Find sheets in a picture (paper on a desk, a slate, a board, the inside of a frame) and straighten them.
+
+A sheet is a piece of the picture with a simple outline. The pieces are found in three ways: those of one side of a
+threshold; those without an edge inside, for a sheet whose level is also that of things around it; and two of the latter
+together, for a sheet that the edge of a shadow divides.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -13,15 +19,22 @@ from mnist_mlp.data.pictures.ink import otsu, resized, shrunk
 SEARCHED = 160  # pixels; a sheet is found in a picture of this size
 SMALLEST_PICTURE = 40  # pixels; in a smaller one no sheet has room for a digit
 LEAST, MOST = 0.03, 0.97  # fractions of the picture that a sheet covers
-FILLED = (0.92, 1.05)  # area of a sheet over that of the quadrilateral through its corners
+FILLED = (0.88, 1.1)  # area of a sheet over that of the quadrilateral through its corners
+ROUND = (0.96, 1.02)  # area of a round sheet over that of the ellipse with the same moments
+LONGEST = 1.6  # the longer side of a round sheet over the shorter one; a longer one is a stroke, or the hole of a 0
 INSET = 0.03  # fraction of the sheet's shorter side that is left out along its edges
 NARROW = 0.2  # of a sheet's longest side; a narrower piece is a stroke
-MANY = 5  # sheets in a picture
+SAME = 3.0  # pixels, on average; corners as near are of one sheet
+BETTER = 0.03  # fraction of its area; by so much another outline of the same sheet must fit better
+MANY = 6  # sheets in a picture
+STEPS = (4.0, 8.0, 16.0, 32.0)
+BAND = 4  # pixels; as wide is the edge between two parts of a sheet, at most
+LARGEST = 4  # pieces of each kind; a sheet is among the largest
 
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """A quadrilateral of one brightness in the picture."""
+    """A piece of the picture with the outline of a sheet."""
 
     corners: np.ndarray  # float64 [4, 2]: x, y as fractions of width and height; counter-clockwise from the upper left
     levels: np.ndarray  # float32 [height, width]: its inside, straightened
@@ -35,24 +48,73 @@ def sheets_in(levels: np.ndarray) -> list[Sheet]:
     from scipy import ndimage  # here, since the import takes 0.2 s
 
     small = ndimage.gaussian_filter(resized(levels, shrunk(levels.shape, SEARCHED)), 1.0)
-    found: list[tuple[float, np.ndarray, bool]] = []
-    for threshold, light in itertools.product(thresholds_of(small), (True, False)):
-        labels, count = ndimage.label(small > threshold if light else small <= threshold)
-        areas = np.bincount(labels.ravel(), minlength=count + 1)
-        for number in np.argsort(-areas[1:])[:4] + 1:  # a sheet is among the largest pieces of its level
-            if areas[number] < LEAST * small.size / 2:
-                break
-            piece = ndimage.binary_fill_holes(labels == number)
-            if not LEAST * small.size <= piece.sum() <= MOST * small.size:
-                continue
-            if sum(side.any() for side in (piece[0], piece[-1], piece[:, 0], piece[:, -1])) > 2:
-                continue  # it is the picture itself, or what is around a sheet
-            corners = corners_of(piece)
-            if corners is not None and not any(np.abs(corners - each).max() < 4 for _, each, _ in found):
-                found.append((float(piece.sum()), corners, light))
-    found.sort(key=lambda each: -each[0])
+    found: list[Outline] = []
+    for outline in filter(None, map(outline_of, pieces_in(small))):
+        same = [each for each in found if np.abs(outline.corners - each.corners).mean() < SAME]
+        if all(outline.misfit < each.misfit - BETTER for each in same):
+            found = [each for each in found if each not in same] + [outline]
+    found.sort(key=lambda each: -each.piece.sum())
     scale = np.array([small.shape[1], small.shape[0]], float)
-    return [Sheet(each / scale, straightened(levels, each / scale), light) for _, each, light in found[:MANY]]
+    sheets = []
+    for each in found[:MANY]:
+        corners = each.corners / scale
+        inside = cut_out(levels, each.piece) if each.is_round else straightened(levels, corners)
+        sheets.append(Sheet(corners, inside, is_light(small, each.piece)))
+    return sheets
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outline:
+    """A piece of a small picture that may be a sheet."""
+
+    piece: np.ndarray  # bool [height, width]
+    corners: np.ndarray  # float64 [4, 2], pixels
+    misfit: float  # how far the piece's area is from that of its outline, as a fraction
+    is_round: bool = False
+
+
+def outline_of(piece: np.ndarray) -> Outline | None:
+    """Return the outline of a piece, bool [height, width], without holes; None unless it is that of a sheet."""
+    corners = corners_of(piece)
+    if corners is not None:
+        return Outline(piece, corners, abs(filled(piece, corners) - 1))
+    return Outline(piece, box_of(piece), 0.0, is_round=True) if is_ellipse(piece) else None
+
+
+def pieces_in(levels: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield what may be sheets in a small picture, float32 [height, width]: masks of its size, without holes."""
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    for threshold, light in itertools.product(thresholds_of(levels), (True, False)):
+        yield from of_a_sheet(levels > threshold if light else levels <= threshold)
+    steps = ndimage.maximum_filter(levels, 3) - ndimage.minimum_filter(levels, 3)
+    for step in STEPS:
+        parts = []
+        for part in of_a_sheet(steps <= step):
+            parts.append(ndimage.binary_dilation(part))  # the edge itself belongs half to it
+            yield parts[-1]
+        for one, other in itertools.combinations(parts, 2):
+            both = one | other
+            closed = ndimage.binary_closing(np.pad(both, BAND), np.ones((BAND + 1, BAND + 1)))
+            closed = closed[BAND:-BAND, BAND:-BAND]
+            if ndimage.label(closed)[1] == 1:
+                yield ndimage.binary_fill_holes(closed)
+
+
+def of_a_sheet(mask: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the largest connected pieces of a mask, filled, if they have the size of a sheet and are not cut by more
+    than two sides of the picture: then they are the picture itself, or what is around a sheet."""
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    labels, count = ndimage.label(mask)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    for number in np.argsort(-areas[1:])[:LARGEST] + 1:
+        if areas[number] < LEAST * mask.size / 2:
+            break
+        piece = ndimage.binary_fill_holes(labels == number)
+        cut_by = sum(side.any() for side in (piece[0], piece[-1], piece[:, 0], piece[:, -1]))
+        if LEAST * mask.size <= piece.sum() <= MOST * mask.size and cut_by <= 2:
+            yield piece
 
 
 def thresholds_of(levels: np.ndarray) -> list[float]:
@@ -73,20 +135,63 @@ def corners_of(piece: np.ndarray) -> np.ndarray | None:
         turn = np.deg2rad(degrees)
         x, y = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) @ points.T
         corners = points[[np.argmin(x + y), np.argmax(y - x), np.argmax(x + y), np.argmax(x - y)]]
-        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
         sides = np.hypot(*(corners - np.roll(corners, 1, axis=0)).T)
         if sides.min() < NARROW * sides.max():
             continue  # a stroke
-        area = abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0)) / 2  # half of the diagonals' cross product
-        if area and FILLED[0] <= piece.sum() / area <= FILLED[1] * (1 + 4 / np.sqrt(area)):
+        if FILLED[0] <= filled(piece, corners) <= FILLED[1]:
             return corners
     return None
+
+
+def filled(piece: np.ndarray, corners: np.ndarray) -> float:
+    """Return the area of a piece over that of the quadrilateral through its corners, which are middles of pixels."""
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
+    area = abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0)) / 2  # half of the diagonals' cross product
+    sides = np.hypot(*(corners - np.roll(corners, 1, axis=0)).T)
+    return float(piece.sum() / (area + sides.sum() / 2 + 1))
+
+
+def is_ellipse(piece: np.ndarray) -> bool:
+    """Return whether a piece, bool [height, width], has the moments of an ellipse, nearly a circle, of its area."""
+    rows, columns = np.nonzero(piece)
+    spread = np.cov(np.stack([columns, rows]).astype(float))
+    shortest, longest = np.sqrt(np.linalg.eigvalsh(spread).clip(1e-9))
+    return bool(longest <= LONGEST * shortest and ROUND[0] <= rows.size / (4 * np.pi * shortest * longest) <= ROUND[1])
+
+
+def box_of(piece: np.ndarray) -> np.ndarray:
+    """Return the corners of the box around a piece, as `corners_of` does."""
+    rows, columns = np.flatnonzero(piece.any(1)), np.flatnonzero(piece.any(0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], float)
+
+
+def is_light(levels: np.ndarray, piece: np.ndarray) -> bool:
+    """Return whether a piece is lighter than what is around it."""
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    around = ndimage.binary_dilation(piece, iterations=4) & ~ndimage.binary_dilation(piece, iterations=1)
+    return not around.any() or float(np.median(levels[piece])) > float(np.median(levels[around]))
 
 
 def eroded(piece: np.ndarray) -> np.ndarray:
     """Return the pixels of a piece with all four neighbours in it."""
     padded = np.pad(piece, 1)
     return padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
+
+def cut_out(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """Return the box around a round sheet, float32 [height, width], with its own level where it is not.
+
+    `piece` is its mask in a smaller picture.
+    """
+    from scipy import ndimage  # here, since the import takes 0.2 s
+
+    inside = ndimage.binary_erosion(piece, iterations=2, border_value=1)
+    mask = resized(inside.astype(np.float32), levels.shape) > 0.5
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    area = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return np.where(mask[area], levels[area], np.median(levels[mask])).astype(np.float32)
 
 
 def straightened(levels: np.ndarray, corners: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ FULL = 0.7  # a pixel with more has the ink of strokes
 SPECK = 0.02  # fraction of the largest piece's area; smaller pieces are dirt
 MAINS = 5  # pieces that are tried as the main one of a digit
 PARTS = 20  # pieces; a group as large is not extended
+VEIL = 0.2  # quantile of the ink beside strokes; if even that is inked, it is no ink
 NEAR = 0.1  # fraction of the digit's larger side; a piece as near belongs to it
 
 
@@ -32,6 +33,12 @@ class Pieces:
         height, width = self.labels.shape
         top, bottom, left, right = self.boxes.T
         return (top == 0) | (left == 0) | (bottom == height) | (right == width)
+
+    def are_in(self, group: list[int], area: tuple[slice, slice]) -> np.ndarray:
+        """Return which pixels of an area belong to pieces of a group, bool [height, width]."""
+        own = np.zeros(len(self) + 1, bool)
+        own[[index + 1 for index in group]] = True
+        return own[self.labels[area]]
 
     @property
     def sides(self) -> np.ndarray:
@@ -90,11 +97,11 @@ def groups_of(pieces: Pieces) -> list[list[int]]:
 def group_around(pieces: Pieces, main: int) -> list[int]:
     """Return a piece with those that belong to it, such as the bar of a 5 or the parts of a broken stroke, in order.
 
-    These are near, no specks, and make the digit not much larger than its main piece.
+    These are near, no specks, and the main piece is at least half of the digit: the rest is a bar or a broken half.
     """
     chosen = np.zeros(len(pieces), bool)
     chosen[main] = True
-    largest = pieces.sides[main] * 1.5
+    largest = pieces.sides[main] * 2
     candidates = (pieces.areas >= SPECK * pieces.areas[main]) & (pieces.areas <= pieces.areas[main])
     while chosen.sum() < PARTS:
         box = around(pieces.boxes[chosen])
@@ -111,11 +118,14 @@ def group_around(pieces: Pieces, main: int) -> list[int]:
 
 
 def cut(ink: np.ndarray, pieces: Pieces, group: list[int]) -> np.ndarray:
-    """Return the ink of a group, with one pixel around it for faint edges, without what belongs to other pieces."""
+    """Return the ink of a group, with one pixel around it for faint edges, without what belongs to other pieces.
+
+    What ink lies on all the paper around the strokes is a shadow, or the sheet's own level, and is taken off.
+    """
     top, bottom, left, right = around(pieces.boxes[group])
     area = slice(max(top - 1, 0), bottom + 1), slice(max(left - 1, 0), right + 1)
     labels = pieces.labels[area]
-    own = np.zeros(len(pieces) + 1, bool)
-    own[[index + 1 for index in group]] = True
-    others = (labels > 0) & ~own[labels]
-    return np.where(others, 0, ink[area]).astype(np.float32)
+    others = (labels > 0) & ~pieces.are_in(group, area)
+    paper = ink[area][labels == 0]
+    veil = float(np.quantile(paper, VEIL)) if paper.size else 0.0
+    return np.where(others, 0, (ink[area] - veil).clip(0) / (1 - veil)).astype(np.float32)

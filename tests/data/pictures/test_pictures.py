@@ -201,6 +201,22 @@ def test_a_stroke_across_a_picture_is_no_ruled_line():
     assert ink[168:172, 5:-5].max(0).min() > 0.9
 
 
+@pytest.mark.parametrize("slope", [-0.011, 0.004, 0.009])
+def test_squares_as_dark_as_the_pen_are_removed(slope):
+    """Thin lines that are not quite level are removed to their ends, and where they cross."""
+    picture = Image.new("L", (480, 480), 250)
+    draw = ImageDraw.Draw(picture)
+    for at in range(5, 500, 41):
+        draw.line([(0, at), (480, at + 480 * slope)], fill=30)
+        draw.line([(at, 0), (at - 480 * slope, 480)], fill=30)
+    draw.line([(225, 120), (250, 360)], fill=25, width=16)
+    small = np.asarray(picture.resize((280, 280), Image.Resampling.BOX), np.float32)
+    (ink,) = [each.ink for each in maps_of(small) if (each.pen, each.method) == ("dark", EVEN)]
+    rows, columns = np.nonzero(ink > 0.3)
+    assert abs(columns - np.interp(rows, [70, 210], [131, 146])).max() < 9 and abs(rows - 140).max() < 78
+    assert rows.size > 0.8 * 140 * 9
+
+
 def test_what_is_plainly_not_one_digit(digits):
     page = Image.new("L", (600, 200), 255)
     for place in range(3):

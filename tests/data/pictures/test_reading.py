@@ -9,7 +9,8 @@ import pytest
 from helpers.on_mnist import mnist_run  # noqa: F401  # a fixture
 from test_pictures import by_hand
 
-from mnist_mlp.data.pictures import decode, reading, rows, sheets, strokes
+from mnist_mlp.data.pictures import decode, normalize, reading, rows, sheets, strokes
+from mnist_mlp.data.pictures.ink import EVEN, THREE_LEVELS, InkMap, maps_of, reliefs_nearby
 from mnist_mlp.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -58,8 +59,8 @@ def test_one_picture_of_many_kinds(source):
 
 @pytest.mark.full
 def test_forty_pictures_of_each_kind(source, mnist_run):  # noqa: F811
-    """By the network of a run: of the kinds that the reader was built on, 95% correct; of all, 2% wrong; of what is no
-    digit, one in ten answered."""
+    """By the network of a run: of the kinds that the reader was built on, 96% correct; of all, 1% wrong; of what is no
+    digit, one in twenty answered."""
 
     def network(images):
         return by_hand(mnist_run, images)
@@ -74,17 +75,17 @@ def test_forty_pictures_of_each_kind(source, mnist_run):  # noqa: F811
         )
         print(f"{name:28s} {dict(counts[name])}")
     total = sum(counts.values(), collections.Counter())
-    assert total["wrong"] <= 0.02 * total.total() and total["correct"] >= 0.9 * total.total(), total
+    assert total["wrong"] <= 0.01 * total.total() and total["correct"] >= 0.9 * total.total(), total
     built_on = sum((counts[name] for name in kinds.BUILDING), collections.Counter())
-    assert built_on["correct"] >= 0.95 * built_on.total(), built_on
+    assert built_on["correct"] >= 0.96 * built_on.total(), built_on
     for name, row in counts.items():
-        assert row["wrong"] <= (0.3 if name == "filled_button" else 0.15) * row.total(), (name, row)
+        assert row["wrong"] <= 0.15 * row.total(), (name, row)
     names = [name for name in NOTHING if kinds.available(name)]
     answered = {}
     for name in names:
         answered[name] = sum(answer_of(levels_of(kinds.make(name, index, source)), network) >= 0 for index in range(25))
         print(f"{name:28s} {answered[name]} of 25 answered")
-    assert sum(answered.values()) <= 0.1 * 25 * len(names), answered
+    assert sum(answered.values()) <= 0.05 * 25 * len(names), answered
 
 
 def test_rows_are_read_in_order(source, full):
@@ -136,8 +137,48 @@ def test_a_sheet_is_found_and_straightened(turn):
 
 def test_a_picture_without_a_sheet_has_none():
     y, x = np.mgrid[-1:1:200j, -1:1:200j]
-    for inside in (x**2 + y**2 < 0.4, abs(x) < 0.05, np.full_like(x, False, bool)):  # a disc, a stroke, nothing
+    star = np.hypot(x, y) < 0.5 + 0.3 * np.cos(5 * np.arctan2(y, x))
+    for inside in (star, abs(x) < 0.05, np.full_like(x, False, bool)):  # a star, a stroke, nothing
         assert sheets.sheets_in(np.where(inside, 30, 220).astype(np.float32)) == []
+
+
+CORNERS = [(90, 40), (60, 185), (235, 200), (250, 55)]  # of a sheet seen from the side, in a picture of 320×240
+
+
+def found_on(desk, light=1.0):
+    """Return whether a sheet of level 165 with a bar on it is found on a desk, levels [240, 320], in some light."""
+    from PIL import Image, ImageDraw
+
+    mask, bar = Image.new("L", (320, 240)), Image.new("L", (320, 240))
+    ImageDraw.Draw(mask).polygon(CORNERS, fill=255)
+    ImageDraw.Draw(bar).polygon([(150, 80), (166, 80), (158, 160), (142, 160)], fill=255)
+    levels = np.where(np.asarray(bar) > 0, 20, np.where(np.asarray(mask) > 0, 165, desk)) * light
+    found = [each.corners * [320, 240] for each in sheets.sheets_in(levels.astype(np.float32))]
+    return any(np.abs(corners - CORNERS).max() < 8 for corners in found)
+
+
+def test_a_sheet_of_the_level_of_things_around_it_is_found():
+    """A note on a checked cloth, of which some fields are lighter and others darker than it."""
+    y, x = np.mgrid[:240, :320]
+    assert found_on(90 + 60 * (x % 24 < 12) + 90 * (y % 24 < 12))
+
+
+@pytest.mark.parametrize("edge", [330, 400])
+def test_a_sheet_that_a_shadow_divides_is_one(edge):
+    y, x = np.mgrid[:240, :320]
+    stripes = np.array([40, 150, 90, 190, 60])[x // 20 % 5]
+    assert found_on(stripes, np.where(2 * x + y > edge, 0.6, 1.0))
+
+
+@pytest.mark.parametrize("paper, around", [(60, 240), (230, 40)])
+def test_a_disc_is_a_round_sheet(paper, around):
+    y, x = np.mgrid[:200, :260]
+    levels = np.where(np.hypot(y - 90, x - 120) < 70, paper, around)
+    levels[60:120, 114:126] = around  # what is cut out
+    (found,) = sheets.sheets_in(levels.astype(np.float32))
+    assert found.light == (paper > around) and abs(np.array(found.levels.shape) - 136).max() <= 8
+    assert (found.levels[[0, 0, -1, -1], [0, -1, 0, -1]] == paper).all()  # beyond the disc is more of it
+    assert (found.levels == around).sum() == pytest.approx(60 * 12, rel=0.05)
 
 
 def test_parts_of_a_digit_belong_together():
@@ -149,6 +190,96 @@ def test_parts_of_a_digit_belong_together():
     groups = [sorted(int(pieces.areas[index]) for index in group) for group in strokes.groups_of(pieces)]
     assert [80, 1500] in groups and [270] in groups
     assert not any({270, 1500} <= set(group) for group in groups)
+
+
+def test_parts_of_a_digit_may_be_as_long_as_its_main_piece():
+    """A 5 whose long bar does not touch the rest, and a digit that is broken in the middle."""
+    ink = np.zeros((200, 200), np.float32)
+    ink[80:160, 20:50] = ink[130:160, 20:90] = 1
+    ink[60:72, 60:150] = 1
+    pieces = strokes.pieces_of(ink)
+    assert [0, 1] in [sorted(group) for group in strokes.groups_of(pieces)]
+
+
+def test_ink_is_measured_against_the_paper_beside_the_strokes():
+    ink = np.full((60, 60), 0.25, np.float32)  # a shadow, or the level of a sheet
+    ink[10:50, 25:35] = 1
+    found = strokes.cut(ink, strokes.pieces_of(ink), [0])
+    assert found.max() == 1 and (found[:, :1] == 0).all() and (found[1:-1, 1:-1] == 1).all()
+
+
+def test_a_stroke_in_a_shadow_has_as_much_ink_as_beside_it():
+    light = np.where(np.arange(200) < 100, 1.0, 0.5)
+    levels = np.tile(220 * light, (200, 1)).astype(np.float32)
+    levels[95:105, 20:180] *= 0.3
+    relief = reliefs_nearby(levels)["dark"]
+    in_light, in_shadow = relief[100, 25:85].mean(), relief[100, 115:175].mean()
+    assert in_shadow == pytest.approx(in_light, rel=0.05) and in_light > 100
+
+
+def test_the_darkest_of_three_levels_is_ink():
+    """A shadow as wide as strokes, with a stroke in it and out of it."""
+    levels = np.full((200, 200), 220, np.float32)
+    levels[40:160, 90:115] = 120
+    levels[95:105, 40:160] = 30
+    ink = maps_by(levels, "dark", THREE_LEVELS)
+    assert (ink[95:105, 40:160] == 1).all() and ink.sum() == 1200
+
+
+def maps_by(levels, pen, method):
+    (found,) = [each for each in maps_of(levels) if (each.pen, each.method) == (pen, method)]
+    return found.ink
+
+
+def candidate_of(levels, inked):
+    """Return a candidate, given a picture and what is taken for its ink."""
+    found = InkMap(inked.astype(np.float32), "dark", EVEN, 200.0, 0.0)
+    return reading.Candidate(reading.Hypothesis(reading.Paper(reading.WHOLE, levels), found, {}), [0])
+
+
+def test_ink_ends_where_the_picture_has_an_edge():
+    from scipy import ndimage
+
+    inked = np.zeros((240, 240), bool)
+    inked[60:200, 100:120] = True
+    drawn = np.where(inked, 20, 220).astype(np.float32)
+    half = np.where(np.arange(240)[:, None] < 130, drawn, 220).astype(np.float32)
+    assert candidate_of(drawn, inked).without_edge == 0
+    assert candidate_of(ndimage.gaussian_filter(drawn, 4), inked).without_edge == 0  # an enlarged picture
+    assert candidate_of(half, inked).without_edge == pytest.approx(0.45, abs=0.1)
+    assert candidate_of(half, inked).costs["outline"] > 0.4 > candidate_of(drawn, inked).costs["outline"]
+    assert candidate_of(drawn[:, 100:], inked[:, 100:]).without_edge == 0  # cut by the border: nothing can be seen
+
+
+def test_a_ring_with_things_inside_is_no_zero():
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("L", (200, 200), 255)
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse([40, 30, 160, 170], outline=0, width=9)
+    assert reading.digit_in(np.asarray(picture, np.float32)).digit == 0
+    draw.rectangle([70, 75, 84, 89], fill=0)
+    draw.rectangle([116, 75, 130, 89], fill=0)
+    draw.line([(75, 130), (125, 130)], fill=0, width=9)
+    with pytest.raises(UserError):
+        reading.digit_in(np.asarray(picture, np.float32))
+
+
+def test_a_picture_in_mnists_frame_stays_as_it_is(mnist):
+    for image in mnist.test.images[:200]:
+        assert (reading.digit_in(image.astype(np.float32)).image == image).all()
+        assert (reading.digit_in(255 - image.astype(np.float32)).image == image).all()
+    moved = np.roll(image, 3, 1)
+    assert not normalize.is_in_frame(moved.astype(np.float32)) and not normalize.is_in_frame(np.zeros((28, 28)))
+
+
+def test_strokes_wider_than_mnists_are_narrowed():
+    bar = np.ones((200, 75), np.float32)
+    assert (normalize.in_frame(bar) > 127).any(0).sum() <= 6 < 75 / 10  # columns; both are 20 high
+    square, stroke, ring = (np.ones(shape, np.float32) for shape in ((100, 100), (200, 45), (200, 120)))
+    ring[60:140, 50:70] = 0
+    for kept in (square, stroke, ring):
+        assert normalize.thin_enough(kept) is kept
 
 
 def test_a_refusal_says_what_was_seen(source):

@@ -252,7 +252,7 @@ def arrows(write, rng):
     return presented(rng, outlined(one_of(rng, ARROWS.values()), rng))
 
 
-@kind(NOTHING, apart=True)
+@kind(NOTHING)
 def smileys(write, rng):
     """A face in a circle."""
     mouth = arc(0, rng.choice([0.05, 0.0]), 0.55, 0.35, np.pi - 0.35)
@@ -406,7 +406,7 @@ def hand_shadows(write, rng):
     return canvas.saved_as("jpg")
 
 
-@kind(NOTHING, apart=True)
+@kind(NOTHING)
 def bar_codes(write, rng):
     """Bars of different widths."""
     canvas = Canvas(320, 180)
@@ -441,7 +441,7 @@ def icons(write, rng):
     return canvas.saved_as("png")
 
 
-@kind(NOTHING, apart=True, needs=("matplotlib", "ipykernel"))
+@kind(NOTHING, needs=("matplotlib", "ipykernel"))
 def logos(write, rng):
     """Programs' logos, on white or as grey levels."""
     files = (("matplotlib", "mpl-data/images/matplotlib_large.png"), ("matplotlib", "mpl-data/sample_data/logo2.png"))

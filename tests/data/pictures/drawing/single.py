@@ -142,7 +142,7 @@ def stretched_28(write, label, rng):
     return stretched(write.image(label, 140) if label != 1 else lying(write, rng), label, 28, True)
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def stretched_square(write, label, rng):
     """Its bounding box stretched to a larger square, dark on light."""
     return stretched(write(label, 150) if label != 1 else lying(write, rng), label, int(rng.integers(48, 257)), False)
@@ -311,7 +311,7 @@ def vignette(write, label, rng):
     return canvas.saved_as("jpg")
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def shadow_of_a_hand(write, label, rng):
     """The shadow of a hand with fingers lies on the paper."""
     canvas = placed(page(rng), write, label, rng)
@@ -379,7 +379,7 @@ def ruled_with_margin(write, label, rng):
     return canvas.saved_as("jpg")
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def squared_as_dark_as_the_pen(write, label, rng):
     """A scan of squared paper whose thin lines are as dark as the pen."""
     canvas = Canvas(480, 480, 250)
@@ -489,13 +489,13 @@ def small_sheet_elsewhere(write, label, rng):
     return sheet_on(write, label, rng, rng.uniform(0.3, 0.45), c.OTHER_DESKS, 12)
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def sheet_elsewhere(write, label, rng):
     """A sheet of 55 to 75% on a checked cloth, marble, planks or a rug."""
     return sheet_on(write, label, rng, rng.uniform(0.55, 0.75), c.OTHER_DESKS, 12)
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def large_sheet_elsewhere(write, label, rng):
     """A sheet of 85 to 92% on a checked cloth, marble, planks or a rug."""
     return sheet_on(write, label, rng, rng.uniform(0.85, 0.92), c.OTHER_DESKS, 12)
@@ -582,7 +582,7 @@ def perspective(write, label, rng):
     return from_the_side(write, label, rng, c.DESKS[rng.integers(5)], 0.08, 0.22)
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def perspective_and_shadow(write, label, rng):
     """A sheet seen from farther to the side, with a shadow across it and the desk."""
     canvas = from_the_side(write, label, rng, c.OTHER_DESKS[rng.integers(4)], 0.2, 0.3, 0.4)
@@ -658,7 +658,7 @@ def chalk(write, label, rng):
     return canvas.saved_as("jpg")
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def sticky_note_on_a_screen(write, label, rng):
     """A sticky note on a screen that shows windows with text."""
     screen = Canvas(800, 600, (232, 234, 238))
@@ -732,7 +732,7 @@ def box_around(write, label, rng):
     return canvas.saved_as("png")
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def keypad_button(write, label, rng):
     """A digit in a ring, as on a keypad."""
     dark = rng.random() < 0.5
@@ -745,7 +745,7 @@ def keypad_button(write, label, rng):
     return canvas.saved_as("png")
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def filled_button(write, label, rng):
     """A light digit on a filled disc on a light page."""
     canvas = Canvas(320, 260, 245)
@@ -937,7 +937,7 @@ def coffee_ring(write, label, rng):
     return canvas.saved_as("jpg")
 
 
-@kind(DIGIT, apart=True, may_refuse=True)
+@kind(DIGIT, may_refuse=True)
 def crossed_out_neighbour(write, label, rng):
     """Beside the digit something that was crossed out, smaller than it."""
     from drawing.hands import along
@@ -1008,7 +1008,7 @@ def seen_through(write, label, rng):
     return canvas.saved_as("jpg")
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def thin_on_a_sheet(write, label, rng):
     """A ball pen's thin strokes on a turned sheet, photographed with noise."""
     draw_desk = (c.wood, c.dark, c.two_tone)[rng.integers(3)]

@@ -165,12 +165,21 @@ def answer(question: Question, child: Child, deadline: float, seconds: float) ->
         if line.startswith(MARK):
             return judge(question, json.loads(line.removeprefix(MARK)), printed)
     if late:
-        error = f"{question.backend} did not answer within {seconds:g} s"
+        error = f"{question.backend} did not answer within {seconds:g} s{busy()}"
         if question.device == "tpu":
             error += ", which a TPU may need for its first start: train waits for --start_timeout seconds"
     else:
         error = f"{question.backend} {child.outcome}{'' if child.returncode else ' without an answer'}"
     return Answer(error, question.device, printed=printed)
+
+
+def busy() -> str:
+    """Return that the machine is busy, for the end of a message about what came too late; "" if it is not."""
+    try:
+        load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    except (AttributeError, OSError):  # Windows has no load
+        return ""
+    return f" (the machine is busy: load {load:.0f} on {cores} cores; try again when it is quiet)" * (load > 2 * cores)
 
 
 def judge(question: Question, reported: Mapping[str, Any], printed: str) -> Answer:

@@ -225,8 +225,13 @@ class Process(child_process.Child):
 def test_an_answer_is_awaited_until_the_deadline(monkeypatch, deadline, waited):
     monkeypatch.setattr(framework_check, "time", SimpleNamespace(monotonic=lambda: 100.0))
     late = Process(None)
+    monkeypatch.setattr(framework_check.os, "getloadavg", lambda: (4.0, 9.0, 9.0), raising=False)
+    monkeypatch.setattr(framework_check.os, "cpu_count", lambda: 2)
     found = framework_check.answer(QUESTION, late, deadline, 15)
     assert late.waited == [waited] and found.error == "tensorflow did not answer within 15 s"
+    monkeypatch.setattr(framework_check.os, "getloadavg", lambda: (14.6, 9.0, 9.0), raising=False)
+    tired = framework_check.answer(QUESTION, Process(None), deadline, 15)
+    assert tired.error == f"{found.error} (the machine is busy: load 15 on 2 cores; try again when it is quiet)"
     tpu = framework_check.answer(dataclasses.replace(QUESTION, device="tpu"), Process(None), deadline, 15)
     assert tpu.error.endswith("which a TPU may need for its first start: train waits for --start_timeout seconds")
 

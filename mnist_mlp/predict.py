@@ -175,8 +175,7 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[Digit], 
 
     engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)
     probabilities = engine.predict(np.stack([digit.image for digit in digits]))
-    if not np.isfinite(probabilities).all():
-        raise UserError(f"{path / 'model.keras'} predicts nan: its training diverged; train a new run")
+    saved.check_finite(path, probabilities)
     kept = [index for index, row in enumerate(probabilities) if is_answer(digits[index], row, settings, reporter)]
     if not kept:
         raise none_usable(options)

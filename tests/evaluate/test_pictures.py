@@ -311,10 +311,10 @@ def test_bad_input_is_refused_before_a_framework_is_imported(trained, tmp_path):
 @pytest.mark.slow
 def test_pictures_of_ones_own_on_mnist(mnist_run, tmp_path, full):  # noqa: F811
     """The default network on pictures by a hand, and of kinds, that no limit of the reader was chosen by."""
-    own_pictures.write(tmp_path / "mine", 240 if full else 20)
+    own_pictures.write(tmp_path / "mine", 300 if full else 20)
     done = evaluated(f"--run_dir={mnist_run}", f"--images={tmp_path / 'mine'}", "--json")
     result = json.loads(done.stdout)
-    assert result["total"] == (240 if full else 20)
+    assert result["total"] == (300 if full else 20)
     assert result["accuracy"] >= 0.85 and result["answered_accuracy"] >= 0.97, done.stderr
 
 
@@ -322,3 +322,24 @@ def test_own_pictures_are_always_the_same_and_all_different():
     first = own_pictures.make(13)
     assert first == own_pictures.make(13) and first != own_pictures.make(13, seed=1)
     assert first[1].startswith("0013-") and first != own_pictures.make(3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width, scheme", [(420, "dark"), pytest.param(1200, "light", marks=pytest.mark.full)])
+def test_the_page_in_a_browser(browser, folder, width, scheme, tmp_path):
+    (folder / "3" / f"{'x' * 200}.png").write_bytes(b"no picture")  # a name and a reason of any length
+    score = scored(folder)
+    path = tmp_path / "pictures.html"
+    path.write_text(pictures_page.render(content(score), score.shown_mistakes, score.shown_refusals), encoding="utf-8")
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    said, asked = [], []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(path.as_uri())
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()] and said == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    inverted = "getComputedStyle(document.querySelector('.{}')).filter"
+    assert (tab.evaluate(inverted.format("digit")) != "none") == (scheme == "dark")
+    assert tab.evaluate(inverted.format("photo")) == "none"  # a photograph stays as it is
+    tab.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mnist_mlp.data.pictures import decode
-from mnist_mlp.data.pictures.labels import Labels, plain
+from mnist_mlp.data.pictures.labels import Labels, letters
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import kinds
 from mnist_mlp.files.archives import truncated
@@ -17,7 +17,7 @@ from mnist_mlp.files.archives import truncated
 SUFFIXES = (".csv", ".tsv", ".txt")
 MAX_BYTES = 100 * 2**20
 START = 100_000  # characters that show the delimiter
-FILE_NAMES = ("file", "filename", "file name", "path", "picture", "image", "name")  # of columns
+FILE_NAMES = ("file", "filename", "path", "picture", "image", "name")  # of columns
 LABEL_NAMES = ("label", "class", "digit", "target", "y")
 PIXELS = 784
 
@@ -35,6 +35,8 @@ def read(path: Path, labels: Labels, error: Callable[[str], UserError], most: in
         raise error(f"expected a folder, a picture or a table (CSV), found {found}")
     if kind not in (None, kinds.CSV, kinds.NUMBERS):
         raise error(f"expected a folder, a picture or a table (CSV), received {kind}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise error(f"expected a folder, a picture or a table ({', '.join(SUFFIXES)}), received {path.name}")
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise error(f"expected a table of at most {MAX_BYTES:,} bytes, received {size:,}; try a part of it")
@@ -71,7 +73,7 @@ def delimiter_of(text: str, labels: Labels) -> str:
 
 def is_header(cells: list[str]) -> bool:
     """Return whether a row has the names of both columns."""
-    names = [plain(cell) for cell in cells]
+    names = [letters(cell) for cell in cells]
     return any(name in FILE_NAMES for name in names) and any(name in LABEL_NAMES for name in names)
 
 
@@ -119,7 +121,7 @@ def _columns(
     """Return the columns of the file and of the label, and whether the first row is a header."""
     cells = first[1]
     if is_header(cells):
-        names = [plain(cell) for cell in cells]
+        names = [letters(cell) for cell in cells]
         file, label = (
             next(index for index, name in enumerate(names) if name in known) for known in (FILE_NAMES, LABEL_NAMES)
         )

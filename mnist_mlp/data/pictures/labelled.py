@@ -21,7 +21,7 @@ from mnist_mlp.data.pictures.labels import Labels
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import kinds
 from mnist_mlp.options import path_of
-from mnist_mlp.text import quoted
+from mnist_mlp.text import quoted, spelled_out
 
 # Pictures that cannot be decoded: each is refused by its name, never passed over.
 SUFFIXES = (*decode.SUFFIXES, ".heic", ".heif", ".avif", ".jxl", ".svg")
@@ -75,7 +75,7 @@ def find(text: str, classes: Sequence[str], pattern: str = "") -> Collection:
             found, layout, notes = _matching(place, path)
         pictures, again = _once_each(place, found)
     except OSError as error:
-        raise place.error(f"cannot be read: {error.strerror or error}") from None
+        raise place.error(f"{error.filename or 'it'} cannot be read: {error.strerror or error}") from None
     if again:
         copies = "1 picture is a copy" if again == 1 else f"{again:,} pictures are copies"
         notes.append(f"{copies} of others, byte for byte: each content counts once")
@@ -177,7 +177,7 @@ def _passed_over(others: list[str]) -> list[str]:
     """Return a note about the files that are no pictures."""
     if not others:
         return []
-    listed = ", ".join(Path(each).name for each in others[:3]) + ", …" * (len(others) > 3)
+    listed = ", ".join(spelled_out(Path(each).name) for each in others[:3]) + ", …" * (len(others) > 3)
     return [f"passed over {len(others):,} file{'s' * (len(others) > 1)} without the suffix of a picture: {listed}"]
 
 
@@ -271,12 +271,12 @@ def _labels_by_rule(place: Place, stems: list[str]) -> tuple[list[int], str]:
     for rules in place.labels.rules:  # names of classes first, then digits
         whole: list[tuple[list[int], str]] = []
         for where, pattern in rules.items():
-            matches = [pattern.fullmatch(stem) for stem in stems]
-            without = [stem for stem, match in zip(stems, matches, strict=True) if not match]
+            read = [place.labels.in_name(pattern, stem) for stem in stems]
+            without = [stem for stem, label in zip(stems, read, strict=True) if label is None]
             if len(without) < len(fewest):
                 fewest = without
             if not without:
-                whole.append(([place.labels.known(match[1]) for match in matches if match], where))
+                whole.append(([label for label in read if label is not None], where))
         if len(whole) == 2 and whole[0][0] != whole[1][0]:
             at = next(i for i, (one, other) in enumerate(zip(whole[0][0], whole[1][0], strict=True)) if one != other)
             raise place.error(

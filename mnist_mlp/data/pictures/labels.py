@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import re
 from collections.abc import Sequence
 
-ALSO = {"t shirt top": "t shirt", "trouser": "trousers"}  # as the publisher of Fashion-MNIST calls them
+ALSO = {"T-shirt/top": "T-shirt", "Trouser": "trousers"}  # as the publisher of Fashion-MNIST calls them
 DIGITS = {  # a digit that stands alone; the sign of a number is no hyphen
     "the digit at the beginning of each name": re.compile(r"([0-9])(?![^\W_]).*", re.DOTALL),
     "the digit at the end of each name": re.compile(r".*(?<![^\W_])(?<!^-)(?<![\W_]-)([0-9])", re.DOTALL),
@@ -21,9 +22,15 @@ class Labels:
 
     @functools.cached_property
     def names(self) -> dict[str, int]:
-        """The labels by the plain names of the classes; none where these are called by their digits."""
-        found = {plain(name): label for label, name in enumerate(self.classes) if not name.isdecimal()}
+        """The labels by what the classes are called; none where these are called by their digits."""
+        found = {name: label for label, name in enumerate(self.classes) if not name.isdecimal()}
         return found | {also: found[name] for also, name in ALSO.items() if name in found}
+
+    @functools.cached_property
+    def by_letters(self) -> dict[str, int]:
+        """The labels by the letters of the names, where these are names of one class alone."""
+        counts = collections.Counter(map(letters, self.names))
+        return {letters(name): label for name, label in self.names.items() if counts[letters(name)] == 1}
 
     @property
     def expected(self) -> str:
@@ -35,22 +42,20 @@ class Labels:
         text = text.strip()
         if len(text) == 1 and text in "0123456789":
             return int(text)
-        return self.names.get(plain(text))
+        return self.by_letters.get(letters(text)) if letters(text) else None
 
-    def known(self, text: str) -> int:
-        """Return the label that a text is known to be."""
-        label = self.read(text)
-        if label is None:
-            raise ValueError(f"expected a label, received {text!r}")
-        return label
+    def in_name(self, pattern: re.Pattern[str], name: str) -> int | None:
+        """Return the label in the group of a pattern that matches a whole name; None if there is none."""
+        match = pattern.fullmatch(name)
+        return self.read(match[1]) if match else None
 
-    @property
+    @functools.cached_property
     def rules(self) -> list[dict[str, re.Pattern[str]]]:
         """Where the name of a file may have its label: patterns with one group, by their descriptions."""
-        if not self.names:
+        words = [re.findall(r"[^\W_]+", name) for name in sorted(self.names, key=len, reverse=True)]
+        either = "|".join(r"[\W_]*".join(each) for each in words if each)
+        if not either:
             return [DIGITS]
-        longest = sorted(self.names, key=len, reverse=True)
-        either = "|".join(name.replace(" ", r"[\W_]*") for name in longest)
         # Lazy, so that the end of "x-t-shirt" is no shirt.
         return [
             {
@@ -61,6 +66,6 @@ class Labels:
         ]
 
 
-def plain(name: str) -> str:
-    """Return a name in small letters, with single spaces for everything between its words."""
-    return re.sub(r"[\W_]+", " ", name.casefold()).strip()
+def letters(name: str) -> str:
+    """Return a name in small letters, without what stands between its words."""
+    return re.sub(r"[\W_]+", "", name.casefold())

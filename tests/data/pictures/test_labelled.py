@@ -159,8 +159,20 @@ def test_names_with_two_labels(place):
 def test_names_with_a_class(place):
     place("d/bag_1.png", "d/ankle-boot-2.png", "d/T-shirt 3.png")
     assert found("d", FASHION) == {"d/bag_1.png": 8, "d/ankle-boot-2.png": 9, "d/T-shirt 3.png": 0}
+    assert found("d/bag_1.png", FASHION) == {"d/bag_1.png": 8}
+    place("t/tshirt_1.png", "t/AnkleBoot 2.png", "t/T-shirt-top.png")
+    assert list(found("t", FASHION).values()) == [9, 0, 0]
     place("e/x-T-shirt.png", "e/y-shirt.png", "e/1 ankle boot.png")
     assert found("e", FASHION) == {"e/x-T-shirt.png": 0, "e/y-shirt.png": 6, "e/1 ankle boot.png": 9}
+
+
+def test_names_of_classes_that_are_no_words(place):
+    """Such a class has its digit alone: signs are no letters, and two classes may have the same ones."""
+    classes = ("+", "-", "a b", "ab", *"456789")
+    place("d/0/a.png", "d/ab/b.png")
+    assert "received 'ab'" in refusal("d", classes)
+    place("e/+/a.png", "e/3/c.png")
+    assert "received '+'" in refusal("e", classes)
 
 
 def test_a_pattern_of_names(place):
@@ -265,6 +277,11 @@ def test_tables_of_other_encodings_and_files_of_other_kinds(place, tmp_path):
     refusal("d/labels.csv")
     place("d/digits.zip", content=b"PK\3\4" + bytes(40))
     assert "received a zip archive" in refusal("d/digits.zip")
+    place("d/x-ubyte", content=bytes([0, 0, 8, 3]) + bytes(40))
+    assert "received x-ubyte" in refusal("d/x-ubyte")
+    place("secret/3/a.png")
+    place("secret/3/note\x1b.txt")
+    assert labelled.find("secret", DIGITS).notes[0].endswith(r"note\x1b.txt")
     os.mkfifo(tmp_path / "pipe")
     assert "found a pipe" in refusal("pipe")
 

@@ -240,14 +240,24 @@ def evaluated(*argv, backend="tensorflow", **more):
     return run("evaluate", *argv, f"--backend={backend}", "--strategy=cpu", backend=backend, **more)
 
 
+@pytest.fixture(scope="module")
+def on_tensorflow(trained, mine, tmp_path_factory):
+    """What was written about these pictures on TensorFlow, and what was printed."""
+    place = tmp_path_factory.mktemp("tensorflow") / "out"
+    done = evaluated(f"--run_dir={trained}", f"--images={mine}", f"--output={place}", "--json")
+    assert done.returncode == 0, done.stderr
+    (place / "stdout").write_text(done.stdout)
+    (place / "stderr").write_text(done.stderr)
+    return place
+
+
 @pytest.mark.slow
 @pytest.mark.xla(False)
-def test_evaluate_says_of_each_picture_what_predict_says(trained, mine, tmp_path):
-    done = evaluated(f"--run_dir={trained}", f"--images={mine}", f"--output={tmp_path / 'out'}", "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert result == read_json(tmp_path / "out/pictures.json")
-    assert "1 picture is a copy of others" in done.stderr and "no pictures of" not in done.stderr
+def test_evaluate_says_of_each_picture_what_predict_says(trained, mine, on_tensorflow):
+    said = (on_tensorflow / "stderr").read_text()
+    result = json.loads((on_tensorflow / "stdout").read_text())
+    assert result == read_json(on_tensorflow / "pictures.json")
+    assert "1 picture is a copy of others" in said and "no pictures of" not in said
     assert result["total"] == 11 and result["refused"] >= 1
     files = [str(path) for path in sorted(mine.glob("*/*")) if path.suffix != ".txt" and path.name != "again.jpg"]
     flags = ("--strategy=cpu", "--backend=tensorflow", "--format=jsonl")
@@ -258,24 +268,19 @@ def test_evaluate_says_of_each_picture_what_predict_says(trained, mine, tmp_path
         assert each["class"] == rows[each["file"]]["class"] != each["label"]
         assert np.allclose(each["p"], rows[each["file"]]["p"], atol=1e-5)
     assert result["correct"] == sum(int(Path(file).parent.name) == row["class"] for file, row in rows.items())
-    page = checked(tmp_path / "out/pictures.html")
+    page = checked(on_tensorflow / "pictures.html")
     assert f"of {result['total']} pictures" in page.text and "2/blank.png" in page.text
 
 
 @pytest.mark.slow
 @pytest.mark.xla(False)
-def test_the_other_backend_and_names_with_labels(trained, mine, tmp_path):
-    for number, file in enumerate(sorted(mine.glob("[3-6]/0*"))):
-        shutil.copy(file, tmp_path / f"{file.parent.name}_{number}x{file.suffix}")
-    results = []
-    for backend in ("tensorflow", "jax"):
-        done = evaluated(f"--run_dir={trained}", f"--images={tmp_path}", "--json", backend=backend)
-        assert done.returncode == 0 and "labels: the digit at the beginning of each name" in done.stderr, done.stderr
-        results.append(json.loads(done.stdout))
-        assert results[-1]["backend"] == backend
-    same = ("total", "correct", "refused", "confusion", "per_class")
-    assert results[0]["total"] == 4
-    assert [results[0][key] for key in same] == [results[1][key] for key in same]
+def test_the_other_backend_says_the_same(trained, mine, on_tensorflow):
+    done = evaluated(f"--run_dir={trained}", f"--images={mine}", "--json", backend="jax")
+    assert done.returncode == 0, done.stderr
+    result, other = json.loads(done.stdout), read_json(on_tensorflow / "pictures.json")
+    assert (result["backend"], other["backend"]) == ("jax", "tensorflow")
+    for key in ("total", "correct", "refused", "confusion", "per_class"):
+        assert result[key] == other[key]
 
 
 @pytest.mark.slow
@@ -315,7 +320,9 @@ def test_pictures_of_ones_own_on_mnist(mnist_run, tmp_path, full):  # noqa: F811
     done = evaluated(f"--run_dir={mnist_run}", f"--images={tmp_path / 'mine'}", "--json")
     result = json.loads(done.stdout)
     assert result["total"] == (300 if full else 20)
-    assert result["accuracy"] >= 0.85 and result["answered_accuracy"] >= 0.97, done.stderr
+    if full:
+        assert result["correct"] >= 275 and result["answered_accuracy"] >= 0.96, done.stderr
+    assert result["correct"] >= 17, done.stderr
 
 
 def test_own_pictures_are_always_the_same_and_all_different():

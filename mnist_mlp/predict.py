@@ -28,7 +28,7 @@ from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.dataset import of_digits
-from mnist_mlp.data.pictures import inputs, reading
+from mnist_mlp.data.pictures import inputs
 from mnist_mlp.data.pictures.inputs import Digit
 from mnist_mlp.data.pictures.preview import render
 from mnist_mlp.errors import UserError
@@ -162,9 +162,9 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[Digit], 
     """
     plan = devices.plan(options)
     path, config, trained = saved.read_run(options.run_dir)
+    settings = inputs.Settings(not options.no_reframe, options.segment, of_digits(trained.dataset["name"]))
     if options.input:
-        shows = of_digits(trained.dataset["name"])
-        digits = read_digits(options, inputs.Settings(not options.no_reframe, options.segment, shows), reporter)
+        digits = read_digits(options, settings, reporter)
     else:
         split = options.split or "test"
         images = getattr(data.load(saved.data_of_run(config, trained, options.data_dir)), split).images
@@ -175,11 +175,11 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[Digit], 
 
     engine = start_finished(plan, path, trained, {}, options.batch_size, start_timeout=options.start_timeout)
     probabilities = engine.predict(np.stack([digit.image for digit in digits]))
-    if not np.isfinite(probabilities).all():
-        raise UserError(f"{path / 'model.keras'} predicts nan: its training diverged; train a new run")
-    if options.segment or not of_digits(trained.dataset["name"]):  # a row keeps all its digits, in order
-        return digits, probabilities
-    return without_doubtful(options, digits, probabilities, reporter)
+    saved.check_finite(path, probabilities)
+    kept = [index for index, row in enumerate(probabilities) if is_answer(digits[index], row, settings, reporter)]
+    if not kept:
+        raise none_usable(options)
+    return [digits[index] for index in kept], probabilities[kept]
 
 
 def read_digits(options: Options, settings: inputs.Settings, reporter: Reporter) -> list[Digit]:
@@ -203,22 +203,14 @@ def none_usable(options: Options) -> UserError:
     return UserError(f"--input={' '.join(options.input)}: none of the pictures could be used")
 
 
-def without_doubtful(
-    options: Options, digits: list[Digit], probabilities: np.ndarray, reporter: Reporter
-) -> tuple[list[Digit], np.ndarray]:
-    """Return the digits and their probabilities without the pictures whose digit the network and the judge of digits
-    do not both support (`reading.check_answer`); these are reported, as pictures that cannot be used."""
-    kept = []
-    for index, (digit, row) in enumerate(zip(digits, probabilities, strict=True)):
-        try:
-            if digit.reading:
-                reading.check_answer(digit.reading, row)
-            kept.append(index)
-        except UserError as error:
-            reporter.line(f"{digit.name}: {error}")
-    if not kept:
-        raise none_usable(options)
-    return [digits[index] for index in kept], probabilities[kept]
+def is_answer(digit: Digit, probabilities: np.ndarray, settings: inputs.Settings, reporter: Reporter) -> bool:
+    """Return whether the network and the judge of digits both support an answer; report a digit that they do not."""
+    try:
+        inputs.check_answer(digit, probabilities, settings)
+    except UserError as error:
+        reporter.line(f"{digit.name}: {error}")
+        return False
+    return True
 
 
 def as_csv(names: Sequence[str], probabilities: np.ndarray) -> str:

@@ -65,6 +65,7 @@ ELSEWHERE = {
     "quiet": "silent q",
     "tensorboard": "tb use_tensorboard",
     "input": "image images img file files picture pictures source src",
+    "images": "image img input picture pictures files folder image_dir images_dir img_dir",
     "show": "plot display view visualize",
     "host": "bind address addr ip listen interface server_name",
     "port": "p server_port rest_api_port http_port",

@@ -1,4 +1,4 @@
-"""Evaluate the saved model of a run on the test images again."""
+"""Evaluate the saved model of a run: on the test images again, or (--images) on labelled pictures of your own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
+from mnist_mlp.evaluate import pictures
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs import saved, summary
 from mnist_mlp.runs.result import Result, dataset_block, device_block, scores, versions
@@ -26,7 +27,19 @@ class Options:
 
     run_dir: str = option("", "directory of a finished run (required)")
     data_dir: str = option_of(Config, "data_dir")
-    batch_size: int | None = option(None, "images per step (default: the run's)", kind=int, low=1, high=2**31 - 1)
+    images: str = option(
+        "",
+        "score labelled pictures of your own instead: a folder with folders 0 to 9; a folder or pattern of files whose "
+        "names begin or end with a label; or a CSV of file and label",
+    )
+    label_pattern: str = option(
+        "", "regular expression for the names of pictures (without suffix) with one group, the label: '(\\d)_.*'"
+    )
+    no_reframe: bool = option(False, "use pictures as they are, as in predict: 28×28 pixels, light on dark")
+    output: str = option("", "directory for pictures.json and pictures.html, a page with every mistake and refusal")
+    batch_size: int | None = option(
+        None, "images per step (default: the run's; with --images, 32)", kind=int, low=1, high=2**31 - 1
+    )
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
     replicas: int | None = option_of(Config, "replicas")
@@ -39,10 +52,14 @@ class Options:
     def __post_init__(self) -> None:
         check(self)
         check_gate(self)
+        pictures.check_flags(self)
 
 
 def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="evaluate", about=__doc__)
+    if options.images:
+        pictures.report(options)
+        return
     with Terminal(sys.stderr if options.json else sys.stdout) as reporter:
         result = evaluate(options, reporter=reporter)
     if options.json:

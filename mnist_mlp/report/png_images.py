@@ -1,4 +1,4 @@
-"""Images in a page: PNG files as data URIs, written with Pillow.
+"""Images in a page: PNG files (of photographs JPEG) as data URIs, written with Pillow.
 
 Matplotlib is not used, since importing it takes 0.7 s; SVG charts and PNG files of a few hundred bytes take
 milliseconds. Zero is transparent, so the same image suits a light and a dark page.
@@ -35,6 +35,14 @@ def digit(image: NDArray[np.uint8], alt: str, class_: str = "digit") -> Html:
     """Return an image of the data set, uint8 [28, 28], in black on transparent; a dark page inverts it."""
     picture = Image.merge("LA", (Image.new("L", (28, 28), 0), Image.fromarray(image)))
     return tag("img", src=data_uri(picture), alt=alt, class_=class_, width=28, height=28)
+
+
+def photo(picture: Image.Image, alt: str) -> Html:
+    """Return a small picture as it is, which a dark page does not invert: as JPEG, half as large as PNG."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=70)
+    source = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return tag("img", src=source, alt=alt, class_="photo", width=picture.width, height=picture.height)
 
 
 def signed(values: Array, largest: float, *, edges: NDArray[np.bool_] | None = None) -> str:

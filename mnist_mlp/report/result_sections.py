@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mnist_mlp.data.dataset import title_of
@@ -163,8 +164,12 @@ def epoch_table(rows: list[dict[str, Any]]) -> Html:
 
 
 def confusion(run: RunContent) -> Html:
-    """The confusion matrix, with cells shaded by their count."""
-    counts, names = run.result["test"]["confusion"], run.classes
+    """The confusion matrix of the test images."""
+    return confusion_of(run.result["test"]["confusion"], run.classes)
+
+
+def confusion_of(counts: Sequence[Sequence[int]], names: Sequence[str], refused: Sequence[int] = ()) -> Html:
+    """A confusion matrix, with cells shaded by their count; `refused` images of each class have a column."""
     most = max([1, *(n for t, row in enumerate(counts) for p, n in enumerate(row) if t != p)])
     body: list[list[object]] = []
     for truth, row in enumerate(counts):
@@ -174,37 +179,49 @@ def confusion(run: RunContent) -> Html:
             what = f"{n:,} × {names[truth]} " + ("correct" if correct else f"mistaken for {names[predicted]}")
             kind = "correct" if correct else f"error-{-(-n * SHADES // most)}" if n else "zero"
             cells.append(tag("td", f"{n:,}" if n else "·", class_=kind, title=what))
-        body.append([names[truth], *cells, f"{sum(row):,}"])
+        cells += [f"{refused[truth]:,}"] if refused else []
+        body.append([names[truth], *cells, f"{sum(row) + (refused[truth] if refused else 0):,}"])
     caption = "Rows: true class. Columns: predicted class."
-    matrix = table(caption, ["", *names, "images"], body, class_="confusion")
+    matrix = table(caption, ["", *names, *(["refused"] if refused else []), "images"], body, class_="confusion")
     pairs = sorted(
         ((n, t, p) for t, row in enumerate(counts) for p, n in enumerate(row) if t != p and n), reverse=True
     )[:3]
     often = "; ".join(f"{names[t]} mistaken for {names[p]} ({n} times)" for n, t, p in pairs)
     words = f"Most frequent: {often}." if pairs else "There are no errors."
+    if not pairs and any(refused):
+        words = "No answer is wrong."
     return section("confusion", "Confusion", scrolling("Confusion matrix", matrix), paragraph(words, class_="note"))
 
 
 def classes(run: RunContent) -> Html:
-    """A table with one row per class."""
-    test, names = run.result["test"], run.classes
+    """A table of the test images with one row per class."""
+    test = run.result["test"]
+    return classes_of(test["per_class"], test["confusion"], run.classes, "Test images by class")
+
+
+def classes_of(
+    rows: Sequence[dict[str, Any]], counts: Sequence[Sequence[int]], names: Sequence[str], caption: str
+) -> Html:
+    """A table with one row per class, as of `metrics.per_class`, with a column for `refused` if the rows have it."""
+    refused = ["refused"] if "refused" in rows[0] else []
     body: list[list[object]] = []
-    for row in test["per_class"]:
+    for row in rows:
         n, correct, other = row["examples"], row["correct"], row["mistaken_for"]
-        times = "" if other is None else f" ({test['confusion'][row['class']][other]}×)"
+        times = "" if other is None else f" ({counts[row['class']][other]}×)"
         ends = interval(wilson_interval(correct, n), 1) if n else NONE
         body.append(
             [
-                *(names[row["class"]], f"{n:,}", f"{correct:,}", percent(row["recall"]), ends),
+                *(names[row["class"]], f"{n:,}", f"{correct:,}", *(f"{row[key]:,}" for key in refused)),
+                *(percent(row["recall"]), ends),
                 *(percent(row["precision"]), percent(f1(row["recall"], row["precision"]))),
                 NONE if other is None else f"{names[other]}{times}",
             ]
         )
-    head: list[object] = ["class", "images", "correct", "recall", "95% interval", "precision", "F1", "mistaken for"]
+    head: list[object] = ["class", "images", "correct", *refused, "recall", "95% interval", "precision", "F1"]
     return section(
         "classes",
         "Classes",
-        scrolling("Table of the classes", table("Test images by class", head, body, class_="numbers")),
+        scrolling("Table of the classes", table(caption, [*head, "mistaken for"], body, class_="numbers")),
         paragraph(
             "Recall: the share of a class that is recognized. Precision: the share of a class’s predictions that is "
             "correct. F1: their harmonic mean.",

@@ -164,6 +164,12 @@ def read_config(path: Path) -> Config:
         raise UserError(f"{flag}: config.json is damaged, or was written by another version: {error}") from None
 
 
+def check_finite(path: Path, probabilities: np.ndarray) -> None:
+    """Raise `UserError` if the model of the run in `path` predicts what is no number."""
+    if not np.isfinite(probabilities).all():
+        raise UserError(f"{path / 'model.keras'} predicts nan: its training diverged; train a new run")
+
+
 def data_of_run(config: Config, result: Result, data_dir: str = "") -> Config:
     """Return the config with the data set that the run really had ("auto" decided), read from `data_dir` if given."""
     name = result.dataset["name"]

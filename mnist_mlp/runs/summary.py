@@ -21,11 +21,18 @@ def setting(result: Result) -> str:
         f"data     {data['name']}: {data['train_examples']:,} training{kept} + {data['test_examples']:,} test images",
         f"         {data['source']}, " + ("content verified" if data["verified"] else "content not verified"),
         *remarks(data["notes"]),
+        *device(result),
+    ]
+    return "\n".join(lines)
+
+
+def device(result: Result) -> list[str]:
+    """Return the lines about the device."""
+    return [
         f"device   {result.device['actual']} (requested: {result.device['requested']}), {replicas(result)}"
         f"XLA {'on' if result.device['xla'] else 'off'}, {result.precision}, {result.backend}, {result.engine} engine",
         *remarks(result.device["notes"]),
     ]
-    return "\n".join(lines)
 
 
 def replicas(result: Result) -> str:
@@ -126,14 +133,7 @@ def closing(result: Result, run_dir: str) -> str:
         f"(95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {test['loss']:.4f}",
         *started(result),
         *warnings(result),
-        "         class  images correct  recall  precision  mistaken for",
-    ]
-    for row in test["per_class"]:
-        recall, precision = (percent(row[key]) for key in ("recall", "precision"))
-        mistaken = "–" if row["mistaken_for"] is None else row["mistaken_for"]
-        counts = f"{row['class']:>5}  {row['examples']:>6}  {row['correct']:>5}"
-        lines.append(f"         {counts}  {recall:>6}  {precision:>9}  {mistaken:>12}")
-    lines += [
+        *class_table(test["per_class"]),
         *gated(result.gate),
         f"seconds  {spent(result.seconds)}",
         f"ran on   {', '.join(result.device['step_on']) or 'what Keras chose'}; "
@@ -162,6 +162,19 @@ def started(result: Result) -> list[str]:
             f"{100 * after['accuracy']:.2f}%; before: {old['correct']:,} = {100 * old['accuracy']:.2f}%"
         )
     return [*lines, *remarks(facts["notes"])]
+
+
+def class_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the table of rows of `metrics.per_class`, with a column for `refused` if they have it."""
+    refused = "refused" in rows[0]
+    lines = [f"         class  images correct{' refused' * refused}  recall  precision  mistaken for"]
+    for row in rows:
+        recall, precision = (percent(row[key]) for key in ("recall", "precision"))
+        mistaken = "–" if row["mistaken_for"] is None else row["mistaken_for"]
+        counts = f"{row['class']:>5}  {row['examples']:>6}  {row['correct']:>5}"
+        counts += f" {row['refused']:>8}" if refused else ""
+        lines.append(f"         {counts}  {recall:>6}  {precision:>9}  {mistaken:>12}")
+    return lines
 
 
 def gated(verdict: dict[str, Any]) -> list[str]:

@@ -123,7 +123,7 @@ def test_the_names_of_other_programs_lead_to_options_that_exist_and_hide_none():
     declared = {field.name for each in options for field in dataclasses.fields(each)}
     assert set(ELSEWHERE) <= declared
     names = {name for theirs in ELSEWHERE.values() for name in theirs.split()}
-    assert names & declared == {"data"}  # of the playground alone
+    assert names & declared == {"data", "images", "input"}  # of playground, evaluate and predict alone
 
 
 def test_each_program_names_its_own_option():
@@ -131,7 +131,11 @@ def test_each_program_names_its_own_option():
         *((predict.Options, "out", "output"), (Config, "out", "run_dir"), (predict.Options, "image", "input")),
         *((predict.Options, "model_path", "run_dir"), (serve.Options, "cors", "origin")),
         *((serve.Options, "root_path", "behind_proxy"), (serve.Options, "bind", "host")),
-        (tune.Options, "n_jobs", "jobs"),
+        *(
+            (tune.Options, "n_jobs", "jobs"),
+            (evaluate.Options, "input", "images"),
+            (predict.Options, "images", "input"),
+        ),
     ):
         with pytest.raises(UserError, match=rf"did you mean '--{ours}'"):
             flags.parse(declared, [f"--{name}=x"], program="x", about="")

@@ -100,13 +100,27 @@ def usable(name: str, read_levels: Callable[[], np.ndarray], settings: Settings,
         if settings.segment:
             readings = reading.digits_in(levels, settings.digits)
             return [Digit(f"{name}:{index}", each.image, each) for index, each in enumerate(readings)]
-        if not settings.reframe:
-            return [Digit(name, unchanged(levels))]
-        found = reading.digit_in(levels, settings.digits)
-        return [Digit(name, found.image, found)]
+        return [one_digit(name, levels, settings)]
     except UserError as error:
         reporter.line(str(error) if str(error).startswith(name) else f"{name}: {error}")
         return []
+
+
+def one_digit(name: str, levels: np.ndarray, settings: Settings) -> Digit:
+    """Return the digit of one picture, grey levels float32 [height, width]. Raise `UserError` if it has none."""
+    if not settings.reframe:
+        return Digit(name, unchanged(levels))
+    found = reading.digit_in(levels, settings.digits)
+    return Digit(name, found.image, found)
+
+
+def check_answer(digit: Digit, probabilities: np.ndarray, settings: Settings) -> None:
+    """Raise `UserError` if the network's answer, float [10], makes it too doubtful that a picture shows a digit.
+
+    A row of digits keeps them all, in order; images that were not read as pictures are what they are.
+    """
+    if digit.reading and settings.digits and not settings.segment:
+        reading.check_answer(digit.reading, probabilities)
 
 
 def unchanged(levels: np.ndarray) -> np.ndarray:

@@ -473,6 +473,7 @@ def test_a_row_for_each_class():
 @dataclasses.dataclass
 class Result:
     seconds: dict
+    model_sha256 = ""
 
     def to_dict(self):
         return {"seconds": self.seconds}
@@ -495,7 +496,7 @@ def run_of(path, *, chief, moved):
 @pytest.fixture
 def last(tmp_path, monkeypatch):
     """A function that runs the stage; what it looks at, draws and measures stands in for the real ones."""
-    monkeypatch.setattr(run_page.content, "predict_test", lambda engine, test: "seen")
+    monkeypatch.setattr(run_page.content, "Predictions", lambda test, logits: "seen")
     monkeypatch.setattr(run_page.content, "weights_of", lambda engine: ["layers"])
     monkeypatch.setattr(run_page.content, "RunContent", lambda *given: given)
     monkeypatch.setattr(run_page, "render", lambda made: f"page of {made[0]}, {made[2:]}")
@@ -506,6 +507,7 @@ def last(tmp_path, monkeypatch):
             ended=[], end=lambda name: stopwatch.ended.append(name), measured=lambda: {"seconds": {"report": 2}}
         )
         session = SimpleNamespace(run=run, engine="engine", test="test", result=result, reporter=reporter)
+        session.test_logits = np.zeros((1, 10), np.float32)
         session.stopwatch = stopwatch
         session.update = lambda **fields: setattr(session, "result", dataclasses.replace(session.result, **fields))
         run_page.write(session)

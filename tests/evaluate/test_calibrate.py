@@ -285,6 +285,23 @@ def test_an_export_made_after_is_that_of_the_calibrated_network(own, digits):
 
 
 @pytest.mark.slow
+def test_the_server_gives_the_calibrated_probabilities(own, digits):
+    pytest.importorskip("fastapi", reason="the server's packages are not installed")
+    from mnist_mlp import devices
+    from mnist_mlp.runs.saved import read_run
+    from mnist_mlp.serve import command as serve
+
+    evaluated(own, calibrate=True)
+    options = serve.Options(run_dir=str(own), strategy="cpu")
+    service = serve.make_service(options, devices.plan(options), *read_run(str(own)))
+    images = digits.test.images[:20]
+    scaled = open_run(own, strategy="cpu").predict(images)
+    np.testing.assert_allclose(service.network.forward(images)[-1], scaled, rtol=1e-4, atol=1e-7)
+    stored = calibration.read(own, read_run(str(own))[2].model_sha256)
+    assert service.about.as_dict()["temperature"] == stored.temperature
+
+
+@pytest.mark.slow
 def test_jax_calibrates_what_tensorflow_trained(own, digits):
     done = run(
         "evaluate", f"--run_dir={own}", "--backend=jax", "--strategy=cpu", "--calibrate", "--json", backend="jax"

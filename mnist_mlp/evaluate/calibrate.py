@@ -47,11 +47,11 @@ class Logits:
         return softmax(self.values, temperature), self.labels
 
 
-def check_has_validation(options_run_dir: str, trained: Result) -> None:
+def check_has_validation(run_dir: str, trained: Result) -> None:
     """Raise `UserError` if the run held out no images: test images must not be used, and training images are known."""
     if not trained.dataset["validation_examples"]:
         raise UserError(
-            f"--calibrate: expected a run with validation images, received --run_dir={options_run_dir}, which was "
+            f"--calibrate: expected a run with validation images, received --run_dir={run_dir}, which was "
             "trained on all of its training images; train a new run with --validation_fraction=0.1"
         )
 
@@ -101,13 +101,15 @@ def fit(trained: Result, test: Logits, validation: Logits | None, backend: str) 
         )
     if not (np.isfinite(validation.values).all() and np.isfinite(test.values).all()):
         raise UserError("--calibrate: the model predicts nan: its training diverged; train a new run")
+    if len(test.labels) < 2:
+        raise UserError("--calibrate: expected two test images or more, received one; there is nothing to measure")
     try:
         temperature, interval = fit_temperature(validation.values, validation.labels)
     except ValueError:
         n, right = len(validation.labels), int((validation.values.argmax(1) == validation.labels).sum())
         raise UserError(
-            f"--calibrate: {right:,} of {n:,} validation images are recognized, which determines no temperature; train "
-            "a new run with a larger --validation_fraction"
+            f"--calibrate: of the run's validation images {right:,} of {n:,} are recognized, which determines no "
+            "temperature; train a new run with a larger --validation_fraction"
         ) from None
     before, after = (validation.probabilities(each) for each in (1.0, temperature))
     blocks = {name: measure(*each) for name, each in (("before", before), ("after", after))}

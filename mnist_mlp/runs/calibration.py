@@ -75,13 +75,13 @@ def calibrated(found: Calibration) -> dict[str, Any]:
 
 
 def drop_stale(path: Path, model_sha256: str) -> str:
-    """Remove the calibration of a model that has been replaced. Return a line that says so; "" if there was none."""
+    """Remove a calibration of another model than that with this hash. Return a line that says so; "" if there was none."""
     try:
         read(path, model_sha256)
     except UserError:
         (path / NAME).unlink(missing_ok=True)
         return (
-            f"  !      the temperature in {NAME} was fitted for the model before: removed; "
-            "fit another with evaluate --calibrate"
+            f"  !      {NAME} does not belong to the model that was trained now: removed; fit another temperature with "
+            "evaluate --calibrate"
         )
     return ""

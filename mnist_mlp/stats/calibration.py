@@ -176,12 +176,12 @@ def risk_coverage(confidence: Floats, correct: NDArray[np.bool_]) -> list[list[f
 def measure(
     probabilities: np.ndarray, labels: np.ndarray, validation: tuple[np.ndarray, np.ndarray] | None = None
 ) -> dict[str, Any]:
-    """Return all of this as JSON values; {} if a probability is not finite.
+    """Return all of this as JSON values; {} if a probability is not finite, or for fewer than two images.
 
     `validation` are probabilities and labels of images that were neither trained on nor tested: on these the
     thresholds are chosen; without them on the images themselves, so that their precision is not that of new ones.
     """
-    if not np.isfinite(probabilities).all() or not (validation is None or np.isfinite(validation[0]).all()):
+    if len(labels) < 2 or not all(np.isfinite(each).all() for each in (probabilities, *(validation or ())[:1])):
         return {}
     confidence, correct = confidences(probabilities, labels)
     losses, scores = negative_log_likelihoods(probabilities, labels), brier_scores(probabilities, labels)
@@ -214,8 +214,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, tupl
     """Return the temperature T for which softmax(logits / T) has the smallest mean negative log-likelihood, and its
     95% interval (from the curvature there and the spread of the images' scores).
 
-    Raise ValueError if there is none from `COLDEST` to `HOTTEST`, as where every image is recognized: then the colder
-    the better, without end.
+    Raise ValueError for fewer than two images, and if there is none from `COLDEST` to `HOTTEST`, as where every image
+    is recognized: then the colder the better, without end.
 
     Source: C. Guo et al., "On calibration of modern neural networks", ICML 2017.
     """
@@ -229,6 +229,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, tupl
         return mean - true, float(((shares * values**2).sum(1) - mean**2).mean())
 
     low, high = 1 / HOTTEST, 1 / COLDEST
+    if len(labels) < 2:
+        raise ValueError(f"expected two images or more, received {len(labels)}")
     if not scores(low)[0].mean() < 0 < scores(high)[0].mean():
         raise ValueError(f"expected a minimum between {COLDEST} and {HOTTEST}, received a loss without one there")
     inverse = 1.0

@@ -66,10 +66,12 @@ def test_the_fit_halves_the_error_of_an_overconfident_network(fitted):
 def test_what_determines_no_temperature_is_refused_in_a_line(numpy_versions):
     trained, test = SimpleNamespace(model_sha256="abc"), drawn(100)
     perfect = Logits(test.values, test.values.argmax(1))
-    with pytest.raises(
-        UserError, match="--calibrate: 100 of 100 validation images are recognized, which determines no"
-    ):
+    with pytest.raises(UserError, match="--calibrate: of the run's validation images 100 of 100 are recognized, which"):
         calibrate.fit(trained, test, perfect, "jax")
+    with pytest.raises(UserError, match="0 of 1 are recognized, which determines no temperature"):
+        calibrate.fit(trained, test, Logits(np.eye(10)[:1] * 3, np.array([4])), "jax")
+    with pytest.raises(UserError, match="expected two test images or more"):
+        calibrate.fit(trained, Logits(test.values[:1], test.labels[:1]), test, "jax")
     with pytest.raises(UserError, match="in another order, so its validation images are unknown; use --data_dir"):
         calibrate.fit(trained, test, None, "jax")
     with pytest.raises(UserError, match="predicts nan"):
@@ -122,7 +124,7 @@ def test_another_model_does_not_get_the_temperature(fitted, tmp_path):
     ):
         calibration.read(tmp_path, "abd")
     assert calibration.drop_stale(tmp_path, "abc") == "" and file.exists()
-    assert "was fitted for the model before: removed" in calibration.drop_stale(tmp_path, "abd")
+    assert "does not belong to the model that was trained now: removed" in calibration.drop_stale(tmp_path, "abd")
     assert not file.exists() and calibration.drop_stale(tmp_path, "abd") == ""
 
 
@@ -251,7 +253,7 @@ def test_training_further_loses_it_with_a_note_and_the_report_shows_it(own):
     assert (own / calibration.NAME).exists() and "with temperature" in checked(own / "report.html").text
     train_and_evaluate(config_of(more), own, reporter=reporter)
     assert not (own / calibration.NAME).exists()
-    assert "was fitted for the model before: removed; fit another" in "\n".join(reporter.lines)
+    assert "does not belong to the model that was trained now: removed; fit another" in "\n".join(reporter.lines)
     assert "with temperature" not in checked(own / "report.html").text
 
 

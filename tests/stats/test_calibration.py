@@ -179,4 +179,4 @@ def test_what_is_not_finite_is_not_measured():
     shares = np.full((4, 10), 0.1)
     assert measure(np.full((4, 10), np.nan), np.zeros(4, int)) == {}
     assert measure(shares, np.zeros(4, int), (np.full((2, 10), np.inf), np.zeros(2, int))) == {}
-    assert measure(shares, np.zeros(4, int))["images"] == 4
+    assert measure(shares, np.zeros(4, int))["images"] == 4 and measure(shares[:1], np.zeros(1, int)) == {}

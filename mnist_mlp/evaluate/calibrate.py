@@ -18,13 +18,7 @@ from mnist_mlp.files.atomic import digest, write_json
 from mnist_mlp.runs import calibration, checkpoint, directory
 from mnist_mlp.runs.calibration import Calibration
 from mnist_mlp.runs.result import Result, versions
-from mnist_mlp.stats.calibration import (
-    brier_scores,
-    fit_temperature,
-    measure,
-    negative_log_likelihoods,
-    softmax,
-)
+from mnist_mlp.stats.calibration import brier_scores, fit_temperature, measure, negative_log_likelihoods, softmax
 from mnist_mlp.stats.metrics import mean_interval
 
 if TYPE_CHECKING:
@@ -112,12 +106,9 @@ def fit(trained: Result, test: Logits, validation: Logits | None, backend: str) 
             "temperature; train a new run with a larger --validation_fraction"
         ) from None
     before, after = (validation.probabilities(each) for each in (1.0, temperature))
-    blocks = {name: measure(*each) for name, each in (("before", before), ("after", after))}
-    figures = {
-        f"{key}_{name}": block[key]
-        for key in ("nll", "brier", "ece", "ece_if_calibrated")
-        for name, block in blocks.items()
-    }
+    found = {"before": measure(*before), "after": measure(*after)}
+    keys = ("nll", "brier", "ece", "ece_if_calibrated")
+    figures = {f"{key}_{name}": each[key] for key in keys for name, each in found.items()}
     return Calibration(
         temperature=temperature,
         temperature_interval=list(interval),

@@ -75,7 +75,7 @@ def calibrated(found: Calibration) -> dict[str, Any]:
 
 
 def drop_stale(path: Path, model_sha256: str) -> str:
-    """Remove a calibration of another model than that with this hash. Return a line that says so; "" if there was none."""
+    """Remove a calibration of another model than that with this hash. Return a line that says so, or ""."""
     try:
         read(path, model_sha256)
     except UserError:

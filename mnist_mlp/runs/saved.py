@@ -57,7 +57,10 @@ class SavedRun:
 
     @property
     def model(self) -> keras.Model:
-        """The trained Keras model: from images [n, 28, 28] with pixels from 0 to 255 to probabilities [n, 10]."""
+        """The trained Keras model: from images [n, 28, 28] with pixels from 0 to 255 to probabilities [n, 10].
+
+        Of a calibrated run they have its temperature: a layer of that name divides the logits.
+        """
         return self.engine.model
 
     def predict(self, images: np.ndarray) -> np.ndarray:

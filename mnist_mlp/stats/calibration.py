@@ -29,8 +29,9 @@ COLDEST, HOTTEST = 0.05, 20.0  # bounds of a temperature
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> Floats:
     """Return softmax(logits / temperature), float64 [n, classes]."""
     scaled = logits.astype(np.float64) / temperature
-    shares = np.exp(scaled - scaled.max(1, keepdims=True))  # exp of a large logit would overflow
-    return shares / shares.sum(1, keepdims=True)
+    with np.errstate(all="ignore"):  # logits of a run that diverged
+        shares = np.exp(scaled - scaled.max(1, keepdims=True))  # exp of a large logit would overflow
+        return shares / shares.sum(1, keepdims=True)
 
 
 def negative_log_likelihoods(probabilities: np.ndarray, labels: np.ndarray) -> Floats:

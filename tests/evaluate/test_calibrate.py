@@ -20,8 +20,9 @@ from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.evaluate import calibrate, certainty, command
 from mnist_mlp.evaluate.calibrate import Logits
+from mnist_mlp.export import keras_file as exported
 from mnist_mlp.files import atomic
-from mnist_mlp.models import networks
+from mnist_mlp.models import keras_file, networks
 from mnist_mlp.runs import calibration, checkpoint
 from mnist_mlp.runs.calibration import Calibration
 from mnist_mlp.runs.result import Result
@@ -160,7 +161,7 @@ def test_the_console_says_before_and_after(fitted):
 # The network
 
 
-def test_a_temperature_changes_no_class():
+def test_a_temperature_changes_no_class(tmp_path):
     model = networks.build("softmax", seed=1)
     model.get_layer("logits").kernel.assign(np.random.default_rng(0).normal(size=(784, 10)))
     images = np.random.default_rng(1).integers(0, 256, (50, 28, 28)).astype(np.float32)
@@ -170,6 +171,9 @@ def test_a_temperature_changes_no_class():
     np.testing.assert_array_equal(np.argmax(scaled(images), 1), np.argmax(logits, 1))
     assert [v.path for v in scaled.variables] == [v.path for v in model.variables]
     np.testing.assert_array_equal(networks.to_logits(scaled)(images), logits)
+    exported.write(scaled, tmp_path / "model.keras")
+    again = keras_file.load(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(images.astype(np.uint8)), scaled(images))
 
 
 # Whole runs
@@ -268,19 +272,17 @@ def test_an_export_made_after_is_that_of_the_calibrated_network(own, digits):
     from mnist_mlp.export import command as export
     from mnist_mlp.models import numpy_forward, portable
 
-    def exported(*formats):
+    def export_to(*formats):
         options = export.Options(run_dir=str(own), format=formats, strategy="cpu")
         return export.export(options, reporter=SILENT)
 
-    assert exported("weights")["temperature"] is None
+    assert export_to("weights")["temperature"] is None
     evaluated(own, calibrate=True)
     temperature = calibration.read(own, atomic.read_json(own / "result.json")["model_sha256"]).temperature
-    second = exported("keras")  # and the file without the temperature does not stay beside them
+    second = export_to("onnx")  # the file without the temperature does not stay beside it
     assert second["temperature"] == temperature
-    assert [(row["format"], row["agrees"]) for row in second["formats"]] == [("keras", True)]
-    third = exported("weights")
-    assert [row["format"] for row in third["formats"]] == ["keras", "weights"]
-    layers = portable.read(own / "export" / "weights.npz")
+    assert [(row["format"], row["agrees"]) for row in second["formats"]] == [("onnx", True)]
+    layers = portable.layers_of(open_run(own, strategy="cpu").model)
     assert [layer.name for layer in layers][-3:] == ["logits", "temperature", "probabilities"]
     shares = numpy_forward.probabilities(layers, digits.test.images)
     np.testing.assert_allclose(shares, open_run(own, strategy="cpu").predict(digits.test.images), atol=1e-5)

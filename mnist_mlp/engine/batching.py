@@ -10,6 +10,7 @@ import numpy as np
 from mnist_mlp.data.batches import sequential_indices
 
 SECONDS_PER_CALL = 1.0  # Python handles Ctrl-C only between two calls
+IMAGES_PER_CALL = 1000  # of a forward pass over a whole split; its program is compiled for these few calls only
 STEPS_OF_FIRST_CALL = 8  # while the time of a step is unknown
 GROWTH = 200  # limits how many times as many steps the next call makes
 

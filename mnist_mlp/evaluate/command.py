@@ -15,9 +15,10 @@ from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
-from mnist_mlp.evaluate import pictures
+from mnist_mlp.evaluate import calibrate, certainty, pictures
+from mnist_mlp.evaluate.calibrate import Logits
 from mnist_mlp.options import check, option, option_of
-from mnist_mlp.runs import saved, summary
+from mnist_mlp.runs import calibration, saved, summary
 from mnist_mlp.runs.result import Result, dataset_block, device_block, scores, versions
 
 
@@ -45,6 +46,11 @@ class Options:
     replicas: int | None = option_of(Config, "replicas")
     tpu: str = option_of(Config, "tpu")
     start_timeout: int = option_of(Config, "start_timeout")
+    calibrate: bool = option(
+        False,
+        "fit a temperature on the validation images of the run and store it with the run: predict, serve and export "
+        "then give calibrated probabilities",
+    )
     gate: bool = option_of(Config, "gate")
     false_alarms: float = option_of(Config, "false_alarms")
     json: bool = option_of(Config, "json")
@@ -75,7 +81,11 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, reporter:
     stopwatch = Stopwatch()
     plan = devices.plan(options)
     path, config, trained = saved.read_run(options.run_dir)
+    if options.calibrate:
+        calibrate.check_has_validation(options.run_dir, trained)
+    stored = None if options.calibrate else calibration.read(path, trained.model_sha256)
     dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
+    held_out = calibrate.held_out(path, config, trained, dataset)
     judge = gate.watch(dataclasses.replace(config, gate=options.gate, false_alarms=options.false_alarms), dataset)
     stopwatch.end("load")
 
@@ -86,10 +96,16 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, reporter:
 
     batch_size = options.batch_size or trained.batch_size
     splits = {"test": dataset.test}
-    engine = start_finished(plan, path, trained, splits, batch_size, start_timeout=options.start_timeout)
+    timeout = options.start_timeout
+    engine = start_finished(plan, path, trained, splits, batch_size, start_timeout=timeout, calibrated=False)
     engine.compile()
     stopwatch.end("compile")
     test = scores(engine.evaluate("test"))
+    logits = Logits.of(engine, dataset.test), Logits.of(engine, held_out) if held_out else None
+    if options.calibrate:
+        stored = calibrate.fit(trained, *logits, engine.backend)
+        calibrate.store(path, stored)
+    test |= calibrate.measured(*logits, stored)
     stopwatch.end("evaluate")
 
     result = dataclasses.replace(
@@ -107,6 +123,10 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, reporter:
     result = dataclasses.replace(result, gate=judge(result))
     reporter.line(summary.setting(result))
     reporter.line(summary.closing(result, options.run_dir))
+    for line in certainty.lines(test):
+        reporter.line(line)
+    if options.calibrate:
+        reporter.line(f"stored   {path / calibration.NAME}; python -m mnist_mlp.report {options.run_dir} shows it")
     if test["confusion"] != trained.test["confusion"]:
         before = trained.test["correct"]
         reporter.line(f"  !      the counts differ from those of the training run, which had {before:,} correct")

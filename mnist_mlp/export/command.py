@@ -30,7 +30,7 @@ from mnist_mlp.export.verify_worker import TIMED
 from mnist_mlp.files import atomic
 from mnist_mlp.models import portable
 from mnist_mlp.options import check, option, option_of, path_of
-from mnist_mlp.runs import saved
+from mnist_mlp.runs import calibration, saved
 from mnist_mlp.runs.result import Result, finite, versions
 
 if TYPE_CHECKING:
@@ -93,12 +93,15 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
     from mnist_mlp.runs.saved import start_finished
 
     engine = start_finished(plan, path, trained, {}, BATCH, start_timeout=options.start_timeout)
+    calibrated = calibration.read(path, trained.model_sha256)
     reference = reference_of(engine, dataset, trained)
+    reference = dataclasses.replace(reference, temperature=calibrated.temperature if calibrated else None)
     device, total = engine.devices.name, len(dataset.test)
-    reporter.line(table.opening(trained, reference.correct, total, f"{device}, {engine.backend}"))
+    opening = table.opening(trained, reference.correct, total, f"{device}, {engine.backend}", reference.temperature)
+    reporter.line(opening)
     with output_dir.replaced(output) as (directory, work):
         rows = []
-        if before.get("model_sha256") == trained.model_sha256:
+        if (before.get("model_sha256"), before.get("temperature")) == (trained.model_sha256, reference.temperature):
             rows = kept_rows(before, names, output, directory)
         if rows:
             reporter.line(table.kept(rows))
@@ -111,6 +114,7 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
             "model": trained.model,
             "model_sha256": trained.model_sha256,
             "precision": trained.precision,
+            "temperature": reference.temperature,
             "dataset": dataset.name,
             "test": {"correct": reference.correct, "total": total},
             "device": device,
@@ -134,6 +138,7 @@ class Reference:
     probabilities: portable.Array  # float32 [n, 10], as the run's engine computes them
     tolerance: float | None  # of float32 formats; None if the model itself computes in bfloat16
     calibration: portable.Array  # uint8 [m, 28, 28], training images for int8
+    temperature: float | None = None  # of the probabilities, if the run is calibrated; the model contains it
 
     @property
     def correct(self) -> int:

@@ -22,11 +22,12 @@ HEADS = ("format", "file", "bytes", "agree", "largest |Δp|", "correct", f"ms: n
 WIDTHS = (12, 17, 10, 14, 12, 7, 9, 8, 0)
 
 
-def opening(trained: Result, correct: int, total: int, device: str) -> str:
-    """Format the trained model and its result on the test images."""
+def opening(trained: Result, correct: int, total: int, device: str, temperature: float | None = None) -> str:
+    """Format the trained model, its temperature if it is calibrated, and its result on the test images."""
+    scaled = f", logits divided by the temperature {temperature:.4g}" if temperature else ""
     highest = 255 if trained.pixels == "raw" else 1
     return (
-        f"model    {trained.network} on pixels from 0 to {highest}, {trained.precision}\n"
+        f"model    {trained.network} on pixels from 0 to {highest}, {trained.precision}{scaled}\n"
         f"test     {correct:,} of {total:,} {trained.dataset['name']} images correct, on {device}\n"
     )
 

@@ -162,6 +162,16 @@ def to_logits(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.get_layer("logits").output, name="logits_of_" + model.name)
 
 
+def with_temperature(model: keras.Model, temperature: float) -> keras.Model:
+    """Return the network with the same variables, whose probabilities are softmax(logits / temperature).
+
+    One factor for all logits keeps their order, and rounding does not change it either, so the class stays the same.
+    """
+    scale = layers.Rescaling(1 / temperature, name="temperature", dtype="float32")
+    softmax = layers.Softmax(name="probabilities", dtype="float32")
+    return keras.Model(model.input, softmax(scale(model.get_layer("logits").output)), name=model.name)
+
+
 def hidden_layers(model: keras.Model) -> list[keras.Layer]:
     """Return the layers with neurons between image and logits."""
     return [

@@ -22,7 +22,7 @@ from mnist_mlp.devices import Plan
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
-from mnist_mlp.runs import checkpoint, directory, saved
+from mnist_mlp.runs import calibration, checkpoint, directory, saved
 from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def content_of(
         why_not = "Not shown: the test images found now are not the ones that the run was evaluated on."
     engine = start_finished(plan, path, trained, {}, trained.batch_size, start_timeout=options.start_timeout)
     predictions = predict_test(engine, dataset.test) if dataset else None
-    return RunContent(name, config, trained.to_dict(), weights_of(engine), predictions, why_not), images_hash
+    result = calibration.shown(path, trained)
+    return RunContent(name, config, result, weights_of(engine), predictions, why_not), images_hash
 
 
 def images_differ(path: Path, images_hash: str) -> bool:

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.data.dataset import class_names
+from mnist_mlp.engine.batching import IMAGES_PER_CALL
 from mnist_mlp.models import numpy_forward, portable
 from mnist_mlp.models.portable import Array, Layer
 from mnist_mlp.stats.metrics import confusion_matrix
 
 if TYPE_CHECKING:
     from mnist_mlp.engine.base import Engine
-
-AT_ONCE = 1000  # test images per call; the program is compiled for these few calls only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +81,7 @@ class RunContent:
 
 def predict_test(engine: Engine, test: Split) -> Predictions:
     """Predict the test images with the engine's network."""
-    return Predictions(test, engine.logits(test.images, AT_ONCE).astype(np.float64))
+    return Predictions(test, engine.logits(test.images, IMAGES_PER_CALL).astype(np.float64))
 
 
 def weights_of(engine: Engine) -> list[Layer]:

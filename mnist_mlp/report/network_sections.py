@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_mlp.data import Split
+from mnist_mlp.models import attribution
 from mnist_mlp.models.portable import Array, Layer
 from mnist_mlp.report import png_images
 from mnist_mlp.report.content import Predictions, RunContent, activations
@@ -34,12 +35,39 @@ def mistakes(run: RunContent) -> Html:
         f"The {len(worst)} of {len(errors)} mistakes with the lowest probability of the true class. Bars: the ten "
         "probabilities, blue for the true class, orange for the predicted one."
     )
-    cards = tag("ol", *(card(run, predictions, int(index)) for index in worst), class_="cards")
+    maps = reasons(run, predictions, worst)
+    if any(maps):
+        words += (
+            " Below each image, why: gradient × input (left) and occlusion (right, blanked squares of "
+            f"{attribution.WINDOW}×{attribution.WINDOW} pixels), each on a scale of its own. Blue ink argues for the "
+            "true class, orange ink for the predicted one, by the difference of their two logits."
+        )
+    cards = tag(
+        "ol", *(card(run, predictions, int(index), why) for index, why in zip(worst, maps, strict=True)), class_="cards"
+    )
     return section("mistakes", title, paragraph(words, class_="note"), cards)
 
 
-def card(run: RunContent, predictions: Predictions, index: int) -> Html:
-    """One mistake: the image, its true and predicted class, and the ten probabilities."""
+def reasons(run: RunContent, predictions: Predictions, indices: NDArray[np.intp]) -> list[Html | None]:
+    """Return for each mistake the picture of both maps; None for a network that `attribution` cannot explain."""
+    layers = attribution.until_logits(run.layers)
+    if not layers:
+        return [None] * len(indices)
+    images, rows = predictions.test.images[indices], np.arange(len(indices))
+    weights = np.zeros((len(indices), 10), np.float32)
+    weights[rows, predictions.test.labels[indices]] += 1
+    weights[rows, predictions.predicted[indices]] -= 1
+    maps = attribution.gradient_times_input(layers, images, weights), attribution.occlusion(layers, images, weights)
+    pictures: list[Html | None] = []
+    for index, pair_of_maps in zip(indices, zip(*maps, strict=True), strict=True):
+        scaled = [each / (largest_of(each) or 1.0) for each in pair_of_maps]
+        alt = f"Gradient × input and occlusion of image {index}"
+        pictures.append(tag("img", src=png_images.tiles(scaled, 1.0), alt=alt, class_="why"))
+    return pictures
+
+
+def card(run: RunContent, predictions: Predictions, index: int, why: Html | None = None) -> Html:
+    """One mistake: the image, why it is mistaken, its true and predicted class, and the ten probabilities."""
     test, names = predictions.test, run.classes
     truth, predicted = int(test.labels[index]), int(predictions.predicted[index])
     p = predictions.probabilities(index)
@@ -47,6 +75,7 @@ def card(run: RunContent, predictions: Predictions, index: int) -> Html:
     return tag(
         "li",
         png_images.digit(test.images[index], f"Test image {index}: a {names[truth]}"),
+        why,
         tag(
             "strong",
             *(tag("span", names[truth], class_="truth"), " mistaken for "),

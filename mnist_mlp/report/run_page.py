@@ -11,10 +11,11 @@ import numpy as np
 
 from mnist_mlp import __version__
 from mnist_mlp.errors import UserError
-from mnist_mlp.report import content, html, network_sections, result_sections, setup_sections
+from mnist_mlp.report import certainty_section, content, html, network_sections, result_sections, setup_sections
 from mnist_mlp.report.content import RunContent
 from mnist_mlp.report.formatting import percent
 from mnist_mlp.report.html import Html, paragraph, tag
+from mnist_mlp.runs import calibration
 
 if TYPE_CHECKING:
     from mnist_mlp.training.session import TrainingSession
@@ -25,6 +26,7 @@ SECTIONS = {  # ids and the text of their links
     "learning": "Learning",
     "confusion": "Confusion",
     "classes": "Classes",
+    "certainty": "How sure",
     "mistakes": "Mistakes",
     "weights": "Weights",
     "activations": "Activations",
@@ -46,15 +48,18 @@ def render(run: RunContent) -> str:
         result_sections.curves,
         result_sections.confusion,
         result_sections.classes,
+        certainty_section.certainty,
         network_sections.mistakes,
         network_sections.weights,
         network_sections.hidden,
     )
     more = (setup_sections.cost, setup_sections.device, setup_sections.settings)
     with np.errstate(all="ignore"):  # a diverged run has weights that are not finite
-        main = tag("main", result_sections.opening(run), *(part(run) for part in (*sections, *more)), id="main")
+        parts = [part(run) for part in (*sections, *more)]
+    main = tag("main", result_sections.opening(run), *parts, id="main")
+    names = {name: words for (name, words), part in zip(SECTIONS.items(), parts, strict=True) if part is not None}
     title = f"{percent(test['accuracy'], 2)} – {run.name} – mnist_mlp"
-    return html.page(title, style(), html.navigation(SECTIONS), main, footer())
+    return html.page(title, style(), html.navigation(names), main, footer())
 
 
 def footer() -> Html:
@@ -71,10 +76,11 @@ def write(session: TrainingSession) -> None:
     """
     run = session.run
     try:
-        predictions = content.predict_test(session.engine, session.test)
+        predictions = content.Predictions(session.test, session.test_logits.astype(np.float64))
         if run.chief:
             layers = content.weights_of(session.engine)
-            page = render(content.RunContent(run.path.name, run.config, session.result.to_dict(), layers, predictions))
+            result = calibration.shown(run.path, session.result)
+            page = render(content.RunContent(run.path.name, run.config, result, layers, predictions))
             run.write(NAME, lambda file: file.write_text(page, encoding="utf-8"))
     except Exception as error:  # a full disk, or a bug: the run is whole without its page
         reason = " ".join(str(error).split()) or type(error).__name__

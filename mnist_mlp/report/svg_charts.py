@@ -20,6 +20,7 @@ class Line:
     kind: str
     points: Sequence[tuple[float, float | None]]
     mark: bool = False  # draw the points only
+    bars: Sequence[tuple[float, float, float]] = ()  # vertical ones: (x, low, high)
 
 
 # Six parameters: four say what the chart is called and shows, two how the y axis is scaled.
@@ -125,6 +126,54 @@ def epochs_marked(first: int, last: int) -> list[int]:
         return list(range(first, last + 1))
     step = next(step for size in range(9) for step in (10**size, 2 * 10**size, 5 * 10**size) if last / step <= 8)
     return [x for x in range(0, last + 1, step) if x >= first]
+
+
+def share_chart(name: str, title: str, about: str, lines: Sequence[Line], x_label: str) -> Html:
+    """Return a chart of shares over shares. Lines with bars are points around the diagonal, on two equal axes."""
+    against = any(line.bars for line in lines)
+    xs = [x for line in lines for x, _ in line.points]
+    ys = [y for line in lines for _, y in line.points if y is not None]
+    ys += [end for line in lines for _, *ends in line.bars for end in ends]
+    bottom, top, ticks = scale_of([*ys, *xs, 1.0] if against else [*ys, 1.0], None)
+    bottom, top = max(bottom, 0.0), min(top, 1.0)
+    if top <= bottom:  # all values are 100%
+        bottom, ticks = top - 0.1, [top - 0.1, top]
+    left, _, x_ticks = (bottom, top, ticks) if against else scale_of([1.0], 0.0)
+
+    def x_at(x: float) -> float:
+        return round(LEFT + (x - left) / (1 - left) * (WIDTH - LEFT - RIGHT), 1)
+
+    def y_at(y: float) -> float:
+        return round(HEIGHT - BOTTOM - (y - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM), 1)
+
+    parts: list[Html] = []
+    for y in (tick for tick in ticks if bottom <= tick <= top * (1 + 1e-9)):
+        words = f"{100 * y:.{decimals(ticks, 100)}f}%"
+        parts.append(tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y_at(y), y2=y_at(y)))
+        parts.append(tag("text", words, class_="tick", x=LEFT - 7, y=y_at(y) + 4, text_anchor="end"))
+    for x in (tick for tick in x_ticks if left <= tick <= 1 + 1e-9):
+        words = f"{100 * x:.{decimals(x_ticks, 100)}f}%"
+        at = min(x_at(x), WIDTH - 2 - 4.2 * len(words))  # the last one must not be cut off
+        parts.append(tag("text", words, class_="tick", x=at, y=HEIGHT - BOTTOM + 17, text_anchor="middle"))
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(tag("text", x_label, class_="tick", x=middle, y=HEIGHT - 3, text_anchor="middle"))
+    if against:
+        ends = {"x1": x_at(bottom), "y1": y_at(bottom), "x2": x_at(top), "y2": y_at(top)}
+        parts.append(tag("line", class_="diagonal", **ends))
+    for line in lines:
+        points = [(x, y) for x, y in line.points if y is not None]
+        drawn: list[Html] = [
+            tag("line", class_="line", x1=x_at(x), x2=x_at(x), y1=y_at(low), y2=y_at(high))
+            for x, low, high in line.bars
+        ]
+        if not line.bars:
+            path = "".join(f"{'L' if index else 'M'}{x_at(x)} {y_at(y)}" for index, (x, y) in enumerate(points))
+            drawn.append(tag("path", d=path, class_="line"))
+        for x, y in points if line.bars else ():
+            words = f"{line.name}, {x_label} {100 * x:.2f}%: {100 * y:.2f}%"
+            drawn.append(tag("circle", tag("title", words), cx=x_at(x), cy=y_at(y), r=3.5, class_="dot"))
+        parts.append(tag("g", *drawn, class_=f"series {line.kind}" + " bars" * bool(line.bars)))
+    return chart(name, title, about, parts)
 
 
 def interval_chart(name: str, about: str, rows: Sequence[tuple[str, float, float, float]]) -> Html:

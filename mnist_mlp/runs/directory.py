@@ -27,13 +27,14 @@ from mnist_mlp.files import lock
 from mnist_mlp.files.atomic import TEMPORARY, cannot_write, remove_stale, write_file, write_json, write_json_lines
 from mnist_mlp.files.outputs import directories, unusable
 from mnist_mlp.options import path_of
+from mnist_mlp.runs import calibration
 from mnist_mlp.runs import checkpoint as checkpoints
 from mnist_mlp.runs.checkpoint import Checkpoint, Progress
 from mnist_mlp.runs.result import Result, finite
 from mnist_mlp.runs.saved import read_config
 
 MODEL, RESULT, CONFIG, HISTORY = "model.keras", "result.json", "config.json", "history.jsonl"
-FILES = (CONFIG, HISTORY, "history.csv", "distortions.png", MODEL, RESULT, "report.html")
+FILES = (CONFIG, HISTORY, "history.csv", "distortions.png", MODEL, RESULT, calibration.NAME, "report.html")
 FOLDERS = (checkpoints.DIRECTORY, "tensorboard", "profile")
 
 

@@ -19,6 +19,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.files import kinds
 from mnist_mlp.files.atomic import DAMAGED, digest, read_json
 from mnist_mlp.options import path_of
+from mnist_mlp.runs import calibration
 from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ class SavedRun:
 
     @property
     def model(self) -> keras.Model:
-        """The trained Keras model: from images [n, 28, 28] with pixels from 0 to 255 to probabilities [n, 10]."""
+        """The trained Keras model: from images [n, 28, 28] with pixels from 0 to 255 to probabilities [n, 10].
+
+        Of a calibrated run they have its temperature: a layer of that name divides the logits.
+        """
         return self.engine.model
 
     def predict(self, images: np.ndarray) -> np.ndarray:
@@ -86,22 +90,34 @@ class SavedRun:
         return f"<p><code>{shlex.quote(str(self.path))}</code></p>{self.result._repr_html_()}"
 
 
-# Six parameters: where the model is, and what an `EngineSpec` takes beside it.
+# Seven parameters: where the model is, what an `EngineSpec` takes beside it, and which probabilities are wanted.
 def start_finished(
-    plan: Plan, path: Path, trained: Result, splits: Mapping[str, Split], batch_size: int, *, start_timeout: float
+    plan: Plan,
+    path: Path,
+    trained: Result,
+    splits: Mapping[str, Split],
+    batch_size: int,
+    *,
+    start_timeout: float,
+    calibrated: bool = True,
 ) -> Engine:
     """Return an engine as in the run, with the model in `path` and no optimizer. Otherwise like `create_engine`.
+
+    If the run has a calibration, the model's probabilities have its temperature, unless `calibrated` is False. Logits
+    never have it.
 
     Raise `UserError` also if model.keras no longer belongs to the result: the run was resumed after that was read.
     """
     from mnist_mlp.engine.create import EngineSpec, create_engine
-    from mnist_mlp.models import keras_file
+    from mnist_mlp.models import keras_file, networks
+
+    found = calibration.read(path, trained.model_sha256) if calibrated else None
 
     def load() -> keras.Model:
         model = keras_file.load(path / "model.keras")
         if digest(path / "model.keras") != trained.model_sha256:
             raise UserError(f"--run_dir={path}: model.keras was replaced while it was read; run the command again")
-        return model
+        return networks.with_temperature(model, found.temperature) if found else model
 
     return create_engine(plan, EngineSpec(load, splits, batch_size, kind=trained.engine), start_timeout=start_timeout)
 

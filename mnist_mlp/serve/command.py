@@ -22,7 +22,7 @@ from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.data.dataset import class_names, of_digits, title_of
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option, option_of
-from mnist_mlp.runs import saved
+from mnist_mlp.runs import calibration, saved
 from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
     engine = start_finished(plan, path, compiled, {}, LARGEST_BATCH, start_timeout=options.start_timeout)
     network = Network(engine, LARGEST_BATCH)
     network.compile()
+    calibrated = calibration.read(path, trained.model_sha256)
     about = About(
         run=path.resolve().name,
         network=trained.network,
@@ -133,6 +134,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
         dataset=title_of(trained.dataset["name"]),
         classes=class_names(trained.dataset["name"]),
         test_accuracy=trained.test["accuracy"],
+        temperature=calibrated.temperature if calibrated else None,
         device=engine.devices.name,
         backend=engine.backend,
         weights_on=engine.weights_on,

@@ -20,12 +20,14 @@ from mnist_mlp.config import RECIPE, Config
 from mnist_mlp.data.batches import split_validation
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import machine, rendezvous
+from mnist_mlp.engine.batching import IMAGES_PER_CALL
 from mnist_mlp.errors import Diverged, UserError
 from mnist_mlp.files.atomic import digest
 from mnist_mlp.options import tagged
-from mnist_mlp.runs import checkpoint, initial, summary
+from mnist_mlp.runs import calibration, checkpoint, initial, summary
 from mnist_mlp.runs.directory import MODEL, Run
 from mnist_mlp.runs.result import Result, dataset_block, device_block, layer_rows, ran_on, scores, versions
+from mnist_mlp.stats.calibration import measure, softmax
 
 if TYPE_CHECKING:
     import keras
@@ -46,6 +48,7 @@ class TrainingSession:
     diagnose: diagnosis.Watch
     result: Result
     source: initial.Source | None = None  # the run to start from, if this one is not resumed
+    test_logits: np.ndarray  # float32 [n, 10], of the test images
 
     def __init__(self, config: Config, plan: devices.Plan, run: Run, reporter: Reporter):
         self.config, self.plan, self.run = config, plan, run
@@ -106,7 +109,8 @@ class TrainingSession:
             self.run.initial["before"] = initial.short(scores(self.engine.evaluate("test")))
             self.stopwatch.end("initial")
         self.write_augmentation_preview()
-        self.test, self.forgets = self.splits["test"], initial.TEST in self.splits
+        self.test, self.validation = self.splits["test"], self.splits.get("validation")
+        self.forgets = initial.TEST in self.splits
         del self.dataset, self.splits  # the engine holds them
 
     def write_augmentation_preview(self) -> None:
@@ -171,7 +175,9 @@ class TrainingSession:
         from mnist_mlp.training.optimizers import use_averaged_weights
 
         use_averaged_weights(self.engine)
-        self.update(test=scores(self.engine.evaluate("test")))
+        test = scores(self.engine.evaluate("test"))
+        self.test_logits = self.engine.logits(self.test.images, IMAGES_PER_CALL)
+        self.update(test=test | self.calibration())
         if self.run.initial:
             after = {"after": initial.short(scores(self.engine.evaluate(initial.TEST)))} if self.forgets else {}
             self.update(initial={**self.run.initial, **after})
@@ -182,9 +188,20 @@ class TrainingSession:
             self.stopwatch.end("diagnose")
         model = self.run.write(MODEL, partial(keras_file.save, self.engine.model))
         sha256 = digest(model)
+        if note := calibration.drop_stale(self.run.path, sha256):
+            self.reporter.line(note)
         self.stopwatch.end("save")
         self.update(device=device_block(self.plan, self.engine), model_sha256=sha256, **self.stopwatch.measured())
         self.run.write_result(self.result)
+
+    def calibration(self) -> dict[str, Any]:
+        """Return the key `calibration` of the test result; {} where logits are not finite."""
+        probabilities, validation = softmax(self.test_logits), None
+        if self.validation is not None:
+            logits = self.engine.logits(self.validation.images, IMAGES_PER_CALL)
+            validation = softmax(logits), self.validation.labels
+        found = measure(probabilities, self.test.labels, validation)
+        return {"calibration": found} if found else {}
 
     def update(self, **fields: Any) -> None:
         """Replace fields of the result."""

@@ -196,6 +196,7 @@ def test_the_page_of_a_run_and_a_comparison_of_two(digits, tmp_path):
     results = [read(run_dir / "result.json") for run_dir in runs]
     program("report", runs[0])
     page = (runs[0] / "report.html").read_text()
+    assert "How sure" not in page  # neither a section nor a link to it: 0.1 did not measure it
     assert f"{results[0]['test']['correct']} of 360" in page and "0.1.0" in page
 
     output = tmp_path / "comparison.html"

@@ -449,12 +449,13 @@ train.train_and_evaluate(config, Path({str(tmp_path / "run")!r}), reporter=Modul
     [(OSError(28, "No space left on device"), "No space left on device"), (ValueError("a\nbug"), "a bug")],
 )
 def test_whatever_goes_wrong_with_a_page_is_said_in_a_line(error, words, tmp_path, monkeypatch):
-    def look(engine, test):
+    def look(test, logits):
         raise error
 
-    monkeypatch.setattr(content, "predict_test", look)
+    monkeypatch.setattr(content, "Predictions", look)
     reporter, run = Collector(), directory.Run(tmp_path, Config())
     session = types.SimpleNamespace(run=run, engine=None, test=None, result=Timed({}), reporter=reporter)
+    session.test_logits = np.zeros((1, 10), np.float32)
     session.stopwatch = types.SimpleNamespace(end=reporter.line, measured=lambda: {"seconds": {"report": 1.0}})
     session.update = lambda **fields: setattr(session, "result", Timed(**fields))
     write_page(session)

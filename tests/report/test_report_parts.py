@@ -1,17 +1,29 @@
 """Parts of the pages one by one: charts, the text and the page of a comparison, the result of a run."""
 
+import base64
 import dataclasses
+import io
 import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers.programs import Collector
+from PIL import Image
 
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
-from mnist_mlp.report import comparison_page, comparison_text, result_sections, run_page, svg_charts
+from mnist_mlp.models.portable import Layer
+from mnist_mlp.report import (
+    comparison_page,
+    comparison_text,
+    network_sections,
+    png_images,
+    result_sections,
+    run_page,
+    svg_charts,
+)
 from mnist_mlp.report.compare_runs import Pair, compare, pair_of, remarks
 from mnist_mlp.report.content import Predictions, RunContent
 from mnist_mlp.report.svg_charts import Line
@@ -106,6 +118,25 @@ def test_few_epochs_are_marked():
     assert svg_charts.epochs_marked(1, 9) == [2, 4, 6, 8] and svg_charts.epochs_marked(1, 16) == list(range(2, 17, 2))
     assert svg_charts.epochs_marked(1, 17) == [5, 10, 15] and svg_charts.epochs_marked(1, 100) == [20, 40, 60, 80, 100]
     assert svg_charts.epochs_marked(0, 40) == list(range(0, 41, 5))
+
+
+def test_mistakes_of_dense_networks_show_which_ink_argued_for_what():
+    run = material(wrong=[3, 17])
+    assert 'class="why"' not in network_sections.mistakes(run)  # no layers, as of a network with convolutions
+    kernel = np.zeros((784, 10), np.float32)
+    kernel[:392, 0] = kernel[392:, 1] = 1e-3  # the upper half argues for 0, the lower one for 1
+    layers = [Layer("flatten", "flatten"), Layer("dense", "logits", kernel=kernel, bias=np.zeros(10, np.float32))]
+    run.predictions.test.images[3] = 200
+    section = network_sections.mistakes(dataclasses.replace(run, layers=layers))
+    assert section.count('class="why"') == 2 and "Blue ink argues for the true class" in section
+    (source,) = re.findall(
+        '<img src="data:image/png;base64,([^"]*)" alt="Gradient × input and occlusion of image 3"', section
+    )
+    picture = Image.open(io.BytesIO(base64.b64decode(source))).convert("RGBA")
+    assert picture.size == (62, 32)  # two maps of 28×28 and their frames
+    for column in (16, 46):
+        assert picture.getpixel((column, 6))[:3] == png_images.POSITIVE
+        assert picture.getpixel((column, 25))[:3] == png_images.NEGATIVE
 
 
 def attributes(drawing, element):
@@ -474,6 +505,7 @@ def test_a_row_for_each_class():
 @dataclasses.dataclass
 class Result:
     seconds: dict
+    model_sha256 = ""
 
     def to_dict(self):
         return {"seconds": self.seconds}
@@ -496,7 +528,7 @@ def run_of(path, *, chief, moved):
 @pytest.fixture
 def last(tmp_path, monkeypatch):
     """A function that runs the stage; what it looks at, draws and measures stands in for the real ones."""
-    monkeypatch.setattr(run_page.content, "predict_test", lambda engine, test: "seen")
+    monkeypatch.setattr(run_page.content, "Predictions", lambda test, logits: "seen")
     monkeypatch.setattr(run_page.content, "weights_of", lambda engine: ["layers"])
     monkeypatch.setattr(run_page.content, "RunContent", lambda *given: given)
     monkeypatch.setattr(run_page, "render", lambda made: f"page of {made[0]}, {made[2:]}")
@@ -507,6 +539,7 @@ def last(tmp_path, monkeypatch):
             ended=[], end=lambda name: stopwatch.ended.append(name), measured=lambda: {"seconds": {"report": 2}}
         )
         session = SimpleNamespace(run=run, engine="engine", test="test", result=result, reporter=reporter)
+        session.test_logits = np.zeros((1, 10), np.float32)
         session.stopwatch = stopwatch
         session.update = lambda **fields: setattr(session, "result", dataclasses.replace(session.result, **fields))
         run_page.write(session)

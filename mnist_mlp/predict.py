@@ -27,10 +27,10 @@ from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.config import ONE_PROCESS, Config
-from mnist_mlp.data.dataset import of_digits
 from mnist_mlp.data.pictures import inputs, reading
 from mnist_mlp.data.pictures.inputs import Digit
 from mnist_mlp.data.pictures.preview import render
+from mnist_mlp.data.sets import of_digits
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
@@ -163,7 +163,7 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[Digit], 
     plan = devices.plan(options)
     path, config, trained = saved.read_run(options.run_dir)
     if options.input:
-        shows = of_digits(trained.dataset["name"])
+        shows = of_digits(trained.dataset)
         digits = read_digits(options, inputs.Settings(not options.no_reframe, options.segment, shows), reporter)
     else:
         split = options.split or "test"
@@ -177,7 +177,7 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[Digit], 
     probabilities = engine.predict(np.stack([digit.image for digit in digits]))
     if not np.isfinite(probabilities).all():
         raise UserError(f"{path / 'model.keras'} predicts nan: its training diverged; train a new run")
-    if options.segment or not of_digits(trained.dataset["name"]):  # a row keeps all its digits, in order
+    if options.segment or not of_digits(trained.dataset):  # a row keeps all its digits, in order
         return digits, probabilities
     return without_doubtful(options, digits, probabilities, reporter)
 

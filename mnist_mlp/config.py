@@ -30,7 +30,10 @@ UNITS = {  # of the models with dense hidden layers: their widths, unless --unit
 }
 MOST_LAYERS, MOST_UNITS = 32, 65_536
 MOST_PARAMETERS = 100_000_000  # 0.4 GB; a larger file of weights would be refused when it is read
-DATASETS = ("mnist", "fashion_mnist", "kaggle", "digits")  # data.sets knows more about each
+DATASETS = (  # `data.sets` knows more about each
+    *("mnist", "fashion_mnist", "kmnist", "emnist_digits", "emnist_mnist", "qmnist"),
+    *("kaggle", "custom", "digits"),
+)
 OPTIMIZERS = (  # by their Keras names
     *("sgd", "rmsprop", "adam", "adamw", "adadelta", "adagrad", "adamax"),
     *("adafactor", "nadam", "ftrl", "lion", "lamb", "muon", "schedulefreeadamw"),
@@ -74,7 +77,8 @@ class Config:
     dataset: str = option(
         "auto",
         "auto: MNIST, or the embedded digits if MNIST cannot be found; mnist: MNIST or an error; kaggle: the labelled "
-        "images of Kaggle's Digit Recognizer; digits: 1,797 real handwritten digits, no download",
+        "images of Kaggle's Digit Recognizer; custom: any ten classes of 28×28 pixels in --data_dir; digits: 1,797 "
+        "real handwritten digits, no download",
         choices=("auto", *DATASETS),
         group="data",
         affects="result",

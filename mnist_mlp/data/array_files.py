@@ -49,6 +49,7 @@ IDX_NAMES = {
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
+BYTES = np.dtype(np.uint8)
 DEFLATE_LIMIT = 1032  # the largest compression ratio of deflate, as in gzip
 
 
@@ -84,9 +85,12 @@ def find_idx(directory: Path, name: str = "mnist") -> dict[str, Path]:
 
 def spellings(key: str, dataset: str = "mnist") -> tuple[str, ...]:
     """Return the names that the IDX file of a key of SHAPES may have, plain ones first."""
-    name = IDX_NAMES[key]
-    dotted = name.replace("-idx", ".idx")
-    return name, dotted, f"{name}.gz", f"{dotted}.gz"
+    names = []
+    own = sets.find(dataset).idx
+    for name in (*own[list(IDX_NAMES).index(key) :][:1], IDX_NAMES[key]):
+        dotted = name.replace("-idx", ".idx")
+        names += [name, dotted, f"{name}.gz", f"{dotted}.gz"]
+    return tuple(names)
 
 
 def read_idx_directory(directory: Path) -> Arrays:
@@ -100,30 +104,42 @@ def read_idx_directory(directory: Path) -> Arrays:
 
 def read_idx_files(files: Mapping[str, Entry], shapes: Mapping[str, Sequence[int | None]]) -> Arrays:
     """Return the arrays of four IDX files, by the keys of SHAPES; they must have these shapes."""
-    arrays = {key: read_idx(file, shapes[key]) for key, file in files.items()}
+    arrays = {
+        key: read_idx(file, shapes[key]) if "idx2-int" not in file.name else read_qmnist_labels(file, shapes[key][0])
+        for key, file in files.items()
+    }
     for key in ("y_train", "y_test"):
         check_labels(arrays[key], files[key])
     return arrays
 
 
-def read_idx(source: Path | Entry, expected: Sequence[int | None]) -> NDArray[np.uint8]:
-    """Return the array in an IDX file of bytes, plain or gzip (recognized by its first bytes, not by its name).
+def read_qmnist_labels(file: Entry, count: int | None) -> NDArray[np.uint8]:
+    """Return the labels in a file of QMNIST: the first of eight 32-bit numbers for each image."""
+    labels = read_idx(file, (count, 8), np.dtype(">i4"))[:, 0]
+    check_labels(labels, file)
+    return labels.astype(np.uint8)
 
-    `expected` is the required shape, with None for a length that may vary. The array is read-only.
+
+def read_idx(source: Path | Entry, expected: Sequence[int | None], dtype: np.dtype[Any] = BYTES) -> NDArray[Any]:
+    """Return the array in an IDX file, plain or gzip (recognized by its first bytes, not by its name).
+
+    `expected` is the required shape, with None for a length that may vary; `dtype` is uint8 or big-endian int32. The
+    array is read-only.
     """
+    code, called = (0x08, "bytes") if dtype == BYTES else (0x0C, "32-bit numbers")
     path = source if isinstance(source, Entry) else Entry(source)
-    wanted = f"an IDX file of {times(expected)} bytes"
+    wanted = f"an IDX file of {times(expected)} {called}"
     with reading(path.path, wanted, path), path.open() as (file, file_size):
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         possible = file_size * (DEFLATE_LIMIT if packed else 1)
         stream: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
         magic = stream.read(4)
-        if magic != bytes([0, 0, 8, len(expected)]):  # 0, 0, type (8 = unsigned byte), dimensions
+        if magic != bytes([0, 0, code, len(expected)]):  # 0, 0, type (8 = unsigned byte), dimensions
             raise UserError(f"{path}: expected {wanted}, received {_of_magic(magic, file, path.name)}")
         lengths = stream.read(4 * len(expected))
         shape = struct.unpack(f">{len(expected)}I", lengths)
-        size = math.prod(shape)
+        size = math.prod(shape) * dtype.itemsize
         fits = all(want in (None, got) for want, got in zip(expected, shape, strict=True))
         if not (fits and size <= possible):
             swapped = struct.unpack(f"<{len(expected)}I", lengths)
@@ -144,7 +160,7 @@ def read_idx(source: Path | Entry, expected: Sequence[int | None]) -> NDArray[np
         if len(body) != size:
             amount = "more than that" if len(body) > size else f"only {len(body)} of them"
             raise UserError(f"{path}: expected {wanted}, {size} after the header, received {amount}")
-    return as_array(body, np.dtype(np.uint8), shape)
+    return as_array(body, dtype, shape)
 
 
 def _of_magic(magic: bytes, file: IO[bytes], name: str) -> str:

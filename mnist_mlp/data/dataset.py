@@ -5,6 +5,7 @@ NumPy only. All other modules see a `Dataset` and need not know where it was fou
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from mnist_mlp.data import array_files, containers, downloads, embedded_digits, layouts, sets
 from mnist_mlp.data.array_files import Arrays, NotFound
+from mnist_mlp.data.orientation import is_transposed
 from mnist_mlp.data.pixel_values import UnknownScale, to_grey_levels
 from mnist_mlp.data.sets import title_of
 from mnist_mlp.errors import UserError
@@ -63,6 +65,11 @@ class Dataset:
     verified: bool  # whether the content hashes are the known ones
     classes: tuple[str, ...] = ()  # their names, if the data told them; () for those that `sets` knows
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes 0 to 9."""
+        return self.classes or sets.find(self.name).classes
+
     def __post_init__(self) -> None:
         """Bring both splits to grey levels 0–255 and labels 0–9. Raise `UserError` for anything that is neither."""
         for part in ("train", "test"):
@@ -107,7 +114,7 @@ def load(config: Config) -> Dataset:
     notes: list[str] = []
     for source, read in _sources(name, config.data_source):
         try:
-            return _verified(name, source, read(), tuple(notes))
+            return _assembled(name, source, containers.Contents(read(), tuple(notes)))
         except UserError as error:
             failures.append(error)
             if not isinstance(error, NotFound):  # it exists and is damaged, which the user should know
@@ -134,7 +141,7 @@ def _check_flags(config: Config) -> None:
         raise UserError(
             f"--dataset=digits is embedded and cannot be combined with {given}; omit it, or use --dataset=mnist"
         )
-    if config.dataset in ("kaggle",) and not directory:
+    if sets.find(config.dataset).needs_directory and not directory:
         raise UserError(f"--dataset={config.dataset}: expected a directory to read, received none; add --data_dir=DIR")
     if source in layouts.FORMATS and source != layouts.TFDS and not directory:
         raise UserError(f"--data_source={source}: expected a directory to read, received none; add --data_dir=DIR")
@@ -227,15 +234,23 @@ def _is_kaggle(arrays: Arrays) -> bool:
 
 def _assembled(name: str, source: str, contents: containers.Contents) -> Dataset:
     """Return what was read as a data set with two splits. Raise `UserError` if no images are for testing."""
-    arrays = {key: _in_levels(key, array, source) for key, array in contents.arrays.items()}
-    if "x_test" in arrays:
-        return _verified(name, source, arrays, contents.notes, contents.classes)
-    whole = Split(arrays["x_train"], arrays["y_train"])
+    contents = _upright(name, _in_levels(source, contents))
+    arrays = contents.arrays
     sizes = [shape[0] for key, shape in array_files.shapes_of(name).items() if key.startswith("y")]
+    if "x_test" in arrays:
+        for part, size in zip(("train", "test"), sizes, strict=True):
+            if size not in (None, len(arrays[f"y_{part}"])):
+                raise UserError(
+                    f"{source}: expected {size:,} images in the {part} split of {title_of(name)}, received "
+                    f"{len(arrays[f'y_{part}']):,}"
+                )
+        return _verified(name, source, contents)
+    whole = Split(arrays["x_train"], arrays["y_train"])
     if None not in sizes:
         train, test = (size or 0 for size in sizes)
         if len(whole) == train + test:  # all of it in one table, as OpenML has it: the training images come first
-            return _verified(name, source, _cut(whole, np.arange(len(whole)) >= train), contents.notes)
+            parts = _cut(whole, np.arange(len(whole)) >= train)
+            return _verified(name, source, dataclasses.replace(contents, arrays=parts))
         hint = (
             "; these are the labelled images of Kaggle's Digit Recognizer, a part of MNIST: use --dataset=kaggle"
             if name == "mnist" and _is_kaggle(arrays)
@@ -254,17 +269,40 @@ def _assembled(name: str, source: str, contents: containers.Contents) -> Dataset
         f"no images for testing have labels, so {len(parts['y_test']):,} of the {len(whole):,} that have, one in "
         f"{HELD_OUT} of each class, were held out for testing"
     )
-    return _verified(name, source, parts, (*contents.notes, note), contents.classes)
+    return _verified(name, source, dataclasses.replace(contents, arrays=parts, notes=(*contents.notes, note)))
 
 
-def _in_levels(key: str, array: NDArray[Any], source: str) -> NDArray[np.uint8]:
-    """Return images of any numeric type as grey levels; labels as they are."""
-    if array.dtype == np.uint8 or key.startswith("y"):
-        return array
-    try:
-        return to_grey_levels(array, each_alone=False)
-    except UnknownScale as error:
-        raise UserError(f"{source}: image {error.image} of {key}: {error}") from None
+def _in_levels(source: str, contents: containers.Contents) -> containers.Contents:
+    """Return the images as grey levels. Raise `UserError` for other numbers, and unless each image has a label."""
+    arrays = dict(contents.arrays)
+    for part in ("train", "test"):
+        x, y = f"x_{part}", f"y_{part}"
+        if x not in arrays:
+            continue
+        if len(arrays[x]) != len(arrays[y]) or not len(arrays[x]):
+            raise UserError(
+                f"{source}: expected a label for each image, received {len(arrays[x]):,} images and "
+                f"{len(arrays[y]):,} labels in the {part} split"
+            )
+        if arrays[x].dtype != np.uint8 or arrays[x].max() <= 1:
+            try:
+                arrays[x] = to_grey_levels(arrays[x], each_alone=False)
+            except UnknownScale as error:
+                raise UserError(f"{source}: image {error.image} of the {part} split: {error}") from None
+    return dataclasses.replace(contents, arrays=arrays)
+
+
+def _upright(name: str, contents: containers.Contents) -> containers.Contents:
+    """Return the images upright, with a note if they were not."""
+    arrays = contents.arrays
+    if not sets.find(name).may_be_transposed or not is_transposed(arrays["x_train"], arrays["y_train"]):
+        return contents
+    turned = {
+        key: np.ascontiguousarray(array.transpose(0, 2, 1)) if key.startswith("x") else array
+        for key, array in arrays.items()
+    }
+    note = "the files have rows and columns of the images exchanged, as EMNIST's do: the images were set upright"
+    return dataclasses.replace(contents, arrays=turned, notes=(*contents.notes, note))
 
 
 def _cut(whole: Split, for_testing: NDArray[np.bool_]) -> Arrays:
@@ -291,7 +329,8 @@ def held_out(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _sources(name: str, wanted: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
     """Yield (name, reader) for each source to try if no directory is given, in order."""
-    if wanted in ("auto", "keras"):
+    known = sets.find(name)
+    if wanted in ("auto", "keras") and known.keras:
         yield "Keras cache", lambda: downloads.read_keras_cache(name)
     if wanted in ("auto", "tfds"):
         yield (
@@ -299,12 +338,14 @@ def _sources(name: str, wanted: str) -> Iterator[tuple[str, Callable[[], Arrays]
             lambda: downloads.read_tfds(name, downloads.tfds_home()),
         )
     if wanted in ("auto", "download"):
-        yield "downloaded by Keras", lambda: downloads.download("Keras", name)
+        if known.keras:
+            yield "downloaded by Keras", lambda: downloads.download("Keras", name)
         yield "downloaded by TFDS", lambda: downloads.download("TFDS", name)
 
 
-def _verified(name: str, source: str, arrays: Arrays, notes: tuple[str, ...], classes: tuple[str, ...] = ()) -> Dataset:
-    """Return the arrays as a `Dataset`. Raise `UserError` if their content is not what `name` says."""
+def _verified(name: str, source: str, contents: containers.Contents) -> Dataset:
+    """Return what was read as a `Dataset`. Raise `UserError` if its content is not what `name` says."""
+    arrays, notes = contents.arrays, contents.notes
     train = Split(arrays["x_train"], arrays["y_train"])
     test = Split(arrays["x_test"], arrays["y_test"])
     received = {"train": content_hash(train), "test": content_hash(test)}
@@ -319,7 +360,7 @@ def _verified(name: str, source: str, arrays: Arrays, notes: tuple[str, ...], cl
         return Dataset(name, source, train, test, notes, verified=True)
     known = sets.find(name)
     for part, split in (("train", train), ("test", test)):
-        if received[part] == PUBLISHED[part]:
+        if received[part] == PUBLISHED[part] and not known.needs_directory:
             raise UserError(f"{source}: expected {known.title}, received MNIST; try --dataset=mnist")
         counts = np.bincount(split.labels, minlength=10)
         if known.balanced and (counts != len(split) // 10).any():
@@ -333,15 +374,25 @@ def _verified(name: str, source: str, arrays: Arrays, notes: tuple[str, ...], cl
                 f"{source}: expected images of all ten classes in the {part} split of {known.title}, received none of "
                 f"{missing}"
             )
+    classes = contents.classes if contents.classes != known.classes else ()
+    if contents.published:
+        return Dataset(name, source, train, test, notes, verified=True, classes=classes)
+    return Dataset(name, source, train, test, (*notes, _what_was_checked(known)), verified=False, classes=classes)
+
+
+def _what_was_checked(known: sets.KnownSet) -> str:
+    """Return the note about data that are not verified."""
+    if known.name == "custom":
+        return "these are your own data: only that each image has a label, and each class images, was checked"
     checked = "shapes and class counts were" if known.balanced else "number of images was"
-    unverified = f"{known.title} has no published content hash: only its {checked} checked"
-    return Dataset(name, source, train, test, (*notes, unverified), verified=False, classes=classes)
+    files = ", and these are not the publisher's files, whose digests are known" if known.published else ""
+    return f"{known.title} has no published content hash{files}: only its {checked} checked"
 
 
 def _digits(notes: tuple[str, ...]) -> Dataset:
     """Load the embedded digits: 1,437 for training and 360 for testing."""
     try:
-        return _verified("digits", "embedded", embedded_digits.load(), notes)
+        return _verified("digits", "embedded", containers.Contents(embedded_digits.load(), notes))
     except (OSError, ValueError, UserError) as error:
         raise UserError(
             f"{embedded_digits.FILE}: the embedded digits are damaged ({error}); reinstall mnist_mlp"

@@ -61,7 +61,9 @@ def in_directory(name: str, directory: Path) -> list[Found]:
         found.append(_one_npz(Entry(directory / f"{name}.npz")))
     if downloads.find_tfds(name, directory) is not None:
         found.append(Found(TFDS, directory))
-    return found + tables_among(name, directory, _files_in(directory))
+    files = _files_in(directory)
+    found += [*_npz_parts(directory, files), *tables_among(name, directory, files)]
+    return found or _npz_among(name, files)
 
 
 def in_archives(name: str, directory: Path, formats: Sequence[str]) -> list[Found]:
@@ -95,7 +97,7 @@ def in_archive(name: str, archive: Path, formats: Sequence[str]) -> list[Found]:
     found = []
     for folder in sorted({*folders, *(str(PurePosixPath(each).parent) for each in folders)}):
         here = folders.get(folder, [])
-        shelf = [*_idx_in_archive(name, archive, folder, entries), *_npz_among(name, here)]
+        shelf = [*_idx_in_archive(name, archive, folder, entries), *_npz_among(name, here), *_npz_parts(archive, here)]
         shelf += tables_among(name, archive, here, "" if folder == "." else folder)
         found += [each for each in shelf if each.format in formats][:1]
     return _named(name, found, lambda each: (each.path.name, *PurePosixPath(each.folder).parts))
@@ -123,6 +125,21 @@ def _npz_among(name: str, files: Sequence[Entry]) -> list[Found]:
     """Return the .npz file of the data set's name, or else the only one."""
     npz = [file for file in files if file.name.endswith(".npz")]
     return [_one_npz(file) for file in npz if len(npz) == 1 or file.name == f"{name}.npz"]
+
+
+def _npz_parts(path: Path, files: Sequence[Entry]) -> list[Found]:
+    """Return the four .npz files of one array each, as Kuzushiji-MNIST is published: kmnist-train-imgs.npz, …"""
+    parts: dict[str, tuple[Entry, ...]] = {}
+    for file in files:
+        words = {*re.split("[^a-z0-9]+", file.name.lower())}
+        kind = "x" if words & {"imgs", "images"} else "y" if "labels" in words else ""
+        split = _part_of(file.name)
+        if file.name.endswith(".npz") and kind and split != ALL:
+            key = f"{kind}_{split}"
+            if key in parts:
+                return []
+            parts[key] = (file,)
+    return [Found(NPZ, path, {key: parts[key] for key in array_files.SHAPES})] if len(parts) == 4 else []
 
 
 def tables_among(name: str, path: Path, files: Sequence[Entry], folder: str = "") -> list[Found]:
@@ -213,7 +230,8 @@ def _named(name: str, found: list[Found], parts: Callable[[Found], Sequence[str]
 
 def _signs(name: str) -> set[str]:
     """Return the names of files and folders of which a data set has at least one."""
-    return {*array_files.spellings("x_test", name), f"{name}.npz", name, "dataset_info.json"}
+    tfds = sets.find(name).tfds.split("/")[0] or name
+    return {*array_files.spellings("x_test", name), f"{name}.npz", f"{name}-test-imgs.npz", tfds, "dataset_info.json"}
 
 
 def _folders(directory: Path) -> Iterator[tuple[Path, set[str]]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mnist_mlp.data.array_files import SHAPES, as_frames, as_labels
 from mnist_mlp.errors import UserError
-from mnist_mlp.files.archives import open_archive, read_member, reading, times, truncated
+from mnist_mlp.files.archives import names_in, open_archive, read_member, reading, times, truncated
 from mnist_mlp.files.members import Entry
 
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test"}
@@ -51,6 +51,17 @@ def read_npz_parts(file: Entry, expected: Mapping[str, Sequence[int | None]]) ->
         else as_labels(array, f"{file} ({keys[meaning]})")
         for meaning, array in arrays.items()
     }
+
+
+def read_only_array(meaning: str, file: Entry) -> NDArray[Any]:
+    """Return the only array of an .npz file: [n, 28, 28] for the images of a split, [n] for its labels."""
+    wanted = "an .npz file with one array"
+    with reading(file.path, wanted, file), file.open() as (stream, _), open_archive(stream) as archive:
+        names = archive.namelist()
+        if len(names) != 1:
+            raise UserError(f"{file}: expected {wanted}, received {names_in(names)}")
+        array = read_member(archive, names[0].removesuffix(".npy"), file)
+    return as_frames(array, str(file)) if meaning.startswith("x") else as_labels(array, str(file))
 
 
 def shape_of(archive: zipfile.ZipFile, name: str) -> tuple[int, ...] | None:

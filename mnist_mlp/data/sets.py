@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 DIGITS = tuple(map(str, range(10)))
@@ -23,13 +23,37 @@ class KnownSet:
     sizes: tuple[int, int] | None = None  # numbers of training and test images; None: MNIST's
     any_size: bool = False
     balanced: bool = False  # each class has equally many images, in each split
+    needs_directory: bool = False  # no cache has it, and nothing downloads it
     folders: tuple[str, ...] = ()  # how the letters of its folders' and files' names begin
+    idx: tuple[str, ...] = ()  # its own names of the four IDX files, in the order of array_files.IDX_NAMES
+    tfds: str = ""  # its name there, with that of its configuration
+    keras: str = ""  # its name in Keras' cache
+    may_be_transposed: bool = False  # most files have rows and columns exchanged
+    published: Mapping[str, str] = dataclasses.field(default_factory=dict)  # digests of the publisher's files
 
 
+def _emnist(split: str, sizes: tuple[int, int] | None) -> KnownSet:
+    """Return EMNIST Digits or EMNIST MNIST."""
+    kinds = ("train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1")
+    return KnownSet(
+        f"emnist_{split}",
+        f"EMNIST {'MNIST' if split == 'mnist' else split.capitalize()}",
+        sizes=sizes,
+        balanced=True,
+        folders=(f"emnist{split}", "emnist"),
+        idx=tuple(f"emnist-{split}-{kind}-ubyte" for kind in kinds),
+        tfds=f"emnist/{split}",
+        may_be_transposed=True,
+        published={"gzip.zip": "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"},
+    )
+
+
+# Published digests: the SHA-256 by which TensorFlow Datasets checks what it downloads from the publishers; of QMNIST,
+# the MD5 sums by which torchvision checks its files.
 KNOWN = {
     each.name: each
     for each in (
-        KnownSet("mnist", "MNIST", folders=("mnist",)),
+        KnownSet("mnist", "MNIST", folders=("mnist",), tfds="mnist", keras="mnist.npz"),
         KnownSet(
             "fashion_mnist",
             "Fashion-MNIST",
@@ -39,8 +63,56 @@ KNOWN = {
             ),
             balanced=True,
             folders=("fashion",),
+            tfds="fashion_mnist",
+            keras="fashion-mnist",
+            published={
+                "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            },
         ),
-        KnownSet("kaggle", "Kaggle's Digit Recognizer", any_size=True, folders=("digitrecognizer", "kaggle")),
+        KnownSet(
+            "kmnist",
+            "Kuzushiji-MNIST",
+            classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+            balanced=True,
+            folders=("kmnist", "kuzushiji"),
+            tfds="kmnist",
+            published={
+                "train-images-idx3-ubyte.gz": "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+                "train-labels-idx1-ubyte.gz": "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+                "t10k-images-idx3-ubyte.gz": "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+                "t10k-labels-idx1-ubyte.gz": "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+            },
+        ),
+        _emnist("digits", (240_000, 40_000)),
+        _emnist("mnist", None),
+        KnownSet(
+            "qmnist",
+            "QMNIST",
+            sizes=(60_000, 60_000),
+            needs_directory=True,
+            folders=("qmnist",),
+            idx=(
+                *("qmnist-train-images-idx3-ubyte", "qmnist-train-labels-idx2-int"),
+                *("qmnist-test-images-idx3-ubyte", "qmnist-test-labels-idx2-int"),
+            ),
+            published={
+                "qmnist-train-images-idx3-ubyte.gz": "ed72d4157d28c017586c42bc6afe6370",
+                "qmnist-train-labels-idx2-int.gz": "0058f8dd561b90ffdd0f734c6a30e5e4",
+                "qmnist-test-images-idx3-ubyte.gz": "1394631089c404de565df7b7aeaf9412",
+                "qmnist-test-labels-idx2-int.gz": "5b5b05890a5e13444e108efe57b788aa",
+            },
+        ),
+        KnownSet(
+            "kaggle",
+            "Kaggle's Digit Recognizer",
+            any_size=True,
+            needs_directory=True,
+            folders=("digitrecognizer", "kaggle"),
+        ),
+        KnownSet("custom", "a data set of one's own", any_size=True, needs_directory=True),
         KnownSet("digits", "the embedded digits", any_size=True),
     )
 }
@@ -74,11 +146,11 @@ def is_mnist(dataset: str) -> bool:
     return dataset == "mnist"
 
 
-def not_mnist(datasets: Sequence[str]) -> str:
-    """Return the remark about figures that were not measured on MNIST."""
-    return f"Measured on {' and '.join(map(title_of, datasets))}: this is not MNIST accuracy."
+def not_mnist(dataset: str) -> str:
+    """Return the remark about figures that were not measured on MNIST; "" for MNIST's."""
+    return "" if is_mnist(dataset) else f"measured on {dataset}: this is not MNIST accuracy"
 
 
 def is_called(name: str, text: str) -> bool:
     """Return whether a file or folder has the name of the data set: MNIST, mnist_data; FashionMNIST, fashion-mnist."""
-    return re.sub("[^a-z]", "", text.lower()).startswith(find(name).folders)
+    return re.sub("[^a-z]", "", text.lower()).startswith(find(name).folders or ("",))

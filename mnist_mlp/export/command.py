@@ -112,6 +112,7 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
             "model_sha256": trained.model_sha256,
             "precision": trained.precision,
             "dataset": dataset.name,
+            "classes": list(dataset.class_names),
             "test": {"correct": reference.correct, "total": total},
             "device": device,
             "tolerance": reference.tolerance,

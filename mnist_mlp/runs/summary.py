@@ -6,6 +6,7 @@ import math
 import textwrap
 from typing import Any
 
+from mnist_mlp.data.sets import not_mnist
 from mnist_mlp.files.archives import truncated
 from mnist_mlp.runs.result import Result
 from mnist_mlp.text import division, remarks
@@ -197,8 +198,8 @@ def spent(seconds: dict[str, float]) -> str:
 def warnings(result: Result) -> list[str]:
     """Return warnings if the accuracy could be taken for what it is not."""
     lines = []
-    if result.dataset["name"] != "mnist":
-        lines.append(f"  !      measured on {result.dataset['name']}: this is not MNIST accuracy")
+    if remark := not_mnist(result.dataset["name"]):
+        lines.append(f"  !      {remark}")
     if not math.isfinite(result.test["loss"]):
         lines.append("  !      the loss is not a finite number: training diverged; try a smaller --learning_rate")
     return lines

@@ -92,7 +92,6 @@ def few(monkeypatch):
     shapes = {key: (FEW[key], *shape[1:]) for key, shape in array_files.SHAPES.items()}
     for module, name, value in (
         (array_files, "SHAPES", shapes),
-        (downloads, "SHAPES", shapes),
         (data.dataset, "PUBLISHED", hashes),
     ):
         monkeypatch.setattr(module, name, value)

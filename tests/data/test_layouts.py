@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mnist_mlp import data
-from mnist_mlp.data import Split, array_files, downloads, embedded_digits, layouts
+from mnist_mlp.data import Split, array_files, embedded_digits, layouts
 from mnist_mlp.data.dataset import content_hash
 from mnist_mlp.errors import UserError
 
@@ -33,7 +33,7 @@ def few(monkeypatch):
     hashes = {part: content_hash(Split(arrays[f"x_{part}"], arrays[f"y_{part}"])) for part in ("train", "test")}
     shapes = {key: (FEW[key], *shape[1:]) for key, shape in array_files.SHAPES.items()}
     for module, name, value in (
-        *((array_files, "SHAPES", shapes), (downloads, "SHAPES", shapes)),
+        (array_files, "SHAPES", shapes),
         (data.dataset, "PUBLISHED", hashes),
     ):
         monkeypatch.setattr(module, name, value)

@@ -143,6 +143,8 @@ def _check_flags(config: Config) -> None:
         )
     if sets.find(config.dataset).needs_directory and not directory:
         raise UserError(f"--dataset={config.dataset}: expected a directory to read, received none; add --data_dir=DIR")
+    if source == "keras" and config.dataset in sets.KNOWN and not sets.find(config.dataset).keras:
+        raise UserError(f"--data_source=keras: Keras has no {config.dataset}; use --data_dir=DIR, or another source")
     if source in layouts.FORMATS and source != layouts.TFDS and not directory:
         raise UserError(f"--data_source={source}: expected a directory to read, received none; add --data_dir=DIR")
     if source in ("keras", "download") and directory:

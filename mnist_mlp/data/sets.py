@@ -20,6 +20,7 @@ class KnownSet:
     name: str  # the value of --dataset
     title: str  # as a sentence has it
     classes: tuple[str, ...] = DIGITS
+    shows: str = "a digit"  # an image, if the classes are these
     sizes: tuple[int, int] | None = None  # numbers of training and test images; None: MNIST's
     any_size: bool = False
     balanced: bool = False  # each class has equally many images, in each split
@@ -61,6 +62,7 @@ KNOWN = {
                 *("T-shirt", "trousers", "pullover", "dress", "coat"),
                 *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
             ),
+            shows="a garment",
             balanced=True,
             folders=("fashion",),
             tfds="fashion_mnist",
@@ -76,6 +78,7 @@ KNOWN = {
             "kmnist",
             "Kuzushiji-MNIST",
             classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+            shows="a character",
             balanced=True,
             folders=("kmnist", "kuzushiji"),
             tfds="kmnist",
@@ -139,6 +142,12 @@ def of_digits(dataset: Mapping[str, Any]) -> bool:
     `dataset` is that part of a result.
     """
     return class_names(dataset) == DIGITS
+
+
+def what_it_shows(dataset: Mapping[str, Any]) -> str:
+    """Return what an image shows, with its article; `dataset` is that part of a result."""
+    known = find(dataset["name"])
+    return known.shows if class_names(dataset) == known.classes else "a picture"
 
 
 def is_mnist(dataset: str) -> bool:

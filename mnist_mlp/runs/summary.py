@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import Any
 
-from mnist_mlp.data.sets import not_mnist
+from mnist_mlp.data.sets import DIGITS, class_names, not_mnist
 from mnist_mlp.files.archives import truncated
 from mnist_mlp.runs.result import Result
 from mnist_mlp.text import division, remarks
@@ -118,20 +118,21 @@ def diagnosed(diagnoses: list[dict[str, Any]]) -> str:
 
 def closing(result: Result, run_dir: str) -> str:
     """Return the result of the run, and where it is."""
-    test = result.test
+    test, names = result.test, class_names(result.dataset)
     low, high = test["interval"]
     lines = [
         "",
         f"test     {test['correct']:,} of {test['total']:,} correct = {100 * test['accuracy']:.2f}% "
         f"(95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {test['loss']:.4f}",
         *warnings(result),
-        "         class  images correct  recall  precision  mistaken for",
+        "         class  images correct  recall  precision  mistaken for" + ("" if names == DIGITS else "  name"),
     ]
     for row in test["per_class"]:
         recall, precision = (percent(row[key]) for key in ("recall", "precision"))
         mistaken = "–" if row["mistaken_for"] is None else row["mistaken_for"]
         counts = f"{row['class']:>5}  {row['examples']:>6}  {row['correct']:>5}"
-        lines.append(f"         {counts}  {recall:>6}  {precision:>9}  {mistaken:>12}")
+        name = "" if names == DIGITS else f"  {names[row['class']]}"
+        lines.append(f"         {counts}  {recall:>6}  {precision:>9}  {mistaken:>12}{name}")
     lines += [
         *gated(result.gate),
         f"seconds  {spent(result.seconds)}",

@@ -66,6 +66,7 @@ class About:
     weights_on: Sequence[str]
     computed_on: Sequence[str]
     version: str
+    shows: str = "a digit"  # what is drawn
 
     def as_dict(self) -> dict[str, Any]:
         return {"status": "ok", "model": "mnist", **dataclasses.asdict(self)}

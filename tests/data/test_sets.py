@@ -270,6 +270,10 @@ def test_names_come_from_one_place():
     assert sets.class_names({"name": "kmnist"})[:3] == ("o", "ki", "su")
     assert [name for name in DATASETS if not sets.of_digits({"name": name})] == ["fashion_mnist", "kmnist"]
     assert sets.not_mnist("mnist") == ""
+    fruit = {"name": "custom", "classes": [*"abcdefghij"]}
+    shown = [sets.what_it_shows(each) for each in ({"name": "mnist"}, {"name": "fashion_mnist"}, fruit)]
+    assert shown == ["a digit", "a garment", "a picture"]
+    assert "Keras has no kmnist; use --data_dir=DIR" in refusal("", "kmnist", source="keras")
     assert sets.not_mnist("qmnist") == "measured on qmnist: this is not MNIST accuracy"
     text = render(np.zeros((28, 28), np.uint8), np.eye(10)[9], sets.class_names({"name": "fashion_mnist"}))
     assert "*ankle boot  100.0%" in text and " dress         0.0%" in text

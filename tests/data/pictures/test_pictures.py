@@ -409,7 +409,7 @@ def test_strange_names_have_a_line_each_and_steer_no_terminal(seven):
     lines = predict.as_json_lines(STRANGE, rows(STRANGE)).splitlines()
     assert [json.loads(line)["input"] for line in lines] == STRANGE and all(map(str.isascii, lines))
     for name in STRANGE:
-        shown_so = predict.as_preview([inputs.Digit(name, seven)], rows([name]))
+        shown_so = predict.as_preview([inputs.Digit(name, seven)], rows([name]), "0123456789")
         assert shown_so.split("\n")[0] == spelled_out(name) and len(shown_so.split("\n")) == 31
 
 

@@ -72,6 +72,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Bring both splits to grey levels 0–255 and labels 0–9. Raise `UserError` for anything that is neither."""
+        if len({*self.classes}) not in (0, 10) or len(self.classes) not in (0, 10):
+            raise UserError(f"{self.name}: expected the names of ten classes, received {len({*self.classes})}")
         for part in ("train", "test"):
             object.__setattr__(self, part, _as_split(getattr(self, part), f"{part} split of {self.name}"))
 
@@ -160,7 +162,7 @@ ANOTHER = "try another directory with --data_dir=DIR"
 def _find(name: str, directory: Path, wanted: str) -> layouts.Found:
     """Return where the data are in a directory or file that the user named. Raise `UserError` if there are none.
 
-    Data in the directory itself come first, then those in its archives, then those in folders below it, if these hold
+    Data in the directory itself come first, then those in folders below it, then those in its archives, if these hold
     one data set only.
     """
     flag = f"--data_dir={directory}"
@@ -173,7 +175,7 @@ def _find(name: str, directory: Path, wanted: str) -> layouts.Found:
         raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {ANOTHER}") from None
     found = [each for each in layouts.in_directory(name, directory) if each.format in formats][:1]
     if not found and not array_files.find_idx(directory, name):  # some of the four are meant, and the others missing
-        found = layouts.in_archives(name, directory, formats) or layouts.below(name, directory, formats)
+        found = layouts.below(name, directory, formats) or layouts.packed_in(name, directory, formats)
     if found:
         return _only_one(found, flag)
     listed = ", ".join(contents[:5]) + (f" and {len(contents) - 5} more" if len(contents) > 5 else "")

@@ -63,13 +63,26 @@ def in_directory(name: str, directory: Path) -> list[Found]:
         found.append(Found(TFDS, directory))
     files = _files_in(directory)
     found += [*_npz_parts(directory, files), *tables_among(name, directory, files)]
-    return found or _npz_among(name, files)
+    return found
 
 
-def in_archives(name: str, directory: Path, formats: Sequence[str]) -> list[Found]:
-    """Return what the archives in a directory hold of the data set."""
-    archives = [file.path for file in _files_in(directory) if members.is_archive(file.path)]
-    return [each for archive in archives[:ARCHIVES] for each in in_archive(name, archive, formats)]
+def packed_in(name: str, directory: Path, formats: Sequence[str]) -> list[Found]:
+    """Return what the archives in a directory hold of the data set; if none does, its only .npz file of another name.
+
+    Raise the `UserError` of a damaged archive if nothing is found in another.
+    """
+    files = _files_in(directory)
+    found: list[Found] = []
+    errors: list[UserError] = []
+    for archive in [file.path for file in files if members.is_archive(file.path)][:ARCHIVES]:
+        try:
+            found += in_archive(name, archive, formats)
+        except UserError as error:  # it may be about something else
+            errors.append(error)
+    found = found or [each for each in _npz_among(name, files) if each.format in formats]
+    if errors and not found:
+        raise errors[0]
+    return found
 
 
 def in_file(name: str, file: Path, formats: Sequence[str]) -> list[Found]:
@@ -155,7 +168,7 @@ def tables_among(name: str, path: Path, files: Sequence[Entry], folder: str = ""
             if file.name.lower().endswith(ends) and "submission" not in file.name.lower():
                 parts[_part_of(file.name)].append(file)
         chosen = {part: _one_table(name, some) for part, some in parts.items()}
-        if chosen[TRAIN]:
+        if chosen[TRAIN] and (chosen[TEST] or not parts[TEST]):
             found.append(Found(format, path, {part: chosen[part] for part in (TRAIN, TEST) if chosen[part]}, folder))
         elif chosen[ALL] and not parts[TEST]:
             found.append(Found(format, path, {ALL: chosen[ALL]}, folder))
@@ -176,7 +189,7 @@ def _one_table(name: str, files: Sequence[Entry]) -> tuple[Entry, ...]:
     for file in files:
         tables.setdefault(_without_shard(file.name), []).append(file)
     if len(tables) > 1:
-        tables = {table: shards for table, shards in tables.items() if sets.is_called(name, table)}
+        tables = {table: tables[table] for table in sets.called(name, tables)}
     return tuple(next(iter(tables.values()))) if len(tables) == 1 else ()
 
 

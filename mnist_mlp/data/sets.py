@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 DIGITS = tuple(map(str, range(10)))
@@ -158,6 +158,18 @@ def is_mnist(dataset: str) -> bool:
 def not_mnist(dataset: str) -> str:
     """Return the remark about figures that were not measured on MNIST; "" for MNIST's."""
     return "" if is_mnist(dataset) else f"measured on {dataset}: this is not MNIST accuracy"
+
+
+def called(name: str, texts: Iterable[str]) -> list[str]:
+    """Return those names of files that are like the data set's, by the first way to call it that any of them follows.
+
+    So emnist-digits-train is EMNIST Digits' beside emnist-letters-train.
+    """
+    letters = {text: re.sub("[^a-z]", "", text.lower()) for text in texts}
+    for start in find(name).folders:
+        if found := [text for text, only in letters.items() if only.startswith(start)]:
+            return found
+    return []
 
 
 def is_called(name: str, text: str) -> bool:

@@ -247,6 +247,24 @@ def test_several_tables_or_archives(few, tmp_path):
     assert f"expected one data set, received 2 ({tmp_path}/two/a.zip, {tmp_path}/two/b.zip)" in message
 
 
+def test_what_has_nothing_to_do_with_it_is_passed_over(few, tmp_path):
+    write(tmp_path, idx_of(few, "MNIST/raw/{name}") | {"broken.zip": b"PK", "results.npz": npz(a=few["y_test"])})
+    assert load(tmp_path).source == f"IDX files in {tmp_path}/MNIST/raw"
+    write(tmp_path / "b", {"broken.zip": b"PK", "good.zip": zipped(idx_of(few))})
+    assert load(tmp_path / "b").source == f"IDX files in {tmp_path}/b/good.zip"
+    write(tmp_path / "c", {"broken.zip": b"PK"})
+    assert "broken.zip: expected a zip or tar archive, received a damaged file" in refusal(tmp_path / "c")
+
+
+def test_two_tables_for_testing_leave_a_doubt(few, tmp_path):
+    """Images would be held out for testing in silence, though there are some."""
+    files = tables_of(few, "train.csv", "test.csv")
+    write(tmp_path, files | {"test_more.csv": files["test.csv"]})
+    assert "of several tables, one must be called train, and one test: rename them" in refusal(
+        tmp_path, dataset="custom"
+    )
+
+
 def test_archives_beside_other_data_sets(few, tmp_path):
     other = {key: array[::-1] for key, array in few.items()}
     write(tmp_path, {"all.zip": zipped(idx_of(few, "MNIST/raw/{name}") | idx_of(other, "KMNIST/raw/{name}"))})

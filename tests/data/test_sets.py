@@ -297,6 +297,27 @@ def test_sizes_for_tpu_compile(monkeypatch):
         tpu_compile.examples_of("kaggle")
 
 
+def test_classes_of_a_caller_are_ten(few):
+    parts = [data.Split(few[f"x_{part}"], few[f"y_{part}"]) for part in ("train", "test")]
+    own = data.Dataset("mine", "", *parts, (), False, (*"abcdefghij",))
+    assert (
+        own.class_names == (*"abcdefghij",) and data.Dataset("mine", "", *parts, (), False).class_names == sets.DIGITS
+    )
+    with pytest.raises(UserError, match="mine: expected the names of ten classes, received 9"):
+        data.Dataset("mine", "", *parts, (), False, (*"abcdefghii",))
+
+
+def test_emnists_tables_beside_one_another(few, tmp_path):
+    """Kaggle's archive has six of them."""
+    files = {}
+    for split in ("balanced", "digits", "letters", "mnist"):
+        files |= tables_of(few, f"emnist-{split}-train.csv", f"emnist-{split}-test.csv", head=False)
+    write(tmp_path, {"archive.zip": zipped(files)})
+    for split in ("digits", "mnist"):
+        source = load(tmp_path, f"emnist_{split}").source
+        assert source == f"emnist-{split}-train.csv and emnist-{split}-test.csv in {tmp_path}/archive.zip"
+
+
 def test_csv_of_one_set_beside_another(few, tmp_path):
     write(tmp_path, tables_of(few, "fashion-mnist_train.csv", "fashion-mnist_test.csv"))
     write(tmp_path, {"kmnist_train.csv": csv(few["x_train"], few["y_train"]), "kmnist_test.csv": csv(few["x_test"])})

@@ -1,7 +1,8 @@
 """Read a data set from what holds it: IDX files, .npz, tables (CSV, Parquet), or a directory of TFDS.
 
 All give the same: arrays by the keys of SHAPES. Without `x_test` and `y_test`, there were labelled images of one kind
-only; the caller decides whether some of them may be held out for testing.
+only; the caller decides whether some of them may be held out for testing. A further kind of container is a format that
+`layouts` finds, and a reader here.
 """
 
 from __future__ import annotations

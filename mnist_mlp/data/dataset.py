@@ -196,6 +196,8 @@ def _only_one(found: Sequence[layouts.Found], flag: str) -> layouts.Found:
 def _find_in_file(name: str, file: Path, formats: Sequence[str]) -> layouts.Found:
     """Return what a file holds. Raise `UserError`, which says what another file is."""
     flag = f"--data_dir={file}"
+    if not sets.find(name).any_size and layouts.is_one_of_two(name, file):
+        raise UserError(f"{flag}: expected both tables of {title_of(name)}, received one; try --data_dir={file.parent}")
     if found := layouts.in_file(name, file, formats):
         return _only_one(found, flag)
     if members.is_archive(file):
@@ -212,8 +214,8 @@ def _described(name: str, formats: Sequence[str]) -> str:
     idx = [array_files.spellings(key, name)[0] for key in array_files.IDX_NAMES]
     what = {
         layouts.IDX: f"the four IDX files ({', '.join(idx)}, plain or .gz)",
-        layouts.NPZ: f"{name}.npz",
-        layouts.TFDS: f"a TFDS directory of {name}",
+        layouts.NPZ: "an .npz file" if sets.find(name).needs_directory else f"{name}.npz",
+        layouts.TFDS: f"a TFDS directory of {name}".removesuffix(" of custom"),
         layouts.CSV: "tables such as train.csv and test.csv",
         layouts.PARQUET: "Parquet files such as train-00000-of-00001.parquet",
     }

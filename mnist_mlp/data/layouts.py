@@ -101,24 +101,32 @@ def in_file(name: str, file: Path, formats: Sequence[str]) -> list[Found]:
     return [each for each in found if each.format in formats]
 
 
+def is_one_of_two(name: str, file: Path) -> bool:
+    """Return whether a file is the table of one split, and that of the other lies beside it."""
+    return any(
+        len(each.files) == 2 and Entry(file) in sum(each.files.values(), ()) for each in in_directory(name, file.parent)
+    )
+
+
 def in_archive(name: str, archive: Path, formats: Sequence[str]) -> list[Found]:
     """Return what the folders in an archive hold of the data set, one of each folder. Raise `UserError`."""
     entries = members.entries(archive)
+    by_path = {str(PurePosixPath(entry.member)): entry for entry in entries}
     folders: dict[str, list[Entry]] = {}
     for entry in entries:
         folders.setdefault(str(PurePosixPath(entry.member).parent), []).append(entry)
     found = []
     for folder in sorted({*folders, *(str(PurePosixPath(each).parent) for each in folders)}):
         here = folders.get(folder, [])
-        shelf = [*_idx_in_archive(name, archive, folder, entries), *_npz_among(name, here), *_npz_parts(archive, here)]
-        shelf += tables_among(name, archive, here, "" if folder == "." else folder)
+        shelf = [*_idx_in_archive(name, archive, folder, by_path), *_npz_among(name, here)]
+        shelf += _npz_parts(archive, here, _folder(folder))
+        shelf += tables_among(name, archive, here, _folder(folder))
         found += [each for each in shelf if each.format in formats][:1]
     return _named(name, found, lambda each: (each.path.name, *PurePosixPath(each.folder).parts))
 
 
-def _idx_in_archive(name: str, archive: Path, folder: str, entries: Sequence[Entry]) -> list[Found]:
+def _idx_in_archive(name: str, archive: Path, folder: str, by_path: Mapping[str, Entry]) -> list[Found]:
     """Return the four IDX files of a folder in an archive, each also in a folder of its own name."""
-    by_path = {str(PurePosixPath(entry.member)): entry for entry in entries}
     files: dict[str, tuple[Entry, ...]] = {}
     for key in array_files.IDX_NAMES:
         names = array_files.spellings(key, name)
@@ -127,11 +135,16 @@ def _idx_in_archive(name: str, archive: Path, folder: str, entries: Sequence[Ent
                 files[key] = (entry,)
                 break
     complete = len(files) == len(array_files.IDX_NAMES)
-    return [Found(IDX, archive, files, "" if folder == "." else folder)] if complete else []
+    return [Found(IDX, archive, files, _folder(folder))] if complete else []
+
+
+def _folder(text: str) -> str:
+    """Return the path of a folder in an archive, "" for its root."""
+    return "" if text == "." else text
 
 
 def _one_npz(file: Entry) -> Found:
-    return Found(NPZ, file.path, {ALL: (file,)}, str(PurePosixPath(file.member).parent) if file.member else "")
+    return Found(NPZ, file.path, {ALL: (file,)}, _folder(str(PurePosixPath(file.member).parent)))
 
 
 def _npz_among(name: str, files: Sequence[Entry]) -> list[Found]:
@@ -140,7 +153,7 @@ def _npz_among(name: str, files: Sequence[Entry]) -> list[Found]:
     return [_one_npz(file) for file in npz if len(npz) == 1 or file.name == f"{name}.npz"]
 
 
-def _npz_parts(path: Path, files: Sequence[Entry]) -> list[Found]:
+def _npz_parts(path: Path, files: Sequence[Entry], folder: str = "") -> list[Found]:
     """Return the four .npz files of one array each, as Kuzushiji-MNIST is published: kmnist-train-imgs.npz, …"""
     parts: dict[str, tuple[Entry, ...]] = {}
     for file in files:
@@ -152,7 +165,7 @@ def _npz_parts(path: Path, files: Sequence[Entry]) -> list[Found]:
             if key in parts:
                 return []
             parts[key] = (file,)
-    return [Found(NPZ, path, {key: parts[key] for key in array_files.SHAPES})] if len(parts) == 4 else []
+    return [Found(NPZ, path, {key: parts[key] for key in array_files.SHAPES}, folder)] if len(parts) == 4 else []
 
 
 def tables_among(name: str, path: Path, files: Sequence[Entry], folder: str = "") -> list[Found]:

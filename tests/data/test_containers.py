@@ -92,6 +92,7 @@ CONTAINERS = {  # the files, and what the source is called
         lambda few: {"mnist.tar.gz": tarred(idx_of(few, "mnist/{name}"))},
         "IDX files in {}/mnist.tar.gz/mnist",
     ),
+    "npz at the top of a zip": (lambda few: {"a.zip": zipped({"mnist.npz": npz(**few)})}, "mnist.npz in {}/a.zip"),
     "npz in a zip": (lambda few: {"a.zip": zipped({"data/mnist.npz": npz(**few)})}, "mnist.npz in {}/a.zip/data"),
     "Parquet, as Hugging Face": (
         lambda few: {
@@ -254,6 +255,13 @@ def test_what_has_nothing_to_do_with_it_is_passed_over(few, tmp_path):
     assert load(tmp_path / "b").source == f"IDX files in {tmp_path}/b/good.zip"
     write(tmp_path / "c", {"broken.zip": b"PK"})
     assert "broken.zip: expected a zip or tar archive, received a damaged file" in refusal(tmp_path / "c")
+
+
+def test_one_table_of_two_leads_to_both(few, tmp_path):
+    write(tmp_path, tables_of(few))
+    said = refusal(tmp_path / "mnist_train.csv")
+    assert said.endswith(f"expected both tables of MNIST, received one; try --data_dir={tmp_path}")
+    assert len(load(tmp_path / "mnist_train.csv", dataset="custom").train) < 60  # which needs one alone
 
 
 def test_two_tables_for_testing_leave_a_doubt(few, tmp_path):

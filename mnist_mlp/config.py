@@ -30,6 +30,10 @@ UNITS = {  # of the models with dense hidden layers: their widths, unless --unit
 }
 MOST_LAYERS, MOST_UNITS = 32, 65_536
 MOST_PARAMETERS = 100_000_000  # 0.4 GB; a larger file of weights would be refused when it is read
+DATASETS = (  # `data.sets` knows more about each
+    *("mnist", "fashion_mnist", "kmnist", "emnist_digits", "emnist_mnist", "qmnist"),
+    *("kaggle", "custom", "digits"),
+)
 OPTIMIZERS = (  # by their Keras names
     *("sgd", "rmsprop", "adam", "adamw", "adadelta", "adagrad", "adamax"),
     *("adafactor", "nadam", "ftrl", "lion", "lamb", "muon", "schedulefreeadamw"),
@@ -78,16 +82,18 @@ class Config:
     )
     dataset: str = option(
         "auto",
-        "auto: MNIST, or the embedded digits if MNIST cannot be found; mnist: MNIST or an error; digits: 1,797 real "
-        "handwritten digits, no download",
-        choices=("auto", "mnist", "fashion_mnist", "digits"),
+        "auto: MNIST, or the embedded digits if MNIST cannot be found; mnist: MNIST or an error; kaggle: the labelled "
+        "images of Kaggle's Digit Recognizer; custom: any ten classes of 28×28 pixels in --data_dir; digits: 1,797 "
+        "real handwritten digits, no download",
+        choices=("auto", *DATASETS),
         group="data",
         affects="result",
         may_differ=("resume",),  # names alone: a run resumes with the same images only, whatever they are called
     )
     data_dir: str = option(
         "",
-        "directory of the data, or one above it: IDX files (.gz or not), mnist.npz or a prepared TFDS data set",
+        "directory of the data, or one above it, or a file: IDX files (.gz or not), .npz, CSV or Parquet tables, a zip "
+        "or tar archive of these, or a prepared TFDS data set",
         group="data",
         affects="machine",
         may_differ=("workers",),
@@ -95,7 +101,7 @@ class Config:
     data_source: str = option(
         "auto",
         "read the data from this source only",
-        choices=("auto", "idx", "npz", "keras", "tfds", "download"),
+        choices=("auto", "idx", "npz", "csv", "parquet", "keras", "tfds", "download"),
         group="data",
         affects="machine",
         may_differ=("workers",),

@@ -27,10 +27,10 @@ from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.terminal import PRINT, Reporter
 from mnist_mlp.config import ONE_PROCESS, Config
-from mnist_mlp.data.dataset import of_digits
 from mnist_mlp.data.pictures import inputs
 from mnist_mlp.data.pictures.inputs import Digit
 from mnist_mlp.data.pictures.preview import render
+from mnist_mlp.data.sets import class_names, of_digits
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import check, option, option_of, path_of
@@ -88,7 +88,8 @@ def main(argv: Sequence[str]) -> None:
     names = [digit.name for digit in digits]
     text = (as_csv if options.format == "csv" else as_json_lines)(names, probabilities)
     if options.show:
-        sys.stdout.write(as_preview(digits, probabilities))
+        _, _, trained = saved.read_run(options.run_dir)
+        sys.stdout.write(as_preview(digits, probabilities, class_names(trained.dataset)))
         sys.stdout.flush()  # before the predictions, which may go to the same file
     if output is not None:
         write(output, text)
@@ -162,7 +163,7 @@ def predict(options: Options, reporter: Reporter = PRINT) -> tuple[list[Digit], 
     """
     plan = devices.plan(options)
     path, config, trained = saved.read_run(options.run_dir)
-    settings = inputs.Settings(not options.no_reframe, options.segment, of_digits(trained.dataset["name"]))
+    settings = inputs.Settings(not options.no_reframe, options.segment, of_digits(trained.dataset))
     if options.input:
         digits = read_digits(options, settings, reporter)
     else:
@@ -234,11 +235,11 @@ def as_json_lines(names: Sequence[str], probabilities: np.ndarray) -> str:
     )
 
 
-def as_preview(digits: Sequence[Digit], probabilities: np.ndarray) -> str:
+def as_preview(digits: Sequence[Digit], probabilities: np.ndarray, classes: Sequence[str]) -> str:
     """Format each image as text below its name, as the network sees it, with its probabilities, and how it was read."""
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     text = ""
     for digit, row in zip(digits, probabilities, strict=True):
         read_as = f"read as {digit.reading}\n" if digit.reading else ""
-        text += f"{spelled_out(digit.name)}\n{read_as}{render(digit.image, row, plain=plain)}\n\n"
+        text += f"{spelled_out(digit.name)}\n{read_as}{render(digit.image, row, classes, plain=plain)}\n\n"
     return text

@@ -32,6 +32,7 @@ BESIDE = {
 FACE = {"", "__main__"}  # the package itself, and `python -m mnist_mlp`: they load each program by its name
 FRAMEWORKS = {
     *("keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib", "optuna", "h5py", "scipy"),
+    "pyarrow",
     *("fastapi", "starlette", "uvicorn", "orjson", "prometheus_client"),
 }
 AT_THE_TOP = {  # what a folder's modules may import when they are imported themselves; elsewhere, only in functions
@@ -51,6 +52,7 @@ ONLY_IN = {  # whose names may stand nowhere else, not in functions either
     "matplotlib": {"files", "lab.playground"},
     "optuna": {"tune"},
     "sklearn": {"tune"},
+    "pyarrow": {"data"},
 }
 
 

@@ -10,13 +10,14 @@ import gzip
 import math
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_mlp.data import sets
 from mnist_mlp.data.pixel_values import UnknownScale, to_grey_levels
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import kinds
@@ -31,6 +32,7 @@ from mnist_mlp.files.archives import (
     reading,
     times,
 )
+from mnist_mlp.files.members import Entry
 from mnist_mlp.options import path_of
 
 Arrays = dict[str, NDArray[np.uint8]]  # with the keys of SHAPES, as in Keras' mnist.npz
@@ -47,6 +49,7 @@ IDX_NAMES = {
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
+BYTES = np.dtype(np.uint8)
 DEFLATE_LIMIT = 1032  # the largest compression ratio of deflate, as in gzip
 
 
@@ -54,7 +57,16 @@ class NotFound(UserError):
     """The source does not exist; a plain `UserError` means that it exists and cannot be used."""
 
 
-def find_idx(directory: Path) -> dict[str, Path]:
+def shapes_of(name: str) -> dict[str, tuple[int | None, ...]]:
+    """Return the shapes of a data set's arrays, by the keys of SHAPES; None for a length that may vary."""
+    known = sets.find(name)
+    if not known.any_size and known.sizes is None:
+        return dict(SHAPES)
+    train, test = known.sizes or (None, None)
+    return {"x_train": (train, 28, 28), "y_train": (train,), "x_test": (test, 28, 28), "y_test": (test,)}
+
+
+def find_idx(directory: Path, name: str = "mnist") -> dict[str, Path]:
     """Return the IDX files in a directory, {key of SHAPES: path}, without the keys that have no file.
 
     Names are NAME, NAME.gz and the dotted spelling (train-images.idx3-ubyte) of either; plain files come before gzip. A
@@ -62,7 +74,7 @@ def find_idx(directory: Path) -> dict[str, Path]:
     """
     found = {}
     for key in IDX_NAMES:
-        names = spellings(key)
+        names = spellings(key, name)
         paths = [directory / name for name in names]
         nested = [directory / folder / name for folder in names for name in names]
         existing = [path for path in (*paths, *nested) if path.is_file()] or [path for path in paths if path.exists()]
@@ -71,11 +83,14 @@ def find_idx(directory: Path) -> dict[str, Path]:
     return found
 
 
-def spellings(key: str) -> tuple[str, ...]:
+def spellings(key: str, dataset: str = "mnist") -> tuple[str, ...]:
     """Return the names that the IDX file of a key of SHAPES may have, plain ones first."""
-    name = IDX_NAMES[key]
-    dotted = name.replace("-idx", ".idx")
-    return name, dotted, f"{name}.gz", f"{dotted}.gz"
+    names = []
+    own = sets.find(dataset).idx
+    for name in (*own[list(IDX_NAMES).index(key) :][:1], IDX_NAMES[key]):
+        dotted = name.replace("-idx", ".idx")
+        names += [name, dotted, f"{name}.gz", f"{dotted}.gz"]
+    return tuple(names)
 
 
 def read_idx_directory(directory: Path) -> Arrays:
@@ -84,29 +99,47 @@ def read_idx_directory(directory: Path) -> Arrays:
     missing = [name for key, name in IDX_NAMES.items() if key not in found]
     if missing:
         raise NotFound(f"no {', '.join(missing)} in {directory}")
-    arrays = {key: read_idx(path, SHAPES[key]) for key, path in found.items()}
+    return read_idx_files({key: Entry(path) for key, path in found.items()}, SHAPES)
+
+
+def read_idx_files(files: Mapping[str, Entry], shapes: Mapping[str, Sequence[int | None]]) -> Arrays:
+    """Return the arrays of four IDX files, by the keys of SHAPES; they must have these shapes."""
+    arrays = {
+        key: read_idx(file, shapes[key]) if "idx2-int" not in file.name else read_qmnist_labels(file, shapes[key][0])
+        for key, file in files.items()
+    }
     for key in ("y_train", "y_test"):
-        check_labels(arrays[key], found[key])
+        check_labels(arrays[key], files[key])
     return arrays
 
 
-def read_idx(path: Path, expected: Sequence[int | None]) -> NDArray[np.uint8]:
-    """Return the array in an IDX file of bytes, plain or gzip (recognized by its first bytes, not by its name).
+def read_qmnist_labels(file: Entry, count: int | None) -> NDArray[np.uint8]:
+    """Return the labels in a file of QMNIST: the first of eight 32-bit numbers for each image."""
+    labels = read_idx(file, (count, 8), np.dtype(">i4"))[:, 0]
+    check_labels(labels, file)
+    return labels.astype(np.uint8)
 
-    `expected` is the required shape, with None for a length that may vary. The array is read-only.
+
+def read_idx(source: Path | Entry, expected: Sequence[int | None], dtype: np.dtype[Any] = BYTES) -> NDArray[Any]:
+    """Return the array in an IDX file, plain or gzip (recognized by its first bytes, not by its name).
+
+    `expected` is the required shape, with None for a length that may vary; `dtype` is uint8 or big-endian int32. The
+    array is read-only.
     """
-    wanted = f"an IDX file of {times(expected)} bytes"
-    with reading(path, wanted), path.open("rb") as file:
+    code, called = (0x08, "bytes") if dtype == BYTES else (0x0C, "32-bit numbers")
+    path = source if isinstance(source, Entry) else Entry(source)
+    wanted = f"an IDX file of {times(expected)} {called}"
+    with reading(path.path, wanted, path), path.open() as (file, file_size):
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        possible = path.stat().st_size * (DEFLATE_LIMIT if packed else 1)
+        possible = file_size * (DEFLATE_LIMIT if packed else 1)
         stream: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
         magic = stream.read(4)
-        if magic != bytes([0, 0, 8, len(expected)]):  # 0, 0, type (8 = unsigned byte), dimensions
-            raise UserError(f"{path}: expected {wanted}, received {_of_magic(magic, path)}")
+        if magic != bytes([0, 0, code, len(expected)]):  # 0, 0, type (8 = unsigned byte), dimensions
+            raise UserError(f"{path}: expected {wanted}, received {_of_magic(magic, file, path.name)}")
         lengths = stream.read(4 * len(expected))
         shape = struct.unpack(f">{len(expected)}I", lengths)
-        size = math.prod(shape)
+        size = math.prod(shape) * dtype.itemsize
         fits = all(want in (None, got) for want, got in zip(expected, shape, strict=True))
         if not (fits and size <= possible):
             swapped = struct.unpack(f"<{len(expected)}I", lengths)
@@ -121,19 +154,19 @@ def read_idx(path: Path, expected: Sequence[int | None]) -> NDArray[np.uint8]:
             raise UserError(f"{path}: expected {wanted}, received a header that says {times(shape)}")
         if size > min(possible, MAX_BYTES):
             raise UserError(
-                f"{path}: expected {wanted}, received a header that says {times(shape)} "
-                f"in a file of {path.stat().st_size} bytes"
+                f"{path}: expected {wanted}, received a header that says {times(shape)} in a file of {file_size} bytes"
             )
         body = read_up_to(stream, size + 1)  # one more byte reaches the end, where gzip checks its CRC
         if len(body) != size:
             amount = "more than that" if len(body) > size else f"only {len(body)} of them"
             raise UserError(f"{path}: expected {wanted}, {size} after the header, received {amount}")
-    return as_array(body, np.dtype(np.uint8), shape)
+    return as_array(body, dtype, shape)
 
 
-def _of_magic(magic: bytes, path: Path) -> str:
+def _of_magic(magic: bytes, file: IO[bytes], name: str) -> str:
     """Return what a file is that does not begin like the wanted IDX file; `magic` are its first bytes, unpacked."""
-    kind = kinds.recognize_path(path)
+    file.seek(0)
+    kind = kinds.recognize(file.read(kinds.START), Path(name).suffix)
     if kind is not None:
         return str(kind)
     if not magic:
@@ -204,6 +237,22 @@ def to_images(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
         raise UserError(
             f"{where}{which}: expected {error.expected}, received {error.received}{values}; {error.remedy}"
         ) from None
+
+
+def as_frames(array: NDArray[Any], where: str) -> NDArray[Any]:
+    """Return the images of a data set, of any shape that `to_images` accepts, as [n, 28, 28] with the same numbers."""
+    return _frames(array, where)
+
+
+def as_labels(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    """Return labels, [n], [n, 1] or one-hot [n, 10], as uint8 [n]. Raise `UserError` unless they are 0–9."""
+    if array.ndim == 2 and array.shape[1] == 10:
+        if not (((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all()):
+            raise UserError(f"{where}: expected labels 0–9, or one 1 a row, received [n, 10] of other numbers")
+        array = array.argmax(axis=1)
+    labels = array.reshape(len(array))
+    check_labels(labels, where)
+    return labels.astype(np.uint8)
 
 
 def _read_array(path: Path) -> NDArray[Any]:

@@ -5,20 +5,24 @@ NumPy only. All other modules see a `Dataset` and need not know where it was fou
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_mlp.data import array_files, downloads, embedded_digits, layouts
+from mnist_mlp.data import array_files, containers, downloads, embedded_digits, layouts, sets
 from mnist_mlp.data.array_files import Arrays, NotFound
+from mnist_mlp.data.orientation import is_transposed
 from mnist_mlp.data.pixel_values import UnknownScale, to_grey_levels
+from mnist_mlp.data.sets import title_of
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import kinds
+from mnist_mlp.files import kinds, members
+from mnist_mlp.files.archives import names_in
 from mnist_mlp.options import path_of
 
 if TYPE_CHECKING:
@@ -34,11 +38,8 @@ DIGITS = {  # the same for the embedded digits, enlarged
     "test": "ae6491d288e6d0851e85e7a1bfad0bb9e628228206495898f65f38a006d0e946",
 }
 
-TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "the embedded digits"}
-FASHION = (
-    *("T-shirt", "trousers", "pullover", "dress", "coat"),
-    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
-)
+HELD_OUT = 7  # one of so many images of each class is for testing, where a data set has no split; as MNIST's 10,000
+KAGGLE_ROWS = 42_000  # with labels; the 28,000 in Kaggle's test.csv have none
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,23 @@ class Split:
 class Dataset:
     """A training and a test split, their origin, and the warnings that every result must show."""
 
-    name: str  # "mnist", "fashion_mnist" or "digits"
+    name: str  # one of `sets.KNOWN`, or a caller's own
     source: str  # to be read by people, such as "Keras cache"
     train: Split
     test: Split
     notes: tuple[str, ...]  # warnings
     verified: bool  # whether the content hashes are the known ones
+    classes: tuple[str, ...] = ()  # their names, if the data told them; () for those that `sets` knows
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes 0 to 9."""
+        return self.classes or sets.find(self.name).classes
 
     def __post_init__(self) -> None:
         """Bring both splits to grey levels 0–255 and labels 0–9. Raise `UserError` for anything that is neither."""
+        if len({*self.classes}) not in (0, 10) or len(self.classes) not in (0, 10):
+            raise UserError(f"{self.name}: expected the names of ten classes, received {len({*self.classes})}")
         for part in ("train", "test"):
             object.__setattr__(self, part, _as_split(getattr(self, part), f"{part} split of {self.name}"))
 
@@ -101,12 +110,13 @@ def load(config: Config) -> Dataset:
         return _digits(())
     name = "mnist" if config.dataset == "auto" else config.dataset
     if config.data_dir:
-        return _from_directory(name, path_of("data_dir", config.data_dir), config.data_source)
+        found = _find(name, path_of("data_dir", config.data_dir), config.data_source)
+        return _read(name, found, or_kaggle=config.dataset == "auto")
     failures: list[UserError] = []
     notes: list[str] = []
     for source, read in _sources(name, config.data_source):
         try:
-            return _verified(name, source, read(), tuple(notes))
+            return _assembled(name, source, containers.Contents(read(), tuple(notes)))
         except UserError as error:
             failures.append(error)
             if not isinstance(error, NotFound):  # it exists and is damaged, which the user should know
@@ -133,7 +143,11 @@ def _check_flags(config: Config) -> None:
         raise UserError(
             f"--dataset=digits is embedded and cannot be combined with {given}; omit it, or use --dataset=mnist"
         )
-    if source in ("idx", "npz") and not directory:
+    if sets.find(config.dataset).needs_directory and not directory:
+        raise UserError(f"--dataset={config.dataset}: expected a directory to read, received none; add --data_dir=DIR")
+    if source == "keras" and config.dataset in sets.KNOWN and not sets.find(config.dataset).keras:
+        raise UserError(f"--data_source=keras: Keras has no {config.dataset}; use --data_dir=DIR, or another source")
+    if source in layouts.FORMATS and source != layouts.TFDS and not directory:
         raise UserError(f"--data_source={source}: expected a directory to read, received none; add --data_dir=DIR")
     if source in ("keras", "download") and directory:
         raise UserError(
@@ -145,75 +159,184 @@ def _check_flags(config: Config) -> None:
 ANOTHER = "try another directory with --data_dir=DIR"
 
 
-def _from_directory(name: str, directory: Path, wanted: str) -> Dataset:
-    """Load the data in a directory that the user named. Raise `UserError` if it has none, or they are damaged.
+def _find(name: str, directory: Path, wanted: str) -> layouts.Found:
+    """Return where the data are in a directory or file that the user named. Raise `UserError` if there are none.
 
-    Data in the directory itself come first, then those in folders below it, if these hold one data set only. The
-    directory may also be the file mnist.npz.
+    Data in the directory itself come first, then those in folders below it, then those in its archives, if these hold
+    one data set only.
     """
     flag = f"--data_dir={directory}"
-    formats = (layouts.IDX, layouts.NPZ, layouts.TFDS) if wanted == "auto" else (wanted,)
+    formats = layouts.FORMATS if wanted == "auto" else (wanted,)
     if directory.is_file():
-        return _from_file(name, directory, formats)
+        return _find_in_file(name, directory, formats)
     try:
         contents = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {ANOTHER}") from None
-    found = [each for each in layouts.in_directory(name, directory) if each.format in formats]
-    found = found[:1]
-    if not found and not array_files.find_idx(directory):  # some of the four are meant, and the others missing
-        found = layouts.below(name, directory, formats)
-    if len(found) > 1:
-        places = ", ".join(str(each.path) for each in found[:4]) + ", …" * (len(found) > 4)
-        raise UserError(f"{flag}: expected one data set, received {len(found)} ({places}); name one of them")
+    found = [each for each in layouts.in_directory(name, directory) if each.format in formats][:1]
+    if not found and not array_files.find_idx(directory, name):  # some of the four are meant, and the others missing
+        found = layouts.below(name, directory, formats) or layouts.packed_in(name, directory, formats)
     if found:
-        return _read(name, found[0])
+        return _only_one(found, flag)
     listed = ", ".join(contents[:5]) + (f" and {len(contents) - 5} more" if len(contents) > 5 else "")
-    received = f"{listed or 'an empty directory'}{layouts.lead(directory, contents)}"
+    received = f"{listed or 'an empty directory'}{layouts.lead(name, directory, contents)}"
     above = [each for each in layouts.in_directory(name, directory.absolute().parent) if each.format in formats]
     advice = f"try --data_dir={directory.parent}" if above else ANOTHER
     raise UserError(f"{flag}: expected {_described(name, formats)}, received {received}; {advice}")
 
 
-def _from_file(name: str, file: Path, formats: Sequence[str]) -> Dataset:
-    """Load the data in the file mnist.npz. Raise `UserError`, which says what another file is."""
-    kind = kinds.recognize_path(file)
-    if layouts.NPZ in formats and kind is None and file.suffix == ".npz":
-        return _read(name, layouts.Found(layouts.NPZ, file))
-    received, advice = "one of the files", f"try --data_dir={file.parent}"
-    if not any(file.name in array_files.spellings(key) for key in array_files.IDX_NAMES):
-        received, advice = str(kind or f"the file {file.name}"), ANOTHER
-    raise UserError(
-        f"--data_dir={file}: expected a directory with {_described(name, formats)}, received {received}; {advice}"
-    )
+def _only_one(found: Sequence[layouts.Found], flag: str) -> layouts.Found:
+    """Return the only one of what was found. Raise `UserError` for several data sets."""
+    if len(found) > 1:
+        places = ", ".join(f"{each.path}/{each.folder}".rstrip("/") for each in found[:4]) + ", …" * (len(found) > 4)
+        raise UserError(f"{flag}: expected one data set, received {len(found)} ({places}); name one of them")
+    return found[0]
+
+
+def _find_in_file(name: str, file: Path, formats: Sequence[str]) -> layouts.Found:
+    """Return what a file holds. Raise `UserError`, which says what another file is."""
+    flag = f"--data_dir={file}"
+    if not sets.find(name).any_size and layouts.is_one_of_two(name, file):
+        raise UserError(f"{flag}: expected both tables of {title_of(name)}, received one; try --data_dir={file.parent}")
+    if found := layouts.in_file(name, file, formats):
+        return _only_one(found, flag)
+    if members.is_archive(file):
+        received, advice = f"an archive with {names_in([each.member for each in members.entries(file)])}", ANOTHER
+    elif any(file.name in array_files.spellings(key, name) for key in array_files.IDX_NAMES):
+        received, advice = "one of the files", f"try --data_dir={file.parent}"
+    else:
+        received, advice = str(kinds.recognize_path(file) or f"the file {file.name}"), ANOTHER
+    raise UserError(f"{flag}: expected a directory with {_described(name, formats)}, received {received}; {advice}")
 
 
 def _described(name: str, formats: Sequence[str]) -> str:
     """Return what a directory must hold."""
+    idx = [array_files.spellings(key, name)[0] for key in array_files.IDX_NAMES]
     what = {
-        layouts.IDX: f"the four IDX files ({', '.join(array_files.IDX_NAMES.values())}, plain or .gz)",
-        layouts.NPZ: f"{name}.npz",
-        layouts.TFDS: f"a TFDS directory of {name}",
+        layouts.IDX: f"the four IDX files ({', '.join(idx)}, plain or .gz)",
+        layouts.NPZ: "an .npz file" if sets.find(name).needs_directory else f"{name}.npz",
+        layouts.TFDS: f"a TFDS directory of {name}".removesuffix(" of custom"),
+        layouts.CSV: "tables such as train.csv and test.csv",
+        layouts.PARQUET: "Parquet files such as train-00000-of-00001.parquet",
     }
     return " or ".join(what[each] for each in formats)
 
 
-def _read(name: str, found: layouts.Found) -> Dataset:
-    """Read and verify the data set that was found."""
-    readers: dict[str, Callable[[], Arrays]] = {
-        layouts.IDX: lambda: array_files.read_idx_directory(found.path),
-        layouts.NPZ: lambda: array_files.read_npz(found.path),
-        layouts.TFDS: lambda: downloads.read_tfds(name, found.path),
-    }
+def _read(name: str, found: layouts.Found, *, or_kaggle: bool) -> Dataset:
+    """Read and verify the data set that was found; Kaggle's, where the user accepts it instead of MNIST."""
     try:
-        return _verified(name, str(found), readers[found.format](), ())
+        contents = containers.read(name, found)
+        if or_kaggle and _is_kaggle(contents.arrays):
+            name = "kaggle"
+        return _assembled(name, str(found), contents)
     except UserError as error:
         raise UserError(f"{error}; repair it or {ANOTHER}") from error
 
 
+def _is_kaggle(arrays: Arrays) -> bool:
+    """Return whether these are the labelled images of Kaggle's Digit Recognizer, by their number."""
+    return "x_test" not in arrays and len(arrays["y_train"]) == KAGGLE_ROWS
+
+
+def _assembled(name: str, source: str, contents: containers.Contents) -> Dataset:
+    """Return what was read as a data set with two splits. Raise `UserError` if no images are for testing."""
+    contents = _upright(name, _in_levels(source, contents))
+    arrays = contents.arrays
+    sizes = [shape[0] for key, shape in array_files.shapes_of(name).items() if key.startswith("y")]
+    if "x_test" in arrays:
+        for part, size in zip(("train", "test"), sizes, strict=True):
+            if size not in (None, len(arrays[f"y_{part}"])):
+                raise UserError(
+                    f"{source}: expected {size:,} images in the {part} split of {title_of(name)}, received "
+                    f"{len(arrays[f'y_{part}']):,}"
+                )
+        return _verified(name, source, contents)
+    whole = Split(arrays["x_train"], arrays["y_train"])
+    if None not in sizes:
+        train, test = (size or 0 for size in sizes)
+        if len(whole) == train + test:  # all of it in one table, as OpenML has it: the training images come first
+            parts = _cut(whole, np.arange(len(whole)) >= train)
+            return _verified(name, source, dataclasses.replace(contents, arrays=parts))
+        hint = (
+            "; these are the labelled images of Kaggle's Digit Recognizer, a part of MNIST: use --dataset=kaggle"
+            if name == "mnist" and _is_kaggle(arrays)
+            else ""
+        )
+        raise UserError(
+            f"{source}: expected {train:,} training and {test:,} test images of {title_of(name)} with labels, received "
+            f"{len(whole):,} in one table and no other with labels{hint}"
+        )
+    if name == "kaggle" and not _is_kaggle(arrays):
+        raise UserError(
+            f"{source}: expected the {KAGGLE_ROWS:,} labelled images of Kaggle's train.csv, received {len(whole):,}"
+        )
+    parts = _cut(whole, held_out(whole.labels))
+    note = (
+        f"no images for testing have labels, so {len(parts['y_test']):,} of the {len(whole):,} that have, one in "
+        f"{HELD_OUT} of each class, were held out for testing"
+    )
+    return _verified(name, source, dataclasses.replace(contents, arrays=parts, notes=(*contents.notes, note)))
+
+
+def _in_levels(source: str, contents: containers.Contents) -> containers.Contents:
+    """Return the images as grey levels. Raise `UserError` for other numbers, and unless each image has a label."""
+    arrays = dict(contents.arrays)
+    for part in ("train", "test"):
+        x, y = f"x_{part}", f"y_{part}"
+        if x not in arrays:
+            continue
+        if len(arrays[x]) != len(arrays[y]) or not len(arrays[x]):
+            raise UserError(
+                f"{source}: expected a label for each image, received {len(arrays[x]):,} images and "
+                f"{len(arrays[y]):,} labels in the {part} split"
+            )
+        if arrays[x].dtype != np.uint8 or arrays[x].max() <= 1:
+            try:
+                arrays[x] = to_grey_levels(arrays[x], each_alone=False)
+            except UnknownScale as error:
+                raise UserError(f"{source}: image {error.image} of the {part} split: {error}") from None
+    return dataclasses.replace(contents, arrays=arrays)
+
+
+def _upright(name: str, contents: containers.Contents) -> containers.Contents:
+    """Return the images upright, with a note if they were not."""
+    arrays = contents.arrays
+    if not sets.find(name).may_be_transposed or not is_transposed(arrays["x_train"], arrays["y_train"]):
+        return contents
+    turned = {
+        key: np.ascontiguousarray(array.transpose(0, 2, 1)) if key.startswith("x") else array
+        for key, array in arrays.items()
+    }
+    note = "the files have rows and columns of the images exchanged, as EMNIST's do: the images were set upright"
+    return dataclasses.replace(contents, arrays=turned, notes=(*contents.notes, note))
+
+
+def _cut(whole: Split, for_testing: NDArray[np.bool_]) -> Arrays:
+    """Return the images as two splits."""
+    return {
+        **{"x_train": whole.images[~for_testing], "y_train": whole.labels[~for_testing]},
+        **{"x_test": whole.images[for_testing], "y_test": whole.labels[for_testing]},
+    }
+
+
+def held_out(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which images are for testing, bool [n]: one in HELD_OUT of each class, drawn with a fixed seed.
+
+    The same table gives the same split everywhere: NumPy keeps the raw numbers of PCG64 from version to version.
+    """
+    keys = np.random.PCG64(0).random_raw(len(labels))
+    chosen = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        few = max(len(of_class) // HELD_OUT, len(of_class) > 1)
+        chosen[of_class[np.argsort(keys[of_class], kind="stable")][:few]] = True
+    return chosen
+
+
 def _sources(name: str, wanted: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
     """Yield (name, reader) for each source to try if no directory is given, in order."""
-    if wanted in ("auto", "keras"):
+    known = sets.find(name)
+    if wanted in ("auto", "keras") and known.keras:
         yield "Keras cache", lambda: downloads.read_keras_cache(name)
     if wanted in ("auto", "tfds"):
         yield (
@@ -221,40 +344,61 @@ def _sources(name: str, wanted: str) -> Iterator[tuple[str, Callable[[], Arrays]
             lambda: downloads.read_tfds(name, downloads.tfds_home()),
         )
     if wanted in ("auto", "download"):
-        yield "downloaded by Keras", lambda: downloads.download("Keras", name)
+        if known.keras:
+            yield "downloaded by Keras", lambda: downloads.download("Keras", name)
         yield "downloaded by TFDS", lambda: downloads.download("TFDS", name)
 
 
-def _verified(name: str, source: str, arrays: Arrays, notes: tuple[str, ...]) -> Dataset:
-    """Return the arrays as a `Dataset`. Raise `UserError` if their content is not what `name` says."""
+def _verified(name: str, source: str, contents: containers.Contents) -> Dataset:
+    """Return what was read as a `Dataset`. Raise `UserError` if its content is not what `name` says."""
+    arrays, notes = contents.arrays, contents.notes
     train = Split(arrays["x_train"], arrays["y_train"])
     test = Split(arrays["x_test"], arrays["y_test"])
     received = {"train": content_hash(train), "test": content_hash(test)}
-    if name != "fashion_mnist":
-        for part, expected in (PUBLISHED if name == "mnist" else DIGITS).items():
-            if received[part] != expected:
-                raise UserError(
-                    f"{source}: expected the published {part} split of {name} (content hash "
-                    f"{expected[:12]}…), received other images or labels (hash {received[part][:12]}…)"
-                )
+    published = {"mnist": PUBLISHED, "digits": DIGITS}.get(name, {})
+    for part, expected in published.items():
+        if received[part] != expected:
+            raise UserError(
+                f"{source}: expected the published {part} split of {name} (content hash "
+                f"{expected[:12]}…), received other images or labels (hash {received[part][:12]}…)"
+            )
+    if published:
         return Dataset(name, source, train, test, notes, verified=True)
+    known = sets.find(name)
     for part, split in (("train", train), ("test", test)):
-        if received[part] == PUBLISHED[part]:
-            raise UserError(f"{source}: expected Fashion-MNIST, received MNIST; try --dataset=mnist")
+        if received[part] == PUBLISHED[part] and not known.needs_directory:
+            raise UserError(f"{source}: expected {known.title}, received MNIST; try --dataset=mnist")
         counts = np.bincount(split.labels, minlength=10)
-        if (counts != len(split) // 10).any():
+        if known.balanced and (counts != len(split) // 10).any():
             raise UserError(
                 f"{source}: expected {len(split) // 10} images of each class in the {part} split of "
-                f"Fashion-MNIST, received {', '.join(map(str, counts))}"
+                f"{known.title}, received {', '.join(map(str, counts))}"
             )
-    unverified = "Fashion-MNIST has no published content hash: only its shapes and class counts were checked"
-    return Dataset(name, source, train, test, (*notes, unverified), verified=False)
+        if not counts.all():
+            missing = ", ".join(map(str, np.flatnonzero(counts == 0)))
+            raise UserError(
+                f"{source}: expected images of all ten classes in the {part} split of {known.title}, received none of "
+                f"{missing}"
+            )
+    classes = contents.classes if contents.classes != known.classes else ()
+    if contents.published:
+        return Dataset(name, source, train, test, notes, verified=True, classes=classes)
+    return Dataset(name, source, train, test, (*notes, _what_was_checked(known)), verified=False, classes=classes)
+
+
+def _what_was_checked(known: sets.KnownSet) -> str:
+    """Return the note about data that are not verified."""
+    if known.name == "custom":
+        return "these are your own data: only that each image has a label, and each class images, was checked"
+    checked = "shapes and class counts were" if known.balanced else "number of images was"
+    files = ", and these are not the publisher's files, whose digests are known" if known.published else ""
+    return f"{known.title} has no published content hash{files}: only its {checked} checked"
 
 
 def _digits(notes: tuple[str, ...]) -> Dataset:
     """Load the embedded digits: 1,437 for training and 360 for testing."""
     try:
-        return _verified("digits", "embedded", embedded_digits.load(), notes)
+        return _verified("digits", "embedded", containers.Contents(embedded_digits.load(), notes))
     except (OSError, ValueError, UserError) as error:
         raise UserError(
             f"{embedded_digits.FILE}: the embedded digits are damaged ({error}); reinstall mnist_mlp"
@@ -283,18 +427,3 @@ def in_order_hash(split: Split) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(split.images).data)
     digest.update(np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()
-
-
-def title_of(dataset: str) -> str:
-    """Return a data set's name as a sentence has it."""
-    return TITLES.get(dataset, dataset)
-
-
-def of_digits(dataset: str) -> bool:
-    """Return whether the classes of a data set are the digits, so that pictures for its networks must show one."""
-    return dataset != "fashion_mnist"
-
-
-def class_names(dataset: str) -> tuple[str, ...]:
-    """Return the names of the classes 0 to 9."""
-    return FASHION if dataset == "fashion_mnist" else tuple(map(str, range(10)))

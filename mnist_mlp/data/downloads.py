@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,18 +25,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_mlp.cli.child_process import Child
-from mnist_mlp.data.array_files import SHAPES, Arrays, NotFound, check_labels, read_idx_directory, read_npz
+from mnist_mlp.data import sets
+from mnist_mlp.data.array_files import Arrays, NotFound, check_labels, read_idx_directory, read_npz, shapes_of
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import user_dirs
+from mnist_mlp.files.archives import times
 
-TITLES = {"mnist": "MNIST (11 MB)", "fashion_mnist": "Fashion-MNIST (30 MB)"}
-KERAS_FILES = {"mnist": "mnist.npz", "fashion_mnist": "fashion-mnist"}  # in the cache's directory `datasets`
+MEGABYTES = {"mnist": 11, "fashion_mnist": 30, "kmnist": 21, "emnist_digits": 562, "emnist_mnist": 562}
+EMNIST = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
 KERAS_HOST = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 CHECKED_URLS = {  # a URL of each download, checked before its library is started
     ("Keras", "mnist"): KERAS_HOST + "mnist.npz",
     ("Keras", "fashion_mnist"): KERAS_HOST + "t10k-labels-idx1-ubyte.gz",
     ("TFDS", "mnist"): "https://storage.googleapis.com/cvdf-datasets/mnist/t10k-labels-idx1-ubyte.gz",
     ("TFDS", "fashion_mnist"): ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/t10k-labels-idx1-ubyte.gz"),
+    ("TFDS", "kmnist"): "http://codh.rois.ac.jp/kmnist/dataset/kmnist/t10k-labels-idx1-ubyte.gz",
+    ("TFDS", "emnist_digits"): EMNIST,
+    ("TFDS", "emnist_mnist"): EMNIST,
 }
 URL_CHECK_SECONDS = 4.0  # per library, so that a machine without a network gets its answer within 10 s
 STALL_SECONDS = 120.0  # a download that writes nothing for this long is aborted; a slow one is not
@@ -55,13 +60,21 @@ def tfds_home() -> Path:
 
 def read_keras_cache(name: str, home: Path | None = None) -> Arrays:
     """Return the arrays that keras.datasets.NAME.load_data() left on disk. Raise `NotFound` if there are none."""
-    path = (home or keras_home()) / "datasets" / KERAS_FILES[name]
+    path = (home or keras_home()) / "datasets" / sets.find(name).keras
     return read_npz(path) if path.suffix == ".npz" else read_idx_directory(path)
 
 
 def find_tfds(name: str, directory: Path) -> Path | None:
-    """Return the prepared data set in a directory that is or holds NAME/VERSION, NAME or VERSION, else None."""
-    for pattern in ("", "[0-9]*", f"{name}/[0-9]*"):
+    """Return the prepared data set in a directory that is or holds NAME/VERSION, NAME or VERSION, else None.
+
+    A data set without a name there, which is the user's own, is the one that the directory is or holds.
+    """
+    known = sets.find(name).tfds
+    if not known and name != "custom":
+        return None
+    _, _, configuration = known.partition("/")
+    patterns = [f"{known}/[0-9]*", *([f"{configuration}/[0-9]*"] if configuration else [])] if known else ["*/[0-9]*"]
+    for pattern in ("", "[0-9]*", *patterns):
         found = sorted(directory.glob(f"{pattern}/dataset_info.json".lstrip("/")))
         if found:
             return found[-1].parent
@@ -86,7 +99,17 @@ def read_tfds(name: str, directory: Path) -> Arrays:
                 f"{prepared}: expected a prepared TFDS directory, received one that cannot be read ({error})"
             ) from None
         with np.load(output) as arrays:
-            return _from_tfds(arrays, prepared)
+            return _from_tfds(arrays, prepared, shapes_of(name))
+
+
+def tfds_classes(name: str, directory: Path) -> tuple[str, ...]:
+    """Return the names of the classes in a prepared TFDS directory, () if they are not noted or not ten."""
+    prepared = find_tfds(name, directory)
+    try:
+        lines = (prepared / "label.labels.txt").read_text(encoding="utf-8").splitlines() if prepared else []
+    except (OSError, ValueError):
+        return ()
+    return tuple(lines) if len(lines) == 10 and all(line.isprintable() and len(line) <= 40 for line in lines) else ()
 
 
 def download(library: str, name: str) -> Arrays:
@@ -94,17 +117,18 @@ def download(library: str, name: str) -> Arrays:
 
     Announce it on standard error. Raise `NotFound`, with the reason, if it fails; nothing half-written remains.
     """
-    home, created, work = {
-        "Keras": (keras_home(), f"datasets/{KERAS_FILES[name]}", _keras_download),
-        "TFDS": (tfds_home(), name, _tfds_download),
+    known = sets.find(name)
+    home, created, work, called = {
+        "Keras": (keras_home(), f"datasets/{known.keras}", _keras_download, name),
+        "TFDS": (tfds_home(), known.tfds, _tfds_download, known.tfds),
     }[library]
     reason = _missing_package(library) or _check_url(CHECKED_URLS[library, name])
     if reason:
         raise NotFound(f"download by {library}: {reason}")
-    print(f"downloading {TITLES[name]} with {library} …", file=sys.stderr, flush=True)
+    print(f"downloading {sets.title_of(name)} ({MEGABYTES[name]} MB) with {library} …", file=sys.stderr, flush=True)
     with _scratch(home) as scratch:
         try:
-            _run(work, name, scratch, watched=scratch, KERAS_HOME=str(scratch))
+            _run(work, called, scratch, watched=scratch, KERAS_HOME=str(scratch))
         except ChildFailed as error:
             raise NotFound(f"download by {library}: {error}") from None
         arrays = read_keras_cache(name, scratch) if library == "Keras" else read_tfds(name, scratch)
@@ -217,8 +241,10 @@ def _check_readable(name: str, prepared: Path) -> None:
         received, file_format = info["name"], info.get("fileFormat", "tfrecord")
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise UserError(f"{path}: expected the JSON of TFDS, received a damaged file ({error})") from None
-    if received != name or file_format not in READERS:
-        raise UserError(f"{path}: expected {name} as tfrecord or array_record, received {received} as {file_format}")
+    received = "/".join(each for each in (received, info.get("configName")) if each)
+    wanted = sets.find(name).tfds or received
+    if received != wanted or file_format not in READERS:
+        raise UserError(f"{path}: expected {wanted} as tfrecord or array_record, received {received} as {file_format}")
     for package in ("tensorflow_datasets", READERS[file_format]):
         if not _installed(package):
             install = package.replace("tensorflow_datasets", "tensorflow-datasets")
@@ -228,14 +254,18 @@ def _check_readable(name: str, prepared: Path) -> None:
             )
 
 
-def _from_tfds(arrays: Any, prepared: Path) -> Arrays:
+def _from_tfds(arrays: Any, prepared: Path, shapes: Mapping[str, Sequence[int | None]]) -> Arrays:
     """Return TFDS' images [n, 28, 28, 1] and int64 labels in the form that all sources share."""
     result = {}
-    for key, shape in SHAPES.items():
+    for key, expected in shapes.items():
+        if key not in arrays:  # without a test split
+            continue
         array: NDArray[Any] = arrays[key]
+        shape = tuple(want or got for want, got in zip(expected, array.shape, strict=False))
         received = array.shape[:3]  # without the channel
         if received != shape or array.size != np.prod(shape):
-            raise UserError(f"{prepared}: expected {key} of shape {shape}, received {array.shape}")
+            wanted = times(expected)
+            raise UserError(f"{prepared}: expected {key} of shape {wanted}, received {times(array.shape)}")
         if len(shape) == 1:
             check_labels(array, prepared)
         elif array.dtype != np.uint8:
@@ -268,7 +298,7 @@ def _tfds_to_npz(prepared: str, output: str) -> None:
 
     builder = tfds.builder_from_directory(prepared)  # reads its JSON, without network or builder code
     arrays = {}
-    for split in ("train", "test"):
+    for split in [split for split in ("train", "test") if split in builder.info.splits]:
         if builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:  # also without TensorFlow
             source = builder.as_data_source(split)
             examples = source.__getitems__(range(len(source)))  # all at once, which is 2.4 times as fast

@@ -21,10 +21,10 @@ from PIL import Image
 from mnist_mlp import devices
 from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
-from mnist_mlp.data.dataset import class_names, of_digits
 from mnist_mlp.data.pictures import decode, inputs, labelled
 from mnist_mlp.data.pictures.inputs import Digit
 from mnist_mlp.data.pictures.labelled import Collection, Labelled
+from mnist_mlp.data.sets import class_names, of_digits
 from mnist_mlp.errors import UserError
 from mnist_mlp.evaluate import pictures_text
 from mnist_mlp.files import atomic, outputs
@@ -170,9 +170,9 @@ def evaluate(options: Options, reporter: Reporter = PRINT) -> dict[str, Any]:
     plan = devices.plan(options)
     path, _, trained = saved.read_run(options.run_dir)
     name = trained.dataset["name"]
-    collection = labelled.find(options.images, class_names(name), options.label_pattern)
+    collection = labelled.find(options.images, class_names(trained.dataset), options.label_pattern)
     files = files_to_write(options, path, collection)
-    settings = inputs.Settings(reframe=not options.no_reframe, digits=of_digits(name))
+    settings = inputs.Settings(reframe=not options.no_reframe, digits=of_digits(trained.dataset))
 
     load(plan)
     from mnist_mlp.runs.saved import start_finished
@@ -195,7 +195,7 @@ def evaluate(options: Options, reporter: Reporter = PRINT) -> dict[str, Any]:
         "run_dir": options.run_dir,
         "model_sha256": trained.model_sha256,
         "dataset": name,
-        "classes": list(class_names(name)),
+        "classes": list(class_names(trained.dataset)),
         **score.to_dict(),
         "device": device_block(plan, engine),
         "backend": engine.backend,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp.data.dataset import title_of
+from mnist_mlp.data.sets import title_of
 from mnist_mlp.report import html, png_images
 from mnist_mlp.report.formatting import NONE, interval, percent, probability, several
 from mnist_mlp.report.html import Html, definitions, paragraph, section, tag

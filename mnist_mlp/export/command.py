@@ -116,6 +116,7 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
             "precision": trained.precision,
             "temperature": reference.temperature,
             "dataset": dataset.name,
+            "classes": list(dataset.class_names),
             "test": {"correct": reference.correct, "total": total},
             "device": device,
             "tolerance": reference.tolerance,

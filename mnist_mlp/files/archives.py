@@ -26,23 +26,27 @@ STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED  # bzip2 and LZMA de
 
 
 @contextlib.contextmanager
-def reading(path: Path, wanted: str) -> Iterator[None]:
-    """Convert any error in the block into a `UserError` that names the file; `wanted` is what was expected."""
+def reading(path: Path, wanted: str, where: object = None) -> Iterator[None]:
+    """Convert any error in the block into a `UserError` that names the file; `wanted` is what was expected.
+
+    `where` names it in messages instead of `path`: a member of an archive.
+    """
+    where = where or path
     try:
         if not path.is_file():  # opening a named pipe would block
             special = "a special file" if path.exists() else "no such file"
             what = "a directory" if path.is_dir() else special
-            raise UserError(f"{path}: expected {wanted}, received {what}")
+            raise UserError(f"{where}: expected {wanted}, received {what}")
         yield
     except UserError:
         raise
     except EOFError as error:  # of gzip
         why = "damaged file: it ends early, as after an interrupted download; copy or download it again"
-        raise UserError(f"{path}: expected {wanted}, received a {why}") from error
+        raise UserError(f"{where}: expected {wanted}, received a {why}") from error
     except PermissionError as error:
-        raise UserError(f"{path}: expected {wanted}, received a file without read permission") from error
+        raise UserError(f"{where}: expected {wanted}, received a file without read permission") from error
     except Exception as error:  # parsers raise many types of exception on damaged bytes
-        raise UserError(f"{path}: expected {wanted}, received a damaged file ({reason_of(error)})") from error
+        raise UserError(f"{where}: expected {wanted}, received a damaged file ({reason_of(error)})") from error
 
 
 def reason_of(error: Exception) -> str:
@@ -157,7 +161,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def read_member(
-    archive: zipfile.ZipFile, key: str, path: Path, expected: tuple[int, ...] | None = None
+    archive: zipfile.ZipFile, key: str, path: object, expected: tuple[int, ...] | None = None
 ) -> NDArray[Any]:
     """Read one array of an .npz file; `expected` demands uint8 of that shape."""
     if f"{key}.npy" not in archive.namelist():

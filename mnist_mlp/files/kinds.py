@@ -25,7 +25,8 @@ class Kind:
 
 AS_PICTURE = "save it as JPEG or PNG"
 AS_ARRAY = "save the arrays with np.save or np.savez"
-TABLE = "tables are not read yet: convert it to what is expected"
+TABLE = "a table of images is read by train --data_dir"
+AS_TABLE = "save it as CSV"
 MODEL = "models of other programs are not read yet: --run_dir takes the directory of a run, as train writes it"
 UNPACK = "unpack it first"
 NEVER = f"pickles can run any code and are never loaded: {AS_ARRAY}"
@@ -48,7 +49,7 @@ NUMBERS = Kind("numbers as text", "read them with np.loadtxt and save them with 
 MODELS = (KERAS, HDF5, ONNX, TFLITE, SAVED_MODEL)
 READABLE = (PICTURE, ARRAY)  # kinds that `predict` reads
 TAR = Kind("a tar archive", UNPACK)
-OFFICE = Kind("a document or table of an office program", TABLE)
+OFFICE = Kind("a document or table of an office program", AS_TABLE)
 
 STARTS: tuple[tuple[bytes, Kind], ...] = (
     (b"version https://git-lfs.github.com/", Kind("a pointer of Git LFS, not the file itself", "run: git lfs pull")),
@@ -61,8 +62,8 @@ STARTS: tuple[tuple[bytes, Kind], ...] = (
     (b"\0\5\x16\7", Kind("a Mac's notes about the file of this name without ._", "use that file")),
     (b"\x89HDF\r\n\x1a\n", HDF5),
     (b"PAR1", Kind("a Parquet file", TABLE)),
-    (b"ARROW1", Kind("an Arrow file", TABLE)),
-    (b"SQLite format 3\0", Kind("an SQLite database", TABLE)),
+    (b"ARROW1", Kind("an Arrow file", AS_TABLE)),
+    (b"SQLite format 3\0", Kind("an SQLite database", AS_TABLE)),
     (b"MATLAB 5.0", Kind("a MATLAB file", AS_ARRAY)),
     (b"7z\xbc\xaf\x27\x1c", Kind("a 7-Zip archive", UNPACK)),
     (b"Rar!", Kind("a RAR archive", UNPACK)),

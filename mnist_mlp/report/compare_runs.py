@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_mlp.data.sets import not_mnist
 from mnist_mlp.report.content import RunContent
 from mnist_mlp.stats.metrics import holm, mcnemar, paired_difference_interval
 
@@ -88,8 +89,8 @@ def remarks(comparison: Comparison) -> list[str]:
         found.append(
             f"These runs have different data ({', '.join(sorted(data))}): their accuracies cannot be compared."
         )
-    elif data != {"mnist"}:
-        found.append(f"Measured on {data.pop()}: this is not MNIST accuracy.")
+    elif remark := not_mnist(data.pop()):
+        found.append(f"{remark[0].upper()}{remark[1:]}.")
     devices = {(run.result["device"]["actual"], run.result["backend"]) for run in comparison.runs}
     if len(devices) > 1:
         found.append("The times were measured on different devices or frameworks.")

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from mnist_mlp.config import Config
-from mnist_mlp.data.dataset import title_of
+from mnist_mlp.data.sets import title_of
 from mnist_mlp.report import html, png_images
 from mnist_mlp.report.compare_runs import ALPHA, Comparison, remarks
 from mnist_mlp.report.content import RunContent

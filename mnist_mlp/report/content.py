@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
-from mnist_mlp.data.dataset import class_names
+from mnist_mlp.data.sets import class_names
 from mnist_mlp.engine.batching import IMAGES_PER_CALL
 from mnist_mlp.models import numpy_forward, portable
 from mnist_mlp.models.portable import Array, Layer
@@ -71,7 +71,7 @@ class RunContent:
 
     @functools.cached_property
     def classes(self) -> tuple[str, ...]:
-        return class_names(self.result["dataset"]["name"])
+        return class_names(self.result["dataset"])
 
     @property
     def counts_agree(self) -> bool:

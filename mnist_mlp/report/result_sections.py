@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mnist_mlp.data.dataset import title_of
+from mnist_mlp.data.sets import is_mnist, title_of
 from mnist_mlp.report.content import RunContent
 from mnist_mlp.report.formatting import NONE, interval, number, percent, seconds, several
 from mnist_mlp.report.html import Html, definitions, paragraph, scrolling, section, table, tag
@@ -67,7 +67,7 @@ def summary(run: RunContent) -> str:
 def remarks(run: RunContent) -> list[str]:
     """What a reader must not miss."""
     result, found = run.result, []
-    if result["dataset"]["name"] != "mnist":
+    if not is_mnist(result["dataset"]["name"]):
         found.append(f"Measured on {title_of(result['dataset']['name'])}: this is not MNIST accuracy.")
     if result["test"]["loss"] is None:
         found.append("The test loss is not a finite number: training diverged; a smaller --learning_rate may help.")

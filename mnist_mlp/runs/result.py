@@ -138,6 +138,7 @@ def dataset_block(dataset: Dataset, train: int, validation: int) -> dict[str, An
         "train_examples": train,
         "validation_examples": validation,
         "test_examples": len(dataset.test),
+        **({"classes": list(dataset.classes)} if dataset.classes else {}),
     }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_mlp.config import Config
+from mnist_mlp.config import DATASETS, Config
 from mnist_mlp.data import array_files
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import kinds
@@ -189,7 +189,7 @@ def check_finite(path: Path, probabilities: np.ndarray) -> None:
 def data_of_run(config: Config, result: Result, data_dir: str = "") -> Config:
     """Return the config with the data set that the run really had ("auto" decided), read from `data_dir` if given."""
     name = result.dataset["name"]
-    if name not in ("mnist", "fashion_mnist", "digits"):
+    if name not in DATASETS:
         raise UserError(f"the run used a custom data set ({name!r}); use predict --input=FILE, or evaluate in Python")
     if data_dir or name == "digits":
         return dataclasses.replace(config, dataset=name, data_dir=data_dir, data_source="auto")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
+from mnist_mlp.data.sets import DIGITS, class_names, not_mnist
 from mnist_mlp.files.archives import truncated
 from mnist_mlp.runs.result import Result
 from mnist_mlp.text import division, remarks
@@ -125,7 +127,7 @@ def diagnosed(diagnoses: list[dict[str, Any]]) -> str:
 
 def closing(result: Result, run_dir: str) -> str:
     """Return the result of the run, and where it is."""
-    test = result.test
+    test, names = result.test, class_names(result.dataset)
     low, high = test["interval"]
     lines = [
         "",
@@ -133,7 +135,7 @@ def closing(result: Result, run_dir: str) -> str:
         f"(95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {test['loss']:.4f}",
         *started(result),
         *warnings(result),
-        *class_table(test["per_class"]),
+        *class_table(test["per_class"], () if names == DIGITS else names),
         *gated(result.gate),
         f"seconds  {spent(result.seconds)}",
         f"ran on   {', '.join(result.device['step_on']) or 'what Keras chose'}; "
@@ -164,16 +166,19 @@ def started(result: Result) -> list[str]:
     return [*lines, *remarks(facts["notes"])]
 
 
-def class_table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the table of rows of `metrics.per_class`, with a column for `refused` if they have it."""
+def class_table(rows: list[dict[str, Any]], names: Sequence[str] = ()) -> list[str]:
+    """Return the table of rows of `metrics.per_class`, with a column for `refused` if they have it, and for `names`."""
     refused = "refused" in rows[0]
-    lines = [f"         class  images correct{' refused' * refused}  recall  precision  mistaken for"]
+    lines = [
+        f"         class  images correct{' refused' * refused}  recall  precision  mistaken for{'  name' * bool(names)}"
+    ]
     for row in rows:
         recall, precision = (percent(row[key]) for key in ("recall", "precision"))
         mistaken = "–" if row["mistaken_for"] is None else row["mistaken_for"]
         counts = f"{row['class']:>5}  {row['examples']:>6}  {row['correct']:>5}"
         counts += f" {row['refused']:>8}" if refused else ""
-        lines.append(f"         {counts}  {recall:>6}  {precision:>9}  {mistaken:>12}")
+        name = f"  {names[row['class']]}" if names else ""
+        lines.append(f"         {counts}  {recall:>6}  {precision:>9}  {mistaken:>12}{name}")
     return lines
 
 
@@ -231,8 +236,8 @@ def spent(seconds: dict[str, float]) -> str:
 def warnings(result: Result) -> list[str]:
     """Return warnings if the accuracy could be taken for what it is not."""
     lines = []
-    if result.dataset["name"] != "mnist":
-        lines.append(f"  !      measured on {result.dataset['name']}: this is not MNIST accuracy")
+    if remark := not_mnist(result.dataset["name"]):
+        lines.append(f"  !      {remark}")
     if not math.isfinite(result.test["loss"]):
         lines.append("  !      the loss is not a finite number: training diverged; try a smaller --learning_rate")
     return lines

@@ -19,7 +19,7 @@ from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.signals import defer_signals
 from mnist_mlp.config import ONE_PROCESS, Config
-from mnist_mlp.data.dataset import class_names, of_digits, title_of
+from mnist_mlp.data.sets import class_names, of_digits, title_of, what_it_shows
 from mnist_mlp.errors import UserError
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs import calibration, saved
@@ -132,7 +132,7 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
         parameters=trained.parameters,
         hidden=list(zip(network.names, network.units, strict=True)),
         dataset=title_of(trained.dataset["name"]),
-        classes=class_names(trained.dataset["name"]),
+        classes=class_names(trained.dataset),
         test_accuracy=trained.test["accuracy"],
         temperature=calibrated.temperature if calibrated else None,
         device=engine.devices.name,
@@ -140,8 +140,9 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
         weights_on=engine.weights_on,
         computed_on=engine.step_on,
         version=__version__,
+        shows=what_it_shows(trained.dataset),
     )
-    return Service(network, about, examples, limits, of_digits(trained.dataset["name"]))
+    return Service(network, about, examples, limits, of_digits(trained.dataset))
 
 
 def find_examples(config: Config, trained: Result, data_dir: str) -> Examples:

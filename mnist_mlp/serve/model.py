@@ -67,6 +67,7 @@ class About:
     computed_on: Sequence[str]
     version: str
     temperature: float | None = None  # of the probabilities, if the run is calibrated
+    shows: str = "a digit"  # what is drawn
 
     def as_dict(self) -> dict[str, Any]:
         return {"status": "ok", "model": "mnist", **dataclasses.asdict(self)}

@@ -31,6 +31,7 @@ from mnist_mlp import __version__, data
 from mnist_mlp.cli import child_process, flags
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import PRESETS, Config, with_preset
+from mnist_mlp.data import sets
 from mnist_mlp.data.batches import split_validation
 from mnist_mlp.devices import frameworks, machine
 from mnist_mlp.errors import UserError
@@ -41,8 +42,8 @@ from mnist_mlp.tpu_compile.collectives import check, collectives, collectives_te
 NOTE = "nothing ran on a TPU: the programs were only compiled for it"
 PACKAGES = ("jax", "jaxlib", "libtpu", "keras", "numpy")
 REMEDY = "run pip install -e '.[tpu]'"
-MNIST_EXAMPLES = {"train": 60_000, "test": 10_000}  # of all data sets except:
-EXAMPLES = {"digits": {"train": 1_437, "test": 360}}
+MNIST_EXAMPLES = {"train": 60_000, "test": 10_000}  # of all data sets whose sizes are not known to differ
+DIGITS_EXAMPLES = {"train": 1_437, "test": 360}
 CHILD = """
 import signal, sys
 signal.alarm(int(sys.argv[1]))  # in case the parent was killed
@@ -117,11 +118,24 @@ def installed_versions() -> dict[str, str]:
     return {"mnist_mlp": __version__, "python": platform.python_version(), **packages}
 
 
+def examples_of(dataset: str) -> dict[str, int]:
+    """Return the numbers of training and test images. Raise `UserError` if only the data themselves could tell."""
+    if dataset == "digits":
+        return dict(DIGITS_EXAMPLES)
+    known = sets.KNOWN.get(dataset)
+    if known and known.any_size:
+        raise UserError(
+            f"--dataset={dataset}: expected a data set whose number of images is known without reading it, such as "
+            "mnist"
+        )
+    return dict(zip(MNIST_EXAMPLES, known.sizes, strict=True)) if known and known.sizes else dict(MNIST_EXAMPLES)
+
+
 def request_of(options: Options) -> dict[str, Any]:
     """Return what determines the programs of a run, besides the topology. Raises `UserError` as `train` would."""
     others = ("dataset", "validation_fraction", "early_stopping")  # sizes are in "examples"; the host stops training
     names = [name for name in tagged(Config, affects="result") if name not in others] + ["seed", "replicas"]
-    examples = dict(EXAMPLES.get(options.dataset, MNIST_EXAMPLES))
+    examples = examples_of(options.dataset)
     empty = data.Split(np.empty((examples["train"], 0), np.uint8), np.empty(examples["train"], np.uint8))
     train, validation = split_validation(empty, options.validation_fraction, options.seed)
     examples["train"] = len(train)

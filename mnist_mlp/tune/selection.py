@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.config import Config
+from mnist_mlp.config import DATASETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.stats.metrics import per_class, wilson_interval
 from mnist_mlp.tune.methods import METHODS
@@ -53,7 +53,7 @@ def standard_error(one: Row, other: Row) -> float:
 def config_values(row: Row, seed: int, dataset: str) -> dict[str, Any]:
     """Return a network's trial as options of `train`, for a file that `--config` reads."""
     values = {"model": row.method, **row.values, "seed": seed}
-    if dataset in ("mnist", "fashion_mnist", "digits"):  # not the caller's own images
+    if dataset in DATASETS:  # not the caller's own images
         values["dataset"] = dataset
     Config.from_dict(values)
     return values

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mnist_mlp.data import Dataset
+from mnist_mlp.data.sets import not_mnist
 from mnist_mlp.stats.metrics import mean_interval
 from mnist_mlp.text import remarks
 from mnist_mlp.tune.selection import best_of_each, ranking, standard_error
@@ -152,8 +153,8 @@ def test_lines(result: Mapping[str, Any]) -> list[str]:
     ]
     if test.get("diverged"):
         lines.append("  !      this training diverged (a loss or a weight is not finite), though none of the folds did")
-    if result["dataset"]["name"] != "mnist":
-        lines.append(f"  !      measured on {result['dataset']['name']}: this is not MNIST accuracy")
+    if remark := not_mnist(result["dataset"]["name"]):
+        lines.append(f"  !      {remark}")
     *earlier, last = result["looks"]
     same = [look for look in earlier if look.get("test images") in (None, last["test images"])]
     if same:

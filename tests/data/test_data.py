@@ -92,7 +92,6 @@ def few(monkeypatch):
     shapes = {key: (FEW[key], *shape[1:]) for key, shape in array_files.SHAPES.items()}
     for module, name, value in (
         (array_files, "SHAPES", shapes),
-        (downloads, "SHAPES", shapes),
         (data.dataset, "PUBLISHED", hashes),
     ):
         monkeypatch.setattr(module, name, value)
@@ -253,6 +252,10 @@ def test_tfds_directories(few, prepared, forked, tmp_path, capfd, file_format):
     assert loaded.verified and loaded.source == f"TFDS directory {home}"
     assert (loaded.test.images != few["x_test"]).any()  # TFDS shuffles; the hash is the same all the same
     assert capfd.readouterr() == ("", "")
+    own = load(dataset="custom", data_dir=home / "mnist")  # as any data set that TFDS prepared
+    assert (own.name, own.classes, own.verified) == ("custom", (), False)
+    np.testing.assert_array_equal(own.test.images, loaded.test.images)
+    assert "no prepared kmnist in" in refusal(dataset="kmnist", data_source="tfds")
 
     record = next(home.glob("mnist/3.0.1/mnist-train.*"))
     content = bytearray(record.read_bytes())

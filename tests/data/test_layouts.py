@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mnist_mlp import data
-from mnist_mlp.data import Split, array_files, downloads, embedded_digits, layouts
+from mnist_mlp.data import Split, array_files, embedded_digits, layouts
 from mnist_mlp.data.dataset import content_hash
 from mnist_mlp.errors import UserError
 
@@ -33,7 +33,7 @@ def few(monkeypatch):
     hashes = {part: content_hash(Split(arrays[f"x_{part}"], arrays[f"y_{part}"])) for part in ("train", "test")}
     shapes = {key: (FEW[key], *shape[1:]) for key, shape in array_files.SHAPES.items()}
     for module, name, value in (
-        *((array_files, "SHAPES", shapes), (downloads, "SHAPES", shapes)),
+        (array_files, "SHAPES", shapes),
         (data.dataset, "PUBLISHED", hashes),
     ):
         monkeypatch.setattr(module, name, value)
@@ -130,10 +130,14 @@ def test_hidden_folders_and_a_deep_or_endless_tree_are_passed_over(few, tmp_path
 def test_what_lies_there_instead_is_named(few, tmp_path):
     (tmp_path / "csv").mkdir()
     (tmp_path / "csv" / "mnist_test.csv").write_text("label,pixel0,pixel1\n7,0,0\n")
-    assert "mnist_test.csv is a CSV file; tables are not read yet" in refusal(tmp_path / "csv")
+    assert "received mnist_test.csv; mnist_test.csv is a CSV file" in refusal(tmp_path / "csv")  # and no other
+    (tmp_path / "csv" / "mnist_val.csv").write_text("label,pixel0,pixel1\n7,0,0\n")
+    assert "of several tables, one must be called train, and one test: rename them" in refusal(tmp_path / "csv")
     for label in range(10):
         (tmp_path / "tree" / str(label)).mkdir(parents=True)
     assert "folders of pictures, one for each class, are not read yet" in refusal(tmp_path / "tree")
     (tmp_path / "zip").mkdir()
     (tmp_path / "zip" / "archive.zip").write_bytes(b"PK\3\4" + bytes(22) + b"\5\0\0\0train")
-    assert "archive.zip is a zip archive; unpack it first" in refusal(tmp_path / "zip")
+    assert "archive.zip: expected a zip or tar archive, received a damaged file" in refusal(tmp_path / "zip")
+    (tmp_path / "zip" / "archive.zip").rename(tmp_path / "zip" / "archive.7z")
+    assert "archive.7z is a zip archive; unpack it first" in refusal(tmp_path / "zip")

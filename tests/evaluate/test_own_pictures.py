@@ -13,8 +13,8 @@ from helpers.pages import Page, checked
 from helpers.programs import Collector, program, refused
 from PIL import Image
 
-from mnist_mlp.data.dataset import class_names
 from mnist_mlp.data.pictures import inputs, labelled
+from mnist_mlp.data.sets import class_names
 from mnist_mlp.errors import UserError
 from mnist_mlp.evaluate import command, pictures, pictures_page, pictures_text
 from mnist_mlp.evaluate.pictures import Score, Shown
@@ -46,7 +46,7 @@ def answers_by_value(calls=None):
 
 
 def scored(folder, batch_size=32, calls=None, settings=AS_THEY_ARE):
-    found = labelled.find(str(folder), class_names("mnist")).pictures
+    found = labelled.find(str(folder), class_names({"name": "mnist"})).pictures
     reporter = Collector()
     score = pictures.score_of(answers_by_value(calls), found, settings, batch_size, reporter)
     assert len(reporter.progress_seen) == len(found)
@@ -120,7 +120,7 @@ def test_what_the_network_doubts_is_refused_with_its_answer(tmp_path):
     data, name = own_pictures.make(45)  # a 5 drawn on a tablet
     (tmp_path / "5").mkdir()
     (tmp_path / "5" / name).write_bytes(data)
-    (found,) = labelled.find(str(tmp_path), class_names("mnist")).pictures
+    (found,) = labelled.find(str(tmp_path), class_names({"name": "mnist"})).pictures
 
     def takes_it_for(digit):
         p = np.full((1, 10), np.float32(0.01))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import csv
 import dataclasses
 import gzip
 import hashlib
@@ -26,6 +27,7 @@ import resource
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import typing
@@ -38,9 +40,9 @@ from pathlib import Path
 import numpy as np
 
 from mnist_mlp import config, options
-from mnist_mlp.data import array_files
+from mnist_mlp.data import array_files, containers, layouts, tables
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import archives, atomic
+from mnist_mlp.files import archives, atomic, members
 from mnist_mlp.files.archives import checksum
 from mnist_mlp.models import file_check
 from mnist_mlp.runs import checkpoint, result, saved
@@ -237,6 +239,46 @@ def read_arrays(path: Path) -> None:
     assert sum(array.nbytes for array in arrays.values()) <= path.stat().st_size
 
 
+def read_table(path: Path) -> None:
+    """Read a CSV table of images. Oracle: Python's csv and float."""
+    with path.open("rb") as stream:
+        table = tables.read_csv(stream, str(path))
+    text = path.read_bytes().decode("utf-8-sig", "replace").replace("\r\n", "\n")
+    lines = [line for line in text.split("\n") if line.strip(" \t\r")]
+    separator = max(",;\t", key=lines[0].count)
+    rows = [next(csv.reader([line.replace("\r", " ")], delimiter=separator)) for line in lines]
+    values = np.array([[float(field) for field in row] for row in rows[len(rows) - len(table.images) :]])
+    assert len(rows) - len(table.images) in (0, 1)
+    if table.labels is not None:
+        assert (table.labels == values[:, 0]).all()
+        values = values[:, 1:]
+    levels = np.rint(values * 255) if values.max() <= 1 else values
+    assert (levels == table.images.reshape(len(values), 784)).all()
+
+
+def read_archive(path: Path) -> None:
+    """Read a data set from a zip or tar archive. Oracle: zipfile and tarfile."""
+    content = path.read_bytes()
+    archive = path.with_suffix(".zip" if content.startswith(b"PK") else ".tar.gz")
+    archive.write_bytes(content)
+    try:
+        for found in layouts.in_archive("custom", archive, layouts.FORMATS):
+            arrays = containers.read("custom", found).arrays
+            assert arrays["x_train"].shape[1:] == (28, 28) and arrays["y_train"].ndim == 1
+            if found.format != layouts.IDX:
+                continue
+            for key, (file,) in found.files.items():
+                if archive.suffix == ".zip":
+                    with zipfile.ZipFile(archive) as theirs:
+                        read = theirs.read(file.member)
+                else:
+                    with tarfile.open(archive) as theirs:
+                        read = theirs.extractfile(file.member).read()
+                assert read.endswith(arrays[key].tobytes())
+    finally:
+        archive.unlink()
+
+
 def read_config(path: Path) -> None:
     """Read a Config from a JSON object. Oracle: its dictionary gives the same Config again."""
     try:
@@ -380,6 +422,22 @@ MNIST = {name: np.zeros(shape, np.uint8) for name, shape in SMALL.items()}
 IDX = bytes([0, 0, 8, 3]) + struct.pack(">3I", *IMAGES.shape) + IMAGES.tobytes()
 CHECKPOINT = {"model/hidden_1/kernel": LEVELS[0].astype(np.float32), "step": np.int64(3), "empty": np.zeros((0, 3))}
 
+LINES = [",".join(map(str, [label, *image.ravel()])) for label, image in zip((7, 0, 9), IMAGES, strict=True)]
+NAMES = ",".join(["label", *map(str, range(784))])
+LABELS = bytes([0, 0, 8, 1]) + struct.pack(">I", 3) + bytes([7, 0, 9])
+FOUR = {f"a/{name}": LABELS if "labels" in name else IDX for name in array_files.IDX_NAMES.values()}
+
+
+def tarred(parts: Parts) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in parts.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
 TARGETS: dict[str, tuple[list[Seed], Callable[[Path], None]]] = {
     "idx": ([plain(IDX), gzipped(IDX)], read_idx),
     "images": (
@@ -391,6 +449,17 @@ TARGETS: dict[str, tuple[list[Seed], Callable[[Path], None]]] = {
     ),
     "npz": ([npz(MNIST), npz(MNIST, zipfile.ZIP_DEFLATED)], read_npz),
     "arrays": ([npz(CHECKPOINT)], read_arrays),
+    "table": (
+        [
+            *(plain("\n".join([NAMES, *LINES]).encode()), plain(("\r\n\r\n".join(LINES) + "\r\n").encode())),
+            plain("\n".join(re.sub(r",(\d+)", r";\1.0", line) for line in LINES).encode()),
+        ],
+        read_table,
+    ),
+    "archive": (
+        [zipped(FOUR), zipped(FOUR, zipfile.ZIP_DEFLATED), Seed(FOUR, lambda parts: gzip.compress(tarred(parts), 1))],
+        read_archive,
+    ),
     "config": ([Seed({".json": json.dumps(config.Config().to_dict()).encode()}, lambda p: p[".json"])], read_config),
     "run": ([run_seed()], read_run),
     "checkpoint": ([checkpoint_seed()], read_checkpoint),
@@ -477,7 +546,20 @@ def with_atheris(target: str, inputs: int) -> None:
     """Do the same with programs that reach new code. End the process, as libFuzzer does."""
     import atheris
 
-    for module in (archives, array_files, file_check, config, options, saved, result, zipfile, gzip):
+    for module in (
+        archives,
+        members,
+        array_files,
+        tables,
+        layouts,
+        file_check,
+        config,
+        options,
+        saved,
+        result,
+        zipfile,
+        gzip,
+    ):
         for value in vars(module).values():
             if callable(value) and hasattr(value, "__code__"):
                 atheris.instrument_func(value)

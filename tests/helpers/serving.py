@@ -99,7 +99,7 @@ def stand_in(options, plan, path, config, trained):
     """What takes the place of `serve.make_service` there."""
     from mnist_mlp import __version__, data
     from mnist_mlp.config import Config
-    from mnist_mlp.data.dataset import class_names
+    from mnist_mlp.data.sets import class_names
     from mnist_mlp.serve.app import Service
     from mnist_mlp.serve.examples import Examples
     from mnist_mlp.serve.limits import Limits
@@ -108,9 +108,8 @@ def stand_in(options, plan, path, config, trained):
     network = NumPyNetwork(64)
     names = list(zip(network.names, network.units, strict=True))
     device = ("NumPy", "numpy", ["CPU"], ["CPU"])
-    about = About(
-        path.name, "mlp", 109_386, names, "the embedded digits", class_names("digits"), 0.97, *device, __version__
-    )
+    classes = class_names({"name": "digits"})
+    about = About(path.name, "mlp", 109_386, names, "the embedded digits", classes, 0.97, *device, __version__)
     limits = Limits(options.max_body, options.max_instances, options.timeout)
     return Service(network, about, Examples(data.load(Config(dataset="digits")).test), limits)
 

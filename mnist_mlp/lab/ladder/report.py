@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from mnist_mlp.data.sets import not_mnist
 from mnist_mlp.lab.ladder import networks
 from mnist_mlp.stats import metrics
 
@@ -152,8 +153,8 @@ def closing(result: dict[str, Any], files: Sequence[str], note: str) -> str:
 
 def warnings(result: dict[str, Any]) -> list[str]:
     """Return a warning for numbers that are not MNIST's."""
-    name = result["dataset"]["name"]
-    return [] if name == "mnist" else [f"measured on {name}: this is not MNIST accuracy"]
+    remark = not_mnist(result["dataset"]["name"])
+    return [remark] if remark else []
 
 
 def wrapped(notes: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from mnist_mlp.cli import flags
 from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
+from mnist_mlp.data.sets import not_mnist
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import figures
 from mnist_mlp.lab.mistakes import figure as mistakes_figure
@@ -245,7 +246,6 @@ def closing(result: dict[str, Any]) -> str:
         mean = f"{accuracy.mean():.2f}%" + (f" ± {accuracy.std(ddof=1):.2f}" if len(accuracy) > 1 else "")
         count = f"{row['diagnosed']} of {row['of']}" if row["name"] != RIGHT else f"none in {row['diagnosed']}"
         lines.append(f"{row['name']:<25} {mean:>15} {loss:>10.4g}   {count:<14}{also(row)}".rstrip())
-    name = result["dataset"]["name"]
-    if name != "mnist":
-        lines += remarks([f"measured on {name}: this is not MNIST accuracy"])
+    if remark := not_mnist(result["dataset"]["name"]):
+        lines += remarks([remark])
     return "\n".join([*lines, "", f"seconds  {result['seconds']:.1f} in total, on {result['device']}"])

@@ -182,13 +182,13 @@ $("more").addEventListener("click", () => {
 
 // ---- start -----------------------------------------------------------------------------------------------------------
 
-function call(names) { // shows class names other than digits
+function call(names, drawn) { // shows class names other than digits; `drawn` is what they are, such as "a garment"
   if (names[0] === "0") return;
   classes = names;
   document.body.classList.add("named");
-  document.title = document.title.replace("a digit", "a garment");
+  document.title = document.title.replace("a digit", drawn);
   for (const heading of [document.querySelector("h1"), $("hint").firstElementChild]) {
-    heading.textContent = heading.textContent.replace(/a digit.*/, "a garment");
+    heading.textContent = heading.textContent.replace(/a digit.*/, drawn);
   }
   [...$("bars").children].forEach((row, which) => { row.firstElementChild.textContent = names[which]; });
 }
@@ -204,7 +204,7 @@ async function start() {
   show(null);
   redraw();
   const about = await (await fetch("healthz")).json();
-  call(about.classes);
+  call(about.classes, about.shows);
   await examples();
   emptyLayers = about.hidden.map(([name, units]) => ({ name, activations: new Array(units).fill(0) }));
   if (!shown) showLayers(null);

@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from mnist_mlp.data.dataset import FASHION
 from mnist_mlp.data.pictures import label_table, labelled
+from mnist_mlp.data.sets import DIGITS, class_names
 from mnist_mlp.errors import UserError
 
-DIGITS = tuple("0123456789")
+FASHION = class_names({"name": "fashion_mnist"})
 
 
 @pytest.fixture

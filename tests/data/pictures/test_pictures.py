@@ -366,10 +366,10 @@ def test_the_terminal():
     image = np.zeros((28, 28), np.uint8)
     image[4, 3:5] = 128, 255
     probabilities = np.array([0.0, 0.75, 0.25] + 7 * [0.0], np.float32)
-    lines = render(image, probabilities).split("\n")
+    lines = render(image, probabilities, "0123456789").split("\n")
     assert len(lines) == 28 and lines[4] == " " * 6 + "▓▓██"
     assert lines[10].endswith(" *1   75.0%  " + 15 * "█") and lines[11].endswith("  2   25.0%  █████")
-    assert render(image, probabilities, plain=True).isascii()
+    assert render(image, probabilities, "0123456789", plain=True).isascii()
 
 
 # ---- what is typed ----
@@ -425,7 +425,7 @@ def test_strange_names_have_a_line_each_and_steer_no_terminal(seven):
     lines = predict.as_json_lines(STRANGE, rows(STRANGE)).splitlines()
     assert [json.loads(line)["input"] for line in lines] == STRANGE and all(map(str.isascii, lines))
     for name in STRANGE:
-        shown_so = predict.as_preview([inputs.Digit(name, seven)], rows([name]))
+        shown_so = predict.as_preview([inputs.Digit(name, seven)], rows([name]), "0123456789")
         assert shown_so.split("\n")[0] == spelled_out(name) and len(shown_so.split("\n")) == 31
 
 

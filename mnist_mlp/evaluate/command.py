@@ -37,7 +37,9 @@ class Options:
     )
     no_reframe: bool = option(False, "use pictures as they are, as in predict: 28×28 pixels, light on dark")
     output: str = option("", "directory for pictures.json and pictures.html, a page with every mistake and refusal")
-    batch_size: int | None = option(None, "images per step (default: the run's)", kind=int, low=1, high=2**31 - 1)
+    batch_size: int | None = option(
+        None, "images per step (default: the run's; with --images, 32)", kind=int, low=1, high=2**31 - 1
+    )
     strategy: str = option("auto", "device, as in train", choices=ONE_PROCESS)
     backend: str = option_of(Config, "backend")
     replicas: int | None = option_of(Config, "replicas")

@@ -141,8 +141,7 @@ def _strange_folder(place: Place, path: Path, full: list[Path], strangers: list[
     hint = "rename them, or name one of them"
     if len(strangers) < len(full):
         hint = "move it away" if len(strangers) == 1 else "move them away"
-    also = "" if len(strangers) == 1 else f" and {len(strangers) - 1} others"
-    return f"{expected}, received {quoted(strangers[0])}{also}; {hint}"
+    return f"{expected}, received {_first(strangers)}; {hint}"
 
 
 def _instead(path: Path, loose: list[str]) -> str:
@@ -259,7 +258,10 @@ def _labels_by_pattern(place: Place, stems: list[str]) -> tuple[list[int], str]:
         wrong += [f"{match[1]!r} in {stem}"] if label is None else []
     flag = f"--label_pattern={place.pattern.pattern}"
     if unmatched:
-        raise place.error(f"{flag}: expected it to match every name without its suffix, {_first(unmatched)} not")
+        names = _first(unmatched)
+        raise place.error(
+            f"{flag}: expected it to match each name as a whole, without suffix; it does not match {names}"
+        )
     if wrong:
         raise place.error(f"{flag}: expected labels {place.labels.expected}, received {_first(wrong)}")
     return labels, f"the pattern {place.pattern.pattern} in each name"
@@ -287,14 +289,14 @@ def _labels_by_rule(place: Place, stems: list[str]) -> tuple[list[int], str]:
             return whole[0]
     raise place.error(
         f"expected a label at the beginning of each name, or at the end, as in 7_a.png or digit-7.jpg; "
-        f"{_first(fewest)} without one; {SORT}"
+        f"received {_first(fewest)} without one; {SORT}"
     )
 
 
 def _first(names: list[str]) -> str:
-    """Return the first name and how many more there are: "'x' is", "'x' and 3 others are"."""
+    """Return the first name and how many more there are: "'x'", "'x' and 3 others"."""
     also = "" if len(names) == 1 else f" and {len(names) - 1:,} other{'s' * (len(names) > 2)}"
-    return f"{quoted(names[0])}{also} {'is' if len(names) == 1 else 'are'}"
+    return f"{quoted(names[0])}{also}"
 
 
 # --------------------------------------------------------------------------------------------------------------- copies

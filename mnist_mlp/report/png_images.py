@@ -38,7 +38,7 @@ def digit(image: NDArray[np.uint8], alt: str, class_: str = "digit") -> Html:
 
 
 def photo(picture: Image.Image, alt: str) -> Html:
-    """Return a small picture as it is, which a dark page does not invert: as JPEG, half as large as PNG."""
+    """Return a small picture as it is, which a dark page does not invert: as JPEG, a quarter as large as PNG."""
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=70)
     source = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

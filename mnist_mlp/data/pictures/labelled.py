@@ -258,8 +258,9 @@ def _labels_by_pattern(place: Place, stems: list[str]) -> tuple[list[int], str]:
         wrong += [f"{match[1]!r} in {stem}"] if label is None else []
     flag = f"--label_pattern={place.pattern.pattern}"
     if unmatched:
+        names = _first(unmatched)
         raise place.error(
-            f"{flag}: expected a match of each whole name (without suffix), none is in {_first(unmatched)}"
+            f"{flag}: expected it to match each name as a whole, without suffix; it does not match {names}"
         )
     if wrong:
         raise place.error(f"{flag}: expected labels {place.labels.expected}, received {_first(wrong)}")

@@ -61,25 +61,35 @@ def occlusion(layers: Sequence[Layer], images: Array, weights: Array) -> Array:
 
     Source: M. D. Zeiler and R. Fergus, "Visualizing and understanding convolutional networks", ECCV 2014.
     """
-    whole = weighted_sum(layers, images, weights)
+    # A blanked square changes the first layer's sums by what its pixels add to them: 36 products instead of 784.
+    start = next(index for index, layer in enumerate(layers) if layer.kind == "dense")
+    first, others = layers[start], layers[start + 1 :]
+    pixels = outputs_of(layers[:start], images).reshape(-1, 28, 28)
+    kernel, bias = first.weights
+    sums = pixels.reshape(len(images), -1) @ kernel + bias
+    corners = [(top, left) for top in range(0, 29 - WINDOW, STEP) for left in range(0, 29 - WINDOW, STEP)]
+    squares = [np.s_[top : top + WINDOW, left : left + WINDOW] for top, left in corners]
+    parts = [pixels[(slice(None), *square)].reshape(len(images), -1) for square in squares]
+    kernels = [kernel.reshape(28, 28, -1)[square].reshape(WINDOW**2, -1) for square in squares]
+    blanked = sums - np.stack([part @ each for part, each in zip(parts, kernels, strict=True)])  # [squares, n, units]
+    hidden = numpy_forward.activate(first.activation, blanked.reshape(-1, len(bias)))
+    logits = outputs_of(others, hidden).reshape(len(squares), len(images), -1)
+    found = weighted_sum(layers, images, weights) - (weights.astype(np.float32) * logits).sum(2)  # [squares, n]
     falls, covered = np.zeros(images.shape, np.float32), np.zeros((28, 28), np.float32)
-    for top in range(0, 29 - WINDOW, STEP):
-        for left in range(0, 29 - WINDOW, STEP):
-            square = np.s_[:, top : top + WINDOW, left : left + WINDOW]
-            inked = np.flatnonzero(images[square].any((1, 2)))  # the others stay as they are
-            blanked = images[inked]
-            blanked[square] = 0
-            fall = np.zeros(len(images), np.float32)
-            if len(inked):
-                fall[inked] = whole[inked] - weighted_sum(layers, blanked, weights[inked])
-            falls[square] += fall[:, None, None]
-            covered[square[1:]] += 1
+    for square, fall in zip(squares, found, strict=True):
+        falls[(slice(None), *square)] += fall[:, None, None]
+        covered[square] += 1
     return falls / covered
 
 
 def weighted_sum(layers: Sequence[Layer], images: Array, weights: Array) -> Array:
     """Return Σ weight · logit of each image, float32 [n]."""
-    x = images.astype(np.float32)
+    return (weights.astype(np.float32) * outputs_of(layers, images)).sum(1)
+
+
+def outputs_of(layers: Sequence[Layer], inputs: Array) -> Array:
+    """Return the outputs of the last layer, float32 [n, …]."""
+    x = inputs.astype(np.float32)
     for layer in layers:
         x = numpy_forward.apply(layer, x)
-    return (weights.astype(np.float32) * x).sum(1)
+    return x

@@ -269,6 +269,8 @@ def command_report(path):
 
 @pytest.mark.slow
 def test_an_export_made_after_is_that_of_the_calibrated_network(own, digits):
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package)
     from mnist_mlp.export import command as export
     from mnist_mlp.models import numpy_forward, portable
 

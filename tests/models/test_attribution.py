@@ -73,6 +73,16 @@ def test_a_linear_network_is_explained_completely():
     np.testing.assert_allclose(fall[:, 11, 0], np.mean(two, 0), atol=1e-4)
 
 
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+def test_a_blanked_square_is_one_without_ink(activation):
+    layers, blanked = network(activation), IMAGES.copy()
+    blanked[:, :6, :6] = 0
+    whole, less = (attribution.weighted_sum(layers, each, WEIGHTS) for each in (IMAGES, blanked))
+    fall = attribution.occlusion(layers, IMAGES, WEIGHTS)[:, 0, 0]  # the corner lies in one square only
+    np.testing.assert_allclose(fall, whole - less, atol=1e-5)
+    assert np.abs(fall).max() > 1e-3
+
+
 def test_an_empty_image_has_nothing_to_blank():
     assert not attribution.occlusion(network("relu"), np.zeros((3, 28, 28), np.uint8), WEIGHTS).any()
 

@@ -92,7 +92,10 @@ CONTAINERS = {  # the files, and what the source is called
         lambda few: {"mnist.tar.gz": tarred(idx_of(few, "mnist/{name}"))},
         "IDX files in {}/mnist.tar.gz/mnist",
     ),
-    "npz at the top of a zip": (lambda few: {"a.zip": zipped({"mnist.npz": npz(**few)})}, "mnist.npz in {}/a.zip"),
+    "npz at the top of a zip": (
+        lambda few: {"a.zip": zipped({"mnist.npz": npz(**few), "__MACOSX/a.npz": b"x"})},
+        "mnist.npz in {}/a.zip",
+    ),
     "npz in a zip": (lambda few: {"a.zip": zipped({"data/mnist.npz": npz(**few)})}, "mnist.npz in {}/a.zip/data"),
     "Parquet, as Hugging Face": (
         lambda few: {

@@ -242,6 +242,12 @@ def _assembled(name: str, source: str, contents: containers.Contents) -> Dataset
     """Return what was read as a data set with two splits. Raise `UserError` if no images are for testing."""
     contents = _upright(name, _in_levels(source, contents))
     arrays = contents.arrays
+    if name == "kaggle" and not _is_kaggle(arrays):
+        others = " and others for testing" * ("x_test" in arrays)
+        raise UserError(
+            f"{source}: expected the {KAGGLE_ROWS:,} labelled images of Kaggle's train.csv, received "
+            f"{len(arrays['y_train']):,}{others}"
+        )
     sizes = [shape[0] for key, shape in array_files.shapes_of(name).items() if key.startswith("y")]
     if "x_test" in arrays:
         for part, size in zip(("train", "test"), sizes, strict=True):
@@ -265,10 +271,6 @@ def _assembled(name: str, source: str, contents: containers.Contents) -> Dataset
         raise UserError(
             f"{source}: expected {train:,} training and {test:,} test images of {title_of(name)} with labels, received "
             f"{len(whole):,} in one table and no other with labels{hint}"
-        )
-    if name == "kaggle" and not _is_kaggle(arrays):
-        raise UserError(
-            f"{source}: expected the {KAGGLE_ROWS:,} labelled images of Kaggle's train.csv, received {len(whole):,}"
         )
     parts = _cut(whole, held_out(whole.labels))
     note = (

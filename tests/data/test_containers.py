@@ -92,7 +92,10 @@ CONTAINERS = {  # the files, and what the source is called
         lambda few: {"mnist.tar.gz": tarred(idx_of(few, "mnist/{name}"))},
         "IDX files in {}/mnist.tar.gz/mnist",
     ),
-    "npz at the top of a zip": (lambda few: {"a.zip": zipped({"mnist.npz": npz(**few)})}, "mnist.npz in {}/a.zip"),
+    "npz at the top of a zip": (
+        lambda few: {"a.zip": zipped({"mnist.npz": npz(**few), "__MACOSX/a.npz": b"x"})},
+        "mnist.npz in {}/a.zip",
+    ),
     "npz in a zip": (lambda few: {"a.zip": zipped({"data/mnist.npz": npz(**few)})}, "mnist.npz in {}/a.zip/data"),
     "Parquet, as Hugging Face": (
         lambda few: {
@@ -223,6 +226,10 @@ def test_kaggles_table_is_not_mnist(few, kaggle):
     message = refusal(kaggle, dataset="auto")
     assert "received 50 in one table and no other with labels" in message and "kaggle;" not in message
     assert "expected the 60 labelled images of Kaggle's train.csv, received 50" in refusal(kaggle, dataset="kaggle")
+    whole = write(kaggle.parent / "whole", tables_of(few))  # MNIST itself is not Kaggle's part of it
+    assert "labelled images of Kaggle's train.csv, received 60 and others for testing" in refusal(
+        whole, dataset="kaggle"
+    )
     write(kaggle, {"train.csv": csv(few["x_train"])})
     assert "received 784 columns, so the labels are missing" in refusal(kaggle, dataset="kaggle")
     assert "--dataset=kaggle: expected a directory to read" in refusal("", dataset="kaggle")

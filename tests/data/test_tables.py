@@ -46,6 +46,7 @@ SPELLINGS = {
     **{f"header: {name}": text([head, *rows()] if head else rows()) for name, head in HEADS.items()},
     "label last, as OpenML": text([[*HEADS["Kaggle"][1:], "class"], *([*row[1:], row[0]] for row in rows())]),
     "byte order mark": "\ufeff" + text([HEADS["Kaggle"], *rows()]),
+    "byte order mark, no header": "\ufeff" + text(rows()),
     "Windows' line ends": text([HEADS["Kaggle"], *rows()], end="\r\n"),
     "no last line end": text(rows()).rstrip("\n"),
     "empty lines": "\n\n" + text([HEADS["Kaggle"], *rows()], end="\n\n  \n"),

@@ -78,19 +78,27 @@ class Hypothesis:
         return f"{self.map.pen} ink on {self.paper.name}, by {self.map.method}"
 
 
-def hypotheses_on(levels: np.ndarray, side: int = SIDE) -> Iterator[Hypothesis]:
-    """Yield the hypotheses that have any ink about a picture, grey levels float32 [height, width]."""
-    for paper in papers_in(levels, side):
+def hypotheses_on(picture: np.ndarray, side: int = SIDE) -> Iterator[Hypothesis]:
+    """Yield the hypotheses that have any ink about a picture, as `decode.grey_levels` returns it."""
+    for paper in papers_in(picture, side):
         for found in maps_of(paper.levels):
             hypothesis = Hypothesis(paper, found, costs_of(paper, found))
             if 0 < len(hypothesis.pieces) <= MOST:
                 yield hypothesis
 
 
-def papers_in(levels: np.ndarray, side: int) -> Iterator[Paper]:
+def channels_of(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the grey levels of a picture, float32 [height, width], and its colours, if it has any."""
+    if picture.ndim == 2:
+        return picture, None
+    return np.ascontiguousarray(picture[..., 0]), np.ascontiguousarray(picture[..., 1])
+
+
+def papers_in(picture: np.ndarray, side: int) -> Iterator[Paper]:
     """Yield what may be the paper of a picture, with sides of at most `side` pixels."""
+    levels, colours = channels_of(picture)
     yield Paper(WHOLE, resized(levels, shrunk(levels.shape, side)))
-    for sheet in sheets_in(levels):
+    for sheet in sheets_in(levels, colours):
         name = f"a {'light' if sheet.light else 'dark'} sheet in the picture"
         yield Paper(name, resized(sheet.levels, shrunk(sheet.levels.shape, side)), OF_A_SHEET)
 
@@ -236,10 +244,10 @@ def judged(candidates: Iterable[Candidate], digits: bool) -> list[Reading]:
     ]
 
 
-def readings_of(levels: np.ndarray, digits: bool = True) -> list[Reading]:
-    """Return all readings of a picture as one digit, grey levels float32 [height, width], the cheapest first."""
-    framed = already_framed(levels)
-    return sorted(judged([framed] if framed else candidates_in(levels), digits), key=lambda reading: reading.cost)
+def readings_of(picture: np.ndarray, digits: bool = True) -> list[Reading]:
+    """Return all readings of a picture as one digit, as `decode.grey_levels` returns it, the cheapest first."""
+    framed = already_framed(channels_of(picture)[0])
+    return sorted(judged([framed] if framed else candidates_in(picture), digits), key=lambda reading: reading.cost)
 
 
 def already_framed(levels: np.ndarray) -> Candidate | None:
@@ -253,8 +261,8 @@ def already_framed(levels: np.ndarray) -> Candidate | None:
     return None
 
 
-def candidates_in(levels: np.ndarray) -> Iterator[Candidate]:
-    for hypothesis in hypotheses_on(levels):
+def candidates_in(picture: np.ndarray) -> Iterator[Candidate]:
+    for hypothesis in hypotheses_on(picture):
         for group in groups_of(hypothesis.pieces):
             candidate = Candidate(hypothesis, group)
             top, bottom, left, right = candidate.box
@@ -262,13 +270,14 @@ def candidates_in(levels: np.ndarray) -> Iterator[Candidate]:
                 yield candidate
 
 
-def digit_in(levels: np.ndarray, digits: bool = True) -> Reading:
-    """Return the reading of the one digit in a picture, grey levels float32 [height, width] from 0 to 255.
+def digit_in(picture: np.ndarray, digits: bool = True) -> Reading:
+    """Return the reading of the one digit in a picture: grey levels float32 [height, width] from 0 to 255, or with its
+    colours [height, width, 2], as `decode.grey_levels` returns them.
 
     Without `digits`, it may be anything drawn with a pen (for networks of other classes than digits). Raise `UserError`
     if there is no ink, no digit, more than one, or if two readings are about as good.
     """
-    readings = readings_of(levels, digits)
+    readings = readings_of(picture, digits)
     if not readings:
         raise UserError(NOTHING)
     best = readings[0]
@@ -283,10 +292,10 @@ def digit_in(levels: np.ndarray, digits: bool = True) -> Reading:
     return best
 
 
-def drawing_in(levels: np.ndarray, digits: bool = True) -> Reading:
+def drawing_in(picture: np.ndarray, digits: bool = True) -> Reading:
     """Return the best reading of a drawing that is still being made: whatever it looks like. Raise `UserError` if it is
     blank."""
-    readings = readings_of(levels, digits)
+    readings = readings_of(picture, digits)
     if not readings:
         raise UserError(NOTHING)
     return readings[0]
@@ -325,12 +334,12 @@ def check_answer(found: Reading, probabilities: np.ndarray) -> None:
         raise UserError(f"expected a digit, received a drawing that {seen} (read as {found}); draw it more clearly")
 
 
-def digits_in(levels: np.ndarray, digits: bool = True) -> list[Reading]:
+def digits_in(picture: np.ndarray, digits: bool = True) -> list[Reading]:
     """Return the readings of all digits in a picture, line by line, each from the left; `digits` as in `digit_in`.
 
     Raise `UserError` if there are none.
     """
-    pages = [page for hypothesis in hypotheses_on(levels, SIDE_OF_ROWS) if (page := digits_on(hypothesis, digits))]
+    pages = [page for hypothesis in hypotheses_on(picture, SIDE_OF_ROWS) if (page := digits_on(hypothesis, digits))]
     if not pages:
         raise UserError(NOTHING)
     cost, best = min(((cost_of_page(page), page) for page in pages), key=lambda each: each[0])

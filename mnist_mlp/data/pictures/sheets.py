@@ -2,7 +2,7 @@
 
 A sheet is a piece of the picture with a simple outline. The pieces are found in three ways: those of one side of a
 threshold; those without an edge inside, for a sheet whose level is also that of things around it; and two of the latter
-together, for a sheet that the edge of a shadow divides.
+together, for a sheet that the edge of a shadow divides. They are looked for in the grey levels and in the colours.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NARROW = 0.2  # of a sheet's longest side; a narrower piece is a stroke
 SAME = 3.0  # pixels, on average; corners as near are of one sheet
 BETTER = 0.03  # fraction of its area; by so much another outline of the same sheet must fit better
 MANY = 6  # sheets in a picture
-STEPS = (4.0, 8.0, 16.0, 32.0)
+STEPS = (4.0, 8.0, 16.0, 32.0)  # levels of 255; a larger one between neighbours is an edge
 BAND = 4  # pixels; as wide is the edge between two parts of a sheet, at most
 LARGEST = 4  # pieces of each kind; a sheet is among the largest
 
@@ -41,15 +41,18 @@ class Sheet:
     light: bool  # lighter than what is around it
 
 
-def sheets_in(levels: np.ndarray) -> list[Sheet]:
-    """Return the sheets in a picture, grey levels float32 [height, width], the largest first."""
+def sheets_in(levels: np.ndarray, colours: np.ndarray | None = None) -> list[Sheet]:
+    """Return the sheets in a picture, the largest first, given its grey levels and its colours, if it has any, as
+    `decode.colours_of` returns them: float32 [height, width]."""
     if min(levels.shape) < SMALLEST_PICTURE:
         return []
     from scipy import ndimage  # here, since the import takes 0.2 s
 
-    small = ndimage.gaussian_filter(resized(levels, shrunk(levels.shape, SEARCHED)), 1.0)
+    channels = [each for each in (levels, colours) if each is not None]
+    smalls = [ndimage.gaussian_filter(resized(each, shrunk(each.shape, SEARCHED)), 1.0) for each in channels]
+    small = smalls[0]
     found: list[Outline] = []
-    for outline in filter(None, map(outline_of, pieces_in(small))):
+    for outline in filter(None, map(outline_of, itertools.chain.from_iterable(map(pieces_in, smalls)))):
         same = [each for each in found if np.abs(outline.corners - each.corners).mean() < SAME]
         if all(outline.misfit < each.misfit - BETTER for each in same):
             found = [each for each in found if each not in same] + [outline]

@@ -189,6 +189,33 @@ def test_what_is_around_the_digit_is_no_ink(around, label, digits):
     same(found.image, plain, 36.0)
 
 
+def test_a_sheet_that_only_its_colour_shows(seven):
+    """A pink note, partly on lines of text, on a screen that is as light as the note."""
+    picture = Image.new("RGB", (400, 300), (199, 199, 199))
+    draw = ImageDraw.Draw(picture)
+    for y in range(10, 290, 16):
+        draw.rectangle([12, y, 200, y + 6], fill=(90, 90, 90))
+    picture.paste((255, 170, 200), (130, 70, 310, 250))
+    picture.paste((30, 35, 90), (170, 110), drawing(seven, 100, dark_on_light=False))
+    found = decode.read(saved(picture), "p")
+    assert found.shape == (300, 400, 2) and decode.read(saved(picture.convert("L")), "p").shape == (300, 400)
+    read = reading.digit_in(found)
+    assert read.digit == 7 and "sheet" in str(read)
+    same(read.image, seven, 18.0)
+    with pytest.raises(UserError):
+        reading.digit_in(found[..., 0])
+
+
+def test_colours_that_hardly_differ_are_none():
+    """Paper in warm light with JPEG's noise, and a pen of its own colour, which covers too little to be a sheet."""
+    chroma = 128 + np.random.default_rng(0).normal(0, 2, (300, 400, 2)).astype(np.float32)
+    chroma[100:120, 100:160] += 40
+    assert decode.colours_of(chroma) is None
+    chroma[100:200, 100:200] += 40
+    colours = decode.colours_of(chroma)
+    assert abs(np.median(colours) - 128) < 2 and abs(np.median(colours[120:200, 100:200]) - 128) > 40
+
+
 def test_a_stroke_across_a_picture_is_no_ruled_line():
     """The bar of a closely cropped 4 is as strong and as wide as the rest."""
     picture = Image.new("L", (200, 260), 255)

@@ -47,9 +47,11 @@ TOO_MUCH = 0.6  # a reading that costs more is refused
 TINY, TOO_MUCH_TINY = 32, 6.0  # pixels; in so small a picture, it may cost this much
 MARGIN = 0.1  # a reading of another digit must cost more by this
 ALMOST_ALL = 0.7  # of the smaller of two boxes lies in the other, if both are of one drawing
+DOUBT = 0.1  # a reading that costs so much more supports a digit 1/e as much
 
 WHOLE = "the whole picture"
 FRAMED = "its frame, which is MNIST's"  # a method beside those of `ink`
+THE_PICTURE = np.array([(0, 0), (0, 1), (1, 1), (1, 0)], float)
 NOTHING = "expected a digit, received a picture without any ink, or with specks or a texture alone; try a closer one"
 
 
@@ -60,6 +62,7 @@ class Paper:
     name: str
     levels: np.ndarray  # float32 [height, width], 0–255
     cost: float = 0.0
+    place: np.ndarray = dataclasses.field(default_factory=lambda: THE_PICTURE)  # [4, 2], as of `Sheet`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +103,7 @@ def papers_in(picture: np.ndarray, side: int) -> Iterator[Paper]:
     yield Paper(WHOLE, resized(levels, shrunk(levels.shape, side)))
     for sheet in sheets_in(levels, colours):
         name = f"a {'light' if sheet.light else 'dark'} sheet in the picture"
-        yield Paper(name, resized(sheet.levels, shrunk(sheet.levels.shape, side)), OF_A_SHEET)
+        yield Paper(name, resized(sheet.levels, shrunk(sheet.levels.shape, side)), OF_A_SHEET, sheet.place)
 
 
 def costs_of(paper: Paper, found: InkMap) -> dict[str, float]:
@@ -138,6 +141,17 @@ class Candidate:
     def box(self) -> np.ndarray:
         """Top, bottom, left, right, in pixels of the paper."""
         return around(self.hypothesis.pieces.boxes[self.group])
+
+    @functools.cached_property
+    def place(self) -> np.ndarray:
+        """The same in the picture, as fractions of its height and width, around the digit on a sheet that leans."""
+        height, width = self.hypothesis.paper.levels.shape
+        top, bottom, left, right = self.box / [height, height, width, width]
+        x, y = np.array([(left, top), (left, bottom), (right, bottom), (right, top)]).T[..., None]
+        # A sheet is straightened by this bilinear map, of which the corners are those of the paper.
+        points = np.hstack([(1 - x) * (1 - y), (1 - x) * y, x * y, x * (1 - y)]) @ self.hypothesis.paper.place
+        (left, top), (right, bottom) = points.min(0), points.max(0)
+        return np.array([top, bottom, left, right])
 
     @functools.cached_property
     def image(self) -> np.ndarray:
@@ -222,11 +236,19 @@ class Reading:
         mine, its = self.candidate, other.candidate
         if (mine.hypothesis.map.pen, mine.hypothesis.paper) != (its.hypothesis.map.pen, its.hypothesis.paper):
             return False
-        areas = overlap(mine.box, mine.box), overlap(its.box, its.box)
-        return overlap(mine.box, its.box) >= ALMOST_ALL * min(areas)
+        return covers(mine.box, its.box)
+
+    def is_at(self, other: Reading) -> bool:
+        """Return whether both are at one place of the picture, with any pen, on any paper."""
+        return covers(self.candidate.place, other.candidate.place)
 
     def __str__(self) -> str:
         return f"{self.candidate.hypothesis}; likeness of a digit {self.likeness:.2f}"
+
+
+def covers(box: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether one of two boxes lies mostly in the other."""
+    return overlap(box, other) >= ALMOST_ALL * min(overlap(box, box), overlap(other, other))
 
 
 def judged(candidates: Iterable[Candidate], digits: bool) -> list[Reading]:
@@ -283,13 +305,36 @@ def digit_in(picture: np.ndarray, digits: bool = True) -> Reading:
     best = readings[0]
     if best.cost > best.limit:
         raise UserError(f"{seen_instead(readings, digits)} (read as {best})")
-    other = next((each for each in readings if each.digit != best.digit and not each.is_drawing_of(best)), None)
-    if other and not best.is_framed and other.cost < best.cost + MARGIN:
+    other = rival_of(best, readings)
+    if other and not best.is_framed:
         raise UserError(
             f"expected one digit, received two possible ones: like a {best.digit} ({best}), or like a {other.digit} "
             f"({other}); crop it to one"
         )
     return best
+
+
+def rival_of(best: Reading, readings: list[Reading]) -> Reading | None:
+    """Return the cheapest reading as another digit that is about as good as the best one, None if there is none.
+
+    What several readings agree on is more likely: at one place of the picture, all the readings of each digit count.
+    """
+    here = [each for each in readings if each.is_at(best)]
+    for other in readings:
+        if other.cost >= best.cost + MARGIN:
+            return None
+        if other.digit == best.digit or other.is_drawing_of(best):
+            continue
+        if not other.is_at(best) or pooled(here, other.digit) < pooled(here, best.digit) + MARGIN:
+            return other
+    return None
+
+
+def pooled(readings: list[Reading], digit: int) -> float:
+    """Return what reading a place as this digit costs, given all readings of it: less than the cheapest one, the more
+    of them cost hardly more."""
+    costs = np.array([each.cost for each in readings if each.digit == digit])
+    return -DOUBT * float(np.log(np.exp(-costs / DOUBT).sum()))
 
 
 def drawing_in(picture: np.ndarray, digits: bool = True) -> Reading:

@@ -37,6 +37,7 @@ class Sheet:
     """A piece of the picture with the outline of a sheet."""
 
     corners: np.ndarray  # float64 [4, 2]: x, y as fractions of width and height; counter-clockwise from the upper left
+    place: np.ndarray  # float64 [4, 2]: the same of what `levels` shows: without the edges
     levels: np.ndarray  # float32 [height, width]: its inside, straightened
     light: bool  # lighter than what is around it
 
@@ -61,8 +62,11 @@ def sheets_in(levels: np.ndarray, colours: np.ndarray | None = None) -> list[She
     sheets = []
     for each in found[:MANY]:
         corners = each.corners / scale
-        inside = cut_out(levels, each.piece) if each.is_round else straightened(levels, corners)
-        sheets.append(Sheet(corners, inside, is_light(small, each.piece)))
+        if each.is_round:
+            place, inside = corners, cut_out(levels, each.piece)
+        else:
+            place, inside = straightened(levels, corners)
+        sheets.append(Sheet(corners, place, inside, is_light(small, each.piece)))
     return sheets
 
 
@@ -197,8 +201,8 @@ def cut_out(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
     return np.where(mask[area], levels[area], np.median(levels[mask])).astype(np.float32)
 
 
-def straightened(levels: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Return the inside of a sheet as an upright rectangle, float32 [height, width]."""
+def straightened(levels: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of the inside of a sheet, and this as an upright rectangle, float32 [height, width]."""
     points = corners * [levels.shape[1], levels.shape[0]]
     centre = points.mean(0)
     upper_left, lower_left, lower_right, upper_right = points
@@ -209,4 +213,5 @@ def straightened(levels: np.ndarray, corners: np.ndarray) -> np.ndarray:
     size = (max(8, round(width - 2 * margin)), max(8, round(height - 2 * margin)))
     picture = Image.fromarray(levels)
     quad = tuple(inner.ravel())
-    return np.asarray(picture.transform(size, Image.Transform.QUAD, quad, Image.Resampling.BILINEAR), np.float32)
+    inside = picture.transform(size, Image.Transform.QUAD, quad, Image.Resampling.BILINEAR)
+    return inner / [levels.shape[1], levels.shape[0]], np.asarray(inside, np.float32)

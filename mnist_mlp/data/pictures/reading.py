@@ -36,6 +36,7 @@ INSIDE = 3.0  # how much ink counts that lies in the digit's own box: then the d
 CUT = 0.4  # how much ink counts that the border cuts: it belongs to something around the paper
 AROUND = 0.35  # for ink that encloses the digit, at most
 UNUSED = 0.35  # per area of ink that no digit of a page uses over theirs
+HAZE = 1.0  # per share of the ink of its image that belongs to no stroke: a part of a shadow, which networks see, too
 EDGE = 1.0  # for a digit that the edge of a sheet cuts
 OUTLINE, OUTLINE_FREE = 1.5, 0.1  # per share of its outline without an edge in the picture, above the free share
 STEP = 0.35  # of the contrast; an edge has at least this step
@@ -195,6 +196,7 @@ class Candidate:
         ink[within(pieces.boxes, self.box)] *= INSIDE
         return {
             "beside": BESIDE * min(2.0, float(ink[~enclosing].sum())),
+            "haze": HAZE * normalize.haze_of(self.image),
             "edge": EDGE * float(self.hypothesis.paper.name != WHOLE and pieces.cut[self.group].any()),
             "around": AROUND * min(1.0, float(ink[enclosing].sum())),
             "outline": OUTLINE * max(0.0, self.without_edge - OUTLINE_FREE),

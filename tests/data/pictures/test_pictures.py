@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 
 from mnist_mlp import predict
 from mnist_mlp.cli.terminal import PRINT
-from mnist_mlp.data.pictures import decode, inputs, reading, strokes
-from mnist_mlp.data.pictures.ink import EVEN, maps_of
+from mnist_mlp.data.pictures import decode, inputs, normalize, reading, strokes
+from mnist_mlp.data.pictures.ink import EVEN, InkMap, maps_of
 from mnist_mlp.data.pictures.preview import render
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, lock
@@ -387,6 +387,25 @@ def test_what_hangs_together():
         seen |= group
         expected.add(frozenset(group))
     assert groups == expected and len(groups) > 2
+
+
+def test_ink_beside_no_stroke_is_haze():
+    """Of two ways to see a digit in a shadow, the one that leaves the shadow out is taken."""
+    ink = np.zeros((200, 200), np.float32)
+    ink[40:160, 92:108] = 1
+    clean = normalize.in_frame(ink)
+    ink[60:140, 60:92] = 0.28  # not dark enough for a piece of ink
+    ink[40:41, 60:92] = 0.28
+    hazy = normalize.in_frame(ink)
+    assert normalize.haze_of(clean) == 0 and normalize.haze_of(hazy) > 0.1
+
+    levels = np.where(ink > 0.5, 40, 200).astype(np.float32)
+    paper = reading.Paper(reading.WHOLE, levels)
+    costs = []
+    for map_of in (ink, np.where(ink > 0.5, ink, 0)):
+        found = InkMap(map_of.astype(np.float32), "dark", EVEN, 160.0, 0.0)
+        costs.append(sum(reading.Candidate(reading.Hypothesis(paper, found, {}), [0]).costs.values()))
+    assert costs[0] > costs[1] + 0.05
 
 
 def test_the_terminal():

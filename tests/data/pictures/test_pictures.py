@@ -392,20 +392,18 @@ def test_what_hangs_together():
 def test_ink_beside_no_stroke_is_haze():
     """Of two ways to see a digit in a shadow, the one that leaves the shadow out is taken."""
     ink = np.zeros((200, 200), np.float32)
-    ink[40:160, 92:108] = 1
-    clean = normalize.in_frame(ink)
-    ink[60:140, 60:92] = 0.28  # not dark enough for a piece of ink
-    ink[40:41, 60:92] = 0.28
-    hazy = normalize.in_frame(ink)
-    assert normalize.haze_of(clean) == 0 and normalize.haze_of(hazy) > 0.1
+    ink[40:160, 92:108] = ink[144:160, 50:150] = 1  # an upright stroke with a base
+    in_shadow = ink.copy()
+    in_shadow[60:120, 50:85] = 0.28  # not enough for a piece of ink
+    images = [normalize.in_frame(each) for each in (ink, in_shadow)]
+    assert normalize.haze_of(images[0]) == 0 and normalize.haze_of(images[1]) > 0.1
 
-    levels = np.where(ink > 0.5, 40, 200).astype(np.float32)
-    paper = reading.Paper(reading.WHOLE, levels)
+    paper = reading.Paper(reading.WHOLE, np.where(ink > 0.5, 40, 200).astype(np.float32))
     costs = []
-    for map_of in (ink, np.where(ink > 0.5, ink, 0)):
-        found = InkMap(map_of.astype(np.float32), "dark", EVEN, 160.0, 0.0)
-        costs.append(sum(reading.Candidate(reading.Hypothesis(paper, found, {}), [0]).costs.values()))
-    assert costs[0] > costs[1] + 0.05
+    for each in (ink, in_shadow):
+        hypothesis = reading.Hypothesis(paper, InkMap(each, "dark", EVEN, 160.0, 0.0), {})
+        costs.append(sum(reading.Candidate(hypothesis, [0]).costs.values()))
+    assert costs[1] > costs[0] + 0.05
 
 
 def test_the_terminal():

@@ -12,7 +12,7 @@ from PIL import Image
 FRAME, BOX = 28, 20
 FAINT = 12  # levels of 255; what is fainter is no haze
 EDGE = 0.02  # pixels with less ink do not count for the box
-THICKEST, THICK = 5.5, 4.5  # pixels of the frame; wider strokes, as one in 700 of MNIST's digits has, become so wide
+THICKEST, THICK = 4.8, 3.8  # pixels of the frame; wider strokes, as one in 80 of MNIST's digits has, become so wide
 BLOB = 8.0  # pixels of the frame; what is wider is no stroke
 SLACK = 2  # pixels; MNIST's digits are in its frame with so much room in their box, at most
 THINNEST = 2.0  # pixels of the frame; thinner strokes, such as a pen's in a large picture, are widened

@@ -26,7 +26,7 @@ INSET = 0.03  # fraction of the sheet's shorter side that is left out along its 
 NARROW = 0.2  # of a sheet's longest side; a narrower piece is a stroke
 SAME = 3.0  # pixels, on average; corners as near are of one sheet
 BETTER = 0.03  # fraction of its area; by so much another outline of the same sheet must fit better
-MANY = 6  # sheets in a picture
+MANY, MANY_COLOURED = 6, 2  # sheets in a picture by their grey level; those that only their colour shows
 STEPS = (4.0, 8.0, 16.0, 32.0)  # levels of 255; a larger one between neighbours is an edge
 BAND = 4  # pixels; as wide is the edge between two parts of a sheet, at most
 LARGEST = 4  # pieces of each kind; a sheet is among the largest
@@ -43,24 +43,23 @@ class Sheet:
 
 
 def sheets_in(levels: np.ndarray, colours: np.ndarray | None = None) -> list[Sheet]:
-    """Return the sheets in a picture, the largest first, given its grey levels and its colours, if it has any, as
-    `decode.colours_of` returns them: float32 [height, width]."""
+    """Return the sheets in a picture, the largest first (of its grey levels, then of its colours, if it has any, as
+    `decode.colours_of` returns them): float32 [height, width]."""
     if min(levels.shape) < SMALLEST_PICTURE:
         return []
     from scipy import ndimage  # here, since the import takes 0.2 s
 
-    channels = [each for each in (levels, colours) if each is not None]
-    smalls = [ndimage.gaussian_filter(resized(each, shrunk(each.shape, SEARCHED)), 1.0) for each in channels]
-    small = smalls[0]
-    found: list[Outline] = []
-    for outline in filter(None, map(outline_of, itertools.chain.from_iterable(map(pieces_in, smalls)))):
-        same = [each for each in found if np.abs(outline.corners - each.corners).mean() < SAME]
-        if all(outline.misfit < each.misfit - BETTER for each in same):
-            found = [each for each in found if each not in same] + [outline]
-    found.sort(key=lambda each: -each.piece.sum())
+    def reduced(channel: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(resized(channel, shrunk(channel.shape, SEARCHED)), 1.0)
+
+    small = reduced(levels)
+    found = outlines_in(small)[:MANY]
+    if colours is not None:  # besides the others: a colour that changes by and by has many outlines, of no sheet
+        coloured = outlines_in(reduced(colours))
+        found += [each for each in coloured if not any(map(each.is_of_the_sheet_of, found))][:MANY_COLOURED]
     scale = np.array([small.shape[1], small.shape[0]], float)
     sheets = []
-    for each in found[:MANY]:
+    for each in found:
         corners = each.corners / scale
         if each.is_round:
             place, inside = corners, cut_out(levels, each.piece)
@@ -78,6 +77,19 @@ class Outline:
     corners: np.ndarray  # float64 [4, 2], pixels
     misfit: float  # how far the piece's area is from that of its outline, as a fraction
     is_round: bool = False
+
+    def is_of_the_sheet_of(self, other: Outline) -> bool:
+        return float(np.abs(self.corners - other.corners).mean()) < SAME
+
+
+def outlines_in(levels: np.ndarray) -> list[Outline]:
+    """Return the outlines in a small picture, float32 [height, width], one of each sheet, the largest first."""
+    found: list[Outline] = []
+    for outline in filter(None, map(outline_of, pieces_in(levels))):
+        same = [each for each in found if outline.is_of_the_sheet_of(each)]
+        if all(outline.misfit < each.misfit - BETTER for each in same):
+            found = [each for each in found if each not in same] + [outline]
+    return sorted(found, key=lambda each: -each.piece.sum())
 
 
 def outline_of(piece: np.ndarray) -> Outline | None:

@@ -37,3 +37,13 @@ def test_of_two_that_fit_about_as_well_the_first_stays(found):
 
 def test_outlines_of_two_sheets_are_two(found):
     assert found(square(20), square(60)) == [20.5, 60.5]
+
+
+def test_outlines_in_the_colours_displace_none(monkeypatch):
+    """However many and large they are: in the light of a lamp, colours change by and by."""
+    grey = [square(start) for start in range(0, 60, 10)]
+    coloured = [square(start) | square(start + 4) for start in range(4, 64, 10)] + [square(20)]
+    monkeypatch.setattr(sheets, "pieces_in", lambda levels: iter(coloured if levels[0, 0] == 90 else grey))
+    alone = [each.corners.tolist() for each in sheets.sheets_in(LEVELS)]
+    both = [each.corners.tolist() for each in sheets.sheets_in(LEVELS, np.full_like(LEVELS, 90))]
+    assert len(alone) == 6 and both[:6] == alone and len(both) == 8

@@ -1,4 +1,4 @@
-"""Decode picture files into grey levels: formats, alpha, palettes, 16 bits, rotation.
+"""Decode picture files into grey levels and colours: formats, alpha, palettes, 16 bits, rotation.
 
 For any bytes, the result is an array or one `UserError` that names the picture.
 """
@@ -24,6 +24,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".dib", ".gif", ".
 MAX_PIXELS = 100_000_000  # more than a phone's camera has
 MAX_BYTES = 100 * 2**20  # of a file
 SIDE = 800  # pixels; larger pictures are reduced, since a digit will have 20
+COLOURED = 16.0  # levels of 255; colours that differ less are those of the light, or noise
+RARE = 0.02  # fraction of the picture; what has a colour of its own and is smaller is no sheet
 
 
 def find(source: str) -> list[Path]:
@@ -109,18 +111,47 @@ def read(file: BinaryIO, name: str) -> np.ndarray:
 
 
 def grey_levels(image: Image.Image) -> np.ndarray:
-    """Return the grey levels of the first frame, upright, with sides of at most SIDE pixels."""
-    image.draft("L", (SIDE, SIDE))  # a JPEG is already decoded at a reduced size
+    """Return the grey levels of the first frame, upright, with sides of at most SIDE pixels, float32 [height, width].
+
+    For an opaque picture with colours, return [height, width, 2]: the grey levels, and the colours as `colours_of`.
+    """
+    image.draft("RGB", (SIDE, SIDE))  # a JPEG is already decoded at a reduced size
     image.load()
     image = upright(image)
     if image.mode.startswith(("I", "F")):
         return to_8_bits(reduced(np.asarray(image, np.float64)))
-    colours = image.convert("RGBA") if has_alpha(image) else image.convert("L")
+    if not has_alpha(image):
+        return opaque_levels(image)
+    colours = image.convert("RGBA")
     colours.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
-    if colours.mode == "L":
-        return np.asarray(colours, np.float32)
     alpha = np.asarray(colours.getchannel("A"), np.float32) / 255
     return blended(np.asarray(colours.convert("L"), np.float32), alpha)
+
+
+def opaque_levels(image: Image.Image) -> np.ndarray:
+    """Return the grey levels of a picture without alpha, and its colours if it has any, as `grey_levels`."""
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    small = image if image.mode == mode else image.convert(mode)
+    small.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+    levels = np.asarray(small.convert("L"), np.float32)
+    colours = None if mode == "L" else colours_of(np.asarray(small.convert("YCbCr"), np.float32)[..., 1:])
+    return levels if colours is None else np.stack([levels, colours], axis=-1)
+
+
+def colours_of(chroma: np.ndarray) -> np.ndarray | None:
+    """Return the direction in which a picture's colours differ most, float32 [height, width], around 128; None if they
+    hardly differ.
+
+    `chroma` is float32 [height, width, 2], Cb and Cr. Two things of one grey level differ in it, unless they also have
+    one colour.
+    """
+    sample = chroma[::4, ::4].reshape(-1, 2)
+    middle = np.median(sample, axis=0)
+    axis = np.linalg.eigh((sample - middle).T @ (sample - middle))[1][:, -1]
+    low, high = np.quantile((sample - middle) @ axis, (RARE, 1 - RARE))
+    if high - low < COLOURED:
+        return None
+    return ((chroma - middle) @ axis + 128).clip(0, 255).astype(np.float32)
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -125,6 +125,7 @@ def check_answer(digit: Digit, probabilities: np.ndarray, settings: Settings) ->
 
 def unchanged(levels: np.ndarray) -> np.ndarray:
     """Return the pixels of a picture that is already in MNIST's frame. Raise `UserError` for another size."""
+    levels, _ = reading.channels_of(levels)
     if levels.shape != (normalize.FRAME, normalize.FRAME):
         height, width = levels.shape
         raise UserError(f"--no_reframe: expected a picture of 28×28 pixels, received {width}×{height}")

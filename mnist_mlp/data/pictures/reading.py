@@ -36,6 +36,7 @@ INSIDE = 3.0  # how much ink counts that lies in the digit's own box: then the d
 CUT = 0.4  # how much ink counts that the border cuts: it belongs to something around the paper
 AROUND = 0.35  # for ink that encloses the digit, at most
 UNUSED = 0.35  # per area of ink that no digit of a page uses over theirs
+HAZE = 1.0  # per share of the ink of its image that belongs to no stroke: a part of a shadow, which networks see, too
 EDGE = 1.0  # for a digit that the edge of a sheet cuts
 OUTLINE, OUTLINE_FREE = 1.5, 0.1  # per share of its outline without an edge in the picture, above the free share
 STEP = 0.35  # of the contrast; an edge has at least this step
@@ -47,9 +48,11 @@ TOO_MUCH = 0.6  # a reading that costs more is refused
 TINY, TOO_MUCH_TINY = 32, 6.0  # pixels; in so small a picture, it may cost this much
 MARGIN = 0.1  # a reading of another digit must cost more by this
 ALMOST_ALL = 0.7  # of the smaller of two boxes lies in the other, if both are of one drawing
+DOUBT = 0.1  # a reading that costs so much more supports a digit 1/e as much
 
 WHOLE = "the whole picture"
 FRAMED = "its frame, which is MNIST's"  # a method beside those of `ink`
+THE_PICTURE = np.array([(0, 0), (0, 1), (1, 1), (1, 0)], float)
 NOTHING = "expected a digit, received a picture without any ink, or with specks or a texture alone; try a closer one"
 
 
@@ -60,6 +63,7 @@ class Paper:
     name: str
     levels: np.ndarray  # float32 [height, width], 0–255
     cost: float = 0.0
+    place: np.ndarray = dataclasses.field(default_factory=lambda: THE_PICTURE)  # [4, 2], as of `Sheet`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,21 +82,29 @@ class Hypothesis:
         return f"{self.map.pen} ink on {self.paper.name}, by {self.map.method}"
 
 
-def hypotheses_on(levels: np.ndarray, side: int = SIDE) -> Iterator[Hypothesis]:
-    """Yield the hypotheses that have any ink about a picture, grey levels float32 [height, width]."""
-    for paper in papers_in(levels, side):
+def hypotheses_on(picture: np.ndarray, side: int = SIDE) -> Iterator[Hypothesis]:
+    """Yield the hypotheses that have any ink about a picture, as `decode.grey_levels` returns it."""
+    for paper in papers_in(picture, side):
         for found in maps_of(paper.levels):
             hypothesis = Hypothesis(paper, found, costs_of(paper, found))
             if 0 < len(hypothesis.pieces) <= MOST:
                 yield hypothesis
 
 
-def papers_in(levels: np.ndarray, side: int) -> Iterator[Paper]:
+def channels_of(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the grey levels of a picture, float32 [height, width], and its colours, if it has any."""
+    if picture.ndim == 2:
+        return picture, None
+    return np.ascontiguousarray(picture[..., 0]), np.ascontiguousarray(picture[..., 1])
+
+
+def papers_in(picture: np.ndarray, side: int) -> Iterator[Paper]:
     """Yield what may be the paper of a picture, with sides of at most `side` pixels."""
+    levels, colours = channels_of(picture)
     yield Paper(WHOLE, resized(levels, shrunk(levels.shape, side)))
-    for sheet in sheets_in(levels):
+    for sheet in sheets_in(levels, colours):
         name = f"a {'light' if sheet.light else 'dark'} sheet in the picture"
-        yield Paper(name, resized(sheet.levels, shrunk(sheet.levels.shape, side)), OF_A_SHEET)
+        yield Paper(name, resized(sheet.levels, shrunk(sheet.levels.shape, side)), OF_A_SHEET, sheet.place)
 
 
 def costs_of(paper: Paper, found: InkMap) -> dict[str, float]:
@@ -130,6 +142,17 @@ class Candidate:
     def box(self) -> np.ndarray:
         """Top, bottom, left, right, in pixels of the paper."""
         return around(self.hypothesis.pieces.boxes[self.group])
+
+    @functools.cached_property
+    def place(self) -> np.ndarray:
+        """The same in the picture, as fractions of its height and width, around the digit on a sheet that leans."""
+        height, width = self.hypothesis.paper.levels.shape
+        top, bottom, left, right = self.box / [height, height, width, width]
+        x, y = np.array([(left, top), (left, bottom), (right, bottom), (right, top)]).T[..., None]
+        # A sheet is straightened by this bilinear map, of which the corners are those of the paper.
+        points = np.hstack([(1 - x) * (1 - y), (1 - x) * y, x * y, x * (1 - y)]) @ self.hypothesis.paper.place
+        (left, top), (right, bottom) = points.min(0), points.max(0)
+        return np.array([top, bottom, left, right])
 
     @functools.cached_property
     def image(self) -> np.ndarray:
@@ -173,6 +196,7 @@ class Candidate:
         ink[within(pieces.boxes, self.box)] *= INSIDE
         return {
             "beside": BESIDE * min(2.0, float(ink[~enclosing].sum())),
+            "haze": HAZE * normalize.haze_of(self.image),
             "edge": EDGE * float(self.hypothesis.paper.name != WHOLE and pieces.cut[self.group].any()),
             "around": AROUND * min(1.0, float(ink[enclosing].sum())),
             "outline": OUTLINE * max(0.0, self.without_edge - OUTLINE_FREE),
@@ -214,11 +238,19 @@ class Reading:
         mine, its = self.candidate, other.candidate
         if (mine.hypothesis.map.pen, mine.hypothesis.paper) != (its.hypothesis.map.pen, its.hypothesis.paper):
             return False
-        areas = overlap(mine.box, mine.box), overlap(its.box, its.box)
-        return overlap(mine.box, its.box) >= ALMOST_ALL * min(areas)
+        return covers(mine.box, its.box)
+
+    def is_at(self, other: Reading) -> bool:
+        """Return whether both are at one place of the picture, with any pen, on any paper."""
+        return covers(self.candidate.place, other.candidate.place)
 
     def __str__(self) -> str:
         return f"{self.candidate.hypothesis}; likeness of a digit {self.likeness:.2f}"
+
+
+def covers(box: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether one of two boxes lies mostly in the other."""
+    return overlap(box, other) >= ALMOST_ALL * min(overlap(box, box), overlap(other, other))
 
 
 def judged(candidates: Iterable[Candidate], digits: bool) -> list[Reading]:
@@ -236,10 +268,10 @@ def judged(candidates: Iterable[Candidate], digits: bool) -> list[Reading]:
     ]
 
 
-def readings_of(levels: np.ndarray, digits: bool = True) -> list[Reading]:
-    """Return all readings of a picture as one digit, grey levels float32 [height, width], the cheapest first."""
-    framed = already_framed(levels)
-    return sorted(judged([framed] if framed else candidates_in(levels), digits), key=lambda reading: reading.cost)
+def readings_of(picture: np.ndarray, digits: bool = True) -> list[Reading]:
+    """Return all readings of a picture as one digit, as `decode.grey_levels` returns it, the cheapest first."""
+    framed = already_framed(channels_of(picture)[0])
+    return sorted(judged([framed] if framed else candidates_in(picture), digits), key=lambda reading: reading.cost)
 
 
 def already_framed(levels: np.ndarray) -> Candidate | None:
@@ -253,8 +285,8 @@ def already_framed(levels: np.ndarray) -> Candidate | None:
     return None
 
 
-def candidates_in(levels: np.ndarray) -> Iterator[Candidate]:
-    for hypothesis in hypotheses_on(levels):
+def candidates_in(picture: np.ndarray) -> Iterator[Candidate]:
+    for hypothesis in hypotheses_on(picture):
         for group in groups_of(hypothesis.pieces):
             candidate = Candidate(hypothesis, group)
             top, bottom, left, right = candidate.box
@@ -262,20 +294,21 @@ def candidates_in(levels: np.ndarray) -> Iterator[Candidate]:
                 yield candidate
 
 
-def digit_in(levels: np.ndarray, digits: bool = True) -> Reading:
-    """Return the reading of the one digit in a picture, grey levels float32 [height, width] from 0 to 255.
+def digit_in(picture: np.ndarray, digits: bool = True) -> Reading:
+    """Return the reading of the one digit in a picture: grey levels float32 [height, width] from 0 to 255, or with its
+    colours [height, width, 2], as `decode.grey_levels` returns them.
 
     Without `digits`, it may be anything drawn with a pen (for networks of other classes than digits). Raise `UserError`
     if there is no ink, no digit, more than one, or if two readings are about as good.
     """
-    readings = readings_of(levels, digits)
+    readings = readings_of(picture, digits)
     if not readings:
         raise UserError(NOTHING)
     best = readings[0]
     if best.cost > best.limit:
         raise UserError(f"{seen_instead(readings, digits)} (read as {best})")
-    other = next((each for each in readings if each.digit != best.digit and not each.is_drawing_of(best)), None)
-    if other and not best.is_framed and other.cost < best.cost + MARGIN:
+    other = rival_of(best, readings)
+    if other and not best.is_framed:
         raise UserError(
             f"expected one digit, received two possible ones: like a {best.digit} ({best}), or like a {other.digit} "
             f"({other}); crop it to one"
@@ -283,10 +316,33 @@ def digit_in(levels: np.ndarray, digits: bool = True) -> Reading:
     return best
 
 
-def drawing_in(levels: np.ndarray, digits: bool = True) -> Reading:
+def rival_of(best: Reading, readings: list[Reading]) -> Reading | None:
+    """Return the cheapest reading as another digit that is about as good as the best one, None if there is none.
+
+    What several readings agree on is more likely: at one place of the picture, all the readings of each digit count.
+    """
+    here = [each for each in readings if each.is_at(best)]
+    for other in readings:
+        if other.cost >= best.cost + MARGIN:
+            return None
+        if other.digit == best.digit or other.is_drawing_of(best):
+            continue
+        if not other.is_at(best) or pooled(here, other.digit) < pooled(here, best.digit) + MARGIN:
+            return other
+    return None
+
+
+def pooled(readings: list[Reading], digit: int) -> float:
+    """Return what reading a place as this digit costs, given all readings of it: less than the cheapest one, the more
+    of them cost hardly more."""
+    costs = np.array([each.cost for each in readings if each.digit == digit])
+    return -DOUBT * float(np.log(np.exp(-costs / DOUBT).sum()))
+
+
+def drawing_in(picture: np.ndarray, digits: bool = True) -> Reading:
     """Return the best reading of a drawing that is still being made: whatever it looks like. Raise `UserError` if it is
     blank."""
-    readings = readings_of(levels, digits)
+    readings = readings_of(picture, digits)
     if not readings:
         raise UserError(NOTHING)
     return readings[0]
@@ -325,12 +381,12 @@ def check_answer(found: Reading, probabilities: np.ndarray) -> None:
         raise UserError(f"expected a digit, received a drawing that {seen} (read as {found}); draw it more clearly")
 
 
-def digits_in(levels: np.ndarray, digits: bool = True) -> list[Reading]:
+def digits_in(picture: np.ndarray, digits: bool = True) -> list[Reading]:
     """Return the readings of all digits in a picture, line by line, each from the left; `digits` as in `digit_in`.
 
     Raise `UserError` if there are none.
     """
-    pages = [page for hypothesis in hypotheses_on(levels, SIDE_OF_ROWS) if (page := digits_on(hypothesis, digits))]
+    pages = [page for hypothesis in hypotheses_on(picture, SIDE_OF_ROWS) if (page := digits_on(hypothesis, digits))]
     if not pages:
         raise UserError(NOTHING)
     cost, best = min(((cost_of_page(page), page) for page in pages), key=lambda each: each[0])

@@ -2,7 +2,7 @@
 
 A sheet is a piece of the picture with a simple outline. The pieces are found in three ways: those of one side of a
 threshold; those without an edge inside, for a sheet whose level is also that of things around it; and two of the latter
-together, for a sheet that the edge of a shadow divides.
+together, for a sheet that the edge of a shadow divides. They are looked for in the grey levels and in the colours.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ INSET = 0.03  # fraction of the sheet's shorter side that is left out along its 
 NARROW = 0.2  # of a sheet's longest side; a narrower piece is a stroke
 SAME = 3.0  # pixels, on average; corners as near are of one sheet
 BETTER = 0.03  # fraction of its area; by so much another outline of the same sheet must fit better
-MANY = 6  # sheets in a picture
-STEPS = (4.0, 8.0, 16.0, 32.0)
+MANY, MANY_COLOURED = 6, 2  # sheets in a picture by their grey level; those that only their colour shows
+STEPS = (4.0, 8.0, 16.0, 32.0)  # levels of 255; a larger one between neighbours is an edge
 BAND = 4  # pixels; as wide is the edge between two parts of a sheet, at most
 LARGEST = 4  # pieces of each kind; a sheet is among the largest
 
@@ -37,29 +37,35 @@ class Sheet:
     """A piece of the picture with the outline of a sheet."""
 
     corners: np.ndarray  # float64 [4, 2]: x, y as fractions of width and height; counter-clockwise from the upper left
+    place: np.ndarray  # float64 [4, 2]: the same of what `levels` shows: without the edges
     levels: np.ndarray  # float32 [height, width]: its inside, straightened
     light: bool  # lighter than what is around it
 
 
-def sheets_in(levels: np.ndarray) -> list[Sheet]:
-    """Return the sheets in a picture, grey levels float32 [height, width], the largest first."""
+def sheets_in(levels: np.ndarray, colours: np.ndarray | None = None) -> list[Sheet]:
+    """Return the sheets in a picture, the largest first (of its grey levels, then of its colours, if it has any, as
+    `decode.colours_of` returns them): float32 [height, width]."""
     if min(levels.shape) < SMALLEST_PICTURE:
         return []
     from scipy import ndimage  # here, since the import takes 0.2 s
 
-    small = ndimage.gaussian_filter(resized(levels, shrunk(levels.shape, SEARCHED)), 1.0)
-    found: list[Outline] = []
-    for outline in filter(None, map(outline_of, pieces_in(small))):
-        same = [each for each in found if np.abs(outline.corners - each.corners).mean() < SAME]
-        if all(outline.misfit < each.misfit - BETTER for each in same):
-            found = [each for each in found if each not in same] + [outline]
-    found.sort(key=lambda each: -each.piece.sum())
+    def reduced(channel: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(resized(channel, shrunk(channel.shape, SEARCHED)), 1.0)
+
+    small = reduced(levels)
+    found = outlines_in(small)[:MANY]
+    if colours is not None:  # besides the others: a colour that changes by and by has many outlines, of no sheet
+        coloured = outlines_in(reduced(colours))
+        found += [each for each in coloured if not any(map(each.is_of_the_sheet_of, found))][:MANY_COLOURED]
     scale = np.array([small.shape[1], small.shape[0]], float)
     sheets = []
-    for each in found[:MANY]:
+    for each in found:
         corners = each.corners / scale
-        inside = cut_out(levels, each.piece) if each.is_round else straightened(levels, corners)
-        sheets.append(Sheet(corners, inside, is_light(small, each.piece)))
+        if each.is_round:
+            place, inside = corners, cut_out(levels, each.piece)
+        else:
+            place, inside = straightened(levels, corners)
+        sheets.append(Sheet(corners, place, inside, is_light(small, each.piece)))
     return sheets
 
 
@@ -71,6 +77,19 @@ class Outline:
     corners: np.ndarray  # float64 [4, 2], pixels
     misfit: float  # how far the piece's area is from that of its outline, as a fraction
     is_round: bool = False
+
+    def is_of_the_sheet_of(self, other: Outline) -> bool:
+        return float(np.abs(self.corners - other.corners).mean()) < SAME
+
+
+def outlines_in(levels: np.ndarray) -> list[Outline]:
+    """Return the outlines in a small picture, float32 [height, width], one of each sheet, the largest first."""
+    found: list[Outline] = []
+    for outline in filter(None, map(outline_of, pieces_in(levels))):
+        same = [each for each in found if outline.is_of_the_sheet_of(each)]
+        if all(outline.misfit < each.misfit - BETTER for each in same):
+            found = [each for each in found if each not in same] + [outline]
+    return sorted(found, key=lambda each: -each.piece.sum())
 
 
 def outline_of(piece: np.ndarray) -> Outline | None:
@@ -194,8 +213,8 @@ def cut_out(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
     return np.where(mask[area], levels[area], np.median(levels[mask])).astype(np.float32)
 
 
-def straightened(levels: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Return the inside of a sheet as an upright rectangle, float32 [height, width]."""
+def straightened(levels: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of the inside of a sheet, and this as an upright rectangle, float32 [height, width]."""
     points = corners * [levels.shape[1], levels.shape[0]]
     centre = points.mean(0)
     upper_left, lower_left, lower_right, upper_right = points
@@ -206,4 +225,5 @@ def straightened(levels: np.ndarray, corners: np.ndarray) -> np.ndarray:
     size = (max(8, round(width - 2 * margin)), max(8, round(height - 2 * margin)))
     picture = Image.fromarray(levels)
     quad = tuple(inner.ravel())
-    return np.asarray(picture.transform(size, Image.Transform.QUAD, quad, Image.Resampling.BILINEAR), np.float32)
+    inside = picture.transform(size, Image.Transform.QUAD, quad, Image.Resampling.BILINEAR)
+    return inner / [levels.shape[1], levels.shape[0]], np.asarray(inside, np.float32)

@@ -70,11 +70,11 @@ def distances(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
     return np.hypot(vertical, horizontal)
 
 
-def overlap(box: np.ndarray, other: np.ndarray) -> int:
-    """Return the area that two boxes share, pixels."""
+def overlap(box: np.ndarray, other: np.ndarray) -> float:
+    """Return the area that two boxes share."""
     height = min(box[1], other[1]) - max(box[0], other[0])
     width = min(box[3], other[3]) - max(box[2], other[2])
-    return int(max(0, height) * max(0, width))
+    return float(max(0, height) * max(0, width))
 
 
 def within(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:

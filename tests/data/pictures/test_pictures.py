@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 
 from mnist_mlp import predict
 from mnist_mlp.cli.terminal import PRINT
-from mnist_mlp.data.pictures import decode, inputs, reading, strokes
-from mnist_mlp.data.pictures.ink import EVEN, maps_of
+from mnist_mlp.data.pictures import decode, inputs, normalize, reading, strokes
+from mnist_mlp.data.pictures.ink import EVEN, InkMap, maps_of
 from mnist_mlp.data.pictures.preview import render
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic, lock
@@ -187,6 +187,33 @@ def test_what_is_around_the_digit_is_no_ink(around, label, digits):
     found = reading.digit_in(decode.read(saved(picture, "JPEG", quality=90), "p"))
     assert found.digit == label
     same(found.image, plain, 36.0)
+
+
+def test_a_sheet_that_only_its_colour_shows(seven):
+    """A pink note, partly on lines of text, on a screen that is as light as the note."""
+    picture = Image.new("RGB", (400, 300), (199, 199, 199))
+    draw = ImageDraw.Draw(picture)
+    for y in range(10, 290, 16):
+        draw.rectangle([12, y, 200, y + 6], fill=(90, 90, 90))
+    picture.paste((255, 170, 200), (130, 70, 310, 250))
+    picture.paste((30, 35, 90), (170, 110), drawing(seven, 100, dark_on_light=False))
+    found = decode.read(saved(picture), "p")
+    assert found.shape == (300, 400, 2) and decode.read(saved(picture.convert("L")), "p").shape == (300, 400)
+    read = reading.digit_in(found)
+    assert read.digit == 7 and "sheet" in str(read)
+    same(read.image, seven, 18.0)
+    with pytest.raises(UserError):
+        reading.digit_in(found[..., 0])
+
+
+def test_colours_that_hardly_differ_are_none():
+    """Paper in warm light with JPEG's noise, and a pen of its own colour, which covers too little to be a sheet."""
+    chroma = 128 + np.random.default_rng(0).normal(0, 2, (300, 400, 2)).astype(np.float32)
+    chroma[100:120, 100:160] += 40
+    assert decode.colours_of(chroma) is None
+    chroma[100:200, 100:200] += 40
+    colours = decode.colours_of(chroma)
+    assert abs(np.median(colours) - 128) < 2 and abs(np.median(colours[120:200, 100:200]) - 128) > 40
 
 
 def test_a_stroke_across_a_picture_is_no_ruled_line():
@@ -360,6 +387,23 @@ def test_what_hangs_together():
         seen |= group
         expected.add(frozenset(group))
     assert groups == expected and len(groups) > 2
+
+
+def test_ink_beside_no_stroke_is_haze():
+    """Of two ways to see a digit in a shadow, the one that leaves the shadow out is taken."""
+    ink = np.zeros((200, 200), np.float32)
+    ink[40:160, 92:108] = ink[144:160, 50:150] = 1  # an upright stroke with a base
+    in_shadow = ink.copy()
+    in_shadow[60:120, 50:85] = 0.28  # not enough for a piece of ink
+    images = [normalize.in_frame(each) for each in (ink, in_shadow)]
+    assert normalize.haze_of(images[0]) == 0 and normalize.haze_of(images[1]) > 0.1
+
+    paper = reading.Paper(reading.WHOLE, np.where(ink > 0.5, 40, 200).astype(np.float32))
+    costs = []
+    for each in (ink, in_shadow):
+        hypothesis = reading.Hypothesis(paper, InkMap(each, "dark", EVEN, 160.0, 0.0), {})
+        costs.append(sum(reading.Candidate(hypothesis, [0]).costs.values()))
+    assert costs[1] > costs[0] + 0.05
 
 
 def test_the_terminal():

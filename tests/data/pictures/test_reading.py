@@ -276,6 +276,8 @@ def test_a_picture_in_mnists_frame_stays_as_it_is(mnist):
 def test_strokes_wider_than_mnists_are_narrowed():
     bar = np.ones((200, 75), np.float32)
     assert (normalize.in_frame(bar) > 127).any(0).sum() <= 6 < 75 / 10  # columns; both are 20 high
+    marker = np.ones((200, 52), np.float32)
+    assert (normalize.in_frame(marker) > 127).any(0).sum() <= 4
     square, stroke, ring = (np.ones(shape, np.float32) for shape in ((100, 100), (200, 45), (200, 120)))
     ring[60:140, 50:70] = 0
     for kept in (square, stroke, ring):

@@ -117,7 +117,7 @@ def cut_unevenly(write, label, rng):
     return canvas.saved_as("png")
 
 
-@kind(DIGIT, apart=True)
+@kind(DIGIT)
 def thick_and_cut(write, label, rng):
     """A thick pen, cut out with a margin of 0 to 3%, white on black."""
     return cut(fat(label, 180, rng, 0.6, 0.95), label, int(rng.integers(0, 6)), light=True)

@@ -22,9 +22,13 @@ ORDER = (  # lowest first: a part imports only from itself and from those before
     *("errors", "text", "options", "stats", "files", "config", "cli", "data", "devices"),
     *("models", "engine", "runs", "checks", "training"),
 )
-# All other parts are programs: they import from ORDER and not from one another, but that train ends with a report, and
-# that verify runs what others check.
-BESIDE = {("train", "report"), *(("verify", other) for other in ("doctor", "parity", "train", "export", "report"))}
+# All other parts are programs: they import from ORDER and not from one another, but that train ends with a report, that
+# the pages of evaluate are made as those of report, and that verify runs what others check.
+BESIDE = {
+    ("train", "report"),
+    ("evaluate", "report"),
+    *(("verify", other) for other in ("doctor", "parity", "train", "export", "report")),
+}
 FACE = {"", "__main__"}  # the package itself, and `python -m mnist_mlp`: they load each program by its name
 FRAMEWORKS = {
     *("keras", "tensorflow", "tensorflow_datasets", "jax", "torch", "sklearn", "matplotlib", "optuna", "h5py", "scipy"),

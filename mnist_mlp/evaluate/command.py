@@ -15,6 +15,7 @@ from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
+from mnist_mlp.evaluate import harder
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs import saved, summary
 from mnist_mlp.runs.result import Result, dataset_block, device_block, scores, versions
@@ -34,19 +35,33 @@ class Options:
     start_timeout: int = option_of(Config, "start_timeout")
     gate: bool = option_of(Config, "gate")
     false_alarms: float = option_of(Config, "false_alarms")
+    corruptions: tuple[str, ...] = option(
+        (),
+        "also score corrupted test images: all (the fifteen kinds of MNIST-C), building (ten others, to choose options "
+        "on), or names of kinds",
+    )
+    severity: str = option(
+        "1-5", "for --corruptions: severities, such as 3, 1-5 or 1,3,5; published: nearest to MNIST-C's for each kind"
+    )
+    corruption_seed: int = option(0, "for --corruptions: seed of what is random in them", low=0, high=2**32 - 1)
+    reference: str = option("", "for --corruptions: directory of a finished run to compare with")
+    output: str = option("", "for --corruptions: directory for corruptions.json and corruptions.html")
     json: bool = option_of(Config, "json")
 
     def __post_init__(self) -> None:
         check(self)
         check_gate(self)
+        harder.check(self)
 
 
 def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="evaluate", about=__doc__)
     with Terminal(sys.stderr if options.json else sys.stdout) as reporter:
+        asked = harder.prepare(options)
         result = evaluate(options, reporter=reporter)
+        more = harder.measure(asked, options, reporter) if asked else {}
     if options.json:
-        print(json.dumps(result.to_dict(), allow_nan=False))
+        print(json.dumps(result.to_dict() | more, allow_nan=False))
     gate.refuse(result, options.run_dir)
 
 

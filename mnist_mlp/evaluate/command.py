@@ -44,7 +44,11 @@ class Options:
         "1-5", "for --corruptions: severities, such as 3, 1-5 or 1,3,5; published: nearest to MNIST-C's for each kind"
     )
     corruption_seed: int = option(0, "for --corruptions: seed of what is random in them", low=0, high=2**32 - 1)
-    reference: str = option("", "for --corruptions: directory of a finished run to compare with")
+    fgsm: bool = option(
+        False,
+        "also score adversarial test images: the fast gradient sign method with ε from 0 to 0.3 of full ink",
+    )
+    reference: str = option("", "for --corruptions and --fgsm: directory of a finished run to compare with")
     output: str = option("", "for --corruptions: directory for corruptions.json and corruptions.html")
     json: bool = option_of(Config, "json")
 

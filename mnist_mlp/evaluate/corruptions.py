@@ -20,6 +20,7 @@ from mnist_mlp.text import nearest, quoted
 GROUPS = {"all": tuple(MNIST_C), "building": tuple(BUILDING)}
 PUBLISHED = "published"
 Classify = Callable[[NDArray[np.uint8]], NDArray[np.integer]]  # images [n, 28, 28] → classes [n]
+Gradients = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]  # see Engine.pixel_gradients
 Errors = dict[tuple[str, int], NDArray[np.bool_]]  # of each kind and severity: whether each image is classified wrongly
 
 
@@ -62,10 +63,11 @@ def severities_of(text: str, kinds: Sequence[str]) -> dict[str, tuple[int, ...]]
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network to score: the directory of its run, and what classifies images."""
+    """A network to score: the directory of its run, what classifies images, and the gradients of their losses."""
 
     run: str
     classify: Classify
+    gradients: Gradients
 
 
 def errors_of(
@@ -160,7 +162,7 @@ def mean_or_none(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def examples_of(split: Split, cells: Mapping[str, Sequence[int]], networks: Sequence[Network], seed: int) -> list[Any]:
+def examples_of(split: Split, cells: Mapping[str, Sequence[int]], network: Network, seed: int) -> list[Any]:
     """Return an example of each kind: (kind, index, label, [(severity, image, predicted class)]), from 0 for unchanged.
 
     The digits follow one another, so that each class is seen.
@@ -174,7 +176,7 @@ def examples_of(split: Split, cells: Mapping[str, Sequence[int]], networks: Sequ
             (0, image),
             *((severity, corrupt(image, kind, severity, seed=seed, indices=at)) for severity in severities),
         ]
-        predicted = networks[0].classify(np.concatenate([picture for _, picture in steps]))
+        predicted = network.classify(np.concatenate([picture for _, picture in steps]))
         shown = [
             (severity, picture[0], int(label)) for (severity, picture), label in zip(steps, predicted, strict=True)
         ]

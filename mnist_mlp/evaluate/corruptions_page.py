@@ -11,7 +11,19 @@ from mnist_mlp.report import html, png_images
 from mnist_mlp.report.formatting import interval
 from mnist_mlp.report.html import Html, definitions, paragraph, scrolling, section, table, tag
 from mnist_mlp.report.run_page import footer, style
-from mnist_mlp.report.svg_charts import RIGHT, WIDTH, decimals, scale_of
+from mnist_mlp.report.svg_charts import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Line,
+    chart,
+    decimals,
+    legend,
+    scale_of,
+)
 
 # The sheet's digits stand closer together than those of a report.
 SHEET = """
@@ -28,6 +40,9 @@ def render(report: Mapping[str, Any], examples: Sequence[Any]) -> str:
     """Return the page for what corruptions.json holds. `examples`: see `corruptions.examples_of`."""
     names = {"errors": "Errors", "figure": "Figure", "images": "Images"}
     parts = [errors(report), figure(report), sheet(report, examples)]
+    if report["fgsm"]:
+        names["fgsm"] = "FGSM"
+        parts.append(attacks(report["fgsm"]))
     main = tag("main", opening(report), *parts, id="main")
     title = f"{percent(report['mean']['error'])}% – {report['run']} – corrupted images – mnist_mlp"
     return html.page(title, style() + SHEET, html.navigation(names), main, footer())
@@ -176,6 +191,44 @@ def dots(rows: Sequence[Mapping[str, Any]], x_at: Any, y: float, class_: str, na
         parts.append(tag("circle", tag("title", title), cx=x, cy=y, r=5, class_="dot"))
         parts.append(tag("text", row["severity"], class_="number", x=x, y=y + 2.5, text_anchor="middle"))
     return tag("g", *parts, class_=f"series {class_} thick")
+
+
+def attacks(curves: Sequence[Mapping[str, Any]]) -> Html:
+    """The errors on adversarial images, by how far each pixel may move."""
+    lines = [
+        Line(curve["run"], f"run-{index + 1}", [(row["epsilon"], row["error"]) for row in curve["errors"]])
+        for index, curve in enumerate(curves)
+    ]
+    title = "Error by ε, the move of each pixel as a share of full ink"
+    largest = curves[0]["errors"][-1]["epsilon"]
+
+    def x_at(epsilon: float) -> float:
+        return round(LEFT + epsilon / largest * (WIDTH - LEFT - RIGHT), 1)
+
+    def y_at(error: float) -> float:
+        return round(HEIGHT - BOTTOM - error * (HEIGHT - TOP - BOTTOM), 1)
+
+    parts: list[Html] = []
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y_at(tick), y2=y_at(tick)))
+        parts.append(tag("text", f"{100 * tick:g}%", class_="tick", x=LEFT - 7, y=y_at(tick) + 4, text_anchor="end"))
+    for tick in (0, 0.1, 0.2, 0.3):
+        place = {"x": x_at(tick), "y": HEIGHT - BOTTOM + 17}
+        parts.append(tag("text", f"{tick:g}", class_="tick", text_anchor="middle", **place))
+    for line in lines:
+        path = "".join(f"{'L' if i else 'M'}{x_at(x)} {y_at(y or 0)}" for i, (x, y) in enumerate(line.points))
+        marks = [tag("path", d=path, class_="line")]
+        for x, y in line.points:
+            name = tag("title", f"{line.name}, ε {x:g}: {percent(y or 0)}%")
+            marks.append(tag("circle", name, cx=x_at(x), cy=y_at(y or 0), r=3, class_="dot"))
+        parts.append(tag("g", *marks, class_=f"series {line.kind}"))
+    drawing = chart("fgsm-chart", title, "The table of the program has the numbers, as has corruptions.json.", parts)
+    note = (
+        "The fast gradient sign method (Goodfellow et al., 2015): each pixel moves by ε to where the network’s own "
+        "loss grows. It is the weakest attack: a network that withstands it may well fail others."
+    )
+    body = tag("figure", tag("figcaption", title), drawing, legend(lines))
+    return section("fgsm", "Adversarial images", body, paragraph(note, class_="note"))
 
 
 def sheet(report: Mapping[str, Any], examples: Sequence[Any]) -> Html:

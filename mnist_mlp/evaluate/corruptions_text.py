@@ -48,6 +48,20 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def attacks(curves: Sequence[Mapping[str, Any]]) -> str:
+    """Return the lines for the errors on adversarial images, of one network or of two."""
+    lines = [
+        "",
+        "FGSM: errors in percent, with 95% intervals, where each pixel moves by ε of full ink to a larger loss",
+    ]
+    lines.append(" ".join([f"{'ε':>6}", *(f"{curve['run'][-22:]:>22}" for curve in curves)]))
+    for rows in zip(*(curve["errors"] for curve in curves), strict=True):
+        spans = ("–".join(map(percent, row["interval"])) for row in rows)
+        cells = (f"{percent(row['error'])} ({span})" for row, span in zip(rows, spans, strict=True))
+        lines.append(" ".join([f"{rows[0]['epsilon']:>6g}", *(f"{cell:>22}" for cell in cells)]))
+    return "\n".join(lines)
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.2f}" if share < 0.0995 else f"{100 * share:.1f}"
 

@@ -1,4 +1,4 @@
-"""Score a run on harder images than it was trained on: corrupted ones (`--corruptions`)."""
+"""Score a run on harder images than it was trained on: corrupted (`--corruptions`) and adversarial ones (`--fgsm`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mnist_mlp.data.corruptions import published
 from mnist_mlp.data.corruptions.kinds import KINDS
 from mnist_mlp.devices import Plan
 from mnist_mlp.errors import UserError
-from mnist_mlp.evaluate import corruptions, corruptions_text
+from mnist_mlp.evaluate import corruptions, corruptions_text, fgsm
 from mnist_mlp.evaluate.corruptions import Network
 from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import path_of
@@ -49,7 +49,7 @@ def check(options: Options) -> None:
         corruptions.severities_of(options.severity, corruptions.kinds_of(options.corruptions))
         return
     given: dict[str, object] = {"severity": options.severity != "1-5", "corruption_seed": options.corruption_seed != 0}
-    given |= {"reference": options.reference, "output": options.output}
+    given |= {"reference": options.reference and not options.fgsm, "output": options.output}
     for name, value in given.items():
         if value:
             raise UserError(f"--{name} has no effect without --corruptions; add --corruptions=all")
@@ -57,7 +57,7 @@ def check(options: Options) -> None:
 
 def prepare(options: Options) -> Harder | None:
     """Return what the flags ask for; None if it is nothing. Raise `UserError` before any work is done."""
-    if not options.corruptions:
+    if not options.corruptions and not options.fgsm:
         return None
     run = saved.read_run(options.run_dir)
     cells = corruptions.severities_of(options.severity, corruptions.kinds_of(options.corruptions))
@@ -76,13 +76,34 @@ def prepare(options: Options) -> Harder | None:
 
 
 def measure(harder: Harder, options: Options, reporter: Reporter) -> dict[str, Any]:
-    """Return {"corruptions": what corruptions.json holds}, after reporting it as a table and writing what --output asks
-    for. Keras is imported by now."""
+    """Return the keys that JSON gets: `corruptions`, what corruptions.json holds, and `fgsm`; after reporting them as
+    tables and writing what --output asks for. Keras is imported by now."""
     plan, (_, config, trained) = devices.plan(options), harder.run
     dataset = data.load(saved.data_of_run(config, trained, options.data_dir))
-    test, seed = dataset.test, options.corruption_seed
     runs = [(options.run_dir, harder.run), *([(options.reference, harder.reference)] if harder.reference else [])]
     networks = [network(name, each, plan, options.start_timeout) for name, each in runs]
+    found: dict[str, Any] = {}
+    if options.fgsm:
+        reporter.progress("attack   with FGSM")
+        found["fgsm"] = [
+            {"run": each.run, "errors": fgsm.curve(dataset.test, each.classify, each.gradients)} for each in networks
+        ]
+        reporter.line(corruptions_text.attacks(found["fgsm"]))
+    if harder.cells:
+        found["corruptions"] = on_corrupted(harder, networks, options, dataset, reporter)
+    if harder.output is not None:
+        report = found["corruptions"] | {"fgsm": found.get("fgsm")}
+        examples = corruptions.examples_of(dataset.test, harder.cells, networks[0], options.corruption_seed)
+        write(harder.output, report, examples)
+        reporter.line(f"written  {harder.output / JSON} and {PAGE} beside it")
+    return found
+
+
+def on_corrupted(
+    harder: Harder, networks: Sequence[Network], options: Options, dataset: data.Dataset, reporter: Reporter
+) -> dict[str, Any]:
+    """Return the errors on corrupted images, and report them as a table."""
+    test, seed = dataset.test, options.corruption_seed
     clean = [each.classify(test.images) != test.labels for each in networks]
     errors = corruptions.errors_of(networks, test, harder.cells, seed, reporter)
     summaries = [corruptions.summary(*each) for each in zip(networks, clean, errors, strict=True)]
@@ -101,17 +122,15 @@ def measure(harder: Harder, options: Options, reporter: Reporter) -> dict[str, A
         beside = {"run": other["run"], "clean": other["clean"], "errors": other["kinds"], "mean": other["mean"]}
         report["reference"] = beside | corruptions.against(summaries[0], other, errors[0], errors[1])
     reporter.line(corruptions_text.table(report))
-    if harder.output is not None:
-        write(harder.output, report, corruptions.examples_of(test, harder.cells, networks[:1], seed))
-        reporter.line(f"written  {harder.output / JSON} and {PAGE} beside it")
-    return {"corruptions": report}
+    return report
 
 
 def network(name: str, run: Run, plan: Plan, start_timeout: float) -> Network:
     """Return what classifies images as a finished run does."""
     path, _, trained = run
-    engine = saved.start_finished(plan, path, trained, {}, BATCH, start_timeout=start_timeout)
-    return Network(name, lambda images: engine.predict(images).argmax(1))
+    compiled = dataclasses.replace(trained, engine="compiled")  # the same weights, and it has gradients
+    engine = saved.start_finished(plan, path, compiled, {}, BATCH, start_timeout=start_timeout)
+    return Network(name, lambda images: engine.predict(images).argmax(1), engine.pixel_gradients)
 
 
 def of_tfds(

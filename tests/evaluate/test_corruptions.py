@@ -15,7 +15,7 @@ from mnist_mlp.data import Split
 from mnist_mlp.data.corruptions import published
 from mnist_mlp.data.corruptions.kinds import MNIST_C, corrupt
 from mnist_mlp.errors import UserError
-from mnist_mlp.evaluate import command, corruptions, corruptions_page, corruptions_text, harder
+from mnist_mlp.evaluate import command, corruptions, corruptions_page, corruptions_text, fgsm, harder
 from mnist_mlp.evaluate.corruptions import Network
 
 pytestmark = pytest.mark.xla(False)
@@ -42,6 +42,10 @@ def test_names_of_kinds(names, expected):
 def test_severities(text, expected):
     found = corruptions.severities_of(text, ("fog", "rotate"))
     assert found == ({"fog": (5,), "rotate": (2,)} if expected is None else {"fog": expected, "rotate": expected})
+
+
+def no_gradients(images, labels):
+    raise AssertionError("nobody asked for them")
 
 
 def options(tmp_path, **more):
@@ -72,7 +76,10 @@ def test_refusals(tmp_path, flags, words):
 def test_counts_and_means(digits):
     """A network that looks at one pixel only, so that all can be counted here."""
     split = Split(digits.test.images[:100], digits.test.labels[:100])
-    networks = [Network(name, lambda images, at=at: images[:, 14, at] // 26) for name, at in (("a", 14), ("b", 10))]
+    networks = [
+        Network(name, lambda images, at=at: images[:, 14, at] // 26, no_gradients)
+        for name, at in (("a", 14), ("b", 10))
+    ]
     clean = [each.classify(split.images) != split.labels for each in networks]
     reporter = Collector()
     errors = corruptions.errors_of(networks, split, CELLS, 3, reporter)
@@ -126,11 +133,17 @@ def test_a_run_with_a_reference_a_page_and_json(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "other")
     output = tmp_path / "out"
     flags = [f"--run_dir={trained}", "--strategy=cpu", "--corruptions", "stripe", "rotate", "--severity=1,5", "--json"]
+    flags.append("--fgsm")
     command.main([*flags, f"--reference={tmp_path / 'other'}", f"--output={output}"])
     printed = capsys.readouterr()
-    report = json.loads(printed.out)["corruptions"]
+    everything = json.loads(printed.out)
+    report, curves = everything["corruptions"], everything["fgsm"]
     written = json.loads((output / "corruptions.json").read_text())
-    assert {key: written[key] for key in report} == report
+    assert {key: written[key] for key in report} == report and written["fgsm"] == curves
+    assert [curve["run"] for curve in curves] == [str(trained), str(tmp_path / "other")]
+    assert curves[0]["errors"] == curves[1]["errors"]
+    by_epsilon = {row["epsilon"]: row["error"] for row in curves[0]["errors"]}
+    assert by_epsilon[0] == report["clean"]["error"] < by_epsilon[0.05] < by_epsilon[0.1] and by_epsilon[0.2] > 0.7
     assert report["clean"]["errors"] == 360 - json.loads((trained / "result.json").read_text())["test"]["correct"]
     assert [row["kind"] for row in report["kinds"]] == ["stripe", "rotate"]
     assert all(row["severities"][1]["errors"] > row["severities"][0]["errors"] for row in report["kinds"])
@@ -141,6 +154,7 @@ def test_a_run_with_a_reference_a_page_and_json(trained, tmp_path, capsys):
         assert words in printed.err
     page = Page((output / "corruptions.html").read_text())
     words = " ".join(page.words)
+    assert "Adversarial images" in words
     assert "mean corruption error" in words and "severity 5" in words and "<script" not in page.source
     pictures = [given for name, given, _ in page.tags if name == "img"]
     assert len(pictures) == 2 * 3 and all(given["alt"].startswith("Test image") for given in pictures)
@@ -194,7 +208,7 @@ def test_mnist_c_where_tfds_has_prepared_it(tmp_path, digits):
     assert (splits["stripe"].images[:, 5, 5] % 10 == splits["stripe"].labels).all()
 
     asked = options(tmp_path, data_dir=str(tmp_path), corruptions=("stripe", "fog", "shear"))
-    network = Network("run", lambda images: images[:, 0, 0] % 10)
+    network = Network("run", lambda images: images[:, 0, 0] % 10, no_gradients)
     mnist = type("D", (), {"name": "mnist", "test": Split(digits.test.images[:50], digits.test.labels[:50])})
     cells = corruptions.severities_of("1", corruptions.kinds_of(asked.corruptions))
     found = harder.of_tfds(network, cells, asked, mnist, Collector())
@@ -215,15 +229,44 @@ def test_mnist_c_where_tfds_has_prepared_it(tmp_path, digits):
 
 def test_a_page_of_one_severity_without_a_reference(digits):
     split = Split(digits.test.images[:50], digits.test.labels[:50])
-    network = Network("runs/<b>", lambda images: images[:, 14, 14] // 26)
+    network = Network("runs/<b>", lambda images: images[:, 14, 14] // 26, no_gradients)
     cells = {"canny_edges": (3,), "zigzag": (3,)}
     (errors,) = corruptions.errors_of([network], split, cells, 0, Collector())
     report = {
         **corruptions.summary(network, network.classify(split.images) != split.labels, errors),
         **{"dataset": "digits", "images": 50, "seed": 0, "severity": "3", "reference": None, "mnist_corrupted": None},
+        **{"fgsm": None},
     }
-    page = Page(corruptions_page.render(report, corruptions.examples_of(split, cells, [network], 0)))
+    page = Page(corruptions_page.render(report, corruptions.examples_of(split, cells, network, 0)))
     assert "Canny edges" in " ".join(page.words) and "<b>" not in page.source
     lines = corruptions_text.table(report).splitlines()
     assert len({line.index("–") for line in lines[3:]}) <= 2 and "severity 3" in lines[1]
     assert not math.isnan(report["mean"]["interval"][0])
+
+
+def test_an_attack_moves_each_pixel_by_epsilon():
+    images = np.array([0, 100, 200, 250], np.uint8).repeat(196).reshape(1, 28, 28)
+    signs = np.tile(np.array([-1, 0, 1, 1], np.int8), 196).reshape(1, 28, 28)
+    moved = fgsm.attacked(images, signs, 0.1).astype(int)  # 0.1 of 255 is 26 grey levels, rounded
+    np.testing.assert_array_equal(moved, np.clip(images.astype(int) + 26 * signs, 0, 255))
+    np.testing.assert_array_equal(fgsm.attacked(images, signs, 0.0), images)
+
+
+def test_fgsm_of_a_network_that_can_be_computed_by_hand():
+    """It finds class 1 where the upper half has more ink than the lower one; the gradient points the other way."""
+
+    def classify(images):
+        return (images[:, :14].sum((1, 2), dtype=int) > images[:, 14:].sum((1, 2), dtype=int)).astype(int)
+
+    def gradients(images, labels):
+        upper = np.where(np.arange(28) < 14, 1.0, -1.0)[None, :, None]
+        return np.broadcast_to(upper * np.where(labels == 1, -1, 1)[:, None, None], images.shape).astype(np.float32)
+
+    images = np.full((4, 28, 28), 100, np.uint8)
+    images[:2, :14] += np.array([10, 40], np.uint8)[:, None, None]  # class 1, by a little and by more
+    images[2:, 14:] += np.array([10, 40], np.uint8)[:, None, None]
+    rows = fgsm.curve(Split(images, np.array([1, 1, 0, 0], np.uint8)), classify, gradients)
+    errors = {row["epsilon"]: row["errors"] for row in rows}
+    assert (errors[0.0], errors[0.01], errors[0.03], errors[0.05], errors[0.1]) == (0, 0, 2, 2, 4)
+    lines = corruptions_text.attacks([{"run": "a", "errors": rows}]).splitlines()
+    assert len(lines) == 3 + len(fgsm.EPSILONS) and "100.0" in lines[-1]

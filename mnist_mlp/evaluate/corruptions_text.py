@@ -54,11 +54,11 @@ def attacks(curves: Sequence[Mapping[str, Any]]) -> str:
         "",
         "FGSM: errors in percent, with 95% intervals, where each pixel moves by ε of full ink to a larger loss",
     ]
-    lines.append(" ".join([f"{'ε':>6}", *(f"{curve['run'][-22:]:>22}" for curve in curves)]))
+    lines.append(" ".join([f"{'ε':>6}", *(f"{name:>18}" for name in ("this run", "reference")[: len(curves)])]))
     for rows in zip(*(curve["errors"] for curve in curves), strict=True):
         spans = ("–".join(map(percent, row["interval"])) for row in rows)
         cells = (f"{percent(row['error'])} ({span})" for row, span in zip(rows, spans, strict=True))
-        lines.append(" ".join([f"{rows[0]['epsilon']:>6g}", *(f"{cell:>22}" for cell in cells)]))
+        lines.append(" ".join([f"{rows[0]['epsilon']:>6g}", *(f"{cell:>18}" for cell in cells)]))
     return "\n".join(lines)
 
 

@@ -503,6 +503,8 @@ PRESETS: dict[str, Config] = {
         augment="elastic",
         checkpoint_every="10",
     ),
+    # For images unlike the training images: `python -m mnist_mlp.train --preset robust`. 98.85% ± 0.01 (3 seeds, 218 s
+    # of CPU each); 14.5% errors on corrupted images, where `default` has 36.8% (evaluate/README.md).
     "robust": Config(
         preset="robust",
         epochs=60,

@@ -8,7 +8,7 @@ from typing import Any
 from mnist_mlp.data.dataset import class_names, title_of
 from mnist_mlp.evaluate.corruptions_text import beside_tfds, percent, points, ratio
 from mnist_mlp.report import html, png_images
-from mnist_mlp.report.formatting import interval
+from mnist_mlp.report.formatting import interval, several
 from mnist_mlp.report.html import Html, definitions, paragraph, scrolling, section, table, tag
 from mnist_mlp.report.run_page import footer, style
 from mnist_mlp.report.svg_charts import (
@@ -53,7 +53,7 @@ def opening(report: Mapping[str, Any]) -> Html:
     reference, tfds = report["reference"], report["mnist_corrupted"]
     lead = (
         f"Of the test images of {title_of(report['dataset'])} as they are, {percent(report['clean']['error'])}% are "
-        f"recognized wrongly; corrupted in {len(report['kinds'])} ways, {percent(report['mean']['error'])}% on average."
+        f"recognized wrongly; corrupted in {several(len(report['kinds']), 'way')}, {percent(report['mean']['error'])}% on average."
     )
     facts: dict[str, object] = {
         "run": report["run"],
@@ -146,7 +146,7 @@ def figure(report: Mapping[str, Any]) -> Html:
     height = step * len(report["kinds"]) + 28
 
     def x_at(value: float) -> float:
-        return round(label + value / top * (WIDTH - label - RIGHT), 1)
+        return round(label + value / top * (WIDTH - label - RIGHT - 8), 1)  # room for the last label
 
     parts: list[Html] = [tag("title", about, id="errors-figure-title")]
     for tick in ticks:

@@ -53,7 +53,8 @@ def opening(report: Mapping[str, Any]) -> Html:
     reference, tfds = report["reference"], report["mnist_corrupted"]
     lead = (
         f"Of the test images of {title_of(report['dataset'])} as they are, {percent(report['clean']['error'])}% are "
-        f"recognized wrongly; corrupted in {several(len(report['kinds']), 'way')}, {percent(report['mean']['error'])}% on average."
+        f"recognized wrongly; corrupted in {several(len(report['kinds']), 'way')}, "
+        f"{percent(report['mean']['error'])}% on average."
     )
     facts: dict[str, object] = {
         "run": report["run"],

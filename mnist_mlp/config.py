@@ -39,7 +39,7 @@ OPTIMIZERS = (  # by their Keras names
     *("adafactor", "nadam", "ftrl", "lion", "lamb", "muon", "schedulefreeadamw"),
 )
 SCHEDULES = ("constant", "linear", "cosine")
-AUGMENT = ("none", "shift", "affine", "elastic")
+AUGMENT = ("none", "shift", "affine", "elastic", "robust")
 STRATEGIES = ("auto", "cpu", "gpu", "tpu", "mirrored", "multiworker")
 ONE_PROCESS = tuple(name for name in STRATEGIES if name != "multiworker")
 BACKENDS = ("auto", "tensorflow", "jax")
@@ -54,7 +54,7 @@ class Config:
     preset: str = option(
         "default",
         "start from the values of this preset; flags override them",
-        choices=("default", "lecture", "smoke", "speedrun", "best"),
+        choices=("default", "lecture", "smoke", "speedrun", "best", "robust"),
         group="start",
         affects="sample",  # through the other options only; but a run keeps the name of its preset
     )
@@ -187,7 +187,7 @@ class Config:
     augment: str = option(
         "none",
         "distort each training image anew in each epoch; shift: by whole pixels; affine: rotate, scale, shear and "
-        "shift; elastic: affine, and bend",
+        "shift; elastic: affine, and bend; robust: more of it, and blur, strokes, covered parts, grey paper and noise",
         choices=AUGMENT,
         group="recipe",
         affects="result",
@@ -513,6 +513,20 @@ PRESETS: dict[str, Config] = {
         weight_decay=0.03,
         ema=0.999,
         augment="elastic",
+        checkpoint_every="10",
+    ),
+    # For images unlike the training images: `python -m mnist_mlp.train --preset robust`. 98.85% ± 0.01 (3 seeds, 218 s
+    # of CPU each); 14.5% errors on corrupted images, where `default` has 36.8% (evaluate/README.md).
+    "robust": Config(
+        preset="robust",
+        epochs=60,
+        batch_size=64,
+        learning_rate=0.002,
+        schedule="cosine",
+        warmup=0.05,
+        weight_decay=0.01,
+        ema=0.999,
+        augment="robust",
         checkpoint_every="10",
     ),
 }

@@ -131,7 +131,7 @@ def find(config: Config, dataset: str, file: Path = FILE) -> Reference:
         wanted, has = flags(nearest.options, differing), flags(config.to_dict(), differing)
         remedy = f"try {wanted}" if "no --" not in wanted else f"remove {has}"
     others = [name for name in DECIDING if getattr(config, name) != getattr(Config, name)]
-    if config.preset in ("speedrun", "best"):  # whose options nobody has typed
+    if config.preset in ("speedrun", "best", "robust"):  # whose options nobody has typed
         has, remedy = f"--preset={config.preset}", "run without --gate"
     options = f"--dataset={dataset} {flags(config.to_dict(), others)}".rstrip()
     command = f"python -m mnist_mlp.training.make_references {options}"

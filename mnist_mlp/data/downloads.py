@@ -89,7 +89,7 @@ def read_tfds(name: str, directory: Path) -> Arrays:
     prepared = find_tfds(name, directory)
     if prepared is None:
         raise NotFound(f"no prepared {name} in {directory}")
-    _check_readable(name, prepared)
+    check_readable(name, prepared)
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch, "arrays.npz")
         try:
@@ -233,7 +233,7 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _check_readable(name: str, prepared: Path) -> None:
+def check_readable(name: str, prepared: Path) -> None:
     """Raise `UserError` unless the packages that read this directory are installed. Import none of them."""
     path = prepared / "dataset_info.json"
     try:
@@ -299,11 +299,17 @@ def _tfds_to_npz(prepared: str, output: str) -> None:
     builder = tfds.builder_from_directory(prepared)  # reads its JSON, without network or builder code
     arrays = {}
     for split in [split for split in ("train", "test") if split in builder.info.splits]:
-        if builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:  # also without TensorFlow
-            source = builder.as_data_source(split)
-            examples = source.__getitems__(range(len(source)))  # all at once, which is 2.4 times as fast
-            whole = {key: np.stack([example[key] for example in examples]) for key in ("image", "label")}
-        else:
-            whole = tfds.as_numpy(builder.as_dataset(split, batch_size=-1))
+        whole = tfds_split(builder, split)
         arrays[f"x_{split}"], arrays[f"y_{split}"] = whole["image"], whole["label"]
     np.savez(output, **arrays)  # type: ignore[arg-type]  # its stub takes the arrays for allow_pickle
+
+
+def tfds_split(builder: Any, split: str) -> Any:
+    """Return the images and labels of one split of TFDS: {"image": …, "label": …}."""
+    import tensorflow_datasets as tfds
+
+    if builder.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
+        return tfds.as_numpy(builder.as_dataset(split, batch_size=-1))
+    source = builder.as_data_source(split)  # also without TensorFlow
+    examples = source.__getitems__(range(len(source)))  # all at once, which is 2.4 times as fast
+    return {key: np.stack([example[key] for example in examples]) for key in ("image", "label")}

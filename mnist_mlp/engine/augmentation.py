@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from mnist_mlp.engine.disturbance import DRAWS, disturb
+
 SIDE = 28
 BACKGROUND = 1  # pixels of margin, from which positions outside of an image are read
 
@@ -42,7 +44,8 @@ STRENGTHS = {  # chosen for `best` on a validation split; twice as strong is too
     "affine": Strength(shift=1.1, degrees=9.0, scale=0.09, shear=0.09),
     "elastic": Strength(shift=1.1, degrees=9.0, scale=0.09, shear=0.09, wave=1.35),
 }
-KINDS = ("none", *STRENGTHS)
+ROBUST = Strength(shift=2.0, degrees=12.0, scale=0.15, shear=0.15, wave=1.35)  # of "robust"; see disturbance.py
+KINDS = ("none", *STRENGTHS, "robust")
 UNIFORM_DRAWS = 6  # of each image: two shifts, an angle, two factors, a shear
 LEVELS = (2 * np.arange(256) + 1) / 256 - 1  # the values of a uniform draw, from −1 to 1
 MODES = 6  # frequencies of an elastic field, in each direction; the next has an amplitude below 1%
@@ -57,14 +60,17 @@ def distort(images: Any, kind: str, seed: int, step: Any, index: Any) -> Any:
     """
     if kind == "none":
         return images
-    strength = STRENGTHS[kind]
-    draws = random_words(seed, step, index, UNIFORM_DRAWS + (2 * MODES**2 if strength.wave else 0))
+    strength = ROBUST if kind == "robust" else STRENGTHS[kind]
+    count = UNIFORM_DRAWS + (2 * MODES**2 if strength.wave else 0)
+    draws = random_words(seed, step, index, count + (DRAWS if kind == "robust" else 0))
+    draws, others = draws[:, :count], draws[:, count:]
     across, down = affine(strength, draws[:, :UNIFORM_DRAWS])
     if strength.wave:
         waves = ops.reshape(normal(draws[:, UNIFORM_DRAWS:]), (-1, MODES**2))  # two rows of each image: across, down
         fields = ops.reshape(ops.matmul(waves, elastic(strength)), (-1, 2, SIDE, SIDE))
         across, down = across + fields[:, 0], down + fields[:, 1]
-    return sample(images, on_grid(across, 8), on_grid(down, 8))
+    moved = sample(images, on_grid(across, 8), on_grid(down, 8))
+    return disturb(ops.round(moved), others) if kind == "robust" else moved
 
 
 def random_words(seed: int, step: Any, index: Any, count: int) -> Any:

@@ -144,6 +144,12 @@ class Engine(Protocol):
         """Return the outputs of the hidden layers and the probabilities (see `networks.with_hidden`) of uint8 images
         [n, 28, 28], in one call, which compiles again for each new n."""
 
+    def pixel_gradients(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return the derivative of each image's cross-entropy by its pixels, float32 [n, 28, 28], nats per grey level.
+
+        `images` are uint8 [n, 28, 28], `labels` integers [n]. Nothing is trained.
+        """
+
     def state(self) -> dict[str, np.ndarray]:
         """Return all that a resumed run needs, by name: weights, optimizer slots, random state, counters."""
 

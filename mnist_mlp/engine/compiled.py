@@ -84,6 +84,10 @@ class CompiledEngine(abc.ABC):
         """Return a compiled function that computes the network's outputs from images."""
 
     @abc.abstractmethod
+    def gradient_program(self) -> Callable:
+        """Return a compiled function of images and labels: see `pixel_gradients`."""
+
+    @abc.abstractmethod
     def product_program(self) -> Callable:
         """Return a compiled function that multiplies two matrices on each replica."""
 
@@ -106,6 +110,10 @@ class CompiledEngine(abc.ABC):
     @abc.abstractmethod
     def outputs(self, program: Callable, images: np.ndarray) -> list[np.ndarray]:
         """Call a forward program with float32 [n, 28, 28] and return the network's outputs."""
+
+    @abc.abstractmethod
+    def gradients(self, program: Callable, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Call a gradient program with float32 [n, 28, 28] and int32 [n]."""
 
     @abc.abstractmethod
     def devices_of(self, output: Any) -> list[str]:
@@ -169,6 +177,18 @@ class CompiledEngine(abc.ABC):
 
     def layers(self, images: np.ndarray) -> list[np.ndarray]:
         return self.outputs(self.layers_program, images.astype(np.float32))
+
+    @cached_property
+    def pixel_gradient_program(self) -> Callable:
+        return self.gradient_program()
+
+    def pixel_gradients(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        found = []
+        for row in sequential_indices(len(images), self.batch_size):  # the last is padded: one shape, compiled once
+            at = np.maximum(row, 0)
+            batch = images[at].astype(np.float32), labels[at].astype(np.int32)
+            found.append(self.gradients(self.pixel_gradient_program, *batch)[row >= 0])
+        return np.concatenate(found)
 
     def copy(self, array: np.ndarray) -> np.ndarray:
         return self.last_row(self.put(array))

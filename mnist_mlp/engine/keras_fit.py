@@ -117,6 +117,9 @@ class FitEngine:
         outputs = self.layers_model.predict(images, batch_size=len(images), verbose=0)
         return outputs if isinstance(outputs, list) else [outputs]
 
+    def pixel_gradients(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        raise UserError("--engine=fit: gradients by pixels are not computed; use --engine=compiled")
+
     def state(self) -> dict[str, np.ndarray]:
         return read_state(self.model, self.optimizer)
 

@@ -1,4 +1,5 @@
-"""Evaluate the saved model of a run: on the test images again, or (--images) on labelled pictures of your own."""
+"""Evaluate the saved model of a run: on the test images again, with how sure it may be (--calibrate); on corrupted and
+adversarial test images (--corruptions, --fgsm); or on labelled pictures of your own (--images)."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
-from mnist_mlp.evaluate import calibrate, certainty, pictures
+from mnist_mlp.evaluate import calibrate, certainty, harder, pictures
 from mnist_mlp.evaluate.calibrate import Logits
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs import calibration, saved, summary
@@ -37,7 +38,11 @@ class Options:
         "", "regular expression for the names of pictures (without suffix) with one group, the label: '(\\d)_.*'"
     )
     no_reframe: bool = option(False, "use pictures as they are, as in predict: 28×28 pixels, light on dark")
-    output: str = option("", "directory for pictures.json and pictures.html, a page with every mistake and refusal")
+    output: str = option(
+        "",
+        "directory for a page and its JSON file: pictures.html, with every mistake and refusal, of --images; "
+        "corruptions.html of --corruptions",
+    )
     batch_size: int | None = option(
         None, "images per step (default: the run's; with --images, 32)", kind=int, low=1, high=2**31 - 1
     )
@@ -53,12 +58,27 @@ class Options:
     )
     gate: bool = option_of(Config, "gate")
     false_alarms: float = option_of(Config, "false_alarms")
+    corruptions: tuple[str, ...] = option(
+        (),
+        "also score corrupted test images: all (the fifteen kinds of MNIST-C), building (ten others, to choose options "
+        "on), or names of kinds",
+    )
+    severity: str = option(
+        "1-5", "for --corruptions: severities, such as 3, 1-5 or 1,3,5; published: nearest to MNIST-C's for each kind"
+    )
+    corruption_seed: int = option(0, "for --corruptions: seed of what is random in them", low=0, high=2**32 - 1)
+    fgsm: bool = option(
+        False,
+        "also score adversarial test images: the fast gradient sign method with ε from 0 to 0.3 of full ink",
+    )
+    reference: str = option("", "for --corruptions and --fgsm: directory of a finished run to compare with")
     json: bool = option_of(Config, "json")
 
     def __post_init__(self) -> None:
         check(self)
         check_gate(self)
         pictures.check_flags(self)
+        harder.check(self)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -67,9 +87,11 @@ def main(argv: Sequence[str]) -> None:
         pictures.report(options)
         return
     with Terminal(sys.stderr if options.json else sys.stdout) as reporter:
+        asked = harder.prepare(options)
         result = evaluate(options, reporter=reporter)
+        more = harder.measure(asked, options, reporter) if asked else {}
     if options.json:
-        print(json.dumps(result.to_dict(), allow_nan=False))
+        print(json.dumps(result.to_dict() | more, allow_nan=False))
     gate.refuse(result, options.run_dir)
 
 

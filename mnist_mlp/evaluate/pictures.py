@@ -142,11 +142,11 @@ class Score:
 def check_flags(options: Options) -> None:
     """Raise `UserError` for flags that go with --images alone, and for those that make no sense with it."""
     if options.images:
-        for name in ("data_dir", "gate"):
+        for name in ("data_dir", "gate", "calibrate", "corruptions", "fgsm"):
             if getattr(options, name):
                 raise UserError(f"--images cannot be combined with --{name}, which is about the run's data; omit one")
         return
-    for name in ("label_pattern", "no_reframe", "output"):
+    for name in ("label_pattern", "no_reframe"):
         if getattr(options, name):
             raise UserError(f"--{name}: expected pictures of your own, received none; try --images=DIR")
 

@@ -256,9 +256,9 @@ def test_the_shipped_references():
 
 @pytest.mark.parametrize("dataset", ["digits", "mnist"])
 def test_presets_can_be_gated(dataset):
-    """Except `best`, since a hundred seeds of it take hours, and presets for the other data set."""
+    """Except `best` and `robust`, since a hundred seeds of them take hours, and presets for the other data set."""
     for name, preset in PRESETS.items():
-        if name in {"digits": ("speedrun", "best"), "mnist": ("smoke", "best")}[dataset]:
+        if name in {"best", "robust", {"digits": "speedrun", "mnist": "smoke"}[dataset]}:
             with pytest.raises(UserError, match=f"--gate: on {dataset} expected"):
                 find(preset, dataset)
         else:

@@ -254,9 +254,9 @@ def test_tfds_directories_by_name_and_configuration(tmp_path):
     assert downloads.find_tfds("kmnist", tmp_path) == tmp_path / "kmnist" / "3.0.1"
     assert downloads.find_tfds("qmnist", tmp_path) is None and downloads.find_tfds("mnist", tmp_path) is None
     assert downloads.find_tfds("custom", tmp_path / "kmnist") == tmp_path / "kmnist" / "3.0.1"
-    downloads._check_readable("emnist_digits", digits) if downloads._installed("array_record") else None
+    downloads.check_readable("emnist_digits", digits) if downloads._installed("array_record") else None
     with pytest.raises(UserError, match="expected emnist/mnist as tfrecord or array_record, received emnist/digits"):
-        downloads._check_readable("emnist_mnist", digits)
+        downloads.check_readable("emnist_mnist", digits)
     write(tmp_path, {"kmnist/3.0.1/label.labels.txt": "\n".join(sets.find("kmnist").classes).encode()})
     assert downloads.tfds_classes("custom", tmp_path / "kmnist") == sets.find("kmnist").classes
     assert downloads.tfds_classes("emnist_digits", tmp_path) == ()

@@ -359,3 +359,12 @@ def test_products_and_copies_are_what_they_should_be(digits):
     for call in (lambda: fit.copy(split.images), lambda: fit.matrix_product(left, right)):
         with pytest.raises(UserError, match="--engine=fit: .* not measured; use --engine=compiled"):
             call()
+
+
+@pytest.mark.parametrize("name", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
+def test_gradients_by_pixels_as_numpy_has_them(name):
+    """Of six images, in batches of four."""
+    network = networks.build(name, seed=1)
+    steps.check_pixel_gradients(TensorFlowEngine(network, None, {}, 4, CPU), network)
+    with pytest.raises(UserError, match="use --engine=compiled"):
+        FitEngine(network, None, {}, 4, CPU).pixel_gradients(np.zeros((1, 28, 28)), np.zeros(1))

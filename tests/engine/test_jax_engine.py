@@ -216,3 +216,14 @@ print(json.dumps([sums.loss_sum, sums.correct, int(optimizer.iterations)]))
     assert loss_sum == pytest.approx(expected.loss_sum, rel=1e-5)
     assert abs(correct - expected.correct) <= 1  # one may lie between two classes
     assert iterations == len(batches)
+
+
+@pytest.mark.slow
+def test_jax_has_the_gradients_by_pixels_that_numpy_has():
+    code = """
+for name in ("mlp", "cnn"):
+    network = networks.build(name, seed=1)
+    steps.check_pixel_gradients(JaxEngine(network, None, {}, 4, attach(Plan("jax", "cpu", "cpu", {}), 60)), network)
+print(json.dumps("as NumPy has them"))
+"""
+    assert run(code) == "as NumPy has them"

@@ -82,3 +82,27 @@ def furthest(engines: Sequence[Any], rows: Sequence[np.ndarray]) -> tuple[float,
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether a step moved each weight array: else there is nothing to agree in."""
     return all((before[name] != after[name]).any() for name in after if name.endswith(("/kernel", "/bias")))
+
+
+def check_pixel_gradients(engine: Any, network: Any) -> None:
+    """Compare an engine's derivatives of the cross-entropy by pixels with differences of NumPy's in float64.
+
+    The images are noise: where a digit has no ink, a convolution without bias lies on the edge of its ReLU.
+    """
+    from mnist_mlp.models import numpy_forward, portable
+
+    random = np.random.default_rng(0)
+    images, labels = random.integers(1, 255, (6, 28, 28), np.uint8), random.integers(0, 10, 6, np.uint8)
+    found = engine.pixel_gradients(images, labels)
+    assert found.shape == images.shape and found.dtype == np.float32
+    layers, step = portable.layers_of(network), 1e-3  # of a grey level: hardly any ReLU turns on in between
+    for image, label, gradient in zip(images, labels, found, strict=True):
+        places = np.random.default_rng(int(label)).integers(4, 24, (12, 2))
+        moved = np.repeat(image[None].astype(np.float64), 24, axis=0)
+        for number, (row, column) in enumerate(places):
+            moved[2 * number, row, column] += step
+            moved[2 * number + 1, row, column] -= step
+        losses = -np.log(numpy_forward.probabilities(layers, moved, "float64")[:, label])
+        expected = (losses[::2] - losses[1::2]) / (2 * step)
+        assert np.abs(expected).max() > 0
+        np.testing.assert_allclose(gradient[tuple(places.T)], expected, rtol=2e-4, atol=1e-3 * np.abs(expected).max())

@@ -19,7 +19,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mnist_mlp.engine.compiled import CompiledEngine
 from mnist_mlp.engine.jax.devices import device_names, jit_disabled, mesh_of
-from mnist_mlp.engine.jax.programs import evaluate_program, forward_program, product_program, train_program
+from mnist_mlp.engine.jax.programs import (
+    evaluate_program,
+    forward_program,
+    gradient_program,
+    product_program,
+    train_program,
+)
 from mnist_mlp.engine.jax.trace import traced
 
 Values = dict[str, list[Any]]  # trainable, non_trainable, optimizer
@@ -58,6 +64,9 @@ class JaxEngine(CompiledEngine):
 
     def forward_program(self, network: keras.Model) -> Callable:
         return forward_program(network)
+
+    def gradient_program(self) -> Callable:
+        return gradient_program(self.network)
 
     def product_program(self) -> Callable:
         return product_program(self.mesh)
@@ -106,6 +115,11 @@ class JaxEngine(CompiledEngine):
         found = found if isinstance(found, list) else [found]
         self.verify_placement(found[-1])
         return [np.asarray(output) for output in found]
+
+    def gradients(self, program: Callable, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        found = program(self.values, self.put(images), self.put(labels))
+        self.verify_placement(found)
+        return np.asarray(found)
 
     def devices_of(self, output: jax.Array) -> list[str]:
         return device_names(output)

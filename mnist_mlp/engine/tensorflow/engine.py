@@ -21,6 +21,7 @@ from mnist_mlp.engine.tensorflow.devices import device_names, short_name
 from mnist_mlp.engine.tensorflow.programs import (
     evaluate_program,
     forward_program,
+    gradient_program,
     per_replica,
     product_program,
     split_across,
@@ -70,6 +71,9 @@ class TensorFlowEngine(CompiledEngine):
     def forward_program(self, network: keras.Model) -> Callable:
         return forward_program(network, self.strategy, xla=self.jit_compile)
 
+    def gradient_program(self) -> Callable:
+        return gradient_program(self.network, self.strategy, xla=self.jit_compile)
+
     def product_program(self) -> Callable:
         return product_program(self.strategy, xla=self.jit_compile)
 
@@ -98,6 +102,11 @@ class TensorFlowEngine(CompiledEngine):
         found = found if isinstance(found, list) else [found]
         self.verify_placement(found[-1])
         return [per_replica(output, self.strategy)[0].numpy() for output in found]
+
+    def gradients(self, program: Callable, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        found = program(tf.constant(images), tf.constant(labels))
+        self.verify_placement(found)
+        return per_replica(found, self.strategy)[0].numpy()
 
     def devices_of(self, output: Any) -> list[str]:
         """Return the device of each replica. The output is of floats: TensorFlow may keep small integers on the CPU,

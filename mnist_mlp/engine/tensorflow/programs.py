@@ -37,6 +37,20 @@ def forward_program(network: keras.Model, strategy: tf.distribute.Strategy | Non
     return tf.function(partial(on_each), jit_compile=xla, autograph=False)  # a partial: see `one_program`
 
 
+def gradient_program(network: keras.Model, strategy: tf.distribute.Strategy | None, *, xla: bool) -> Callable:
+    """Return a function of images, float32 [n, 28, 28], and labels, int32 [n], that computes the gradient of each
+    image's cross-entropy by its pixels, float32 [n, 28, 28], on each replica."""
+
+    def gradient(images, labels):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            loss = tf.reduce_sum(cross_entropy(labels, network(images, training=False)))
+        return tape.gradient(loss, images)
+
+    on_each = gradient if strategy is None else lambda *batch: strategy.run(gradient, args=batch)
+    return tf.function(partial(on_each), jit_compile=xla, autograph=False)  # a partial: see `one_program`
+
+
 def product_program(strategy: tf.distribute.Strategy | None, *, xla: bool) -> Callable:
     """Return a function of two matrices that every replica multiplies as a whole, compiled as the steps are."""
     on_each = tf.matmul if strategy is None else lambda left, right: strategy.run(tf.matmul, args=(left, right))

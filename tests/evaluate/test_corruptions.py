@@ -234,7 +234,15 @@ def test_a_page_of_one_severity_without_a_reference(digits):
     (errors,) = corruptions.errors_of([network], split, cells, 0, Collector())
     report = {
         **corruptions.summary(network, network.classify(split.images) != split.labels, errors),
-        **{"dataset": "digits", "classes": list("0123456789"), "images": 50, "seed": 0, "severity": "3", "reference": None, "mnist_corrupted": None},
+        **{
+            "dataset": "digits",
+            "classes": list("0123456789"),
+            "images": 50,
+            "seed": 0,
+            "severity": "3",
+            "reference": None,
+            "mnist_corrupted": None,
+        },
         **{"fgsm": None},
     }
     page = Page(corruptions_page.render(report, corruptions.examples_of(split, cells, network, 0)))

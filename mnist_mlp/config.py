@@ -93,7 +93,7 @@ class Config:
     data_dir: str = option(
         "",
         "directory of the data, or one above it, or a file: IDX files (.gz or not), .npz, CSV or Parquet tables, a zip "
-        "or tar archive of these, or a prepared TFDS data set",
+        "or tar archive of these, a prepared TFDS data set, or pictures in folders 0 to 9 (--dataset=custom)",
         group="data",
         affects="machine",
         may_differ=("workers",),
@@ -101,7 +101,7 @@ class Config:
     data_source: str = option(
         "auto",
         "read the data from this source only",
-        choices=("auto", "idx", "npz", "csv", "parquet", "keras", "tfds", "download"),
+        choices=("auto", "idx", "npz", "csv", "parquet", "pictures", "keras", "tfds", "download"),
         group="data",
         affects="machine",
         may_differ=("workers",),

@@ -1,4 +1,4 @@
-"""Read a data set from what holds it: IDX files, .npz, tables (CSV, Parquet), or a directory of TFDS.
+"""Read a data set from what holds it: IDX files, .npz, tables (CSV, Parquet), pictures, or a directory of TFDS.
 
 All give the same: arrays by the keys of SHAPES. Without `x_test` and `y_test`, there were labelled images of one kind
 only; the caller decides whether some of them may be held out for testing. A further kind of container is a format that
@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from mnist_mlp.data import array_files, downloads, npz_keys, parquet_files, sets, tables
 from mnist_mlp.data.array_files import Arrays
-from mnist_mlp.data.layouts import CSV, IDX, NPZ, PARQUET, TFDS, Found
+from mnist_mlp.data.layouts import CSV, IDX, NPZ, PARQUET, PICTURES, TFDS, Found
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.archives import names_in, reading
 from mnist_mlp.files.members import Entry
@@ -40,7 +42,7 @@ def read(name: str, found: Found) -> Contents:
     """Return what the data set `name` has where it was found. Raise `UserError`."""
     readers: dict[str, Callable[[str, Found], Contents]] = {
         **{IDX: _read_idx, NPZ: _read_npz, CSV: _read_csv, PARQUET: _read_parquet},
-        TFDS: _read_tfds,
+        **{TFDS: _read_tfds, PICTURES: _read_pictures},
     }
     contents = readers[found.format](name, found)
     return dataclasses.replace(contents, classes=_classes_beside(found.path) or contents.classes)
@@ -135,6 +137,37 @@ def _read_parquet(name: str, found: Found) -> Contents:
         split = "test" if part == "test" else "train"
         arrays[f"x_{split}"], arrays[f"y_{split}"], classes = parquet_files.read_parquet(_in_order(files))
     return Contents(arrays, (), classes)
+
+
+def _read_pictures(name: str, found: Found) -> Contents:
+    """Read the digit in each picture, as `predict` does. A picture that is refused is left out, and a note says so."""
+    from mnist_mlp.data.pictures import decode, inputs, labelled  # here, since Pillow takes a while
+
+    classes = _classes_beside(found.path) or sets.DIGITS
+    settings = inputs.Settings(digits=classes == sets.DIGITS)
+    arrays: Arrays = {}
+    notes: list[str] = []
+    for part, (folder,) in found.files.items():
+        collection = labelled.find(str(folder.path), sets.DIGITS, flag="data_dir")
+        images, labels, refused = [], [], []
+        for picture in collection.pictures:
+            try:
+                images.append(inputs.one_digit(picture.path, decode.read_file(Path(picture.path)), settings).image)
+                labels.append(picture.label)
+            except UserError as error:
+                refused.append(f"{picture.path}: {str(error).removeprefix(f'{picture.path}: ')}")
+        if not images:
+            raise UserError(
+                f"{folder.path}: expected pictures that can be read, all {len(refused):,} are refused, such as "
+                f"{refused[0]}"
+            )
+        notes += collection.notes
+        if refused:
+            count = f"{len(refused):,} of {len(collection.pictures):,} pictures in {folder.path}"
+            notes.append(f"{count} are refused and left out, such as {refused[0]}")
+        split = "test" if part == "test" else "train"
+        arrays[f"x_{split}"], arrays[f"y_{split}"] = np.stack(images), np.array(labels, np.uint8)
+    return Contents(arrays, tuple(notes))
 
 
 def _in_order(files: Sequence[Entry]) -> list[Entry]:

@@ -218,8 +218,9 @@ def _described(name: str, formats: Sequence[str]) -> str:
         layouts.TFDS: f"a TFDS directory of {name}".removesuffix(" of custom"),
         layouts.CSV: "tables such as train.csv and test.csv",
         layouts.PARQUET: "Parquet files such as train-00000-of-00001.parquet",
+        layouts.PICTURES: "folders 0 to 9 of pictures" if sets.find(name).of_pictures else "",
     }
-    return " or ".join(what[each] for each in formats)
+    return " or ".join(what[each] for each in formats if what[each])
 
 
 def _read(name: str, found: layouts.Found, *, or_kaggle: bool) -> Dataset:

@@ -19,8 +19,8 @@ from mnist_mlp.files.members import Entry
 
 DEPTH = 3  # folders below the given one, as in data/MNIST/raw
 DIRECTORIES = 2000  # that are looked at, so that a whole disk takes little time
-IDX, NPZ, TFDS, CSV, PARQUET = "idx", "npz", "tfds", "csv", "parquet"  # values of --data_source
-FORMATS = (IDX, NPZ, TFDS, CSV, PARQUET)
+IDX, NPZ, TFDS, CSV, PARQUET, PICTURES = "idx", "npz", "tfds", "csv", "parquet", "pictures"  # values of --data_source
+FORMATS = (IDX, NPZ, TFDS, CSV, PARQUET, PICTURES)
 TABLE_ENDS = {CSV: (".csv", ".csv.gz", ".tsv", ".tsv.gz"), PARQUET: (".parquet",)}
 ANY_TABLE = (*TABLE_ENDS[CSV], *TABLE_ENDS[PARQUET])
 ARCHIVES = 20  # of a directory, that are opened
@@ -32,7 +32,7 @@ class Found:
     """A data set on disk: its format, a value of --data_source, where it is, and its files.
 
     `path` is the directory, the archive, or the one file. `files` are those of each key of SHAPES (IDX), or of "train",
-    "test" or "all" (npz and tables); empty for TFDS. `folder` is the one in an archive.
+    "test" or "all" (npz and tables; the folders of pictures); empty for TFDS. `folder` is the one in an archive.
     """
 
     format: str
@@ -44,6 +44,8 @@ class Found:
         place = f"{self.path}/{self.folder}".rstrip("/") if self.folder else str(self.path)
         if self.format == TFDS:
             return f"TFDS directory {place}"
+        if self.format == PICTURES:
+            return f"pictures in {place}"
         if self.format == IDX:
             return f"IDX files in {place}"
         names = [file.name for files in self.files.values() for file in files]
@@ -63,7 +65,20 @@ def in_directory(name: str, directory: Path) -> list[Found]:
         found.append(Found(TFDS, directory))
     files = _files_in(directory)
     found += [*_npz_parts(directory, files), *tables_among(name, directory, files)]
-    return found
+    return [*found, *_pictures_in(directory)] if sets.find(name).of_pictures else found
+
+
+def _pictures_in(directory: Path) -> list[Found]:
+    """Return the pictures in folders 0 to 9 of a directory, or in those of its folders train and test."""
+    train, test = directory / TRAIN, directory / TEST
+    if _has_classes(train) and _has_classes(test):
+        return [Found(PICTURES, directory, {TRAIN: (Entry(train),), TEST: (Entry(test),)})]
+    return [Found(PICTURES, directory, {ALL: (Entry(directory),)})] if _has_classes(directory) else []
+
+
+def _has_classes(directory: Path) -> bool:
+    """Return whether a directory has folders for at least two of the classes 0 to 9."""
+    return sum((directory / label).is_dir() for label in sets.DIGITS) > 1
 
 
 def packed_in(name: str, directory: Path, formats: Sequence[str]) -> list[Found]:
@@ -289,8 +304,8 @@ def lead(name: str, directory: Path, contents: Sequence[str]) -> str:
         return "; it has the four IDX files: omit --data_source, or use --data_source=idx"
     if found:
         return f"; no {', '.join(missing)} in it"
-    if {*"0123456789"} <= {*contents}:
-        return "; folders of pictures, one for each class, are not read yet"
+    if _pictures_in(directory):
+        return "; it has folders of pictures, one for each class: use --dataset=custom"
     tables = [entry for entry in contents if entry.lower().endswith(ANY_TABLE)]
     if len(tables) > 1:
         return "; of several tables, one must be called train, and one test: rename them"

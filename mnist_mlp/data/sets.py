@@ -24,6 +24,7 @@ class KnownSet:
     sizes: tuple[int, int] | None = None  # numbers of training and test images; None: MNIST's
     any_size: bool = False
     balanced: bool = False  # each class has equally many images, in each split
+    of_pictures: bool = False  # may also be pictures, in a folder for each class
     needs_directory: bool = False  # no cache has it, and nothing downloads it
     folders: tuple[str, ...] = ()  # how the letters of its folders' and files' names begin
     idx: tuple[str, ...] = ()  # its own names of the four IDX files, in the order of array_files.IDX_NAMES
@@ -115,7 +116,7 @@ KNOWN = {
             needs_directory=True,
             folders=("digitrecognizer", "kaggle"),
         ),
-        KnownSet("custom", "a data set of one's own", any_size=True, needs_directory=True),
+        KnownSet("custom", "a data set of one's own", any_size=True, of_pictures=True, needs_directory=True),
         KnownSet("digits", "the embedded digits", any_size=True),
     )
 }

@@ -135,7 +135,7 @@ def test_what_lies_there_instead_is_named(few, tmp_path):
     assert "of several tables, one must be called train, and one test: rename them" in refusal(tmp_path / "csv")
     for label in range(10):
         (tmp_path / "tree" / str(label)).mkdir(parents=True)
-    assert "folders of pictures, one for each class, are not read yet" in refusal(tmp_path / "tree")
+    assert "it has folders of pictures, one for each class: use --dataset=custom" in refusal(tmp_path / "tree")
     (tmp_path / "zip").mkdir()
     (tmp_path / "zip" / "archive.zip").write_bytes(b"PK\3\4" + bytes(22) + b"\5\0\0\0train")
     assert "archive.zip: expected a zip or tar archive, received a damaged file" in refusal(tmp_path / "zip")

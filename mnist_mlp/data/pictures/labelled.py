@@ -53,19 +53,21 @@ class Place:
     text: str
     labels: Labels
     pattern: re.Pattern[str] | None = None
+    flag: str = "images"
 
     def error(self, message: str) -> UserError:
-        return UserError(f"--images={self.text}: {message}")
+        return UserError(f"--{self.flag}={self.text}: {message}")
 
 
-def find(text: str, classes: Sequence[str], pattern: str = "") -> Collection:
+def find(text: str, classes: Sequence[str], pattern: str = "", *, flag: str = "images") -> Collection:
     """Return the labelled pictures in the place that `text` names, a folder, a pattern of files, or a table.
 
-    `classes` are the names of the classes 0 to 9; `pattern` is a regular expression for the names of files. Raise
+    `classes` are the names of the classes 0 to 9; `pattern` is a regular expression for the names of files; `flag` is
+    the one that named the place. Raise
     `UserError` if no picture is found, if a label is missing or is none, or if a picture has two.
     """
-    place = Place(text, Labels(classes), name_pattern(pattern) if pattern else None)
-    path = path_of("images", text)
+    place = Place(text, Labels(classes), name_pattern(pattern) if pattern else None, flag)
+    path = path_of(flag, text)
     try:
         if path.is_dir():
             found, layout, notes = _in_folder(place, path)

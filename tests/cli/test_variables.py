@@ -102,6 +102,9 @@ def test_what_is_no_setting_of_the_numbers_is_not_recorded():
     """Passwords of Terraform, which has the same prefix; the caches that a run sets up itself."""
     for name in ("TF_VAR_password", "TF_TOKEN_app_terraform_io", "TF_CLI_CONFIG_FILE", "TF_CPP_MIN_LOG_LEVEL", "PATH"):
         assert what_happens(name) == "kept"
+    inherited = {"TF2_BEHAVIOR": "1"}  # as TensorFlow sets it in a notebook that imports it
+    variables.remove_ignored(inherited)
+    assert not inherited and "TF2_BEHAVIOR" not in variables.ignored
     cache = "--tf_xla_persistent_cache_directory=/tmp/x"
     assert what_happens("TF_XLA_FLAGS", cache) == "kept"
     assert variables.recorded("", {"TF_XLA_FLAGS": f"--tf_xla_auto_jit=2 {cache}"}) == {
@@ -122,7 +125,7 @@ def test_a_note_is_about_the_backend_that_runs(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", ["tensorflow", "jax"])
+@pytest.mark.parametrize("framework", [pytest.param("tensorflow", marks=pytest.mark.full), "jax"])  # sooner imported
 def test_what_a_framework_sets_at_its_import_is_no_setting_of_the_user(framework):
     """A notebook that has imported one starts the programs with it."""
     pytest.importorskip(framework)

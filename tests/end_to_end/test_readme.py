@@ -56,6 +56,7 @@ LONG = (
     "parity",
     "verify",
     "doctor --strategy",
+    "evaluate --run_dir runs/smoke --corruptions all",  # test_corruptions.py
     "tpu_compile",
     "tune",
     "scripts/train  ",

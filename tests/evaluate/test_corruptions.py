@@ -195,7 +195,7 @@ for kind in ("fog", "stripe"):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.full  # TFDS builds what is read; test_data.py reads its directories
 def test_mnist_c_where_tfds_has_prepared_it(tmp_path, digits):
     pytest.importorskip("tensorflow_datasets")
     done = run_code(BUILDER, str(tmp_path), "tfrecord", backend="tensorflow")

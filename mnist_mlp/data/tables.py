@@ -73,7 +73,7 @@ def read_csv(stream: IO[bytes], where: str) -> Table:
         if form is None or not text:
             continue
         numbers = _whole_numbers(text, form)
-        at = np.arange(line, line + text.count(b"\n"))
+        at: NDArray[Any] = np.arange(line, line + text.count(b"\n"))
         if numbers is None:
             numbers, at = _any_numbers(text, form, line, where)
         rows += len(numbers)

@@ -68,17 +68,17 @@ def occlusion(layers: Sequence[Layer], images: Array, weights: Array) -> Array:
     kernel, bias = first.weights
     sums = pixels.reshape(len(images), -1) @ kernel + bias
     corners = [(top, left) for top in range(0, 29 - WINDOW, STEP) for left in range(0, 29 - WINDOW, STEP)]
-    squares = [np.s_[top : top + WINDOW, left : left + WINDOW] for top, left in corners]
-    parts = [pixels[(slice(None), *square)].reshape(len(images), -1) for square in squares]
-    kernels = [kernel.reshape(28, 28, -1)[square].reshape(WINDOW**2, -1) for square in squares]
+    squares = [np.s_[:, top : top + WINDOW, left : left + WINDOW] for top, left in corners]
+    parts = [pixels[square].reshape(len(images), -1) for square in squares]
+    kernels = [kernel.reshape(28, 28, -1)[square[1:]].reshape(WINDOW**2, -1) for square in squares]
     blanked = sums - np.stack([part @ each for part, each in zip(parts, kernels, strict=True)])  # [squares, n, units]
     hidden = numpy_forward.activate(first.activation, blanked.reshape(-1, len(bias)))
     logits = outputs_of(others, hidden).reshape(len(squares), len(images), -1)
     found = weighted_sum(layers, images, weights) - (weights.astype(np.float32) * logits).sum(2)  # [squares, n]
     falls, covered = np.zeros(images.shape, np.float32), np.zeros((28, 28), np.float32)
     for square, fall in zip(squares, found, strict=True):
-        falls[(slice(None), *square)] += fall[:, None, None]
-        covered[square] += 1
+        falls[square] += fall[:, None, None]
+        covered[square[1:]] += 1
     return falls / covered
 
 

@@ -8,6 +8,8 @@ to 4, and returns images, which `kinds.corrupt` clips and rounds.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mnist_mlp.data.corruptions.draws import Draws, Floats
@@ -83,7 +85,8 @@ def motion_blur(images: Floats, draws: Draws, level: int) -> Floats:
     weights = np.exp(-(distances**2) / (2 * sigma**2))
     margin = len(distances) + 1
     framed = np.pad(images, [(0, 0), (margin, margin), (margin, margin)])
-    places, every = np.lib.stride_tricks.sliding_window_view(framed, (SIDE, SIDE), axis=(1, 2)), np.arange(len(images))
+    axes: Any = (1, 2)  # the types of NumPy 2.2 know only one axis
+    places, every = np.lib.stride_tricks.sliding_window_view(framed, (SIDE, SIDE), axis=axes), np.arange(len(images))
     blurred = np.zeros(images.shape)
     for distance, weight in zip(distances, weights / weights.sum(), strict=True):
         # A shift is the same for all pixels of an image: four whole windows of it, weighted, instead of pixel by pixel.

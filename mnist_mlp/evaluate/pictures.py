@@ -21,7 +21,7 @@ from PIL import Image
 from mnist_mlp import devices
 from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
-from mnist_mlp.data.pictures import decode, inputs, labelled
+from mnist_mlp.data.pictures import decode, inputs, labelled, reading
 from mnist_mlp.data.pictures.inputs import Digit
 from mnist_mlp.data.pictures.labelled import Collection, Labelled
 from mnist_mlp.data.sets import class_names, of_digits
@@ -246,11 +246,12 @@ def score_of(
     return score
 
 
-def thumbnail_of(levels: np.ndarray) -> Image.Image:
-    """Return grey levels, float32 [height, width], as a small picture."""
-    picture = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
-    picture.thumbnail((THUMBNAIL, THUMBNAIL), reducing_gap=2)
-    return picture
+def thumbnail_of(picture: np.ndarray) -> Image.Image:
+    """Return a decoded picture, float32 [height, width] or with its colours [height, width, 2], as a small grey one."""
+    levels, _ = reading.channels_of(picture)
+    small = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+    small.thumbnail((THUMBNAIL, THUMBNAIL), reducing_gap=2)
+    return small
 
 
 def files_to_write(options: Options, run: Path, collection: Collection) -> dict[str, Path]:

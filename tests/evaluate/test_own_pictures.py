@@ -19,6 +19,7 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.evaluate import command, pictures, pictures_page, pictures_text
 from mnist_mlp.evaluate.pictures import Score, Shown
 from mnist_mlp.files.atomic import read_json
+from mnist_mlp.report import png_images
 from mnist_mlp.stats.metrics import wilson_interval
 
 AS_THEY_ARE = inputs.Settings(reframe=False)
@@ -168,6 +169,18 @@ def test_the_page(folder, tmp_path):
     assert len(page.all("img", **{"class": "photo"})) == 4  # the HEIC has none
     assert len(page.all("img", **{"class": "digit"})) == 3
     assert len(page.all("svg", **{"class": "ten"})) == 3
+
+
+def test_a_picture_in_colours_is_shown_in_grey(tmp_path):
+    own = tmp_path / "own" / "4"
+    own.mkdir(parents=True)
+    picture = Image.new("RGB", (300, 200), (200, 60, 40))
+    picture.paste((40, 60, 200), (90, 60, 110, 140))
+    picture.save(own / "a.jpg")
+    score = scored(tmp_path / "own", settings=inputs.Settings())
+    (shown,) = [*score.shown_mistakes, *score.shown_refusals] or [None]
+    assert shown.thumbnail.mode == "L" and shown.thumbnail.size == (112, 75)
+    assert "data:image/" in png_images.photo(shown.thumbnail, "a picture")
 
 
 def test_a_page_that_does_not_show_all(folder, monkeypatch):

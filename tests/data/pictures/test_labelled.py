@@ -240,8 +240,8 @@ def test_odd_names_in_tables(place, tmp_path):
 
 
 BAD_TABLES = {
-    "absent files": ("a.png,3\nx.png,4\ny.png,5\n", "x.png (line 2) and 1 other not there"),
-    "a folder": ("a.png,3\nsub,4\n", "sub (line 2) not there"),
+    "absent files": ("a.png,3\nx.png,4\ny.png,5\n", "received x.png (line 2) and 1 other"),
+    "a folder": ("a.png,3\nsub,4\n", "received sub (line 2)"),
     "one column": ("a.png\nb.png\n", "received 1 column"),
     "three without a header": ("a.png,3,x\n", "received 3 columns"),
     "pixels": (",".join(["label", *map(str, range(784))]), "give it to train --data_dir"),

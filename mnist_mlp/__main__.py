@@ -35,7 +35,7 @@ check a machine
   tpu_compile             compile a run for TPUs on a machine that has none
 
 use a model
-  evaluate                evaluate the saved model of a run again
+  evaluate                score a saved model again, also on corrupted images or your own pictures
   predict                 classify test images, or pictures of your own
   export                  write SavedModel, ONNX, LiteRT, .keras and arrays, each verified
   serve                   a page to draw digits on, and a REST API

@@ -83,7 +83,7 @@ class Config:
     dataset: str = option(
         "auto",
         "auto: MNIST, or the embedded digits if MNIST cannot be found; mnist: MNIST or an error; kaggle: the labelled "
-        "images of Kaggle's Digit Recognizer; custom: any ten classes of 28×28 pixels in --data_dir; digits: 1,797 "
+        "images of Kaggle's Digit Recognizer; custom: your own ten classes in --data_dir; digits: 1,797 "
         "real handwritten digits, no download",
         choices=("auto", *DATASETS),
         group="data",

@@ -2,7 +2,8 @@
 
 Presets: default (the lecture's network, pixels from 0 to 1), lecture (its program to the letter, pixels from
 0 to 255), smoke (seconds, on the embedded digits: does this installation train at all?), speedrun (98% of MNIST's test
-images as soon as possible), best (the highest accuracy of this network within minutes).
+images as soon as possible), best (the highest accuracy of this network within minutes), robust (for images unlike the
+training images: noise, blur, covered parts).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ LONGEST_CLASSES = 10_000  # bytes of a classes.txt
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """The arrays of a data set, what should be known about them, and the names of the classes if they are told."""
+    """The arrays of a data set, what should be known about them, and the names of the classes, if given."""
 
     arrays: Arrays
     notes: tuple[str, ...] = ()
@@ -158,8 +158,8 @@ def _read_pictures(name: str, found: Found) -> Contents:
                 refused.append(f"{picture.path}: {str(error).removeprefix(f'{picture.path}: ')}")
         if not images:
             raise UserError(
-                f"{folder.path}: expected pictures that can be read, all {len(refused):,} are refused, such as "
-                f"{refused[0]}"
+                f"{folder.path}: expected pictures that can be read, received {len(refused):,}, all refused, "
+                f"such as {refused[0]}"
             )
         notes += collection.notes
         if refused:

@@ -63,7 +63,7 @@ class Dataset:
     test: Split
     notes: tuple[str, ...]  # warnings
     verified: bool  # whether the content hashes are the known ones
-    classes: tuple[str, ...] = ()  # their names, if the data told them; () for those that `sets` knows
+    classes: tuple[str, ...] = ()  # their names, if the data name them; () for those that `sets` knows
 
     @property
     def class_names(self) -> tuple[str, ...]:

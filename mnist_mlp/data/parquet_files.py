@@ -69,7 +69,7 @@ def _read_shard(file: Entry) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tupl
             labels += batch.column(columns[1]).to_pylist()
         classes = _class_names(table.schema_arrow.metadata, columns[1])
     if not images:
-        raise UserError(f"{file}: expected {wanted}, received no row")
+        raise UserError(f"{file}: expected {wanted}, received no rows")
     for row, label in enumerate(labels):
         if type(label) is not int or not 0 <= label <= 9:
             raise UserError(f"{file}, row {row}: expected a label 0–9, received {truncated(repr(label), 40)}")

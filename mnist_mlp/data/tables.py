@@ -86,7 +86,7 @@ def read_csv(stream: IO[bytes], where: str) -> Table:
         labels.append(_checked_labels(numbers[:, form.label], at, where))
         pixels.append(np.delete(numbers, form.label, axis=1))
     if form is None or not rows:
-        raise UserError(f"{where}: expected rows of images, received {'no row' if form else 'an empty table'}")
+        raise UserError(f"{where}: expected rows of images, received {'no rows' if form else 'an empty table'}")
     images = _grey_levels(np.concatenate(pixels), lines, where)
     return Table(images.reshape(-1, 28, 28), np.concatenate(labels) if labels else None)
 

@@ -100,10 +100,10 @@ def fit(trained: Result, test: Logits, validation: Logits | None, backend: str) 
     try:
         temperature, interval = fit_temperature(validation.values, validation.labels)
     except ValueError:
-        n, right = len(validation.labels), int((validation.values.argmax(1) == validation.labels).sum())
+        n, correct = len(validation.labels), int((validation.values.argmax(1) == validation.labels).sum())
         raise UserError(
-            f"--calibrate: of the run's validation images {right:,} of {n:,} are recognized, which determines no "
-            "temperature; train a new run with a larger --validation_fraction"
+            f"--calibrate: {correct:,} of the run's {n:,} validation images are recognized, so no temperature can be "
+            "fitted; train a new run with a larger --validation_fraction"
         ) from None
     before, after = (validation.probabilities(each) for each in (1.0, temperature))
     found = {"before": measure(*before), "after": measure(*after)}

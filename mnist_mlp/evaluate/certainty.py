@@ -11,18 +11,18 @@ def lines(test: dict[str, Any]) -> list[str]:
     if not before:
         return []
     confidence, accuracy = percent(before["confidence"], 2), percent(before["accuracy"], 2)
-    told = [
+    as_trained = [
         f"sure     {confidence} on average, {accuracy} correct; {error(before)}",
         *answers(before["coverage"]),
     ]
     if not after:
-        return told
+        return as_trained
     low, high = after["temperature_interval"]
     (less, least, most), brier = (
         (after["change"][name]["mean"], *after["change"][name]["interval"]) for name in ("nll", "brier")
     )
     return [
-        *told,
+        *as_trained,
         f"scaled   by the temperature {after['temperature']:.3f} (95% interval {low:.3f} to {high:.3f}), fitted on "
         f"{after['fitted_on_images']:,} validation images",
         f"         {percent(after['confidence'], 2)} on average; {error(after)}",

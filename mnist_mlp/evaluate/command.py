@@ -1,5 +1,5 @@
-"""Evaluate the saved model of a run: on the test images again, with how sure it may be (--calibrate); on corrupted and
-adversarial test images (--corruptions, --fgsm); or on labelled pictures of your own (--images)."""
+"""Evaluate the saved model of a run: on the test images again, with its calibration (--calibrate repairs it); on
+corrupted and adversarial test images (--corruptions, --fgsm); or on labelled pictures of your own (--images)."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Options:
         "names begin or end with a label; or a CSV of file and label",
     )
     label_pattern: str = option(
-        "", "regular expression for the names of pictures (without suffix) with one group, the label: '(\\d)_.*'"
+        "", "regular expression for file names without suffix; its one group is the label: '(\\d)_.*'"
     )
     no_reframe: bool = option(False, "use pictures as they are, as in predict: 28×28 pixels, light on dark")
     output: str = option(
         "",
-        "directory for a page and its JSON file: pictures.html, with every mistake and refusal, of --images; "
-        "corruptions.html of --corruptions",
+        "directory for a page and its JSON file: pictures.html, with mistakes and refusals, for --images; "
+        "corruptions.html for --corruptions",
     )
     batch_size: int | None = option(
         None, "images per step (default: the run's; with --images, 32)", kind=int, low=1, high=2**31 - 1
@@ -66,7 +66,7 @@ class Options:
     severity: str = option(
         "1-5", "for --corruptions: severities, such as 3, 1-5 or 1,3,5; published: nearest to MNIST-C's for each kind"
     )
-    corruption_seed: int = option(0, "for --corruptions: seed of what is random in them", low=0, high=2**32 - 1)
+    corruption_seed: int = option(0, "for --corruptions: seed of their random numbers", low=0, high=2**32 - 1)
     fgsm: bool = option(
         False,
         "also score adversarial test images: the fast gradient sign method with ε from 0 to 0.3 of full ink",

@@ -250,5 +250,5 @@ def sheet(report: Mapping[str, Any], examples: Sequence[Any]) -> Html:
             mark = tag("span", names[predicted], class_="truth" if predicted == label else "predicted")
             cells.append(tag("td", png_images.digit(image, alt), mark))
         rows.append(cells)
-    caption = "A test image for each kind, and what the network takes it for: right in blue, wrong in orange"
+    caption = "A test image for each kind, and what the network takes it for: correct in blue, errors in orange"
     return section("images", "Images", scrolling("Images", table(caption, head, rows, class_="sheet")))

@@ -78,7 +78,7 @@ def compared(report: Mapping[str, Any], reference: Mapping[str, Any]) -> Sequenc
 
 def ratio(value: float | None) -> str:
     """A mean of errors relative to the reference's, or why there is none."""
-    return "not defined (the reference makes no more errors on some kind)" if value is None else f"{100 * value:.1f}%"
+    return "not defined (on some kind the reference makes no more errors)" if value is None else f"{100 * value:.1f}%"
 
 
 def points(value: float) -> str:

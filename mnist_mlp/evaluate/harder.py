@@ -53,7 +53,7 @@ def check(options: Options) -> None:
         "reference": options.reference and not options.fgsm,
     }
     if options.output and not options.images:
-        raise UserError("--output: expected --images or --corruptions, whose page it is for, received neither; add one")
+        raise UserError("--output writes a page and has no effect without --images or --corruptions; add one of them")
     for name, value in given.items():
         if value:
             raise UserError(f"--{name} has no effect without --corruptions; add --corruptions=all")

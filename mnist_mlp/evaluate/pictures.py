@@ -1,6 +1,6 @@
 """`--images`: score the saved model on labelled pictures of one's own, read one at a time as `predict` reads them.
 
-A picture that is refused, by its reader or by what the network makes of it, counts as not right, and is listed.
+A picture that is refused, by its reader or by what the network makes of it, counts as an error, and is listed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Shown:
 
 
 class Score:
-    """Counts of the pictures so far; the outcome of each that is not right, and the pictures of some of them."""
+    """Counts of the pictures so far; the outcome of each that is not correct, and the pictures of some of them."""
 
     def __init__(self) -> None:
         self.confusion: NDArray[np.int64] = np.zeros((10, 10), np.int64)
@@ -111,7 +111,7 @@ class Score:
         return [shown for *_, shown in sorted(self.worst, key=lambda entry: entry[:2], reverse=True)]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of `metrics.per_class`, where refused pictures are examples that are not right."""
+        """Return the rows of `metrics.per_class`, where refused pictures are examples that are not correct."""
         rows = per_class(self.confusion)
         for row, refused in zip(rows, self.refused.tolist(), strict=True):
             row["examples"] += refused

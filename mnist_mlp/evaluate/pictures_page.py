@@ -36,7 +36,7 @@ def render(result: Result, mistakes: Sequence[Shown], refusals: Sequence[Shown])
 
 
 def opening(result: Result) -> Html:
-    """The share of right answers with its interval, key figures, a summary, and remarks."""
+    """The share of correct answers with its interval, key figures, a summary, and remarks."""
     answered = result["answered"]
     figures: dict[str, object] = {
         "95% interval": interval(result["interval"], 1),
@@ -74,7 +74,7 @@ def summary(result: Result) -> str:
     words += f", {mistakes:,} mistaken for another class" if mistakes else ", none mistaken for another class"
     if not refused:
         return f"{words}, and none refused."
-    return f"{words}, and {refused:,} refused. A refused picture counts as not right."
+    return f"{words}, and {refused:,} refused. A refused picture counts as an error."
 
 
 def mistakes_section(result: Result, shown: Sequence[Shown]) -> Html:
@@ -83,8 +83,9 @@ def mistakes_section(result: Result, shown: Sequence[Shown]) -> Html:
     if not total:
         return section("mistakes", "Mistakes", paragraph("There are none among the answered pictures."))
     words = (
-        f"{how_many(shown, total, 'mistakes', 'with the lowest probability of their label')} Left the picture in grey, "
-        "right what the network saw; the bars are its ten probabilities, blue for the label, orange for the answer."
+        f"{how_many(shown, total, 'mistakes', 'with the lowest probability of their label')} On the left is the "
+        "picture in grey, on the right what the network saw; the bars are its ten probabilities, blue for the label, "
+        "orange for the answer."
     )
     cards = tag(
         "ol", *(mistake_card(each, result["classes"], folder_of(result)) for each in shown), class_="cards pictures"

@@ -29,8 +29,8 @@ def setting(result: dict[str, Any], trained: Result) -> str:
 def closing(result: dict[str, Any]) -> str:
     """Return the counts, the classes, and what was refused or mistaken."""
     refused, answered = result["refused"], result["answered"]
-    not_right = f"; {refused:,} refused ones count as not right" if refused else ""
-    lines = ["", f"correct  {share_of(result, 'total', 'accuracy', 'interval')}{not_right}"]
+    errors = "; 1 refused one counts as an error" if refused == 1 else f"; {refused:,} refused ones count as errors"
+    lines = ["", f"correct  {share_of(result, 'total', 'accuracy', 'interval')}{errors if refused else ''}"]
     if refused and answered:
         lines.append(f"answered {share_of(result, 'answered', 'answered_accuracy', 'answered_interval')}")
     lines += summary.class_table(result["per_class"])
@@ -45,7 +45,7 @@ def closing(result: dict[str, Any]) -> str:
 
 
 def share_of(result: dict[str, Any], total: str, accuracy: str, interval: str) -> str:
-    """Return how many are right of the pictures that `total` counts: "9 of 10 = 90.00% (95% interval …)"."""
+    """Return how many are correct of the pictures that `total` counts: "9 of 10 = 90.00% (95% interval …)"."""
     low, high = result[interval]
     return (
         f"{result['correct']:,} of {result[total]:,} = {100 * result[accuracy]:.2f}% "

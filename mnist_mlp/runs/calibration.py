@@ -81,7 +81,7 @@ def drop_stale(path: Path, model_sha256: str) -> str:
     except UserError:
         (path / NAME).unlink(missing_ok=True)
         return (
-            f"  !      {NAME} does not belong to the model that was trained now: removed; fit another temperature with "
+            f"  !      removed {NAME}: it belongs to the model before this training; fit a new temperature with "
             "evaluate --calibrate"
         )
     return ""

@@ -89,7 +89,7 @@ def other_test_images(facts: dict[str, Any], dataset: str) -> tuple[Split | None
     try:
         return data.load(Config(**facts["data"])).test, ""
     except UserError as error:
-        return None, f"what it has forgotten cannot be measured: {error}"
+        return None, f"what was forgotten cannot be measured: {error}"
 
 
 def short(test: dict[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,6 @@ def test_what_cannot_be_a_data_set_is_refused(few, digits, tmp_path):
         (tmp_path / "blank" / label).mkdir(parents=True)
         Image.new("L", (50 + int(label), 60), 255).save(tmp_path / "blank" / label / "a.png")
     with pytest.raises(
-        UserError, match="expected pictures that can be read, all 2 are refused, such as .*0/a.png: exp"
+        UserError, match="expected pictures that can be read, received 2, all refused, such as .*0/a.png: exp"
     ):
         load(tmp_path / "blank")

@@ -124,7 +124,7 @@ REFUSED = {
     "an unclosed quote": (changed(5, 300, '"7'), "line 6: expected 785 fields"),
     "nothing": ("", "received an empty table"),
     "empty lines alone": ("\n\n\n", "received an empty table"),
-    "a header alone": (text([HEADS["Kaggle"]]), "received no row"),
+    "a header alone": (text([HEADS["Kaggle"]]), "received no rows"),
     "UTF-16": (text(rows()).encode("utf-16"), "received UTF-16; save it as UTF-8"),
     "zeros": (bytes(5000), "received more than"),
     "bytes": (bytes(range(256)) * 20, "line 1: expected 785 columns"),

@@ -67,9 +67,9 @@ def test_the_fit_halves_the_error_of_an_overconfident_network(fitted):
 def test_what_determines_no_temperature_is_refused_in_a_line(numpy_versions):
     trained, test = SimpleNamespace(model_sha256="abc"), drawn(100)
     perfect = Logits(test.values, test.values.argmax(1))
-    with pytest.raises(UserError, match="--calibrate: of the run's validation images 100 of 100 are recognized, which"):
+    with pytest.raises(UserError, match="--calibrate: 100 of the run's 100 validation images are recognized, so"):
         calibrate.fit(trained, test, perfect, "jax")
-    with pytest.raises(UserError, match="0 of 1 are recognized, which determines no temperature"):
+    with pytest.raises(UserError, match="0 of the run's 1 validation images are recognized, so no temp"):
         calibrate.fit(trained, test, Logits(np.eye(10)[:1] * 3, np.array([4])), "jax")
     with pytest.raises(UserError, match="expected two test images or more"):
         calibrate.fit(trained, Logits(test.values[:1], test.labels[:1]), test, "jax")
@@ -125,7 +125,9 @@ def test_another_model_does_not_get_the_temperature(fitted, tmp_path):
     ):
         calibration.read(tmp_path, "abd")
     assert calibration.drop_stale(tmp_path, "abc") == "" and file.exists()
-    assert "does not belong to the model that was trained now: removed" in calibration.drop_stale(tmp_path, "abd")
+    assert "removed calibration.json: it belongs to the model before this training" in calibration.drop_stale(
+        tmp_path, "abd"
+    )
     assert not file.exists() and calibration.drop_stale(tmp_path, "abd") == ""
 
 
@@ -257,7 +259,9 @@ def test_training_further_loses_it_with_a_note_and_the_report_shows_it(own):
     assert (own / calibration.NAME).exists() and "with temperature" in checked(own / "report.html").text
     train_and_evaluate(config_of(more), own, reporter=reporter)
     assert not (own / calibration.NAME).exists()
-    assert "does not belong to the model that was trained now: removed; fit another" in "\n".join(reporter.lines)
+    assert "removed calibration.json: it belongs to the model before this training; fit a new" in "\n".join(
+        reporter.lines
+    )
     assert "with temperature" not in checked(own / "report.html").text
 
 

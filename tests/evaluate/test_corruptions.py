@@ -61,7 +61,7 @@ def options(tmp_path, **more):
         ({"corruptions": ("fog",), "severity": ""}, ["received ''"]),
         ({"corruptions": ("bend",), "severity": "published"}, ["expected kinds of MNIST-C, received bend"]),
         ({"severity": "3"}, ["--severity has no effect without --corruptions"]),
-        ({"output": "x"}, ["--output: expected --images or --corruptions"]),
+        ({"output": "x"}, ["--output writes a page and has no effect without --images or --corruptions"]),
         ({"reference": "x"}, ["--reference has no effect without --corruptions"]),
     ],
 )

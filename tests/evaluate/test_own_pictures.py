@@ -225,7 +225,7 @@ def test_the_text_lists_fifty_and_says_how_many_more(tmp_path):
     [
         ({"label_pattern": r"(\d)"}, "--label_pattern: expected pictures of your own"),
         ({"no_reframe": True}, "--no_reframe: expected pictures"),
-        ({"output": "x"}, "--output: expected --images or --corruptions"),
+        ({"output": "x"}, "--output writes a page and has no effect without --images or --corruptions"),
         ({"images": "x", "data_dir": "y"}, "cannot be combined with --data_dir"),
         ({"images": "x", "gate": True}, "cannot be combined with --gate"),
     ],

@@ -104,7 +104,7 @@ def _files_of(
     if wrong:
         raise error(f"expected labels {labels.expected}, received {_first(wrong)}")
     if absent:
-        raise error(f"expected files that exist, relative to the table's folder; {_first(absent)} not there")
+        raise error(f"expected files that exist, relative to the table's folder, received {_first(absent)}")
     if not found:
         raise error("expected a table of files and labels, received its header alone")
     return found

@@ -320,8 +320,10 @@ def _once_each(place: Place, found: list[Labelled]) -> tuple[list[Labelled], int
         before = seen.setdefault(content, picture) if content else picture
         if before.label != picture.label:
             one, other = (place.labels.classes[each.label] for each in (before, picture))
-            where = f"{picture.path} is there" if before.path == picture.path else f"{before.path} is {picture.path}"
-            raise place.error(f"expected one label for each picture; {where}, once as {one} and once as {other}")
+            again = "" if before.path == picture.path else f"{picture.path}, the same bytes, "
+            raise place.error(
+                f"expected one label for each picture, received {before.path} as {one} and {again}as {other}; keep one"
+            )
         if before is picture:
             kept.append(picture)
     return kept, len(found) - len(kept)

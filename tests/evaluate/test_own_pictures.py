@@ -13,7 +13,7 @@ from helpers.pages import Page, checked
 from helpers.programs import Collector, program, refused
 from PIL import Image
 
-from mnist_mlp.data.pictures import inputs, labelled
+from mnist_mlp.data.pictures import decode, inputs, labelled
 from mnist_mlp.data.sets import class_names
 from mnist_mlp.errors import UserError
 from mnist_mlp.evaluate import command, pictures, pictures_page, pictures_text
@@ -172,15 +172,14 @@ def test_the_page(folder, tmp_path):
 
 
 def test_a_picture_in_colours_is_shown_in_grey(tmp_path):
-    own = tmp_path / "own" / "4"
-    own.mkdir(parents=True)
     picture = Image.new("RGB", (300, 200), (200, 60, 40))
     picture.paste((40, 60, 200), (90, 60, 110, 140))
-    picture.save(own / "a.jpg")
-    score = scored(tmp_path / "own", settings=inputs.Settings())
-    (shown,) = [*score.shown_mistakes, *score.shown_refusals] or [None]
-    assert shown.thumbnail.mode == "L" and shown.thumbnail.size == (112, 75)
-    assert "data:image/" in png_images.photo(shown.thumbnail, "a picture")
+    picture.save(tmp_path / "a.jpg")
+    decoded = decode.read_file(tmp_path / "a.jpg")
+    assert decoded.ndim == 3  # else it shows nothing about colours
+    thumbnail = pictures.thumbnail_of(decoded)
+    assert (thumbnail.mode, thumbnail.size) == ("L", (112, 75))
+    assert "data:image/" in png_images.photo(thumbnail, "a picture")
 
 
 def test_a_page_that_does_not_show_all(folder, monkeypatch):

@@ -145,6 +145,11 @@ def _check_flags(config: Config) -> None:
         )
     if sets.find(config.dataset).needs_directory and not directory:
         raise UserError(f"--dataset={config.dataset}: expected a directory to read, received none; add --data_dir=DIR")
+    if source == layouts.PICTURES and not (config.dataset in sets.KNOWN and sets.find(config.dataset).of_pictures):
+        raise UserError(
+            f"--data_source={source}: expected a data set of your own, received --dataset={config.dataset}; "
+            "use --dataset=custom"
+        )
     if source == "keras" and config.dataset in sets.KNOWN and not sets.find(config.dataset).keras:
         raise UserError(f"--data_source=keras: Keras has no {config.dataset}; use --data_dir=DIR, or another source")
     if source in layouts.FORMATS and source != layouts.TFDS and not directory:
@@ -173,7 +178,13 @@ def _find(name: str, directory: Path, wanted: str) -> layouts.Found:
         contents = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {ANOTHER}") from None
-    found = [each for each in layouts.in_directory(name, directory) if each.format in formats][:1]
+    here = [each for each in layouts.in_directory(name, directory) if each.format in formats]
+    if len(here) > 1 and here[-1].format == layouts.PICTURES:
+        raise UserError(
+            f"{flag}: expected one data set, received {here[0]} and folders of pictures; choose one with "
+            f"--data_source={here[0].format} or --data_source={layouts.PICTURES}"
+        )
+    found = here[:1]
     if not found and not array_files.find_idx(directory, name):  # some of the four are meant, and the others missing
         found = layouts.below(name, directory, formats) or layouts.packed_in(name, directory, formats)
     if found:
@@ -273,10 +284,16 @@ def _assembled(name: str, source: str, contents: containers.Contents) -> Dataset
             f"{source}: expected {train:,} training and {test:,} test images of {title_of(name)} with labels, received "
             f"{len(whole):,} in one table and no other with labels{hint}"
         )
+    labels, counts = np.unique(whole.labels, return_counts=True)
+    if counts.min() < 2:
+        raise UserError(
+            f"{source}: expected images for testing, or two images or more of each class, of which one is held out for "
+            f"testing; received one of {', '.join(str(label) for label in labels[counts < 2])}"
+        )
     parts = _cut(whole, held_out(whole.labels))
     note = (
         f"no images for testing have labels, so {len(parts['y_test']):,} of the {len(whole):,} that have, one in "
-        f"{HELD_OUT} of each class, were held out for testing"
+        f"{HELD_OUT} of each class (rounded down, but at least one), were held out for testing"
     )
     return _verified(name, source, dataclasses.replace(contents, arrays=parts, notes=(*contents.notes, note)))
 

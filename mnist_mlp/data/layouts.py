@@ -69,11 +69,13 @@ def in_directory(name: str, directory: Path) -> list[Found]:
 
 
 def _pictures_in(directory: Path) -> list[Found]:
-    """Return the pictures in folders 0 to 9 of a directory, or in those of its folders train and test."""
+    """Return the pictures in folders 0 to 9 of a directory, of its folders train and test, or of train alone."""
     train, test = directory / TRAIN, directory / TEST
     if _has_classes(train) and _has_classes(test):
         return [Found(PICTURES, directory, {TRAIN: (Entry(train),), TEST: (Entry(test),)})]
-    return [Found(PICTURES, directory, {ALL: (Entry(directory),)})] if _has_classes(directory) else []
+    if _has_classes(directory):
+        return [Found(PICTURES, directory, {ALL: (Entry(directory),)})]
+    return [Found(PICTURES, directory, {TRAIN: (Entry(train),)})] if _has_classes(train) else []
 
 
 def _has_classes(directory: Path) -> bool:

@@ -76,6 +76,8 @@ def prepare(options: Options) -> Harder | None:
     output = path_of("output", options.output) if options.output else None
     if output is not None:
         outputs.directory_to_write("output", output)
+        for name in (JSON, PAGE):
+            outputs.file_to_write("output", str(output / name), will_exist=output)
     return Harder(run, cells, reference, output)
 
 

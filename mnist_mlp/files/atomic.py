@@ -72,7 +72,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read an object that `write_json` wrote. Raise one of `DAMAGED` for anything else, and OSError."""
     if not path.is_file():  # opening a named pipe would block
-        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+        what = "it is no regular file" if path.exists() else "no such file"
+        raise FileNotFoundError(errno.ENOENT, what, str(path))
     with open(path, "rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:

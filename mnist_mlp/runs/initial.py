@@ -10,7 +10,7 @@ from mnist_mlp.config import Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.files.atomic import digest
 from mnist_mlp.options import path_of
-from mnist_mlp.runs.directory import MODEL
+from mnist_mlp.runs.directory import MODEL, as_flag
 from mnist_mlp.runs.result import Result
 from mnist_mlp.runs.saved import data_of_run, read_run
 
@@ -59,7 +59,7 @@ def source_of(config: Config) -> Source:
     wanted = network_of(source.config)
     if differing := [name for name in NETWORK if getattr(config, name) != wanted[name]]:
         has, given = (
-            ", ".join(f"--{name}={values[name]}" for name in differing) for values in (wanted, config.to_dict())
+            ", ".join(as_flag(name, values[name]) for name in differing) for values in (wanted, config.to_dict())
         )
         raise UserError(f"{flag}: expected the network of that run, {has}, received {given}; omit it")
     return source

@@ -213,7 +213,7 @@ def test_kaggles_table_is_what_it_is(few, kaggle):
         np.testing.assert_array_equal(np.bincount(loaded.test.labels), np.maximum(counts // 7, 1))
         assert len(loaded.train) + len(loaded.test) == 60
         assert loaded.notes[0] == "test.csv has no labels, so it is not used"
-        assert f"so {len(loaded.test)} of the 60 that have, one in 7 of each class, were held out" in loaded.notes[1]
+        assert f"so {len(loaded.test)} of the 60 that have, one in 7 of each class" in loaded.notes[1]
         assert "Kaggle's Digit Recognizer has no published content hash" in loaded.notes[2]
         np.testing.assert_array_equal(load(kaggle, dataset=dataset).test.images, loaded.test.images)
 

@@ -50,6 +50,27 @@ def test_without_a_split_some_of_each_class_are_held_out(few, digits, tmp_path):
     assert "10 of the 30 that have, one in" in " ".join(found.notes)
 
 
+def test_a_folder_of_training_pictures_alone_is_enough(few, digits, tmp_path):
+    written(tmp_path / "mine" / "train", digits.train, few)
+    found, same = load(tmp_path / "mine"), load(tmp_path / "mine" / "train")
+    np.testing.assert_array_equal(found.test.images, same.test.images)
+    assert (len(found.train), len(found.test)) == (20, 10)
+
+
+def test_too_few_pictures_to_hold_some_out_are_refused(few, digits, tmp_path):
+    written(tmp_path, digits.train, np.delete(few, [0, 1, 9, 10]))  # one of class 0, one of class 3
+    with pytest.raises(UserError, match="two images or more of each class.*; received one of 0, 3; "):
+        load(tmp_path)
+
+
+def test_pictures_beside_another_data_set_are_never_passed_over(few, digits, tmp_path):
+    written(tmp_path, digits.train, few)
+    (tmp_path / "labels.csv").write_text("file,label\n0/0000.png,0\n")
+    with pytest.raises(UserError, match="received labels.csv in .* and folders of pictures; .*--data_source=csv or"):
+        load(tmp_path)
+    assert len(load(tmp_path, source="pictures").train) == 20
+
+
 def test_what_is_refused_is_left_out_and_said(few, digits, tmp_path):
     written(tmp_path, digits.train, few)
     Image.new("L", (200, 200), 255).save(tmp_path / "3" / "blank.png")
@@ -76,3 +97,11 @@ def test_what_cannot_be_a_data_set_is_refused(few, digits, tmp_path):
         UserError, match="expected pictures that can be read, received 2, all refused, such as .*0/a.png: exp"
     ):
         load(tmp_path / "blank")
+
+
+def test_only_a_data_set_of_ones_own_may_be_pictures(tmp_path):
+    for dataset in ("mnist", "auto"):
+        with pytest.raises(
+            UserError, match=f"--data_source=pictures: .* received --dataset={dataset}; use --dataset=c"
+        ):
+            load(tmp_path, dataset, "pictures")

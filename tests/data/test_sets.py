@@ -219,7 +219,10 @@ def test_a_data_set_of_ones_own(few, tmp_path):
     write(tmp_path / "one", {"images.npz": npz(images=few["x_train"], labels=few["y_train"])})
     loaded = load(tmp_path / "one", "custom")
     assert (len(loaded.train), len(loaded.test)) == (90, 10)  # one of each class
-    assert "10 of the 100 that have, one in 7 of each class, were held out for testing" in loaded.notes[0]
+    assert (
+        "10 of the 100 that have, one in 7 of each class (rounded down, but at least one), were held out for testing"
+        in loaded.notes[0]
+    )
     write(tmp_path / "odd", {"a.npz": npz(**few | {"y_train": few["y_train"][:-1]})})
     assert "expected a label for each image, received 100 images and 99 labels" in refusal(tmp_path / "odd", "custom")
     assert "--dataset=custom: expected a directory to read" in refusal("", "custom")

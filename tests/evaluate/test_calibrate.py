@@ -143,6 +143,12 @@ def test_a_damaged_calibration_is_refused(fitted, tmp_path, change):
         calibration.read(tmp_path, "abc")
 
 
+def test_a_directory_in_its_place_is_called_what_it_is(tmp_path):
+    (tmp_path / calibration.NAME).mkdir()
+    with pytest.raises(UserError, match=f"{calibration.NAME} cannot be read: it is no regular file$"):
+        calibration.read(tmp_path, "0" * 64)
+
+
 def test_a_result_without_it_is_shown_as_it_is(tmp_path):
     result = Result.from_dict(atomic.read_json(OLD / "result.json"))
     assert calibration.shown(tmp_path, result) == result.to_dict()

@@ -165,6 +165,15 @@ def test_a_run_with_a_reference_a_page_and_json(trained, tmp_path, capsys):
         command.main([*flags, f"--reference={tmp_path}"])
 
 
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_measured(monkeypatch, tmp_path):
+    (tmp_path / harder.PAGE).mkdir()
+    monkeypatch.setattr(harder.saved, "read_run", lambda *_: None)
+    options = command.Options(run_dir="run", corruptions=("fog",), output=str(tmp_path))
+    with pytest.raises(UserError, match="corruptions.html: expected a file, received a directory"):
+        harder.prepare(options)
+    assert [each.name for each in tmp_path.iterdir()] == [harder.PAGE]
+
+
 def test_a_refusal_loads_no_framework(tmp_path):
     refused(program("evaluate", f"--run_dir={tmp_path}", "--corruptions", "frog"), "--corruptions", "'frog'")
 

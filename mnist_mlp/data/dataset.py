@@ -38,7 +38,7 @@ DIGITS = {  # the same for the embedded digits, enlarged
     "test": "ae6491d288e6d0851e85e7a1bfad0bb9e628228206495898f65f38a006d0e946",
 }
 
-HELD_OUT = 7  # one of so many images of each class is for testing, where a data set has no split; as MNIST's 10,000
+HELD_OUT = 7  # without a test split, one image in seven of each class is held out: MNIST's share, 10,000 of 70,000
 KAGGLE_ROWS = 42_000  # with labels; the 28,000 in Kaggle's test.csv have none
 
 

@@ -75,12 +75,13 @@ def train_and_evaluate(
         session = TrainingSession(config, plan, run, reporter)
         session.load_data(dataset)  # verified; the same for all workers, and as before if the run is resumed
         session.build_engine()  # the framework, the model on its device, compiled
-        session.train(callbacks)
-        session.evaluate_and_save()
+        with session.all_workers_to_the_end():
+            session.train(callbacks)
+            session.evaluate_and_save()
 
-        from mnist_mlp.report import run_page  # not needed until now
+            from mnist_mlp.report import run_page  # not needed until now
 
-        run_page.write(session)
+            run_page.write(session)
     session.reporter.line(summary.closing(session.result, str(run_dir)))
     return session.result
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from mnist_mlp.data.batches import split_validation
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.devices import machine, rendezvous
 from mnist_mlp.engine.batching import IMAGES_PER_CALL
-from mnist_mlp.errors import Diverged, UserError
+from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.files.atomic import digest
 from mnist_mlp.options import tagged
 from mnist_mlp.runs import calibration, checkpoint, initial, summary
@@ -112,6 +113,16 @@ class TrainingSession:
         self.test, self.validation = self.splits["test"], self.splits.get("validation")
         self.forgets = initial.TEST in self.splits
         del self.dataset, self.splits  # the engine holds them
+
+    @contextlib.contextmanager
+    def all_workers_to_the_end(self) -> Iterator[None]:
+        """Let no worker leave before all have come to the end, or to what ends all of them after the same step."""
+        try:
+            yield
+        except (Stopped, Diverged):
+            self.engine.leave_workers()
+            raise
+        self.engine.leave_workers()
 
     def write_augmentation_preview(self) -> None:
         """Write distortions.png, which shows what training sees, if that is not the images themselves."""

@@ -7,6 +7,7 @@ import kinds
 import numpy as np
 import pytest
 from helpers.on_mnist import mnist_run  # noqa: F401  # a fixture
+from PIL import Image, ImageDraw
 from test_pictures import by_hand
 
 from mnist_mlp.data.pictures import decode, normalize, reading, rows, sheets, strokes
@@ -282,6 +283,26 @@ def test_strokes_wider_than_mnists_are_narrowed():
     ring[60:140, 50:70] = 0
     for kept in (square, stroke, ring):
         assert normalize.thin_enough(kept) is kept
+
+
+def test_a_digit_stretched_to_a_square_is_narrowed():
+    """As its strokes tell: a 1 with a flag; not a ring of one width, a bar, or a box with other sides."""
+    picture = Image.new("L", (60, 140))
+    ImageDraw.Draw(picture).line([(6, 45), (48, 10), (48, 130)], fill=255, width=12, joint="curve")
+    one = picture.crop(picture.getbbox())
+    square = np.asarray(one.resize((140, 140), Image.Resampling.BICUBIC), np.float32) / 255
+    height, width = normalize.in_proportion(square).shape
+    assert width / height == pytest.approx(one.width / one.height, rel=0.2)
+    ring = Image.new("L", (100, 100))
+    ImageDraw.Draw(ring).ellipse([0, 0, 99, 99], outline=255, width=12)
+    for kept in (np.asarray(ring, np.float32) / 255, np.ones((100, 100), np.float32), square[:, 20:]):
+        assert normalize.in_proportion(kept) is kept
+
+
+def test_extents_of_ink():
+    inked = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 1]], bool)
+    assert normalize.extents(inked).tolist() == [[2, 2, 0, 1], [0, 0, 0, 0], [0, 3, 3, 3]]
+    assert normalize.extents(inked.T).T.tolist() == [[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 1]]
 
 
 def test_a_refusal_says_what_was_seen(source):

@@ -253,8 +253,6 @@ def test_ink_ends_where_the_picture_has_an_edge():
 
 
 def test_a_ring_with_things_inside_is_no_zero():
-    from PIL import Image, ImageDraw
-
     picture = Image.new("L", (200, 200), 255)
     draw = ImageDraw.Draw(picture)
     draw.ellipse([40, 30, 160, 170], outline=0, width=9)
@@ -264,6 +262,24 @@ def test_a_ring_with_things_inside_is_no_zero():
     draw.line([(75, 130), (125, 130)], fill=0, width=9)
     with pytest.raises(UserError):
         reading.digit_in(np.asarray(picture, np.float32))
+
+
+def test_what_was_crossed_out_beside_a_digit_is_not_read():
+    """A hatched square half as high as a 7; as high as it, or with no more than a few strokes, it may be a digit."""
+
+    def levels(side, step):
+        picture = Image.new("L", (400, 240), 255)
+        draw = ImageDraw.Draw(picture)
+        draw.line([(60, 50), (150, 50), (100, 190)], fill=0, width=9, joint="curve")
+        corner, low = 260, 120 + side // 2
+        hatching = [(corner + x, low - side * (x // step % 2)) for x in range(0, side + 1, step)]
+        draw.line(hatching, fill=0, width=6)
+        return np.asarray(picture, np.float32)
+
+    assert reading.digit_in(levels(side=70, step=6)).digit == 7
+    for side, step in ((130, 6), (100, 25)):
+        with pytest.raises(UserError):
+            reading.digit_in(levels(side, step))
 
 
 def test_a_picture_in_mnists_frame_stays_as_it_is(mnist):

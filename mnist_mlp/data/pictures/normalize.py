@@ -15,6 +15,12 @@ EDGE = 0.02  # pixels with less ink do not count for the box
 THICKEST, THICK = 4.8, 3.8  # pixels of the frame; wider strokes, as one in 80 of MNIST's digits has, become so wide
 BLOB = 8.0  # pixels of the frame; what is wider is no stroke
 SLACK = 2  # pixels; MNIST's digits are in its frame with so much room in their box, at most
+SQUARE = 0.02  # share by which the sides of a box may differ that a program made square
+NARROWEST = 0.25  # width over height; hardly any digit but a bar as 1 is narrower
+WIDTHS = 10  # proportions that are tried
+SIDE = 56  # pixels; strokes are measured at this size
+UNEVEN = 0.08  # a stretched digit's strokes are less even by so much; 7 of 1,578 training digits in a square box are
+SAME = 0.02  # unevenness; of proportions in which strokes are as even, none is likelier
 THINNEST = 2.0  # pixels of the frame; thinner strokes, such as a pen's in a large picture, are widened
 
 
@@ -22,7 +28,7 @@ def in_frame(ink: np.ndarray) -> np.ndarray:
     """Return a digit, given its ink, float32 [height, width] from 0 to 1, not all 0: uint8 [28, 28], light on dark."""
     rows, columns = np.flatnonzero((ink > EDGE).any(1)), np.flatnonzero((ink > EDGE).any(0))
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    digit = thin_enough(thick_enough(digit))
+    digit = thin_enough(thick_enough(in_proportion(digit)))
     scale = BOX / max(digit.shape)
     height, width = (max(1, round(side * scale)) for side in digit.shape)
     method = Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BICUBIC
@@ -30,6 +36,48 @@ def in_frame(ink: np.ndarray) -> np.ndarray:
     pixels = np.asarray(small, np.float32).clip(0, 1)
     pixels = pixels / max(pixels.max(), 1e-6)
     return np.rint(255 * centred(pixels)).astype(np.uint8)
+
+
+def in_proportion(digit: np.ndarray) -> np.ndarray:
+    """Narrow a digit that was stretched to a square, as some programs prepare pictures: a 1 with a flag looks like a 7.
+
+    A pen has one width. Stretched, upright strokes are wider than level ones, and one width in all directions shows
+    the proportions in which the digit was written.
+    """
+    height, width = digit.shape
+    if abs(height - width) > max(1, SQUARE * height):
+        return digit
+    factors = np.geomspace(1, NARROWEST, WIDTHS)
+    uneven = unevenness(digit, factors)
+    weights = np.exp((uneven.min() - uneven) / SAME)
+    factor = float(np.exp(weights @ np.log(factors) / weights.sum()))
+    if uneven[0] - unevenness(digit, np.array([factor]))[0] < UNEVEN:
+        return digit
+    narrow = Image.fromarray(digit).resize((max(1, round(factor * width)), height), Image.Resampling.BOX)
+    return np.asarray(narrow, np.float32)
+
+
+def unevenness(digit: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return how much the width of a digit's strokes varies if its own width is multiplied by each factor: the standard
+    deviation of its logarithm over all ink, float64 [n].
+
+    Where a stroke has the extents h along a row and v along a column, it is h·v/√(h² + v²) wide.
+    """
+    inked = np.asarray(Image.fromarray(digit).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) > 0.5
+    if not inked.any():
+        return np.zeros(len(factors))
+    rows = factors[:, None] * extents(inked)[inked]
+    columns = extents(inked.T).T[inked]
+    return np.log(rows * columns / np.hypot(rows, columns)).std(1)
+
+
+def extents(inked: np.ndarray) -> np.ndarray:
+    """Return for each pixel of ink how many there are in its run along its row, int64 [height, width], 0 elsewhere."""
+    edges = np.diff(np.pad(inked, ((0, 0), (1, 1))).astype(np.int8)).ravel()  # 1 where a run starts, -1 after its end
+    lengths = np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
+    found = np.zeros(inked.shape, np.int64)
+    found[inked] = np.repeat(lengths, lengths)
+    return found
 
 
 def is_in_frame(levels: np.ndarray) -> bool:

@@ -33,6 +33,8 @@ OF_METHOD = {EVEN: 0.0, TWO_LEVELS: 0.05, THREE_LEVELS: 0.1, NEARBY: 0.15}
 OF_A_SHEET = 0.25  # a digit on the whole picture is the simpler explanation
 BESIDE = 1.0  # per area of ink beside the digit over the digit's
 INSIDE = 3.0  # how much ink counts that lies in the digit's own box: then the digit is a part of a drawing
+CROSSED_OUT = 0.1  # how much ink counts of what is smaller than the digit and was crossed out
+SMALLER, FILLED, WIDE = 0.75, 0.5, 5.0  # such a thing: its sides over the digit's, its inked share, its sides in pens
 CUT = 0.4  # how much ink counts that the border cuts: it belongs to something around the paper
 AROUND = 0.35  # for ink that encloses the digit, at most
 UNUSED = 0.35  # per area of ink that no digit of a page uses over theirs
@@ -193,6 +195,7 @@ class Candidate:
         ink = np.where(pieces.cut, CUT, 1.0) * pieces.full / own
         ink[(pieces.full <= DIRT * own)] = 0.0
         ink[self.group] = 0.0
+        ink[self.crossed_out()] *= CROSSED_OUT
         ink[within(pieces.boxes, self.box)] *= INSIDE
         return {
             "beside": BESIDE * min(2.0, float(ink[~enclosing].sum())),
@@ -202,6 +205,20 @@ class Candidate:
             "outline": OUTLINE * max(0.0, self.without_edge - OUTLINE_FREE),
             **self.hypothesis.costs,
         }
+
+    def crossed_out(self) -> np.ndarray:
+        """Return which pieces of ink, bool [n], were crossed out, or are blots: beside the digit and smaller than it,
+        nearly filled, but wider than a pen fills at once. Nobody wants to have them read."""
+        pieces = self.hypothesis.pieces
+        top, bottom, left, right = pieces.boxes.T
+        height, width = bottom - top, right - left
+        digit = max(self.box[1] - self.box[0], self.box[3] - self.box[2])
+        found = (pieces.areas >= FILLED * height * width) & (pieces.sides <= SMALLER * digit)
+        found &= ~within(pieces.boxes, self.box)
+        if found.any():
+            pen = normalize.stroke_width(cut(self.hypothesis.map.ink, pieces, self.group))
+            found &= np.minimum(height, width) >= WIDE * pen
+        return found
 
 
 @dataclasses.dataclass(frozen=True)

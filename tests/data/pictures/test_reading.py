@@ -7,6 +7,7 @@ import kinds
 import numpy as np
 import pytest
 from helpers.on_mnist import mnist_run  # noqa: F401  # a fixture
+from PIL import Image, ImageDraw
 from test_pictures import by_hand
 
 from mnist_mlp.data.pictures import decode, normalize, reading, rows, sheets, strokes
@@ -252,8 +253,6 @@ def test_ink_ends_where_the_picture_has_an_edge():
 
 
 def test_a_ring_with_things_inside_is_no_zero():
-    from PIL import Image, ImageDraw
-
     picture = Image.new("L", (200, 200), 255)
     draw = ImageDraw.Draw(picture)
     draw.ellipse([40, 30, 160, 170], outline=0, width=9)
@@ -263,6 +262,24 @@ def test_a_ring_with_things_inside_is_no_zero():
     draw.line([(75, 130), (125, 130)], fill=0, width=9)
     with pytest.raises(UserError):
         reading.digit_in(np.asarray(picture, np.float32))
+
+
+def test_what_was_crossed_out_beside_a_digit_is_not_read():
+    """A hatched square half as high as a 7; as high as it, or with no more than a few strokes, it may be a digit."""
+
+    def levels(side, step):
+        picture = Image.new("L", (400, 240), 255)
+        draw = ImageDraw.Draw(picture)
+        draw.line([(60, 50), (150, 50), (100, 190)], fill=0, width=9, joint="curve")
+        corner, low = 260, 120 + side // 2
+        hatching = [(corner + x, low - side * (x // step % 2)) for x in range(0, side + 1, step)]
+        draw.line(hatching, fill=0, width=6)
+        return np.asarray(picture, np.float32)
+
+    assert reading.digit_in(levels(side=70, step=6)).digit == 7
+    for side, step in ((130, 6), (100, 25)):
+        with pytest.raises(UserError):
+            reading.digit_in(levels(side, step))
 
 
 def test_a_picture_in_mnists_frame_stays_as_it_is(mnist):
@@ -282,6 +299,26 @@ def test_strokes_wider_than_mnists_are_narrowed():
     ring[60:140, 50:70] = 0
     for kept in (square, stroke, ring):
         assert normalize.thin_enough(kept) is kept
+
+
+def test_a_digit_stretched_to_a_square_is_narrowed():
+    """As its strokes tell: a 1 with a flag; not a ring of one width, a bar, or a box with other sides."""
+    picture = Image.new("L", (60, 140))
+    ImageDraw.Draw(picture).line([(6, 45), (48, 10), (48, 130)], fill=255, width=12, joint="curve")
+    one = picture.crop(picture.getbbox())
+    square = np.asarray(one.resize((140, 140), Image.Resampling.BICUBIC), np.float32) / 255
+    height, width = normalize.in_proportion(square).shape
+    assert width / height == pytest.approx(one.width / one.height, rel=0.2)
+    ring = Image.new("L", (100, 100))
+    ImageDraw.Draw(ring).ellipse([0, 0, 99, 99], outline=255, width=12)
+    for kept in (np.asarray(ring, np.float32) / 255, np.ones((100, 100), np.float32), square[:, 20:]):
+        assert normalize.in_proportion(kept) is kept
+
+
+def test_extents_of_ink():
+    inked = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 1]], bool)
+    assert normalize.extents(inked).tolist() == [[2, 2, 0, 1], [0, 0, 0, 0], [0, 3, 3, 3]]
+    assert normalize.extents(inked.T).T.tolist() == [[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 1]]
 
 
 def test_a_refusal_says_what_was_seen(source):

@@ -683,6 +683,86 @@ def sticky_note_on_a_screen(write, label, rng):
     return screen.saved_as("jpg")
 
 
+@kind(DIGIT, apart=True)
+def dithered(write, label, rng):
+    """Paper as a fax machine sends it: black and white dots alone, in the mean as dark as what they stand for."""
+    canvas = placed(page(rng), write, label, rng, 0.4, 0.7)
+    canvas.lit(c.slope(rng, 0.2))
+    canvas.photographed(rng, 0.6, 2)
+    canvas.pixels[:] = np.asarray(canvas.picture().convert("1"), np.float32)[..., None] * 255
+    return black(canvas)
+
+
+@kind(DIGIT, apart=True)
+def cardboard(write, label, rng):
+    """A marker on brown cardboard, whose flutes show as stripes."""
+    canvas = Canvas(640, 480, np.array([176, 136, 92]) * rng.uniform(0.85, 1.1))
+    angle, period = rng.uniform(-0.1, 0.1), rng.uniform(14, 26)
+    y, x = np.mgrid[:480, :640].astype(np.float32)
+    along = (x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period
+    canvas.pixels *= (1 + rng.uniform(0.02, 0.05) * np.sin(along) + 0.03 * c.soft_noise(rng, 480, 640, 120))[..., None]
+    mark = write.by_hand(label, rng.uniform(210, 320), rng.uniform(16, 30))
+    colour = [(28, 26, 30), (30, 40, 110), (140, 25, 25)][rng.integers(3)]
+    canvas.centred(mark, colour, label, *rng.uniform(0.4, 0.6, 2))
+    canvas.lit(c.slope(rng, 0.3))
+    canvas.photographed(rng, 0.7, 4, 2)
+    return canvas.saved_as("jpg")
+
+
+@kind(DIGIT, apart=True)
+def plastic_sleeve(write, label, rng):
+    """A sheet in a plastic sleeve: bright reflections of a window, also across the digit."""
+    canvas = placed(page(rng), write, label, rng, 0.4, 0.65)
+    y, x = np.mgrid[:480, :640].astype(np.float32)
+    for _ in range(int(rng.integers(2, 5))):
+        angle, at = rng.uniform(0.6, 1.2), rng.uniform(100, 650)
+        away = np.abs(x * np.cos(angle) + y * np.sin(angle) - at) / rng.uniform(8, 45)
+        bright = rng.uniform(0.2, 0.5) * np.clip(3 - 3 * away, 0, 1)
+        canvas.pixels += bright[..., None] * (255 - canvas.pixels)
+    canvas.photographed(rng, 0.7, 3, 1)
+    return canvas.saved_as("jpg")
+
+
+@kind(DIGIT, apart=True)
+def torn_paper(write, label, rng):
+    """A torn piece of paper, without a straight edge, on a desk."""
+    desk = c.DESKS[rng.integers(len(c.DESKS))](rng, 720, 540)
+    turns = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+    waves = sum(rng.normal(0, 0.05 / k) * np.sin(k * turns + rng.uniform(0, 6.3)) for k in range(2, 7))
+    radius = (1 + waves + rng.normal(0, 0.012, 90)) * rng.uniform(170, 225)
+    x, y = rng.uniform(300, 420), rng.uniform(240, 300)
+    outline = np.stack([x + 1.15 * radius * np.cos(turns), y + radius * np.sin(turns)], 1)
+    shade = np.array(rng.uniform(208, 238) * np.array([1, 0.99, 0.95]))
+    desk.draw(lambda draw: draw.polygon([tuple(at) for at in (outline + 4).tolist()], fill=(40, 36, 32)), smooth=True)
+    colour = tuple(int(level) for level in shade)
+    desk.draw(lambda draw: draw.polygon([tuple(at) for at in outline.tolist()], fill=colour), smooth=True)
+    mark = write(label, rng.uniform(130, 190))
+    desk.write(mark, x - mark.shape[1] / 2, y - mark.shape[0] / 2, ink(rng), label)
+    desk.photographed(rng, 0.7, 3, 1)
+    return desk.saved_as("jpg")
+
+
+@kind(DIGIT, apart=True)
+def fogged_window(write, label, rng):
+    """A finger on a fogged window: what is outside shows through the strokes, and a drop or two run down from them."""
+    outside = Canvas(640, 480, np.array([70, 85, 100]) * rng.uniform(0.6, 1.2))
+    outside.pixels *= (1 + 0.25 * c.soft_noise(rng, 480, 640, 5))[..., None]
+    mark = write.by_hand(label, rng.uniform(220, 320), rng.uniform(20, 32))
+    left, top = round(320 - mark.shape[1] / 2), round(225 - mark.shape[0] / 2)
+    wiped = np.zeros((480, 640), np.float32)
+    wiped[top : top + mark.shape[0], left : left + mark.shape[1]] = mark
+    for _ in range(int(rng.integers(1, 3))):
+        column = int(rng.integers(mark.shape[1] // 4, 3 * mark.shape[1] // 4))
+        start = top + int(np.flatnonzero(mark[:, column] > 0.5).max(initial=mark.shape[0] // 2))
+        wiped[start : start + int(rng.uniform(25, 70)), left + column : left + column + 3] = 0.8
+    fog = np.array([178, 184, 188]) * (1 + 0.03 * c.soft_noise(rng, 480, 640, 40))[..., None]
+    outside.pixels += (0.8 * (1 - wiped))[..., None] * (fog - outside.pixels)
+    right, low = left + mark.shape[1], top + mark.shape[0]
+    outside.digits.append((label, mark, np.array([(left, top), (right, top), (right, low), (left, low)], float)))
+    outside.photographed(rng, 1.0, 4, 2)
+    return outside.saved_as("jpg")
+
+
 # ------------------------------------------------------------------------------------------- frames, figures, screens
 
 

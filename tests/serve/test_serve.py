@@ -149,11 +149,11 @@ def test_examples_that_are_gone(monkeypatch, capsys):
 
     monkeypatch.setattr(serve.data, "load", gone)
     monkeypatch.setattr(serve.saved, "data_of_run", lambda *given: given)
-    found = serve.find_examples(None, None, "")
-    assert found.round(0)["examples"] == [] and "--data_dir" in found.round(0)["note"]
+    found, training = serve.find_images(None, None, None, "")
+    assert training is None and found.round(0)["examples"] == [] and "--data_dir" in found.round(0)["note"]
     assert capsys.readouterr().err == "the page will have no examples: expected mnist, received none\n"
     with pytest.raises(UserError):
-        serve.find_examples(None, None, "there")
+        serve.find_images(None, None, None, "there")
 
 
 @slow

@@ -26,13 +26,15 @@ def probabilities(layers: Sequence[Layer], images: Array, dtype: str = "float32"
 def outputs(layers: Sequence[Layer], images: Array) -> Array:
     """Return the outputs of the last layer, float32 [n, …], for uint8 images [n, 28, 28]."""
     size = BATCH if any(layer.kind == "conv" for layer in layers) else DENSE_BATCH
-    found = []
+    found: Array | None = None
     for start in range(0, len(images), size):
         x = images[start : start + size].astype(np.float32)
         for layer in layers:
             x = apply(layer, x)
-        found.append(x)
-    return found[0] if len(found) == 1 else np.concatenate(found)
+        if found is None:
+            found = np.empty((len(images), *x.shape[1:]), np.float32)
+        found[start : start + size] = x
+    return np.empty(0, np.float32) if found is None else found
 
 
 def apply(layer: Layer, x: Array) -> Array:

@@ -96,10 +96,12 @@ def schemas(limits: Limits) -> dict[str, Any]:
             "layers": {"type": "array", "items": object_of(layer)},
         }),
         "Explanations": {
-            "description": "`margin`: the logit of `predicted` minus that of `against`. The maps are positive where "
-            "ink raises it, negative where ink lowers it. `neighbours`: the training images that are nearest in the "
-            "network's last hidden layer (`layer`), with their Euclidean distance there; half of all `compared` are "
-            "farther away than `median_distance`. `pending`: ask again, the network is still reading them.",
+            "description": "`against`: the class in the query, or the second most likely one if there is none, or if "
+            "it is the predicted class. `margin`: the logit of `predicted` minus that of `against`. The maps are "
+            "positive where ink raises it, negative where ink lowers it. `neighbours`: the training images that are "
+            "nearest in the network's last hidden layer (`layer`), with their Euclidean distance there; half of all "
+            "`compared` are farther away than `median_distance`. `pending`: ask again, the network is still reading "
+            "them.",
             **object_of({"explanations": {"type": "array", "items": object_of(explanation)}}),
         },
         "Examples": object_of({

@@ -92,7 +92,8 @@ function neighbour({ index, label, distance, image }, predicted) {
   return item;
 }
 
-function noteOn({ layer, compared, trained_on, median_distance, images, note }) {
+function noteOn({ layer, compared, trained_on, median_distance, images, pending, note }) {
+  if (pending) return "The network is still reading the training images …";
   if (images.length === 0) return note;
   const count = (number) => number.toLocaleString("en");
   const which = compared === trained_on ? `all ${count(compared)}` : `${count(compared)} of the ${count(trained_on)}`;

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.plain_networks import convolutions
 from helpers.programs import Collector
 from PIL import Image
 
@@ -294,6 +295,15 @@ def test_mistakes_show_the_nearest_training_images(digits):
     assert "farther away than 40.0 (median" in section  # of 10 to 200, six of them
     named = dataclasses.replace(run, result=run.result | {"dataset": {"name": "fashion_mnist"}})
     assert '<div class="nearest named">' in network_sections.mistakes(named)
+
+
+def test_convolutions_compare_fewer_images(monkeypatch):
+    monkeypatch.setattr(network_sections, "FEW", 5)
+    run = dataclasses.replace(material(wrong=[3]), training=known(np.zeros((9, 28, 28)), range(9)))
+    assert "in the last hidden layer, conv_2 (5 of the 9 images" in network_sections.mistakes(
+        dataclasses.replace(run, layers=convolutions())
+    )
+    assert "as pixels (all 9 images" in network_sections.mistakes(run)
 
 
 def test_a_diverged_network_has_no_nearest_images():

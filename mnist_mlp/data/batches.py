@@ -18,15 +18,20 @@ def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, S
     """
     if fraction == 0:
         return train, None
-    count = round(len(train) * fraction)
-    if not 1 <= count < len(train):
+    kept, taken = validation_indices(len(train), fraction, seed)
+    return Split(train.images[kept], train.labels[kept]), Split(train.images[taken], train.labels[taken])
+
+
+def validation_indices(n: int, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of the images that are trained on, and of those for validation, each in ascending order."""
+    count = round(n * fraction)
+    if fraction and not 1 <= count < n:
         raise UserError(
             f"--validation_fraction={fraction}: expected at least one image for training and one for "
-            f"validation, received {len(train) - count} and {count}; try --validation_fraction=0.1"
+            f"validation, received {n - count} and {count}; try --validation_fraction=0.1"
         )
-    shuffled = _permutation(len(train), seed, VALIDATION)
-    kept, taken = np.sort(shuffled[count:]), np.sort(shuffled[:count])
-    return Split(train.images[kept], train.labels[kept]), Split(train.images[taken], train.labels[taken])
+    shuffled = _permutation(n, seed, VALIDATION)
+    return np.sort(shuffled[count:]), np.sort(shuffled[:count])
 
 
 def batch_indices(seed: int, epoch: int, n: int, batch: int) -> NDArray[np.int32]:

@@ -9,6 +9,7 @@ import numpy as np
 from mnist_mlp.models.portable import Array, Layer
 
 BATCH = 256  # images; keeps the windows of a convolution below 100 MB in float32
+DENSE_BATCH = 4000  # images of a network without convolutions: few and large products, each of which starts threads
 
 
 def probabilities(layers: Sequence[Layer], images: Array, dtype: str = "float32") -> Array:
@@ -20,6 +21,20 @@ def probabilities(layers: Sequence[Layer], images: Array, dtype: str = "float32"
             x = apply(layer, x)
         outputs[start : start + BATCH] = x
     return outputs
+
+
+def outputs(layers: Sequence[Layer], images: Array) -> Array:
+    """Return the outputs of the last layer, float32 [n, …], for uint8 images [n, 28, 28]."""
+    size = BATCH if any(layer.kind == "conv" for layer in layers) else DENSE_BATCH
+    found: Array | None = None
+    for start in range(0, len(images), size):
+        x = images[start : start + size].astype(np.float32)
+        for layer in layers:
+            x = apply(layer, x)
+        if found is None:
+            found = np.empty((len(images), *x.shape[1:]), np.float32)
+        found[start : start + size] = x
+    return np.empty(0, np.float32) if found is None else found
 
 
 def apply(layer: Layer, x: Array) -> Array:

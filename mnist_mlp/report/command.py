@@ -116,6 +116,7 @@ def content_of(
 
     Without its images the page has a sentence in their place. `datasets` holds those that were already read.
     """
+    from mnist_mlp.models.neighbours import SAMPLE, training_images
     from mnist_mlp.report.content import RunContent, predict_test, weights_of
     from mnist_mlp.runs.saved import start_finished
 
@@ -133,10 +134,13 @@ def content_of(
     if dataset and (len(dataset.test) != trained.dataset["test_examples"] or images_differ(path, images_hash)):
         dataset, images_hash = None, ""
         why_not = "Not shown: the test images found now are not the ones that the run was evaluated on."
+    training = None
+    if dataset and not saved.trained_on_others(path, trained, dataset.train):
+        training = training_images(dataset, config.validation_fraction, config.seed, SAMPLE)
     engine = start_finished(plan, path, trained, {}, trained.batch_size, start_timeout=options.start_timeout)
     predictions = predict_test(engine, dataset.test) if dataset else None
     result = calibration.shown(path, trained)
-    return RunContent(name, config, result, weights_of(engine), predictions, why_not), images_hash
+    return RunContent(name, config, result, weights_of(engine), predictions, why_not, training), images_hash
 
 
 def images_differ(path: Path, images_hash: str) -> bool:

@@ -14,6 +14,7 @@ from mnist_mlp.data import Split
 from mnist_mlp.data.sets import class_names
 from mnist_mlp.engine.batching import IMAGES_PER_CALL
 from mnist_mlp.models import numpy_forward, portable
+from mnist_mlp.models.neighbours import TrainingImages
 from mnist_mlp.models.portable import Array, Layer
 from mnist_mlp.stats.metrics import confusion_matrix
 
@@ -68,6 +69,7 @@ class RunContent:
     layers: list[Layer]
     predictions: Predictions | None
     why_not: str = ""  # says why there are no predictions
+    training: TrainingImages | None = None  # some that the run was trained on, if they are available
 
     @functools.cached_property
     def classes(self) -> tuple[str, ...]:

@@ -50,3 +50,8 @@ def several(count: int, what: str) -> str:
 def p_value(p: float) -> str:
     """ "0.032", "<0.0001"."""
     return "<0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def three_digits(value: float) -> str:
+    """ "7.60", "10.4", "1234"."""
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"

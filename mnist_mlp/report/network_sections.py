@@ -7,16 +7,19 @@ from numpy.typing import NDArray
 
 from mnist_mlp.data import Split
 from mnist_mlp.models import attribution
+from mnist_mlp.models.neighbours import Neighbourhood
 from mnist_mlp.models.portable import Array, Layer
 from mnist_mlp.report import png_images
 from mnist_mlp.report.content import Predictions, RunContent, activations
-from mnist_mlp.report.formatting import probability
+from mnist_mlp.report.formatting import probability, three_digits
 from mnist_mlp.report.html import Html, paragraph, scrolling, section, table, tag
 from mnist_mlp.report.svg_charts import ten_bars
 
 MISTAKES = 24  # shown at most
 NEURONS = 128  # whose weights are shown at most
 IN_A_ROW = 8
+NEAREST = 4  # training images shown of each mistake
+FEW = 2_000  # training images that a network with convolutions compares, at 0.2 ms of CPU time each
 MAPS = 8  # feature maps shown of a convolution
 SIMILAR = 10  # images per class for the mean cosine similarity
 
@@ -35,30 +38,28 @@ def mistakes(run: RunContent) -> Html:
         f"The {len(worst)} of {len(errors)} mistakes with the lowest probability of the true class. Bars: the ten "
         "probabilities, blue for the true class, orange for the predicted one."
     )
-    maps = reasons(run, predictions, worst)
-    if any(maps):
-        words += (
-            " Below each image, why: gradient × input (left) and occlusion (right, blanked squares of "
-            f"{attribution.WINDOW}×{attribution.WINDOW} pixels), each on a scale of its own. Blue ink argues for the "
-            "true class, orange ink for the predicted one, by the difference of their two logits."
-        )
-    cards = tag(
-        "ol", *(card(run, predictions, int(index), why) for index, why in zip(worst, maps, strict=True)), class_="cards"
+    words += (
+        " Below each image, why: gradient × input (left) and occlusion (right, blanked squares of "
+        f"{attribution.WINDOW}×{attribution.WINDOW} pixels), each on a scale of its own. Blue ink argues for the "
+        "true class, orange ink for the predicted one, by the difference of their two logits."
     )
-    return section("mistakes", title, paragraph(words, class_="note"), cards)
+    nearest, about = nearest_images(run, predictions, worst)
+    cards = [
+        card(run, predictions, int(index), why, near)
+        for index, why, near in zip(worst, reasons(run, predictions, worst), nearest, strict=True)
+    ]
+    return section("mistakes", title, paragraph(words + about, class_="note"), tag("ol", *cards, class_="cards"))
 
 
-def reasons(run: RunContent, predictions: Predictions, indices: NDArray[np.intp]) -> list[Html | None]:
-    """Return for each mistake the picture of both maps; None for a network that `attribution` cannot explain."""
+def reasons(run: RunContent, predictions: Predictions, indices: NDArray[np.intp]) -> list[Html]:
+    """Return for each mistake the picture of both maps."""
     layers = attribution.until_logits(run.layers)
-    if not layers:
-        return [None] * len(indices)
     images, rows = predictions.test.images[indices], np.arange(len(indices))
     weights = np.zeros((len(indices), 10), np.float32)
     weights[rows, predictions.test.labels[indices]] += 1
     weights[rows, predictions.predicted[indices]] -= 1
     maps = attribution.gradient_times_input(layers, images, weights), attribution.occlusion(layers, images, weights)
-    pictures: list[Html | None] = []
+    pictures = []
     for index, pair_of_maps in zip(indices, zip(*maps, strict=True), strict=True):
         scaled = [each / (largest_of(each) or 1.0) for each in pair_of_maps]
         alt = f"Gradient × input and occlusion of image {index}"
@@ -66,8 +67,47 @@ def reasons(run: RunContent, predictions: Predictions, indices: NDArray[np.intp]
     return pictures
 
 
-def card(run: RunContent, predictions: Predictions, index: int, why: Html | None = None) -> Html:
-    """One mistake: the image, why it is mistaken, its true and predicted class, and the ten probabilities."""
+def nearest_images(
+    run: RunContent, predictions: Predictions, indices: NDArray[np.intp]
+) -> tuple[list[Html] | list[None], str]:
+    """Return for each mistake the nearest training images with labels and distances, and a text about them."""
+    nothing: list[None] = [None] * len(indices)
+    if run.training is None:
+        return nothing, " The nearest training images are not shown: those of the run are not available."
+    convolves = any(layer.kind == "conv" for layer in run.layers)
+    neighbourhood = Neighbourhood(run.layers, run.training.at_most(FEW) if convolves else run.training)
+    if not np.isfinite(neighbourhood.points).all():
+        return nothing, ""
+    known, found = neighbourhood.known, neighbourhood.nearest(predictions.test.images[indices], NEAREST)
+    blocks = []
+    for index, nearest, distances in zip(indices, found.indices, found.distances, strict=True):
+        truth, predicted = predictions.test.labels[index], predictions.predicted[index]
+        rows = [
+            tag(
+                "li",
+                tag("span", run.classes[label], class_={truth: "truth", predicted: "predicted"}.get(label, "strong")),
+                tag("span", f" {three_digits(distance)}", class_="quiet"),
+            )
+            for label, distance in zip(known.labels[nearest], distances, strict=True)
+        ]
+        alt = f"The training images {', '.join(map(str, known.indices[nearest]))}"
+        names = "nearest" if max(map(len, run.classes)) == 1 else "nearest named"
+        blocks.append(
+            tag("div", png_images.digits(known.images[nearest], alt, "digit row"), tag("ol", *rows), class_=names)
+        )
+    where = "as pixels" if neighbourhood.name == "pixels" else f"in the last hidden layer, {neighbourhood.name}"
+    which = "all" if len(known) == known.total else f"{len(known):,} of the"
+    half = three_digits(np.median(found.medians))
+    about = (
+        f" At the bottom, the {found.indices.shape[1]} training images nearest to it {where} ({which} {known.total:,} "
+        "images that the run was trained on were compared), each with its label and its Euclidean distance there. Half "
+        f"of the images compared are farther away than {half} (median of these mistakes)."
+    )
+    return blocks, about
+
+
+def card(run: RunContent, predictions: Predictions, index: int, why: Html, nearest: Html | None) -> Html:
+    """One mistake: the image, why, its true and predicted class, the ten probabilities, and its neighbours."""
     test, names = predictions.test, run.classes
     truth, predicted = int(test.labels[index]), int(predictions.predicted[index])
     p = predictions.probabilities(index)
@@ -88,6 +128,7 @@ def card(run: RunContent, predictions: Predictions, index: int, why: Html | None
         ),
         ten_bars(f"Probabilities: {all_ten}", p.tolist(), truth, predicted, names),
         tag("span", f"image {index:,}", class_="small"),
+        nearest,
     )
 
 

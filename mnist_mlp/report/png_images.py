@@ -37,6 +37,17 @@ def digit(image: NDArray[np.uint8], alt: str, class_: str = "digit") -> Html:
     return tag("img", src=data_uri(picture), alt=alt, class_=class_, width=28, height=28)
 
 
+def digits(images: NDArray[np.uint8], alt: str, class_: str) -> Html:
+    """Return images of the data set, uint8 [n, 28, 28], in a row as one picture, like `digit`."""
+    n = len(images)
+    row = np.zeros((28, n * (28 + GAP) - GAP), np.uint8)
+    for index, image in enumerate(images):
+        left = index * (28 + GAP)
+        row[:, left : left + 28] = image
+    picture = Image.merge("LA", (Image.new("L", row.shape[::-1], 0), Image.fromarray(row)))
+    return tag("img", src=data_uri(picture), alt=alt, class_=class_, width=row.shape[1], height=28)
+
+
 def photo(picture: Image.Image, alt: str) -> Html:
     """Return a small picture as it is, which a dark page does not invert: as JPEG, a quarter as large as PNG."""
     file = io.BytesIO()

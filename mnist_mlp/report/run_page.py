@@ -80,7 +80,8 @@ def write(session: TrainingSession) -> None:
         if run.chief:
             layers = content.weights_of(session.engine)
             result = calibration.shown(run.path, session.result)
-            page = render(content.RunContent(run.path.name, run.config, result, layers, predictions))
+            training = session.training_images
+            page = render(content.RunContent(run.path.name, run.config, result, layers, predictions, training=training))
             run.write(NAME, lambda file: file.write_text(page, encoding="utf-8"))
     except Exception as error:  # a full disk, or a bug: the run is whole without its page
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -15,11 +15,12 @@ import numpy as np
 
 from mnist_mlp.config import DATASETS, Config
 from mnist_mlp.data import array_files
+from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import kinds
 from mnist_mlp.files.atomic import DAMAGED, digest, read_json
 from mnist_mlp.options import path_of
-from mnist_mlp.runs import calibration
+from mnist_mlp.runs import calibration, checkpoint
 from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
@@ -195,3 +196,12 @@ def data_of_run(config: Config, result: Result, data_dir: str = "") -> Config:
         return dataclasses.replace(config, dataset=name, data_dir=data_dir, data_source="auto")
     source = "auto" if config.data_source == "download" else config.data_source  # by now it is in the cache
     return dataclasses.replace(config, dataset=name, data_source=source)
+
+
+def trained_on_others(path: Path, result: Result, train: Split) -> bool:
+    """Return whether a run was trained on other images than a data set's, or in another order, as far as it knows."""
+    if len(train) != result.dataset["train_examples"] + result.dataset["validation_examples"]:
+        return True
+    newest, _, _ = checkpoint.newest(path)
+    recorded = newest.data.get("training images") if newest else None
+    return recorded is not None and recorded != in_order_hash(train)

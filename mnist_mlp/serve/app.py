@@ -18,7 +18,8 @@ from mnist_mlp.serve import openapi as schema
 from mnist_mlp.serve import responses
 from mnist_mlp.serve.batching import Batches
 from mnist_mlp.serve.examples import Examples
-from mnist_mlp.serve.limits import Limits, Refused
+from mnist_mlp.serve.explanations import Explainer
+from mnist_mlp.serve.limits import EXPLAINED, Limits, Refused
 from mnist_mlp.serve.metrics import Metrics
 from mnist_mlp.serve.middleware import Middleware
 from mnist_mlp.serve.model import About, Network
@@ -48,6 +49,7 @@ class Service:
     network: Network
     about: About
     examples: Examples
+    explainer: Explainer
     limits: Limits
     of_digits: bool = True  # what its pictures must show
     metrics: Metrics = dataclasses.field(default_factory=Metrics)
@@ -88,6 +90,15 @@ def add_models(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[
         asked = await bodies.read(request)
         return responses.predictions((await batches.forward(asked.images))[-1], asked.columnar)
 
+    async def explain(request: Request) -> Response:
+        against = whole_number(request, "against", 9, None)
+        images = (await bodies.read(request)).images
+        if len(images) > EXPLAINED:
+            raise Refused(400, f"expected at most {EXPLAINED} images to explain, received {len(images):,}")
+        probabilities = (await batches.forward(images))[-1]
+        explanations = await service.explainer.explain(images, probabilities, against)
+        return responses.json({"explanations": explanations})
+
     async def inspect(request: Request) -> Response:
         images = (await bodies.read(request, drawing=True)).images
         if len(images) != 1:
@@ -110,6 +121,12 @@ def add_models(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[
         app.add_api_route(
             f"{path}:predict", predict, summary="Probabilities of images", name=f"predict{suffix}", tags=[tag],
             responses=schema.responses_of(predicted, ERRORS), **post,
+        )  # fmt: skip
+        app.add_api_route(
+            f"{path}:explain", explain, summary="Why images are taken for their classes: maps of the ink that decides, "
+            "and the nearest training images", name=f"explain{suffix}", tags=[tag], methods=["POST"],
+            openapi_extra=schema.request_body("Few") | schema.number_in_query("against", 9),
+            responses=schema.responses_of("Explanations", ERRORS),
         )  # fmt: skip
     app.add_api_route(
         "/page/look", inspect, summary="One image as the network sees it, with hidden activations and probabilities",
@@ -142,18 +159,11 @@ def add_page(app: FastAPI, service: Service) -> None:
     """Add the page, its files, which are read once, and its examples."""
 
     async def examples(request: Request) -> Response:
-        number = request.query_params.get("round", "0")
-        if not (number.isascii() and number.isdigit() and len(number) <= 6):
-            raise Refused(400, f"round: expected a whole number from 0 to 999,999, received {number[:40]!r}")
-        return responses.json(service.examples.round(int(number)))
+        return responses.json(service.examples.round(whole_number(request, "round", 999_999, 0) or 0))
 
-    parameter = {
-        "name": "round", "in": "query", "required": False,
-        "schema": {"type": "integer", "minimum": 0, "maximum": 999_999, "default": 0},
-    }  # fmt: skip
     app.add_api_route(
         "/page/examples", examples, summary="Ten test images, one of each class", name="examples", tags=["page"],
-        methods=["GET"], openapi_extra={"parameters": [parameter]},
+        methods=["GET"], openapi_extra=schema.number_in_query("round", 999_999, 0),
         responses=schema.responses_of("Examples", {code: ERRORS[code] for code in (400, 403)}),
     )  # fmt: skip
     paths = PAGES | {f"/page/{file.name}": file.name for file in PAGE.iterdir() if file.suffix != ".html"}
@@ -171,6 +181,16 @@ def add_openapi(app: FastAPI, service: Service) -> None:
         return responses.json(document | {"servers": [{"url": prefix}]} if prefix else document)
 
     app.add_route("/openapi.json", openapi, include_in_schema=False)
+
+
+def whole_number(request: Request, name: str, highest: int, default: int | None) -> int | None:
+    """Return a whole number from the query, 0 to `highest`. Raise `Refused`."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and int(text) <= highest):
+        raise Refused(400, f"{name}: expected a whole number from 0 to {highest:,}, received {text[:40]!r}")
+    return int(text)
 
 
 def file_endpoint(file: Path) -> Any:

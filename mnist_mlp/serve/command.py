@@ -26,9 +26,11 @@ from mnist_mlp.runs import calibration, saved
 from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
+    from mnist_mlp.models.neighbours import TrainingImages
     from mnist_mlp.serve.app import Service
     from mnist_mlp.serve.examples import Examples
 
+TO_SEE = "start the server with --data_dir to see"
 PACKAGES = ("fastapi", "httptools", "orjson", "prometheus_client", "uvicorn")
 
 
@@ -115,10 +117,12 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
     from mnist_mlp.serve.limits import LARGEST_BATCH, Limits
 
     limits = Limits(options.max_body, options.max_instances, options.timeout)
-    examples = find_examples(config, trained, options.data_dir)
+    examples, training = find_images(path, config, trained, options.data_dir)
     load(plan)
+    from mnist_mlp.models import portable
     from mnist_mlp.runs.saved import start_finished
     from mnist_mlp.serve.app import Service
+    from mnist_mlp.serve.explanations import Explainer
     from mnist_mlp.serve.model import About, Network
 
     compiled = dataclasses.replace(trained, engine="compiled")
@@ -142,20 +146,32 @@ def make_service(options: Options, plan: devices.Plan, path: Path, config: Confi
         version=__version__,
         shows=what_it_shows(trained.dataset),
     )
-    return Service(network, about, examples, limits, of_digits(trained.dataset))
+    note = f"The training images are not on this machine: {TO_SEE} the nearest ones."
+    explainer = Explainer(portable.layers_of(engine.model), training, note, about.temperature)
+    return Service(network, about, examples, explainer, limits, of_digits(trained.dataset))
 
 
-def find_examples(config: Config, trained: Result, data_dir: str) -> Examples:
-    """Return the test images of the run's data set; none, with a note, if they cannot be read."""
+def find_images(path: Path, config: Config, trained: Result, data_dir: str) -> tuple[Examples, TrainingImages | None]:
+    """Return the test images of the run's data set, and images that the run was trained on.
+
+    There are none of either, with a note, if the data set cannot be read; none that it was trained on, if the images
+    found now are others.
+    """
+    from mnist_mlp.models.neighbours import training_images
     from mnist_mlp.serve.examples import Examples
+    from mnist_mlp.serve.explanations import IMAGES
 
     try:
-        return Examples(data.load(saved.data_of_run(config, trained, data_dir)).test)
+        found = data.load(saved.data_of_run(config, trained, data_dir))
     except UserError as error:
         if data_dir:
             raise
         print(f"the page will have no examples: {error}", file=sys.stderr, flush=True)
-        return Examples(None, "The test images are not on this machine: start the server with --data_dir to see them.")
+        return Examples(None, f"The test images are not on this machine: {TO_SEE} them."), None
+    examples = Examples(found.test)
+    if saved.trained_on_others(path, trained, found.train):
+        return examples, None
+    return examples, training_images(found, config.validation_fraction, config.seed, IMAGES)
 
 
 def opening(service: Service, listener: socket.socket) -> str:

@@ -7,6 +7,7 @@ import dataclasses
 LARGEST_BATCH = 64  # images per call of the network; larger batches add latency but no throughput
 WAITING = 64  # batches queued for the network, or bodies for a thread, before requests are refused
 PIXELS = 40_000_000  # in all pictures of a request: enough for one phone photograph
+EXPLAINED = 10  # images in a request for explanations, each of which has some 40 kB
 SMALL = 65_536  # bytes of a body that may be parsed on the event loop, in less than a millisecond
 CONNECTIONS = 4_000  # open at once, if the system allows as many files
 HEAD = 65_536  # bytes of the request line and headers

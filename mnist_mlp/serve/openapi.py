@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mnist_mlp.serve.limits import Limits
+from mnist_mlp.serve.limits import EXPLAINED, Limits
 from mnist_mlp.serve.request_images import NAME, SIGNATURE
 
 PICTURE = (  # a 7, as an example to try
@@ -31,7 +31,7 @@ def schemas(limits: Limits) -> dict[str, Any]:
         {"type": "array", "items": {"anyOf": [ref(kind), ref("Picture")]}, **many} for kind in ("Levels", "Shares")
     ]
     images = {"anyOf": kinds}
-    one = {"anyOf": [{**kind, "maxItems": 1} for kind in kinds]}
+    one, few = ({"anyOf": [{**kind, "maxItems": most} for kind in kinds]} for most in (1, EXPLAINED))
     by_name = {**object_of({NAME: images}), "additionalProperties": False}
     signature = {"type": "string", "enum": [SIGNATURE, ""]}
     probability = {"type": "number", "minimum": 0, "maximum": 1.0001}
@@ -41,6 +41,27 @@ def schemas(limits: Limits) -> dict[str, Any]:
     numbers = {"type": "array", "items": {"type": "number"}}
     layer = {"name": {"type": "string"}, "activations": numbers}
     example = {"index": {"type": "integer"}, "label": {"type": "integer"}, "image": grid(level)}
+    number, whole = {"type": "number"}, {"type": "integer"}
+    digit = {"type": "integer", "minimum": 0, "maximum": 9}
+    neighbours = {
+        "layer": {"type": "string"},
+        "compared": whole,
+        "trained_on": whole,
+        "median_distance": {"type": ["number", "null"]},
+        "images": {"type": "array", "items": object_of({**example, "distance": number})},
+        "pending": {"type": "boolean"},
+        "note": {"type": "string"},
+    }
+    explanation = {
+        "predicted": digit,
+        "against": digit,
+        "margin": number,
+        "probabilities": ten,
+        "temperature": {"type": ["number", "null"]},
+        "gradient_times_input": grid(number),
+        "occlusion": grid(number),
+        "neighbours": object_of(neighbours),
+    }
     return {
         "Levels": {
             "description": "28×28 grey levels, whole numbers from 0 (background) to 255 (ink); an image that is not "
@@ -66,6 +87,7 @@ def schemas(limits: Limits) -> dict[str, Any]:
             **object_of({"inputs": {"anyOf": [*kinds, by_name]}, "signature_name": signature}, "inputs"),
         },
         "One": object_of({"instances": one}),
+        "Few": object_of({"instances": few}),
         "Predictions": object_of({"predictions": found}),
         "Outputs": object_of({"outputs": found}),
         "Look": object_of({
@@ -73,6 +95,15 @@ def schemas(limits: Limits) -> dict[str, Any]:
             "probabilities": ten,
             "layers": {"type": "array", "items": object_of(layer)},
         }),
+        "Explanations": {
+            "description": "`against`: the class in the query, or the second most likely one if there is none, or if "
+            "it is the predicted class. `margin`: the logit of `predicted` minus that of `against`. The maps are "
+            "positive where ink raises it, negative where ink lowers it. `neighbours`: the training images that are "
+            "nearest in the network's last hidden layer (`layer`), with their Euclidean distance there; half of all "
+            "`compared` are farther away than `median_distance`. `pending`: ask again, the network is still reading "
+            "them.",
+            **object_of({"explanations": {"type": "array", "items": object_of(explanation)}}),
+        },
         "Examples": object_of({
             "rounds": {"type": "integer"},
             "note": {"type": "string"},
@@ -100,6 +131,13 @@ def responses_of(name: str | dict[str, Any], errors: dict[int, str]) -> dict[int
 def json_content(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
     """Return the content object of a JSON body."""
     return {"application/json": {"schema": schema} | ({"example": example} if example is not None else {})}
+
+
+def number_in_query(name: str, highest: int, default: int | None = None) -> dict[str, Any]:
+    """Return an optional parameter of a path, from 0 to `highest`."""
+    schema = {"type": "integer", "minimum": 0, "maximum": highest}
+    schema |= {} if default is None else {"default": default}
+    return {"parameters": [{"name": name, "in": "query", "required": False, "schema": schema}]}
 
 
 def request_body(*names: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from mnist_mlp.devices import machine, rendezvous
 from mnist_mlp.engine.batching import IMAGES_PER_CALL
 from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.files.atomic import digest
+from mnist_mlp.models import neighbours
 from mnist_mlp.options import tagged
 from mnist_mlp.runs import calibration, checkpoint, initial, summary
 from mnist_mlp.runs.directory import MODEL, Run
@@ -49,6 +50,7 @@ class TrainingSession:
     diagnose: diagnosis.Watch
     result: Result
     source: initial.Source | None = None  # the run to start from, if this one is not resumed
+    training_images: neighbours.TrainingImages  # some, for the report: the engine has them all
     test_logits: np.ndarray  # float32 [n, 10], of the test images
 
     def __init__(self, config: Config, plan: devices.Plan, run: Run, reporter: Reporter):
@@ -64,6 +66,9 @@ class TrainingSession:
         self.dataset = dataset or data.load(self.config)
         self.gate = gate.watch(self.config, self.dataset)
         self.splits = split(self.dataset, self.config)
+        self.training_images = neighbours.training_images(
+            self.dataset, self.config.validation_fraction, self.config.seed, neighbours.SAMPLE
+        )
         self.run.data_hashes = hashes(self.dataset)
         self.steps_per_epoch = math.ceil(len(self.splits["train"]) / self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch

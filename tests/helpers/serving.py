@@ -100,8 +100,10 @@ def stand_in(options, plan, path, config, trained):
     from mnist_mlp import __version__, data
     from mnist_mlp.config import Config
     from mnist_mlp.data.sets import class_names
+    from mnist_mlp.models.neighbours import training_images
     from mnist_mlp.serve.app import Service
     from mnist_mlp.serve.examples import Examples
+    from mnist_mlp.serve.explanations import Explainer
     from mnist_mlp.serve.limits import Limits
     from mnist_mlp.serve.model import About
 
@@ -111,7 +113,9 @@ def stand_in(options, plan, path, config, trained):
     classes = class_names({"name": "digits"})
     about = About(path.name, "mlp", 109_386, names, "the embedded digits", classes, 0.97, *device, __version__)
     limits = Limits(options.max_body, options.max_instances, options.timeout)
-    return Service(network, about, Examples(data.load(Config(dataset="digits")).test), limits)
+    digits = data.load(Config(dataset="digits"))
+    explainer = Explainer(network.plain(), training_images(digits, 0.0, 0, 2000))
+    return Service(network, about, Examples(digits.test), explainer, limits)
 
 
 class NumPyNetwork:
@@ -137,6 +141,16 @@ class NumPyNetwork:
         shares = np.exp(logits - logits.max(1, keepdims=True))
         outputs = [*(np.maximum(output, 0) for output in found), shares / shares.sum(1, keepdims=True)]
         return [output.astype(np.float32) for output in outputs]
+
+    def plain(self):
+        """Its layers as `mnist_mlp.models.portable` has them."""
+        from mnist_mlp.models.portable import Layer
+
+        kinds = zip([*self.names, "logits"], ["relu", "relu", "linear"], self.layers, strict=True)
+        dense = [
+            Layer("dense", name, kind, 0.0, *(each.astype(np.float32) for each in pair)) for name, kind, pair in kinds
+        ]
+        return [Layer("scale", "rescaling", number=1 / 255), Layer("flatten", "flatten"), *dense]
 
     def predict(self, images):
         return self.forward(images)[-1]

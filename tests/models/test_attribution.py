@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.plain_networks import NETWORKS, network
 
 from mnist_mlp.models import attribution
 from mnist_mlp.models.portable import Layer
@@ -12,19 +13,6 @@ GENERATOR = np.random.default_rng(0)
 IMAGES = (GENERATOR.integers(1, 256, (3, 28, 28)) * (GENERATOR.random((3, 28, 28)) < 0.3)).astype(np.uint8)
 WEIGHTS = np.zeros((3, 10), np.float32)
 WEIGHTS[:, 3], WEIGHTS[:, 8] = 1, -1
-
-
-def dense(name, before, units, activation="linear"):
-    kernel = GENERATOR.normal(0, before**-0.5, (before, units)).astype(np.float32)
-    return Layer("dense", name, activation, 0.0, kernel, GENERATOR.normal(0, 0.1, units).astype(np.float32))
-
-
-def network(activation):
-    hidden = (
-        [] if activation is None else [dense("hidden_1", 784, 20, activation), dense("hidden_2", 20, 12, activation)]
-    )
-    layers = [Layer("scale", "rescaling", number=1 / 255), Layer("flatten", "flatten"), *hidden]
-    return [*layers, dense("logits", 12 if hidden else 784, 10)]
 
 
 def in_double_precision(layers):
@@ -37,9 +25,9 @@ def in_double_precision(layers):
 
 
 @pytest.mark.numerics
-@pytest.mark.parametrize("activation", [None, "relu", "sigmoid", "tanh"])
-def test_gradients_are_those_of_finite_differences(activation):
-    layers = network(activation)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_are_those_of_finite_differences(name):
+    layers = NETWORKS[name]()
     found = attribution.gradient_times_input(layers, IMAGES, WEIGHTS)
     assert found.shape == IMAGES.shape and not found[IMAGES == 0].any()
 
@@ -73,9 +61,9 @@ def test_a_linear_network_is_explained_completely():
     np.testing.assert_allclose(fall[:, 11, 0], np.mean(two, 0), atol=1e-4)
 
 
-@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
-def test_a_blanked_square_is_one_without_ink(activation):
-    layers, blanked = network(activation), IMAGES.copy()
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh", "convolutions"])
+def test_a_blanked_square_is_one_without_ink(name):
+    layers, blanked = NETWORKS[name](), IMAGES.copy()
     blanked[:, :6, :6] = 0
     whole, less = (attribution.weighted_sum(layers, each, WEIGHTS) for each in (IMAGES, blanked))
     fall = attribution.occlusion(layers, IMAGES, WEIGHTS)[:, 0, 0]  # the corner lies in one square only
@@ -87,8 +75,19 @@ def test_an_empty_image_has_nothing_to_blank():
     assert not attribution.occlusion(network("relu"), np.zeros((3, 28, 28), np.uint8), WEIGHTS).any()
 
 
-def test_only_dense_networks_are_explained():
+def test_what_follows_the_logits_is_left_out():
     layers = network("relu")
     end = [Layer("scale", "temperature", number=0.5), Layer("softmax", "probabilities")]
     assert attribution.until_logits([*layers, *end]) == layers
-    assert attribution.until_logits([Layer("channel", "channel"), *layers]) == [] == attribution.until_logits([])
+
+
+def test_the_gradient_goes_to_the_first_of_equal_maxima():
+    x = np.zeros((1, 5, 5, 1), np.float32)
+    x[0, 0, 1] = x[0, 1, 0] = x[0, 3, 3] = 2
+    x[0, 4, 4] = 9  # in no window
+    output = attribution.numpy_forward.pool(x, 2)
+    gradient = np.arange(1, 5, dtype=np.float32).reshape(1, 2, 2, 1)
+    found = attribution.unpool(x, output, gradient, 2)
+    expected = np.zeros((5, 5))
+    expected[0, 1], expected[0, 2], expected[2, 0], expected[3, 3] = 1, 2, 3, 4
+    np.testing.assert_array_equal(found[0, :, :, 0], expected)

@@ -25,6 +25,7 @@ from mnist_mlp import data, predict
 from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import Config
 from mnist_mlp.data import Dataset, Split
+from mnist_mlp.data.batches import validation_indices
 from mnist_mlp.data.dataset import in_order_hash
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import atomic
@@ -35,7 +36,7 @@ from mnist_mlp.report.formatting import probability
 from mnist_mlp.report.html import tag, text
 from mnist_mlp.report.run_page import write as write_page
 from mnist_mlp.runs import directory
-from mnist_mlp.runs.saved import read_run
+from mnist_mlp.runs.saved import read_run, trained_on_others
 from mnist_mlp.stats import metrics
 from mnist_mlp.train import train_and_evaluate
 
@@ -179,6 +180,36 @@ def test_the_worst_mistakes_are_the_worst(run):
         assert words == "Probabilities: " + ", ".join(
             f"{c} {probability(p)}" for c, p in enumerate(probabilities[index])
         )
+
+
+@pytest.mark.slow
+def test_mistakes_have_neighbours_that_the_run_was_trained_on(run, digits):
+    source = (run / "report.html").read_text()
+    trained_on, _ = validation_indices(len(digits.train), 0.1, 0)
+    blocks = re.findall(r'alt="The training images ([\d, ]*)" class="digit row"[^>]*><ol>(.*?)</ol>', source)
+    assert len(blocks) == source.count('class="why"') >= 5
+    for indices, listed in blocks:
+        chosen = [int(index) for index in indices.split(", ")]
+        labels = re.findall(r'<li><span class="\w+">(\d)</span>', listed)
+        assert {*chosen} <= {*trained_on} and [*map(int, labels)] == digits.train.labels[chosen].tolist()
+        distances = [float(number) for number in re.findall(r"> ([\d.]+)</span>", listed)]
+        assert len(distances) == network_sections.NEAREST and distances == sorted(distances) and distances[0] > 0
+    assert f"hidden_2 (all {len(trained_on):,} images that the run was trained on were compared)" in Page(source).text
+
+
+@pytest.mark.slow
+def test_other_training_images_are_no_neighbours(run, tmp_path, digits, monkeypatch):
+    path = copy(run, tmp_path / "run")
+    _, _, result = read_run(str(path))
+    other = Split(digits.train.images[::-1], digits.train.labels[::-1])
+    assert not trained_on_others(path, result, digits.train) and trained_on_others(path, result, other)
+    assert trained_on_others(path, result, Split(digits.train.images[1:], digits.train.labels[1:]))
+    monkeypatch.setattr(data, "load", lambda config: dataclasses.replace(digits, train=other))
+    output, _ = written(path)
+    page = checked(output)
+    assert "The nearest training images are not shown" in page.text and 'class="nearest"' not in page.source
+    shutil.rmtree(path / "checkpoints")  # no hash is left
+    assert not trained_on_others(path, result, other)
 
 
 @pytest.mark.slow

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.plain_networks import convolutions
 from helpers.programs import Collector
 from PIL import Image
 
 from mnist_mlp.config import Config
 from mnist_mlp.data import Split
 from mnist_mlp.errors import UserError
+from mnist_mlp.models.neighbours import TrainingImages
 from mnist_mlp.models.portable import Layer
 from mnist_mlp.report import (
     comparison_page,
@@ -26,6 +28,7 @@ from mnist_mlp.report import (
 )
 from mnist_mlp.report.compare_runs import Pair, compare, pair_of, remarks
 from mnist_mlp.report.content import Predictions, RunContent
+from mnist_mlp.report.formatting import three_digits
 from mnist_mlp.report.svg_charts import Line
 from mnist_mlp.runs import directory
 from mnist_mlp.stats.metrics import mcnemar, paired_difference_interval, per_class, wilson_interval
@@ -79,7 +82,13 @@ def material(name="run", wrong=(), data="mnist", changes=None, predicts=True, un
     }
     result |= changes or {}
     why_not = "" if predicts else "It has no data."
-    return RunContent(name, Config(**options), result, [], predictions if predicts else None, why_not)
+    return RunContent(name, Config(**options), result, linear(), predictions if predicts else None, why_not)
+
+
+def linear(kernel=None):
+    """The layers of a network without a hidden layer; all its weights are 0, or the given ones, [784, 10]."""
+    kernel = np.zeros((784, 10), np.float32) if kernel is None else kernel
+    return [Layer("flatten", "flatten"), Layer("dense", "logits", kernel=kernel, bias=np.zeros(10, np.float32))]
 
 
 # Charts
@@ -122,12 +131,10 @@ def test_few_epochs_are_marked():
 
 def test_mistakes_of_dense_networks_show_which_ink_argued_for_what():
     run = material(wrong=[3, 17])
-    assert 'class="why"' not in network_sections.mistakes(run)  # no layers, as of a network with convolutions
     kernel = np.zeros((784, 10), np.float32)
     kernel[:392, 0] = kernel[392:, 1] = 1e-3  # the upper half argues for 0, the lower one for 1
-    layers = [Layer("flatten", "flatten"), Layer("dense", "logits", kernel=kernel, bias=np.zeros(10, np.float32))]
     run.predictions.test.images[3] = 200
-    section = network_sections.mistakes(dataclasses.replace(run, layers=layers))
+    section = network_sections.mistakes(dataclasses.replace(run, layers=linear(kernel)))
     assert section.count('class="why"') == 2 and "Blue ink argues for the true class" in section
     (source,) = re.findall(
         '<img src="data:image/png;base64,([^"]*)" alt="Gradient × input and occlusion of image 3"', section
@@ -260,6 +267,58 @@ def test_all_pairs_are_tested_and_corrected_together():
     assert [pair.p for pair in found.pairs] == pytest.approx([2 / 2**8, 0.25, 2 * 46 / 512])
     assert [pair.p_holm for pair in found.pairs] == pytest.approx([6 / 2**8, 2 * 92 / 512, 2 * 92 / 512])
     assert not found.left_out and remarks(found) == []
+
+
+def known(images, labels, total=None):
+    images = np.asarray(images, np.uint8)
+    return TrainingImages(images, np.array(labels, np.uint8), 100 + np.arange(len(labels)), total or len(labels))
+
+
+def test_mistakes_show_the_nearest_training_images(digits):
+    """Of a network without a hidden layer they are the nearest as pixels."""
+    run = material(wrong=[3, 17])
+    assert "The nearest training images are not shown" in network_sections.mistakes(run)
+    images = np.zeros((6, 28, 28), np.uint8)
+    for index, level in enumerate((50, 10, 30, 20, 200, 40)):
+        images[index, 0, 0] = level
+    run = dataclasses.replace(run, training=known(images, [0, 1, 0, 7, 3, 2], 900))
+    section = network_sections.mistakes(run)  # all test images are blank; image 3 is a 0 mistaken for a 1
+    found = re.findall('<div class="nearest"><img src="([^"]*)" alt="([^"]*)"[^>]*><ol>(.*?)</ol></div>', section)
+    assert len(found) == 2 and {alt for _, alt, _ in found} == {"The training images 101, 103, 102, 105"}
+    rows = [re.findall('<span class="(.*?)">(.*?)</span>', listed) for _, _, listed in found]
+    labels = {"0": "truth", "1": "predicted", "7": "strong", "2": "strong"}
+    assert rows[0] == [pair for label, distance in zip("1702", ("10.0", "20.0", "30.0", "40.0"), strict=True)
+                       for pair in ((labels[label], label), ("quiet", f" {distance}"))]  # fmt: skip
+    picture = Image.open(io.BytesIO(base64.b64decode(found[0][0].partition(",")[2])))
+    assert [picture.getpixel((30 * k, 0)) for k in range(4)] == [(0, 10), (0, 20), (0, 30), (0, 40)]
+    assert "nearest to it as pixels (6 of the 900 images" in section
+    assert "farther away than 40.0 (median" in section  # of 10 to 200, six of them
+    named = dataclasses.replace(run, result=run.result | {"dataset": {"name": "fashion_mnist"}})
+    assert '<div class="nearest named">' in network_sections.mistakes(named)
+
+
+def test_convolutions_compare_fewer_images(monkeypatch):
+    monkeypatch.setattr(network_sections, "FEW", 5)
+    run = dataclasses.replace(material(wrong=[3]), training=known(np.zeros((9, 28, 28)), range(9)))
+    assert "in the last hidden layer, conv_2 (5 of the 9 images" in network_sections.mistakes(
+        dataclasses.replace(run, layers=convolutions())
+    )
+    assert "as pixels (all 9 images" in network_sections.mistakes(run)
+
+
+def test_a_diverged_network_has_no_nearest_images():
+    layers = linear()
+    layers.insert(1, Layer("dense", "hidden_1", "relu", 0.0, np.full((784, 784), np.nan, np.float32), np.zeros(784)))
+    run = dataclasses.replace(material(wrong=[3]), layers=layers, training=known(np.ones((5, 28, 28)), range(5)))
+    with np.errstate(all="ignore"):
+        section = network_sections.mistakes(run)
+    assert 'class="nearest' not in section and section.count('class="why"') == 1
+
+
+def test_three_digits():
+    assert [three_digits(value) for value in (0.0, 7.6, 9.994, 9.996, 99.94, 99.96, 1234.4)] == [
+        *("0.00", "7.60", "9.99", "10.0", "99.9", "100", "1234")
+    ]
 
 
 def test_runs_that_cannot_be_tested_say_why():
@@ -530,7 +589,7 @@ def last(tmp_path, monkeypatch):
     """A function that runs the stage; what it looks at, draws and measures stands in for the real ones."""
     monkeypatch.setattr(run_page.content, "Predictions", lambda test, logits: "seen")
     monkeypatch.setattr(run_page.content, "weights_of", lambda engine: ["layers"])
-    monkeypatch.setattr(run_page.content, "RunContent", lambda *given: given)
+    monkeypatch.setattr(run_page.content, "RunContent", lambda *given, training: (*given, training))
     monkeypatch.setattr(run_page, "render", lambda made: f"page of {made[0]}, {made[2:]}")
 
     def go(chief=True, moved=False):
@@ -539,7 +598,7 @@ def last(tmp_path, monkeypatch):
             ended=[], end=lambda name: stopwatch.ended.append(name), measured=lambda: {"seconds": {"report": 2}}
         )
         session = SimpleNamespace(run=run, engine="engine", test="test", result=result, reporter=reporter)
-        session.test_logits = np.zeros((1, 10), np.float32)
+        session.test_logits, session.training_images = np.zeros((1, 10), np.float32), "trained on"
         session.stopwatch = stopwatch
         session.update = lambda **fields: setattr(session, "result", dataclasses.replace(session.result, **fields))
         run_page.write(session)
@@ -553,7 +612,7 @@ def test_the_page_and_the_seconds_are_written(last, tmp_path):
     run, told = last()
     assert told == [] and run.checked == [[], ["report.html"]]
     page = (tmp_path / "report.html").read_text()
-    assert page == f"page of {tmp_path.name}, ({{'seconds': {{}}}}, ['layers'], 'seen')"
+    assert page == f"page of {tmp_path.name}, ({{'seconds': {{}}}}, ['layers'], 'seen', 'trained on')"
     assert '"report": 2' in (tmp_path / "result.json").read_text()
 
 

@@ -19,6 +19,7 @@ from helpers.serving import NumPyNetwork
 from mnist_mlp.errors import UserError
 from mnist_mlp.serve.app import Service, make_app
 from mnist_mlp.serve.examples import Examples
+from mnist_mlp.serve.explanations import Explainer
 from mnist_mlp.serve.limits import Limits
 from mnist_mlp.serve.model import About
 from mnist_mlp.serve.origins import access_to, checked
@@ -30,7 +31,8 @@ ABOUT = About("run", "mlp", 1, [("hidden_1", 128)], "digits", list("0123456789")
 
 
 def app_of(*origins, host="127.0.0.1", behind_proxy=False):
-    service = Service(NumPyNetwork(4), ABOUT, Examples(None), Limits())
+    network = NumPyNetwork(4)
+    service = Service(network, ABOUT, Examples(None), Explainer(network.plain(), None, "gone"), Limits())
     return make_app(service, access_to(host, origins, behind_proxy))
 
 

@@ -1,6 +1,7 @@
 """The page in a real browser: drawing with mouse and finger, what it shows, what it asks of whom."""
 
 import contextlib
+import re
 import time
 
 import pytest
@@ -209,6 +210,61 @@ def test_examples_by_keyboard(open_page, mnist):
     draw(page, STROKES[0])
     settled(page)
     assert page.locator("[aria-pressed=true]").count() == 0
+
+
+def test_why(open_page):
+    """With the keyboard alone once something is drawn: maps, the nearest training images, another class to compare."""
+    page = open_page()
+    assert page.locator("#ask-why").is_disabled() and page.locator("#why").is_hidden()
+    draw(page, STROKES[7])
+    settled(page)
+    assert page.locator("#why").is_hidden()
+    page.locator("#ask-why").focus()
+    page.keyboard.press("Enter")
+    explained = "!explaining && !outdated && $('neighbours').children.length === 8"
+    until(page, explained)
+    assert page.get_by_role("button", name="Why?", expanded=True).count() == 1
+    versus = page.get_by_role("combobox", name="Why a seven and not")
+    first = versus.input_value()
+    assert first != "7" and page.locator("#against option:disabled").all_inner_texts() == ["a seven"]
+    words = page.locator("#why-words").inner_text()
+    assert words.startswith("The score (logit) of a seven is ") and "nearest training images are labelled 7" in words
+    for name in ("gradient_times_input", "occlusion"):
+        green_and_red = page.evaluate(
+            f"""(() => {{
+                const data = $('{name}').getContext('2d').getImageData(0, 0, 28, 28).data;
+                let [green, red] = [0, 0];
+                for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 60) data[i + 1] > data[i] ? green++ : red++;
+                return [green, red];
+            }})()"""
+        )
+        assert sum(green_and_red) > 20 and (name == "occlusion" or min(green_and_red) > 0), name
+        label = page.locator(f"#{name}").get_attribute("aria-label")
+        assert re.fullmatch(r"Map of the ink that argues most for a seven is \D+, and for a \w+ is \D+", label), label
+    labels = [each.get_attribute("aria-label") for each in page.locator("#neighbours canvas").all()]
+    assert all(re.fullmatch(r"Training image \d+, an? \w+, at distance \d+\.\d+", each) for each in labels), labels
+    assert sum(", a seven," in each for each in labels) >= 6
+    assert "hidden_2. Compared were all 60,000 images" in page.locator("#neighbours-note").inner_text()
+    versus.focus()
+    page.keyboard.press("Home")  # the first class that can be chosen
+    if first == "0":
+        page.keyboard.press("ArrowDown")
+    other = page.locator("#argues-against").inner_text()
+    until(page, f"{explained} && $('argues-against').textContent !== '{other}'")
+    assert page.locator("#why-words").inner_text() != words
+    page.keyboard.press("Escape")  # of the list; the drawing stays
+    assert page.evaluate("strokes.length") == 1
+    page.locator("#clear").click()
+    until(page, "!explaining && !outdated && $('neighbours').checkVisibility() === false")
+    assert page.locator("#why-words").inner_text() == "Draw a digit to see why it is recognized."
+    draw(page, STROKES[1])
+    settled(page)
+    until(page, f"{explained} && $('why-predicted').textContent === 'a one'")  # without asking again
+    page.evaluate("choose({ image: shown.image, label: 8, index: 0 }); changed()")  # a test image that is mistaken
+    settled(page)
+    until(page, f"{explained} && $('argues-against').textContent === 'for an eight'")
+    page.locator("#ask-why").click()
+    assert page.locator("#why").is_hidden()
 
 
 @pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.full), "dark"])  # the other tests are light

@@ -22,6 +22,8 @@ from helpers.programs import program, refused
 from helpers.serving import serving
 
 from mnist_mlp.cli.signals import AGAIN
+from mnist_mlp.config import Config
+from mnist_mlp.data.batches import split_validation
 from mnist_mlp.errors import UserError
 from mnist_mlp.serve import command as serve
 
@@ -149,11 +151,24 @@ def test_examples_that_are_gone(monkeypatch, capsys):
 
     monkeypatch.setattr(serve.data, "load", gone)
     monkeypatch.setattr(serve.saved, "data_of_run", lambda *given: given)
-    found = serve.find_examples(None, None, "")
-    assert found.round(0)["examples"] == [] and "--data_dir" in found.round(0)["note"]
+    found, training = serve.find_images(None, None, None, "")
+    assert training is None and found.round(0)["examples"] == [] and "--data_dir" in found.round(0)["note"]
     assert capsys.readouterr().err == "the page will have no examples: expected mnist, received none\n"
     with pytest.raises(UserError):
-        serve.find_examples(None, None, "there")
+        serve.find_images(None, None, None, "there")
+
+
+def test_the_nearest_images_are_those_that_the_run_was_trained_on(monkeypatch, digits):
+    config = Config(dataset="digits", validation_fraction=0.2, seed=3)
+    monkeypatch.setattr(serve.data, "load", lambda config: digits)
+    monkeypatch.setattr(serve.saved, "data_of_run", lambda *given: given)
+    for others in (False, True):
+        monkeypatch.setattr(serve.saved, "trained_on_others", lambda *given, others=others: others)
+        examples, training = serve.find_images(Path("run"), config, None, "")
+        assert len(examples.round(0)["examples"]) == 10 and (training is None) == others
+        if training:
+            expected, _ = split_validation(digits.train, 0.2, 3)
+            assert len(training) == len(expected) and (training.images == expected.images).all()
 
 
 @slow
@@ -319,7 +334,7 @@ def test_schemathesis_finds_nothing(trained, tmp_path):
         )
         assert len(server.post(PREDICT, ZEROS)["predictions"][0]) == 10
     assert done.returncode == 0, done.stdout[-5000:]
-    assert "Tested: 10" in done.stdout
+    assert "Tested: 12" in done.stdout
 
 
 @slow

@@ -24,9 +24,12 @@ pytest.importorskip("orjson", reason="the extra serve is not installed")
 
 from mnist_mlp.data.pictures import decode, reading
 from mnist_mlp.errors import UserError
+from mnist_mlp.models import portable
+from mnist_mlp.models.neighbours import training_images
 from mnist_mlp.serve.app import PAGE, Service, make_app
 from mnist_mlp.serve.batching import Batches
 from mnist_mlp.serve.examples import Examples
+from mnist_mlp.serve.explanations import Explainer
 from mnist_mlp.serve.limits import WAITING, Limits, Refused
 from mnist_mlp.serve.model import About, Network
 from mnist_mlp.serve.origins import access_to, host_name, is_loopback
@@ -65,7 +68,12 @@ def engine():
 
 @pytest.fixture(scope="module")
 def service(engine, digits):
-    return Service(engine, ABOUT, Examples(digits.test), LIMITS)
+    return service_of(engine, engine.plain(), digits)
+
+
+def service_of(network, layers, digits):
+    explainer = Explainer(layers, training_images(digits, 0.0, 0, 2000))
+    return Service(network, ABOUT, Examples(digits.test), explainer, LIMITS)
 
 
 @pytest.fixture
@@ -315,7 +323,7 @@ def test_the_network_of_a_framework(digits):
     network = Network(engine, 16)
     network.compile()
     assert network.sizes == [1, 4, 16]
-    ask, weights = asking(Service(network, ABOUT, Examples(digits.test), LIMITS)), engine.state()
+    ask, weights = asking(service_of(network, portable.layers_of(engine.model), digits)), engine.state()
 
     def layers_of(images):
         x, found = images.reshape(-1, 784).astype(np.float64) / 255, []
@@ -413,7 +421,7 @@ def test_the_page_asks_nobody_else(ask):
 def test_openapi_names_every_route_and_nothing_else(ask):
     found = ask(("GET", "/openapi.json", {})).json()
     models_, version = ("/v1/models/mnist", "/v1/models/mnist/versions/1")
-    expected = {f"{place}{end}" for place in (models_, version) for end in ("", "/metadata", ":predict")}
+    expected = {f"{place}{end}" for place in (models_, version) for end in ("", "/metadata", ":predict", ":explain")}
     assert set(found["paths"]) == expected | {"/healthz", "/metrics", "/page/look", "/page/examples"}
     text = json.dumps(found)
     for name in re.findall(r"#/components/schemas/(\w+)", text):

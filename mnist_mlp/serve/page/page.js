@@ -40,8 +40,12 @@ async function ask() {
   if (stale) ask();
 }
 
-async function look(instance) {
-  const response = await fetch("page/look", {
+function look(instance) {
+  return post("page/look", instance);
+}
+
+async function post(path, instance) {
+  const response = await fetch(path, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ instances: [instance] }),
@@ -73,6 +77,7 @@ function show(answer) {
   const what = answer ? `most likely ${a(best)}` : "nothing yet";
   $("seen").setAttribute("aria-label", `The image as the network sees it: ${what}`);
   showLayers(answer ? answer.layers : null);
+  reconsider();
 }
 
 function describe(answer, best) {
@@ -210,7 +215,8 @@ async function start() {
   if (!shown) showLayers(null);
   const accuracy = (100 * about.test_accuracy).toFixed(2);
   const count = about.parameters.toLocaleString("en");
-  $("about").textContent = `The network ${about.network} has ${count} parameters, was trained on ${about.dataset} and recognizes ${accuracy}% of its test images. It runs on ${about.device}.`;
+  const calibrated = about.temperature === null ? "" : ` Its probabilities are calibrated (temperature ${about.temperature.toFixed(2)}).`;
+  $("about").textContent = `The network ${about.network} has ${count} parameters, was trained on ${about.dataset} and recognizes ${accuracy}% of its test images. It runs on ${about.device}.${calibrated}`;
 }
 
 start().catch(() => {

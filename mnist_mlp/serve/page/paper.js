@@ -125,6 +125,7 @@ $("clear").addEventListener("click", clear);
 $("undo").addEventListener("click", undo);
 document.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
+  if (event.target.tagName === "SELECT") return; // where Esc closes the list
   if (["escape", "delete", "backspace"].includes(key)) clear();
   else if (key === "z" && (event.ctrlKey || event.metaKey) && strokes.length) {
     event.preventDefault();

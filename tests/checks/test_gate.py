@@ -387,7 +387,7 @@ def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
     shifted = dataclasses.replace(digits, test=test)
     reporter = Collector()
     options = evaluate.Options(run_dir=str(trained), strategy="cpu", gate=True)
-    result = evaluate.evaluate(options, dataset=shifted, reporter=reporter)
+    result = evaluate.evaluate(options, dataset=shifted, reporter=reporter).result
     assert list(result.gate["found"]) == [FEW] and result.gate["p"] < 1e-9
     assert "FAILED" in "\n".join(reporter.lines)
     with pytest.raises(Refuted, match=f"the gate failed: {FEW}; the run is kept in there") as refuted:

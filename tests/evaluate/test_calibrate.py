@@ -206,7 +206,7 @@ def own(kept, tmp_path):
 
 
 def evaluated(path, *, reporter=SILENT, **more):
-    return command.evaluate(command.Options(run_dir=str(path), strategy="cpu", **more), reporter=reporter)
+    return command.evaluate(command.Options(run_dir=str(path), strategy="cpu", **more), reporter=reporter).result
 
 
 @pytest.mark.slow

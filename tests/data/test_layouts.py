@@ -5,14 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.containers import idx, mnist_of_few_images
 
 from mnist_mlp import data
-from mnist_mlp.data import Split, array_files, embedded_digits, layouts
-from mnist_mlp.data.dataset import content_hash
+from mnist_mlp.data import array_files, layouts
 from mnist_mlp.errors import UserError
 
 NAMES = array_files.IDX_NAMES
-FEW = {"x_train": 600, "y_train": 600, "x_test": 100, "y_test": 100}
 
 
 def load(path, dataset="mnist", source="auto"):
@@ -28,26 +27,12 @@ def refusal(path, **options):
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    """Let MNIST be a few images of the embedded digits, with their hashes."""
-    arrays = {key: array[: FEW[key]] for key, array in embedded_digits.load().items()}
-    hashes = {part: content_hash(Split(arrays[f"x_{part}"], arrays[f"y_{part}"])) for part in ("train", "test")}
-    shapes = {key: (FEW[key], *shape[1:]) for key, shape in array_files.SHAPES.items()}
-    for module, name, value in (
-        (array_files, "SHAPES", shapes),
-        (data.dataset, "PUBLISHED", hashes),
-    ):
-        monkeypatch.setattr(module, name, value)
-    return arrays
+    return mnist_of_few_images(monkeypatch)
 
 
 def files(arrays):
     """The four IDX files, {name: content}."""
-    return {
-        name: bytes([0, 0, 8, arrays[key].ndim])
-        + b"".join(n.to_bytes(4, "big") for n in arrays[key].shape)
-        + arrays[key].tobytes()
-        for key, name in NAMES.items()
-    }
+    return {name: idx(arrays[key]) for key, name in NAMES.items()}
 
 
 def write(arrays, directory, place="{name}", packed=False):

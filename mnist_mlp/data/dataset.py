@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_mlp.data import array_files, containers, downloads, embedded_digits, layouts, sets
+from mnist_mlp.data import array_files, containers, downloads, embedded_digits, instead, layouts, sets
 from mnist_mlp.data.array_files import Arrays, NotFound
 from mnist_mlp.data.orientation import is_transposed
 from mnist_mlp.data.pixel_values import UnknownScale, to_grey_levels
 from mnist_mlp.data.sets import title_of
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import kinds, members
+from mnist_mlp.files import members
 from mnist_mlp.files.archives import names_in
 from mnist_mlp.options import path_of
 
@@ -177,7 +177,8 @@ def _find(name: str, directory: Path, wanted: str) -> layouts.Found:
     try:
         contents = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {ANOTHER}") from None
+        received = instead.of_file(directory) if directory.exists() else str(error.strerror).lower()
+        raise UserError(f"{flag}: expected a directory or a file, received {received}; {ANOTHER}") from None
     here = [each for each in layouts.in_directory(name, directory) if each.format in formats]
     if len(here) > 1 and here[-1].format == layouts.PICTURES:
         raise UserError(
@@ -189,8 +190,11 @@ def _find(name: str, directory: Path, wanted: str) -> layouts.Found:
         found = layouts.below(name, directory, formats) or layouts.packed_in(name, directory, formats)
     if found:
         return _only_one(found, flag)
+    if known := instead.of_directory(name, directory, contents):
+        received, advice = known
+        raise UserError(f"{flag}: expected the images of {title_of(name)}, received {received}; {advice}")
     listed = ", ".join(contents[:5]) + (f" and {len(contents) - 5} more" if len(contents) > 5 else "")
-    received = f"{listed or 'an empty directory'}{layouts.lead(name, directory, contents)}"
+    received = f"{listed}{instead.lead(name, directory, contents)}"
     above = [each for each in layouts.in_directory(name, directory.absolute().parent) if each.format in formats]
     advice = f"try --data_dir={directory.parent}" if above else ANOTHER
     raise UserError(f"{flag}: expected {_described(name, formats)}, received {received}; {advice}")
@@ -216,7 +220,7 @@ def _find_in_file(name: str, file: Path, formats: Sequence[str]) -> layouts.Foun
     elif any(file.name in array_files.spellings(key, name) for key in array_files.IDX_NAMES):
         received, advice = "one of the files", f"try --data_dir={file.parent}"
     else:
-        received, advice = str(kinds.recognize_path(file) or f"the file {file.name}"), ANOTHER
+        received, advice = instead.of_file(file), ANOTHER
     raise UserError(f"{flag}: expected a directory with {_described(name, formats)}, received {received}; {advice}")
 
 

@@ -65,10 +65,10 @@ def in_directory(name: str, directory: Path) -> list[Found]:
         found.append(Found(TFDS, directory))
     files = _files_in(directory)
     found += [*_npz_parts(directory, files), *tables_among(name, directory, files)]
-    return [*found, *_pictures_in(directory)] if sets.find(name).of_pictures else found
+    return [*found, *pictures_in(directory)] if sets.find(name).of_pictures else found
 
 
-def _pictures_in(directory: Path) -> list[Found]:
+def pictures_in(directory: Path) -> list[Found]:
     """Return the pictures in folders 0 to 9 of a directory, of its folders train and test, or of train alone."""
     train, test = directory / TRAIN, directory / TEST
     if _has_classes(train) and _has_classes(test):
@@ -296,22 +296,3 @@ def _folders(directory: Path) -> Iterator[tuple[Path, set[str]]]:
 
 def _parts(found: Found, directory: Path) -> tuple[str, ...]:
     return found.path.relative_to(directory).parts
-
-
-def lead(name: str, directory: Path, contents: Sequence[str]) -> str:
-    """Return what a directory without the data set has instead, to end a message with; "" if it says nothing."""
-    found = array_files.find_idx(directory, name)
-    missing = [array_files.spellings(key, name)[0] for key in array_files.IDX_NAMES if key not in found]
-    if found and not missing:
-        return "; it has the four IDX files: omit --data_source, or use --data_source=idx"
-    if found:
-        return f"; no {', '.join(missing)} in it"
-    if _pictures_in(directory):
-        return "; it has folders of pictures, one for each class: use --dataset=custom"
-    tables = [entry for entry in contents if entry.lower().endswith(ANY_TABLE)]
-    if len(tables) > 1:
-        return "; of several tables, one must be called train, and one test: rename them"
-    for entry in contents[:50]:
-        if (directory / entry).is_file() and (kind := kinds.recognize_path(directory / entry)):
-            return f"; {entry} is {kind.name if kind in kinds.READABLE else kind}"
-    return ""

@@ -151,7 +151,10 @@ def _wrong_columns(names: Sequence[str], line: int, where: str) -> UserError:
     expected = f"{PIXELS + 1} columns (a label and 28×28 pixels) or {PIXELS} (pixels alone)"
     received = f"{len(names):,}"
     if any(name.strip().lower() in LABELS for name in names):
-        expected, received = f"a label and {PIXELS} pixels", f"a label and {len(names) - 1:,} columns"
+        others = len(names) - 1
+        expected, received = f"a label and {PIXELS} pixels", f"a label and {others:,} column{'s' * (others != 1)}"
+        if others == 1:
+            advice = "a table of picture files and labels is scored by evaluate --images"
     return UserError(f"{where}, line {line}: expected {expected}, received {received}; {advice}")
 
 

@@ -39,6 +39,7 @@ TFLITE = Kind("a model (LiteRT, .tflite)", MODEL)
 SAVED_MODEL = Kind("a model (TensorFlow's SavedModel)", MODEL)
 TORCH = Kind("a PyTorch file, which is a pickle", NEVER)
 CSV = Kind("a CSV file", TABLE)
+JSON = Kind("a JSON file", AS_ARRAY)
 WEB_PAGE = Kind("a web page (HTML), as of a login or an error", "download the file itself")
 EMPTY = Kind("an empty file", "copy or download it again")
 SVG = Kind("an SVG drawing", AS_PICTURE)
@@ -85,6 +86,7 @@ SUFFIXES = {  # of kinds whose first bytes say too little
     **dict.fromkeys((".pkl", ".pickle", ".p", ".joblib"), PICKLE),
     **dict.fromkeys((".pt", ".pth"), TORCH),
     **dict.fromkeys((".csv", ".tsv"), CSV),
+    **dict.fromkeys((".json", ".jsonl"), JSON),
     **{".onnx": ONNX, ".pb": SAVED_MODEL, ".bz2": Kind("a bzip2 archive", UNPACK)},
 }
 

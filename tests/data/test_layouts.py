@@ -115,11 +115,13 @@ def test_hidden_folders_and_a_deep_or_endless_tree_are_passed_over(few, tmp_path
 def test_what_lies_there_instead_is_named(few, tmp_path):
     (tmp_path / "csv").mkdir()
     (tmp_path / "csv" / "mnist_test.csv").write_text("label,pixel0,pixel1\n7,0,0\n")
-    assert "received mnist_test.csv; mnist_test.csv is a CSV file" in refusal(tmp_path / "csv")  # and no other
+    assert "mnist_test.csv is a table for testing: put one for training beside it" in refusal(tmp_path / "csv")
     (tmp_path / "csv" / "mnist_val.csv").write_text("label,pixel0,pixel1\n7,0,0\n")
     assert "of several tables, one must be called train, and one test: rename them" in refusal(tmp_path / "csv")
     for label in range(10):
         (tmp_path / "tree" / str(label)).mkdir(parents=True)
+    assert "received 0, 1, 2, 3, 4 and 5 more; its folders 0 to 9 hold no pictures; try" in refusal(tmp_path / "tree")
+    (tmp_path / "tree" / "7" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert "it has folders of pictures, one for each class: use --dataset=custom" in refusal(tmp_path / "tree")
     (tmp_path / "zip").mkdir()
     (tmp_path / "zip" / "archive.zip").write_bytes(b"PK\3\4" + bytes(22) + b"\5\0\0\0train")

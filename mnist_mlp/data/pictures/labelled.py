@@ -149,7 +149,7 @@ def _strange_folder(place: Place, path: Path, full: list[Path], strangers: list[
 def _instead(path: Path, loose: list[str]) -> str:
     """Return what a folder without pictures holds, and what to do."""
     if not loose:
-        return "an empty folder"
+        return "folders without pictures" if any(map(Path.is_dir, path.iterdir())) else "an empty folder"
     table = next((file for file in loose if file.lower().endswith(label_table.SUFFIXES)), None)
     if table:
         return f"none, but a table; try --images={table}"

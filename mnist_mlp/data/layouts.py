@@ -64,7 +64,7 @@ def in_directory(name: str, directory: Path) -> list[Found]:
     if downloads.find_tfds(name, directory) is not None:
         found.append(Found(TFDS, directory))
     files = _files_in(directory)
-    found += [*_npz_parts(directory, files), *tables_among(name, directory, files)]
+    found += [*_npz_parts(name, directory, files), *tables_among(name, directory, files)]
     return [*found, *pictures_in(directory)] if sets.find(name).of_pictures else found
 
 
@@ -136,7 +136,7 @@ def in_archive(name: str, archive: Path, formats: Sequence[str]) -> list[Found]:
     for folder in sorted({*folders, *(str(PurePosixPath(each).parent) for each in folders)}):
         here = folders.get(folder, [])
         shelf = [*_idx_in_archive(name, archive, folder, by_path), *_npz_among(name, here)]
-        shelf += _npz_parts(archive, here, _folder(folder))
+        shelf += _npz_parts(name, archive, here, _folder(folder))
         shelf += tables_among(name, archive, here, _folder(folder))
         found += [each for each in shelf if each.format in formats][:1]
     return _named(name, found, lambda each: (each.path.name, *PurePosixPath(each.folder).parts))
@@ -170,19 +170,22 @@ def _npz_among(name: str, files: Sequence[Entry]) -> list[Found]:
     return [_one_npz(file) for file in npz if len(npz) == 1 or file.name == f"{name}.npz"]
 
 
-def _npz_parts(path: Path, files: Sequence[Entry], folder: str = "") -> list[Found]:
-    """Return the four .npz files of one array each, as Kuzushiji-MNIST is published: kmnist-train-imgs.npz, …"""
-    parts: dict[str, tuple[Entry, ...]] = {}
+def _npz_parts(name: str, path: Path, files: Sequence[Entry], folder: str = "") -> list[Found]:
+    """Return the four .npz files of one array each, as Kuzushiji-MNIST is published: kmnist-train-imgs.npz, …
+
+    If there are several such sets, as with k49-train-imgs.npz beside it, the one that is called like the data set.
+    """
+    parts: dict[str, list[Entry]] = {}
     for file in files:
         words = {*re.split("[^a-z0-9]+", file.name.lower())}
         kind = "x" if words & {"imgs", "images"} else "y" if "labels" in words else ""
         split = _part_of(file.name)
         if file.name.endswith(".npz") and kind and split != ALL:
-            key = f"{kind}_{split}"
-            if key in parts:
-                return []
-            parts[key] = (file,)
-    return [Found(NPZ, path, {key: parts[key] for key in array_files.SHAPES}, folder)] if len(parts) == 4 else []
+            parts.setdefault(f"{kind}_{split}", []).append(file)
+    chosen = {key: _one_table(name, some) for key, some in parts.items()}
+    if len(chosen) < 4 or any(len(each) != 1 for each in chosen.values()):
+        return []
+    return [Found(NPZ, path, {key: chosen[key] for key in array_files.SHAPES}, folder)]
 
 
 def tables_among(name: str, path: Path, files: Sequence[Entry], folder: str = "") -> list[Found]:

@@ -87,6 +87,17 @@ def find(text: str, classes: Sequence[str], pattern: str = "", *, flag: str = "i
     return Collection(pictures, layout, tuple(notes))
 
 
+def check_labels(text: str, classes: Sequence[str], parts: Sequence[list[Labelled]], flag: str) -> None:
+    """Raise `UserError` if the same bytes have two labels in several collections."""
+    _once_each(Place(text, Labels(classes), None, flag), [picture for part in parts for picture in part])
+
+
+def with_pictures(path: Path, without: set[str]) -> list[str]:
+    """Return the names of the pictures in a folder, and of the folders in it that hold some, except `without`."""
+    inside = sorted(each for each in path.iterdir() if _visible(each.name) and each.name not in without)
+    return [each.name for each in inside if (_holds_pictures(each) if each.is_dir() else _is_picture(str(each)))]
+
+
 def name_pattern(text: str) -> re.Pattern[str]:
     """Compile the value of --label_pattern. Raise `UserError` unless it has one group, which is the label."""
     flag, example = f"--label_pattern={text}", r"try '(\d)_.*' for 7_a.png"

@@ -110,9 +110,11 @@ def _read_csv(name: str, found: Found) -> Contents:
         with _text_of(file) as text:
             table = tables.read_csv(text, str(file))
         if table.labels is None:
+            first = table.images[:, 0, 0].max()  # a corner, which is blank in most images, or labels
+            missing = "the labels" if not 1 < first <= 9 else "a pixel of each image, or the labels,"
             raise UserError(
-                f"{file}: expected rows of a label and 28×28 pixels, received {tables.PIXELS} columns, so the labels "
-                "are missing"
+                f"{file}: expected rows of a label and 28×28 pixels, received {tables.PIXELS} columns, so "
+                f"{missing} are missing"
             )
         split = "test" if part == "test" else "train"
         arrays[f"x_{split}"], arrays[f"y_{split}"] = table.images, table.labels

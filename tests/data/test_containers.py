@@ -223,6 +223,9 @@ def test_kaggles_table_is_not_mnist(few, kaggle):
     )
     write(kaggle, {"train.csv": csv(few["x_train"])})
     assert "received 784 columns, so the labels are missing" in refusal(kaggle, dataset="kaggle")
+    short = csv(few["x_train"].reshape(-1, 784)[:, :-1], few["y_train"], head=False)  # a label and 783 pixels
+    write(kaggle, {"train.csv": short})
+    assert "784 columns, so a pixel of each image, or the labels, are missing" in refusal(kaggle, dataset="kaggle")
     assert "--dataset=kaggle: expected a directory to read" in refusal("", dataset="kaggle")
 
 

@@ -154,6 +154,8 @@ def _strange_folder(place: Place, path: Path, full: list[Path], strangers: list[
     hint = "rename them, or name one of them"
     if len(strangers) < len(full):
         hint = "move it away" if len(strangers) == 1 else "move them away"
+    if {each.name for each in full} == {*map(str, range(1, 11))}:
+        hint = "rename it to 0, if 0 is what its pictures show"
     return f"{expected}, received {_first(strangers)}; {hint}"
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from mnist_mlp.data import array_files, layouts, sets
 from mnist_mlp.files import kinds
 
-ENTRIES = 200  # of a directory, that are looked at
+ENTRIES, FEW = 200, 20  # of a directory, and of a folder in it, that are looked at
 IMAGES = "name the directory of the images, with --data_dir=DIR"
-RUN, STUDY, EXPORT = ({"config.json", "result.json"}, {"config.json", "checkpoints"}), "study.json", "export.json"
+STUDY, EXPORT = "study.json", "export.json"
 PROJECT = ("pyproject.toml", "setup.py", "setup.cfg", "package.json", "Cargo.toml", "CMakeLists.txt", "Makefile")
 
 
@@ -34,13 +34,18 @@ def of_directory(name: str, directory: Path, contents: Sequence[str]) -> tuple[s
         return f"{'a study of tune' if STUDY in there else 'an export'}, which holds no images", IMAGES
     if (directory / "pyvenv.cfg").is_file():
         return "a virtual environment of Python", IMAGES
+    if array_files.find_idx(directory, name) or any(entry.lower().endswith(layouts.ANY_TABLE) for entry in contents):
+        return None  # `lead` says what is missing
     if signs := [sign for sign in PROJECT if sign in there] or [".git"] * (directory / ".git").exists():
         return f"the source code of a project ({signs[0]})", IMAGES
     return _pictures(name, directory, contents) or _texts(directory, contents)
 
 
 def _is_run(directory: Path) -> bool:
-    return any(all((directory / entry).exists() for entry in entries) for entries in RUN)
+    """Return whether a directory is that of a run, finished or not."""
+    if not (directory / "config.json").is_file():
+        return False
+    return (directory / "result.json").is_file() or any(directory.glob("checkpoints/step-*.npz"))
 
 
 def _pictures(name: str, directory: Path, contents: Sequence[str]) -> tuple[str, str] | None:
@@ -85,7 +90,7 @@ def _is_picture(file: Path) -> bool:
 
 def _has_picture(folder: Path) -> bool:
     with contextlib.suppress(OSError):
-        names = sorted(os.listdir(folder))[:ENTRIES]
+        names = sorted(os.listdir(folder))[:FEW]
         return any(_is_picture(folder / entry) for entry in names if not entry.startswith("."))
     return False
 

@@ -96,9 +96,9 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         if self.pictures is not None:
             return self.pictures
-        harder = {"corruptions": self.corruptions, "fgsm": self.fgsm}
-        test_images = self.result.to_dict() if self.result else {}
-        return test_images | {key: value for key, value in harder.items() if value is not None}
+        more = {"corruptions": self.corruptions, "fgsm": self.fgsm}
+        on_test_images = self.result.to_dict() if self.result else {}
+        return on_test_images | {key: value for key, value in more.items() if value is not None}
 
 
 def main(argv: Sequence[str]) -> None:

@@ -77,6 +77,15 @@ def test_a_directory_is_called_what_it_is(case, tmp_path):
     assert f"{'found' if case == 'folders without pictures' else 'received'} {words}" in said
 
 
+def test_a_part_of_a_data_set_is_more_than_what_lies_beside_it(tmp_path):
+    """What is missing is said, not that it lies in a project."""
+    files = {"pyproject.toml": b"[project]", "README.md": b"x"}
+    said = refusal(made(tmp_path / "idx", files | {"train-images-idx3-ubyte": b"\0\0\x08\3"}), "mnist")
+    assert "; no train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte in it" in said
+    said = refusal(made(tmp_path / "csv", files | {"test.csv": b"7,0,0\n"}), "mnist")
+    assert "test.csv is a table for testing: put one for training beside it" in said
+
+
 def test_what_is_in_a_run_leads_to_the_run(tmp_path):
     run = made(tmp_path / "run", DIRECTORIES["an unfinished run"][0] | {"checkpoints/step-2.npz": b"PK"})
     said = refusal(run / "checkpoints", "mnist")

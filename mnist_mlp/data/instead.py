@@ -80,7 +80,7 @@ def _texts(directory: Path, contents: Sequence[str]) -> tuple[str, str] | None:
 
 def _is_other_text(file: Path) -> bool:
     """Return whether a file is a text and no table."""
-    return file.is_file() and kinds.recognize_path(file) in (None, kinds.JSON) and _is_text(file)
+    return file.is_file() and kinds.recognize_path(file) is None and _is_text(file)
 
 
 def _is_picture(file: Path) -> bool:

@@ -39,7 +39,6 @@ TFLITE = Kind("a model (LiteRT, .tflite)", MODEL)
 SAVED_MODEL = Kind("a model (TensorFlow's SavedModel)", MODEL)
 TORCH = Kind("a PyTorch file, which is a pickle", NEVER)
 CSV = Kind("a CSV file", TABLE)
-JSON = Kind("a JSON file", AS_ARRAY)
 WEB_PAGE = Kind("a web page (HTML), as of a login or an error", "download the file itself")
 EMPTY = Kind("an empty file", "copy or download it again")
 SVG = Kind("an SVG drawing", AS_PICTURE)
@@ -86,7 +85,6 @@ SUFFIXES = {  # of kinds whose first bytes say too little
     **dict.fromkeys((".pkl", ".pickle", ".p", ".joblib"), PICKLE),
     **dict.fromkeys((".pt", ".pth"), TORCH),
     **dict.fromkeys((".csv", ".tsv"), CSV),
-    **dict.fromkeys((".json", ".jsonl"), JSON),
     **{".onnx": ONNX, ".pb": SAVED_MODEL, ".bz2": Kind("a bzip2 archive", UNPACK)},
 }
 
@@ -169,7 +167,7 @@ def _of_text(start: bytes) -> Kind | None:
 
 def _of_lines(start: bytes) -> Kind | None:
     """Return CSV for lines with equally many commas, semicolons or tabs, and NUMBERS for numbers between spaces."""
-    if re.search(rb"[^\t\n\r -~]", start):
+    if re.search(rb"[^\t\n\r -~]", start) or start.lstrip().startswith((b"{", b"[")):  # JSON has commas, too
         return None
     lines = start.decode().splitlines()
     whole = lines[: max(1, len(lines) - 1)][:3]  # the last may be cut

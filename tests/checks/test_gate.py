@@ -432,7 +432,7 @@ def test_a_program_prints_its_result_and_then_ends_by_the_verdict(program, corre
     verdict = judged(correct=correct)
     result = SimpleNamespace(gate=verdict, device={"worker_index": 0}, to_dict=lambda: {"gate": verdict})
     monkeypatch.setattr(train, "train_and_evaluate", lambda config, run_dir, **more: result)
-    monkeypatch.setattr(evaluate, "evaluate", lambda options, reporter: result)
+    monkeypatch.setattr(evaluate, "evaluate", lambda options, reporter: evaluate.Evaluation(result))
     with pytest.raises(Refuted, match="there") if correct == 300 else contextlib.nullcontext():
         program.main(["--run_dir=there", "--json", "--gate"])
     assert json.loads(capsys.readouterr().out)["gate"]["passed"] == (correct == 350)

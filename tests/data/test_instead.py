@@ -99,7 +99,7 @@ def test_pictures_where_a_known_data_set_is_expected(tmp_path):
 
 def test_a_file_is_called_what_it_is(tmp_path):
     files = made(tmp_path, {"history.jsonl": LINES, "note.txt": "eins, zwei, dré".encode(), "x.bin": bytes(range(256))})
-    assert "received a JSON file; save the arrays" in refusal(files / "history.jsonl")
+    assert "received the text history.jsonl; try another" in refusal(files / "history.jsonl")  # not a table
     assert "received the text note.txt; try another" in refusal(files / "note.txt")
     assert "received the file x.bin; try another" in refusal(files / "x.bin")
     os.mkfifo(tmp_path / "pipe")

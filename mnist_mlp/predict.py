@@ -144,8 +144,8 @@ def output_file(options: Options) -> Path:
     path = outputs.file_to_write("output", options.output, special=True).resolve()
     for source in input_files(options) if path.is_file() else ():
         outputs.check_distinct({"input": source, "output": path})
-    if options.run_dir and directory.owns(path_of("run_dir", options.run_dir), path):
-        raise outputs.belongs_to_run("output", options.output)
+    if options.run_dir:
+        directory.check_output("output", options.output, [path], path_of("run_dir", options.run_dir))
     return path
 
 

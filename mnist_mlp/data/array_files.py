@@ -86,8 +86,9 @@ def find_idx(directory: Path, name: str = "mnist") -> dict[str, Path]:
 def spellings(key: str, dataset: str = "mnist") -> tuple[str, ...]:
     """Return the names that the IDX file of a key of SHAPES may have, plain ones first."""
     names = []
-    own = sets.find(dataset).idx
-    for name in (*own[list(IDX_NAMES).index(key) :][:1], IDX_NAMES[key]):
+    own = sets.find(dataset).idx[list(IDX_NAMES).index(key) :][:1]
+    plain = (name.replace("idx2-int", "idx1-ubyte") for name in own)  # QMNIST's test labels are published in both forms
+    for name in dict.fromkeys((*own, *plain, IDX_NAMES[key])):
         dotted = name.replace("-idx", ".idx")
         names += [name, dotted, f"{name}.gz", f"{dotted}.gz"]
     return tuple(names)

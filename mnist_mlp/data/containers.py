@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
 from mnist_mlp.data import array_files, downloads, npz_keys, parquet_files, sets, tables
 from mnist_mlp.data.array_files import Arrays
 from mnist_mlp.data.layouts import CSV, IDX, NPZ, PARQUET, PICTURES, TFDS, Found
@@ -112,9 +110,11 @@ def _read_csv(name: str, found: Found) -> Contents:
         with _text_of(file) as text:
             table = tables.read_csv(text, str(file))
         if table.labels is None:
+            first = table.images[:, 0, 0].max()  # a corner, which is blank in most images, or labels
+            missing = "the labels" if not 1 < first <= 9 else "a pixel of each image, or the labels,"
             raise UserError(
-                f"{file}: expected rows of a label and 28×28 pixels, received {tables.PIXELS} columns, so the labels "
-                "are missing"
+                f"{file}: expected rows of a label and 28×28 pixels, received {tables.PIXELS} columns, so "
+                f"{missing} are missing"
             )
         split = "test" if part == "test" else "train"
         arrays[f"x_{split}"], arrays[f"y_{split}"] = table.images, table.labels
@@ -140,33 +140,9 @@ def _read_parquet(name: str, found: Found) -> Contents:
 
 
 def _read_pictures(name: str, found: Found) -> Contents:
-    """Read the digit in each picture, as `predict` does. A picture that is refused is left out, and a note says so."""
-    from mnist_mlp.data.pictures import decode, inputs, labelled  # here, since Pillow takes a while
+    from mnist_mlp.data import picture_folders  # here, since Pillow takes a while
 
-    classes = _classes_beside(found.path) or sets.DIGITS
-    settings = inputs.Settings(digits=classes == sets.DIGITS)
-    arrays: Arrays = {}
-    notes: list[str] = []
-    for part, (folder,) in found.files.items():
-        collection = labelled.find(str(folder.path), sets.DIGITS, flag="data_dir")
-        images, labels, refused = [], [], []
-        for picture in collection.pictures:
-            try:
-                images.append(inputs.one_digit(picture.path, decode.read_file(Path(picture.path)), settings).image)
-                labels.append(picture.label)
-            except UserError as error:
-                refused.append(f"{picture.path}: {str(error).removeprefix(f'{picture.path}: ')}")
-        if not images:
-            raise UserError(
-                f"{folder.path}: expected pictures that can be read, received {len(refused):,}, all refused, "
-                f"such as {refused[0]}"
-            )
-        notes += collection.notes
-        if refused:
-            count = f"{len(refused):,} of {len(collection.pictures):,} pictures in {folder.path}"
-            notes.append(f"{count} are refused and left out, such as {refused[0]}")
-        split = "test" if part == "test" else "train"
-        arrays[f"x_{split}"], arrays[f"y_{split}"] = np.stack(images), np.array(labels, np.uint8)
+    arrays, notes = picture_folders.read(found, _classes_beside(found.path) or sets.DIGITS)
     return Contents(arrays, tuple(notes))
 
 

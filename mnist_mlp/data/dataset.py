@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_mlp.data import array_files, containers, downloads, embedded_digits, layouts, sets
+from mnist_mlp.data import array_files, containers, downloads, embedded_digits, instead, layouts, sets
 from mnist_mlp.data.array_files import Arrays, NotFound
 from mnist_mlp.data.orientation import is_transposed
 from mnist_mlp.data.pixel_values import UnknownScale, to_grey_levels
 from mnist_mlp.data.sets import title_of
 from mnist_mlp.errors import UserError
-from mnist_mlp.files import kinds, members
+from mnist_mlp.files import members
 from mnist_mlp.files.archives import names_in
 from mnist_mlp.options import path_of
 
@@ -177,7 +177,8 @@ def _find(name: str, directory: Path, wanted: str) -> layouts.Found:
     try:
         contents = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise UserError(f"{flag}: expected a directory, received {str(error.strerror).lower()}; {ANOTHER}") from None
+        received = instead.of_file(directory) if directory.exists() else str(error.strerror).lower()
+        raise UserError(f"{flag}: expected a directory or a file, received {received}; {ANOTHER}") from None
     here = [each for each in layouts.in_directory(name, directory) if each.format in formats]
     if len(here) > 1 and here[-1].format == layouts.PICTURES:
         raise UserError(
@@ -189,8 +190,11 @@ def _find(name: str, directory: Path, wanted: str) -> layouts.Found:
         found = layouts.below(name, directory, formats) or layouts.packed_in(name, directory, formats)
     if found:
         return _only_one(found, flag)
+    if known := instead.of_directory(name, directory, contents):
+        received, advice = known
+        raise UserError(f"{flag}: expected the images of {title_of(name)}, received {received}; {advice}")
     listed = ", ".join(contents[:5]) + (f" and {len(contents) - 5} more" if len(contents) > 5 else "")
-    received = f"{listed or 'an empty directory'}{layouts.lead(name, directory, contents)}"
+    received = f"{listed}{instead.lead(name, directory, contents)}"
     above = [each for each in layouts.in_directory(name, directory.absolute().parent) if each.format in formats]
     advice = f"try --data_dir={directory.parent}" if above else ANOTHER
     raise UserError(f"{flag}: expected {_described(name, formats)}, received {received}; {advice}")
@@ -216,7 +220,7 @@ def _find_in_file(name: str, file: Path, formats: Sequence[str]) -> layouts.Foun
     elif any(file.name in array_files.spellings(key, name) for key in array_files.IDX_NAMES):
         received, advice = "one of the files", f"try --data_dir={file.parent}"
     else:
-        received, advice = str(kinds.recognize_path(file) or f"the file {file.name}"), ANOTHER
+        received, advice = instead.of_file(file), ANOTHER
     raise UserError(f"{flag}: expected a directory with {_described(name, formats)}, received {received}; {advice}")
 
 
@@ -400,10 +404,24 @@ def _verified(name: str, source: str, contents: containers.Contents) -> Dataset:
                 f"{source}: expected images of all ten classes in the {part} split of {known.title}, received none of "
                 f"{missing}"
             )
+    if known.name == "custom":
+        notes = (*notes, *_in_both(train, test))
     classes = contents.classes if contents.classes != known.classes else ()
     if contents.published:
         return Dataset(name, source, train, test, notes, verified=True, classes=classes)
     return Dataset(name, source, train, test, (*notes, _what_was_checked(known)), verified=False, classes=classes)
+
+
+def _in_both(train: Split, test: Split) -> list[str]:
+    """Return a note about test images that are training images, too, pixel by pixel."""
+    keys, of_train = _keys(test), _keys(train)
+    both = np.isin(keys, of_train)
+    if not both.any():
+        return []
+    same = np.isin(keys + test.labels, of_train + train.labels) & both
+    others = f" ({(both & ~same).sum():,} of them with another label)" if (both & ~same).any() else ""
+    images = f"{both.sum():,} of the {len(test):,} test images"
+    return [f"{images} are training images, too{others}: the network knows them, which flatters the accuracy"]
 
 
 def _what_was_checked(known: sets.KnownSet) -> str:
@@ -427,19 +445,24 @@ def _digits(notes: tuple[str, ...]) -> Dataset:
 
 def content_hash(split: Split) -> str:
     """Return the SHA-256 (hex) of the examples, each image with its label, independent of their order."""
-    # Sort the examples by a key that depends on nothing but their content, then hash them. The key is a 64-bit sum, the
-    # pixel words times fixed random odd numbers, plus the label. It need not be strong: SHA-256 covers every byte, and
-    # two different examples with equal keys (probability about 1e-10 for 60,000) could only make equal data look
-    # different, never the reverse. This takes half the time of one SHA-256 per example: 60 ms for 60,000.
-    words = np.ascontiguousarray(split.images).reshape(len(split), 784).view("<u8")
-    factors = np.random.PCG64(0).random_raw(words.shape[1]) | np.uint64(1)
-    order = np.argsort(words @ factors + split.labels, kind="stable")
+    # Sort the examples by a key that depends on nothing but their content, then hash them. It need not be strong:
+    # SHA-256 covers every byte, and two different examples with equal keys (probability about 1e-10 for 60,000) could
+    # only make equal data look different, never the reverse. This takes half the time of one SHA-256 per example: 60 ms
+    # for 60,000.
+    order = np.argsort(_keys(split) + split.labels, kind="stable")
     digest = hashlib.sha256()
     for start in range(0, len(split), 1024):  # chunks that fit into the CPU's cache
         chunk = order[start : start + 1024]
         digest.update(split.images[chunk].data)
     digest.update(split.labels[order].data)
     return digest.hexdigest()
+
+
+def _keys(split: Split) -> NDArray[np.uint64]:
+    """Return a number for each image, [n]: a 64-bit sum of its words of pixels times fixed random odd numbers."""
+    words = np.ascontiguousarray(split.images).reshape(len(split), 784).view("<u8")
+    factors: NDArray[np.uint64] = np.random.PCG64(0).random_raw(words.shape[1]) | np.uint64(1)
+    return words @ factors
 
 
 def in_order_hash(split: Split) -> str:

@@ -64,11 +64,11 @@ def in_directory(name: str, directory: Path) -> list[Found]:
     if downloads.find_tfds(name, directory) is not None:
         found.append(Found(TFDS, directory))
     files = _files_in(directory)
-    found += [*_npz_parts(directory, files), *tables_among(name, directory, files)]
-    return [*found, *_pictures_in(directory)] if sets.find(name).of_pictures else found
+    found += [*_npz_parts(name, directory, files), *tables_among(name, directory, files)]
+    return [*found, *pictures_in(directory)] if sets.find(name).of_pictures else found
 
 
-def _pictures_in(directory: Path) -> list[Found]:
+def pictures_in(directory: Path) -> list[Found]:
     """Return the pictures in folders 0 to 9 of a directory, of its folders train and test, or of train alone."""
     train, test = directory / TRAIN, directory / TEST
     if _has_classes(train) and _has_classes(test):
@@ -136,7 +136,7 @@ def in_archive(name: str, archive: Path, formats: Sequence[str]) -> list[Found]:
     for folder in sorted({*folders, *(str(PurePosixPath(each).parent) for each in folders)}):
         here = folders.get(folder, [])
         shelf = [*_idx_in_archive(name, archive, folder, by_path), *_npz_among(name, here)]
-        shelf += _npz_parts(archive, here, _folder(folder))
+        shelf += _npz_parts(name, archive, here, _folder(folder))
         shelf += tables_among(name, archive, here, _folder(folder))
         found += [each for each in shelf if each.format in formats][:1]
     return _named(name, found, lambda each: (each.path.name, *PurePosixPath(each.folder).parts))
@@ -170,19 +170,22 @@ def _npz_among(name: str, files: Sequence[Entry]) -> list[Found]:
     return [_one_npz(file) for file in npz if len(npz) == 1 or file.name == f"{name}.npz"]
 
 
-def _npz_parts(path: Path, files: Sequence[Entry], folder: str = "") -> list[Found]:
-    """Return the four .npz files of one array each, as Kuzushiji-MNIST is published: kmnist-train-imgs.npz, …"""
-    parts: dict[str, tuple[Entry, ...]] = {}
+def _npz_parts(name: str, path: Path, files: Sequence[Entry], folder: str = "") -> list[Found]:
+    """Return the four .npz files of one array each, as Kuzushiji-MNIST is published: kmnist-train-imgs.npz, …
+
+    If there are several such sets, as with k49-train-imgs.npz beside it, the one that is called like the data set.
+    """
+    parts: dict[str, list[Entry]] = {}
     for file in files:
         words = {*re.split("[^a-z0-9]+", file.name.lower())}
         kind = "x" if words & {"imgs", "images"} else "y" if "labels" in words else ""
         split = _part_of(file.name)
         if file.name.endswith(".npz") and kind and split != ALL:
-            key = f"{kind}_{split}"
-            if key in parts:
-                return []
-            parts[key] = (file,)
-    return [Found(NPZ, path, {key: parts[key] for key in array_files.SHAPES}, folder)] if len(parts) == 4 else []
+            parts.setdefault(f"{kind}_{split}", []).append(file)
+    chosen = {key: _one_table(name, some) for key, some in parts.items()}
+    if len(chosen) < 4 or any(len(each) != 1 for each in chosen.values()):
+        return []
+    return [Found(NPZ, path, {key: chosen[key] for key in array_files.SHAPES}, folder)]
 
 
 def tables_among(name: str, path: Path, files: Sequence[Entry], folder: str = "") -> list[Found]:
@@ -296,22 +299,3 @@ def _folders(directory: Path) -> Iterator[tuple[Path, set[str]]]:
 
 def _parts(found: Found, directory: Path) -> tuple[str, ...]:
     return found.path.relative_to(directory).parts
-
-
-def lead(name: str, directory: Path, contents: Sequence[str]) -> str:
-    """Return what a directory without the data set has instead, to end a message with; "" if it says nothing."""
-    found = array_files.find_idx(directory, name)
-    missing = [array_files.spellings(key, name)[0] for key in array_files.IDX_NAMES if key not in found]
-    if found and not missing:
-        return "; it has the four IDX files: omit --data_source, or use --data_source=idx"
-    if found:
-        return f"; no {', '.join(missing)} in it"
-    if _pictures_in(directory):
-        return "; it has folders of pictures, one for each class: use --dataset=custom"
-    tables = [entry for entry in contents if entry.lower().endswith(ANY_TABLE)]
-    if len(tables) > 1:
-        return "; of several tables, one must be called train, and one test: rename them"
-    for entry in contents[:50]:
-        if (directory / entry).is_file() and (kind := kinds.recognize_path(directory / entry)):
-            return f"; {entry} is {kind.name if kind in kinds.READABLE else kind}"
-    return ""

@@ -60,7 +60,7 @@ def read_csv(stream: IO[bytes], where: str) -> Table:
     """Return the table in an unpacked text; `where` names it in messages. Raise `UserError`.
 
     Fields are whole numbers 0–255, or ink 0–1, separated by commas, semicolons or tabs. Quotes, empty lines, a byte
-    order mark and Windows' line ends make no difference. At most MAX_ROWS rows are read.
+    order mark, and Windows' or old Macs' line ends make no difference. At most MAX_ROWS rows are read.
     """
     form: Form | None = None
     rows = 0
@@ -104,13 +104,14 @@ def _pieces(stream: IO[bytes], where: str) -> Iterator[tuple[int, bytes]]:
             if text.startswith((b"\xff\xfe", b"\xfe\xff")):
                 raise UserError(f"{where}: expected a CSV table in UTF-8, received UTF-16; save it as UTF-8")
             text, start = text.removeprefix(b"\xef\xbb\xbf"), False
-        text = text.replace(b"\r\n", b"\n")
+        text, held = (text[:-1], b"\r") if piece and text.endswith(b"\r") else (text, b"")  # a \n may follow
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if not piece:
             if text:
                 yield line, text + b"\n"
             return
         end = text.rfind(b"\n") + 1
-        rest = text[end:]
+        rest = text[end:] + held
         if len(rest) > PIECE:
             raise UserError(f"{where}, line {line}: expected an image a line, received more than {PIECE:,} bytes")
         if end:
@@ -151,7 +152,10 @@ def _wrong_columns(names: Sequence[str], line: int, where: str) -> UserError:
     expected = f"{PIXELS + 1} columns (a label and 28×28 pixels) or {PIXELS} (pixels alone)"
     received = f"{len(names):,}"
     if any(name.strip().lower() in LABELS for name in names):
-        expected, received = f"a label and {PIXELS} pixels", f"a label and {len(names) - 1:,} columns"
+        others = len(names) - 1
+        expected, received = f"a label and {PIXELS} pixels", f"a label and {others:,} column{'s' * (others != 1)}"
+        if others == 1:
+            advice = "a table of picture files and labels is scored by evaluate --images"
     return UserError(f"{where}, line {line}: expected {expected}, received {received}; {advice}")
 
 

@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -66,28 +65,16 @@ def store_for(plan: Plan) -> Path | None:
     users_own = user_has_jax_cache or user_has_tf_cache
     if not one_cpu or users_own or plan.backend in sys.modules or not hasattr(os, "getuid"):
         return None
-    root = cache_directory()
+    root = user_dirs.cache_directory()
     if root is None:
         return None
     try:
         store = root / "xla" / fingerprint(plan.backend)
-        for directory in (store.parent, store):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = directory.stat()
-            if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                return None  # another user could put a program there
+        if not user_dirs.private(store.parent, store):
+            return None  # another user could put a program there
         return store if os.access(tempfile.gettempdir(), os.W_OK) else None
     except OSError:
         return None
-
-
-def cache_directory() -> Path | None:
-    """Return the directory of the stores, or None if the cache is off or the user has no home directory."""
-    named = os.environ.get("MNIST_MLP_CACHE")
-    if named == "off":
-        return None
-    directory = user_dirs.expanded(named) if named else user_dirs.cache("mnist_mlp")
-    return directory.absolute() if directory else None
 
 
 def fingerprint(backend: str) -> str:

@@ -8,6 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from mnist_mlp import data, devices
 from mnist_mlp.checks import gate
@@ -16,8 +17,10 @@ from mnist_mlp.cli.load_framework import load
 from mnist_mlp.cli.stopwatch import Stopwatch
 from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config, check_gate
+from mnist_mlp.errors import UserError
 from mnist_mlp.evaluate import calibrate, certainty, harder, pictures
 from mnist_mlp.evaluate.calibrate import Logits
+from mnist_mlp.files import outputs
 from mnist_mlp.options import check, option, option_of
 from mnist_mlp.runs import calibration, saved, summary
 from mnist_mlp.runs.result import Result, dataset_block, device_block, scores, versions
@@ -81,30 +84,60 @@ class Options:
         harder.check(self)
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What was measured; None for what the options do not ask for. `to_dict` returns what --json prints."""
+
+    result: Result | None = None  # on the test images; absent with `images`
+    corruptions: dict[str, Any] | None = None  # on corrupted test images: what corruptions.json has under these keys
+    fgsm: list[dict[str, Any]] | None = None  # on adversarial ones: a curve for the run, and one for the reference
+    pictures: dict[str, Any] | None = None  # on labelled pictures: the content of pictures.json
+
+    def to_dict(self) -> dict[str, Any]:
+        if self.pictures is not None:
+            return self.pictures
+        more = {"corruptions": self.corruptions, "fgsm": self.fgsm}
+        on_test_images = self.result.to_dict() if self.result else {}
+        return on_test_images | {key: value for key, value in more.items() if value is not None}
+
+
 def main(argv: Sequence[str]) -> None:
     options = flags.parse(Options, argv, program="evaluate", about=__doc__)
-    if options.images:
-        pictures.report(options)
-        return
     with Terminal(sys.stderr if options.json else sys.stdout) as reporter:
-        asked = harder.prepare(options)
-        result = evaluate(options, reporter=reporter)
-        more = harder.measure(asked, options, reporter) if asked else {}
+        found = evaluate(options, reporter=reporter)
     if options.json:
-        print(json.dumps(result.to_dict() | more, allow_nan=False))
-    gate.refuse(result, options.run_dir)
+        print(json.dumps(found.to_dict(), allow_nan=False), flush=True)
+    if found.pictures is not None:
+        pictures.refuse(found.pictures)
+    if found.result is not None:
+        gate.refuse(found.result, options.run_dir)
 
 
-def evaluate(options: Options, *, dataset: data.Dataset | None = None, reporter: Reporter = PRINT) -> Result:
-    """Return the run's result with `test`, `device`, `seconds`, `versions` and `peak_memory_mb` measured again.
+def evaluate(options: Options, *, dataset: data.Dataset | None = None, reporter: Reporter = PRINT) -> Evaluation:
+    """Measure, report, store and write all that the options ask for; return it.
 
-    `dataset` replaces the run's data set with your own. Raise `UserError`.
+    `dataset` replaces the run's data set with your own. A result that fails the gate is returned, too, and so is one
+    of pictures that are all refused: the program ends with an error then. Raise `UserError`.
+    """
+    if not options.images:
+        return on_test_images(options, dataset, reporter)
+    if dataset is not None:
+        raise UserError("expected images or dataset, received both: the pictures are scored instead; omit one")
+    return Evaluation(pictures=pictures.evaluate(options, reporter))
+
+
+def on_test_images(options: Options, dataset: data.Dataset | None, reporter: Reporter) -> Evaluation:
+    """Evaluate the test images as they are, and the harder ones that are asked for.
+
+    The result is that of the run with `test`, `device`, `seconds`, `versions` and `peak_memory_mb` measured again.
     """
     stopwatch = Stopwatch()
     plan = devices.plan(options)
+    asked = harder.prepare(options)
     path, config, trained = saved.read_run(options.run_dir)
     if options.calibrate:
         calibrate.check_has_validation(options.run_dir, trained)
+        outputs.directory_to_write("run_dir", path)
     stored = None if options.calibrate else calibration.read(path, trained.model_sha256)
     dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
     held_out = calibrate.held_out(path, config, trained, dataset)
@@ -152,4 +185,4 @@ def evaluate(options: Options, *, dataset: data.Dataset | None = None, reporter:
     if test["confusion"] != trained.test["confusion"]:
         before = trained.test["correct"]
         reporter.line(f"  !      the counts differ from those of the training run, which had {before:,} correct")
-    return result
+    return Evaluation(result, **harder.measure(asked, options, plan, dataset, reporter) if asked else {})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_mlp import data, devices
+from mnist_mlp import data
 from mnist_mlp.cli.terminal import Reporter
 from mnist_mlp.config import Config
 from mnist_mlp.data import downloads
@@ -21,7 +21,7 @@ from mnist_mlp.evaluate import corruptions, corruptions_text, fgsm
 from mnist_mlp.evaluate.corruptions import Network
 from mnist_mlp.files import atomic, outputs
 from mnist_mlp.options import path_of
-from mnist_mlp.runs import saved
+from mnist_mlp.runs import directory, saved
 from mnist_mlp.runs.result import Result
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Harder:
     run: Run
     cells: dict[str, tuple[int, ...]]  # severities of each kind
     reference: Run | None
-    output: Path | None
+    files: dict[str, Path]  # to write, by their names
 
 
 def check(options: Options) -> None:
@@ -73,19 +73,15 @@ def prepare(options: Options) -> Harder | None:
             raise UserError(
                 f"--reference={options.reference}: expected a run on {mine}, received one on {other}; name another run"
             )
-    output = path_of("output", options.output) if options.output else None
-    if output is not None:
-        outputs.directory_to_write("output", output)
-        for name in (JSON, PAGE):
-            outputs.file_to_write("output", str(output / name), will_exist=output)
-    return Harder(run, cells, reference, output)
+    files = outputs.files_to_write("output", options.output, (JSON, PAGE))
+    read = [each[0] for each in (run, reference) if each]
+    directory.check_output("output", options.output, files.values(), *read)
+    return Harder(run, cells, reference, files)
 
 
-def measure(harder: Harder, options: Options, reporter: Reporter) -> dict[str, Any]:
+def measure(harder: Harder, options: Options, plan: Plan, dataset: data.Dataset, reporter: Reporter) -> dict[str, Any]:
     """Return the keys that JSON gets: `corruptions`, what corruptions.json holds, and `fgsm`; after reporting them as
     tables and writing what --output asks for. Keras is imported by now."""
-    plan, (_, config, trained) = devices.plan(options), harder.run
-    dataset = data.load(saved.data_of_run(config, trained, options.data_dir))
     runs = [(options.run_dir, harder.run), *([(options.reference, harder.reference)] if harder.reference else [])]
     networks = [network(name, each, plan, options.start_timeout) for name, each in runs]
     found: dict[str, Any] = {}
@@ -97,11 +93,10 @@ def measure(harder: Harder, options: Options, reporter: Reporter) -> dict[str, A
         reporter.line(corruptions_text.attacks(found["fgsm"]))
     if harder.cells:
         found["corruptions"] = on_corrupted(harder, networks, options, dataset, reporter)
-    if harder.output is not None:
+    if harder.files:
         report = found["corruptions"] | {"fgsm": found.get("fgsm")}
         examples = corruptions.examples_of(dataset.test, harder.cells, networks[0], options.corruption_seed)
-        write(harder.output, report, examples)
-        reporter.line(f"written  {harder.output / JSON} and {PAGE} beside it")
+        write(harder.files, report, examples, reporter)
     return found
 
 
@@ -168,14 +163,12 @@ def of_tfds(
     }
 
 
-def write(directory: Path, report: dict[str, Any], examples: Sequence[Any]) -> None:
-    """Write corruptions.json and the page into a directory, which is created if it is not there."""
+def write(files: dict[str, Path], report: dict[str, Any], examples: Sequence[Any], reporter: Reporter) -> None:
+    """Write corruptions.json and the page, each whole or not at all."""
     from mnist_mlp.evaluate import corruptions_page  # with Pillow, which --help does without
 
     page = corruptions_page.render(report, examples)
-    try:
-        directory.mkdir(exist_ok=True)
-    except OSError as error:
-        raise atomic.cannot_write(directory, error) from None
-    atomic.write_json(directory / JSON, report)
-    atomic.write_text(directory / PAGE, page)
+    outputs.make_directory(files[JSON].parent)
+    atomic.write_json(files[JSON], report)
+    atomic.write_text(files[PAGE], page)
+    reporter.line(f"written  {files[JSON]}, {files[PAGE]}")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,10 +18,10 @@ from PIL import Image
 
 from mnist_mlp import devices
 from mnist_mlp.cli.load_framework import load
-from mnist_mlp.cli.terminal import PRINT, Reporter, Terminal
+from mnist_mlp.cli.terminal import Reporter
 from mnist_mlp.data.pictures import decode, inputs, labelled, reading
 from mnist_mlp.data.pictures.inputs import Digit
-from mnist_mlp.data.pictures.labelled import Collection, Labelled
+from mnist_mlp.data.pictures.labelled import Labelled
 from mnist_mlp.data.sets import class_names, of_digits
 from mnist_mlp.errors import UserError
 from mnist_mlp.evaluate import pictures_text
@@ -36,7 +34,7 @@ from mnist_mlp.stats.metrics import per_class, wilson_interval
 BATCH = 32  # images per call; each waits with the ink maps of its reading, 2 MB
 SHOWN = 60  # mistakes, and as many refusals, whose pictures are kept for the page
 THUMBNAIL = 112  # pixels of the longer side of a kept picture
-FILES = {"json": "pictures.json", "html": "pictures.html"}
+JSON, PAGE = "pictures.json", "pictures.html"
 
 Predict = Callable[[np.ndarray], np.ndarray]  # from uint8 [n, 28, 28] to probabilities, float32 [n, 10]
 Outcome = dict[str, Any]  # of one picture, as the lists `mistakes` and `refusals` of pictures.json have it
@@ -59,8 +57,6 @@ class Options(Protocol):
     def batch_size(self) -> int | None: ...
     @property
     def start_timeout(self) -> int: ...
-    @property
-    def json(self) -> bool: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,18 +147,16 @@ def check_flags(options: Options) -> None:
             raise UserError(f"--{name}: expected pictures of your own, received none; try --images=DIR")
 
 
-def report(options: Options) -> None:
-    """Score the pictures and print the result. Raise `UserError`, also if every picture is refused."""
-    with Terminal(sys.stderr if options.json else sys.stdout) as reporter:
-        result = evaluate(options, reporter)
-    if options.json:
-        print(json.dumps(result, allow_nan=False), flush=True)
+def refuse(result: dict[str, Any]) -> None:
+    """End a program: raise `UserError` if every picture was refused. `result` is what `evaluate` returned."""
     if not result["answered"]:
         count = "the only picture was" if result["total"] == 1 else f"all {result['total']:,} pictures were"
-        raise UserError(f"--images={options.images}: nothing could be scored: {count} refused; the lines above say why")
+        raise UserError(
+            f"--images={result['images']}: nothing could be scored: {count} refused; the lines above say why"
+        )
 
 
-def evaluate(options: Options, reporter: Reporter = PRINT) -> dict[str, Any]:
+def evaluate(options: Options, reporter: Reporter) -> dict[str, Any]:
     """Score the pictures; return the content of pictures.json, and write what the options ask for. Raise `UserError`.
 
     If every picture is refused, all of it is reported and written, too, with an accuracy of 0.
@@ -171,7 +165,7 @@ def evaluate(options: Options, reporter: Reporter = PRINT) -> dict[str, Any]:
     path, _, trained = saved.read_run(options.run_dir)
     name = trained.dataset["name"]
     collection = labelled.find(options.images, class_names(trained.dataset), options.label_pattern)
-    files = files_to_write(options, path, collection)
+    files = files_to_write(options, path)
     settings = inputs.Settings(reframe=not options.no_reframe, digits=of_digits(trained.dataset))
 
     load(plan)
@@ -254,17 +248,10 @@ def thumbnail_of(picture: np.ndarray) -> Image.Image:
     return small
 
 
-def files_to_write(options: Options, run: Path, collection: Collection) -> dict[str, Path]:
-    """Return the files of --output by their kinds. Raise `UserError` if one could not be written, or is an input."""
-    if not options.output:
-        return {}
-    folder = path_of("output", options.output)
-    outputs.directory_to_write("output", folder)
-    files = {
-        kind: outputs.file_to_write("output", str(folder / name), will_exist=folder) for kind, name in FILES.items()
-    }
-    if any(directory.owns(run, file) for file in files.values()):
-        raise outputs.belongs_to_run("output", options.output)
+def files_to_write(options: Options, run: Path) -> dict[str, Path]:
+    """Return the files of --output by their names. Raise `UserError` if one could not be written, or is an input."""
+    files = outputs.files_to_write("output", options.output, (JSON, PAGE))
+    directory.check_output("output", options.output, files.values(), run)
     source = path_of("images", options.images)
     for file in files.values():
         if source.is_file():
@@ -277,11 +264,7 @@ def write(files: dict[str, Path], result: dict[str, Any], score: Score, reporter
     from mnist_mlp.evaluate import pictures_page
 
     page = pictures_page.render(result, score.shown_mistakes, score.shown_refusals)
-    folder = files["json"].parent
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise atomic.cannot_write(folder, error) from None
-    atomic.write_json(files["json"], result)
-    atomic.write_text(files["html"], page)
-    reporter.line(f"written  {files['json']}, {files['html']}")
+    outputs.make_directory(files[JSON].parent)
+    atomic.write_json(files[JSON], result)
+    atomic.write_text(files[PAGE], page)
+    reporter.line(f"written  {files[JSON]}, {files[PAGE]}")

@@ -31,6 +31,7 @@ from mnist_mlp.files import atomic
 from mnist_mlp.models import portable
 from mnist_mlp.options import check, option, option_of, path_of
 from mnist_mlp.runs import calibration, saved
+from mnist_mlp.runs.directory import check_output
 from mnist_mlp.runs.result import Result, finite, versions
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
     check_packages(names)
     path, config, trained = saved.read_run(options.run_dir)
     output = path_of("output", options.output).resolve() if options.output else path / "export"
+    if options.output:
+        check_output("output", options.output, [output], path)
     before = output_dir.earlier(output)
     dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
 

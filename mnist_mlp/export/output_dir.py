@@ -30,7 +30,7 @@ def earlier(output: Path) -> dict[str, Any]:
     """
     flag = f"--output={output}"
     try:
-        directory_to_write("output", output)
+        directory_to_write("output", output, replaced=True)
         there = {entry.name for entry in output.iterdir()} if output.exists() else set()
         there |= other_versions(output)
         if strangers := sorted(there - OURS):

@@ -167,7 +167,7 @@ def _of_text(start: bytes) -> Kind | None:
 
 def _of_lines(start: bytes) -> Kind | None:
     """Return CSV for lines with equally many commas, semicolons or tabs, and NUMBERS for numbers between spaces."""
-    if re.search(rb"[^\t\n\r -~]", start):
+    if re.search(rb"[^\t\n\r -~]", start) or start.lstrip().startswith((b"{", b"[")):  # JSON has commas, too
         return None
     lines = start.decode().splitlines()
     whole = lines[: max(1, len(lines) - 1)][:3]  # the last may be cut

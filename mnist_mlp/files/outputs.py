@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mnist_mlp.errors import UserError
+from mnist_mlp.files.atomic import cannot_write
 from mnist_mlp.options import path_of
 
 ANOTHER = "try another path"
@@ -46,17 +47,61 @@ def file_problem(path: Path, will_exist: Path | None, special: bool) -> str:
         return ""
     if not directory.is_dir():
         return f"expected a file in a directory that exists, {missing(path.parent)}"
-    if not os.access(directory, os.W_OK | os.X_OK):
-        return f"the directory {path.parent} is not writable; {ANOTHER}"
-    return ""
+    return not_writable(directory, path.parent)
 
 
-def directory_to_write(flag: str, path: Path) -> None:
-    """Raise `UserError` unless `path` is a directory, or one can be created inside an existing one."""
+def not_writable(directory: Path, shown: Path) -> str:
+    """Return why nothing can be created in a directory, called `shown`; an empty string if it can."""
+    if os.access(directory, os.W_OK | os.X_OK):
+        return ""
+    return f"the directory {shown} is not writable; {ANOTHER}"
+
+
+def directory_to_write(flag: str, path: Path, *, replaced: bool = False) -> None:
+    """Raise `UserError` unless files can be created in `path`, a directory, or one to be created in an existing one.
+
+    `replaced`: another directory will take its place, which needs permission in the one above it instead.
+    """
+    try:
+        problem = directory_problem(path, replaced)
+    except (OSError, RuntimeError, ValueError) as error:
+        problem = f"cannot be written: {reason_of(error)}; {ANOTHER}"
+    if problem:
+        raise UserError(f"--{flag}={path}: {problem}")
+
+
+def directory_problem(path: Path, replaced: bool) -> str:
+    """Return why no files can be created in a directory, or an empty string."""
+    if path.is_dir() and not replaced:
+        return not_writable(path, path)
     if path.exists() and not path.is_dir():
-        raise UserError(f"--{flag}={path}: expected a directory, received a file; {ANOTHER}")
-    if not path.parent.is_dir():
-        raise UserError(f"--{flag}={path}: expected a directory inside one that exists, {missing(path.parent)}")
+        return f"expected a directory, received a file; {ANOTHER}"
+    if path.is_symlink() and not path.exists():  # mkdir would fail
+        return f"expected a directory, received a link to {os.readlink(path)}, which is not there; {ANOTHER}"
+    directory = path.resolve().parent
+    if not directory.is_dir():
+        return f"expected a directory inside one that exists, {missing(path.parent)}"
+    return not_writable(directory, path.parent)
+
+
+def files_to_write(flag: str, text: str, names: Sequence[str]) -> dict[str, Path]:
+    """Return the paths of these files in the directory that `--flag=text` names, by their names; {} without a text.
+
+    Raise `UserError` if one of them could not be written. `make_directory` creates the directory later.
+    """
+    if not text:
+        return {}
+    directory = path_of(flag, text)
+    directory_to_write(flag, directory)
+    return {name: file_to_write(flag, str(directory / name), will_exist=directory) for name in names}
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory that `directory_to_write` has accepted, unless it is there. Raise `UserError`."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from None
 
 
 def missing(directory: Path) -> str:

@@ -7,6 +7,7 @@ What Python expands ~ to there is no directory, or a folder called ~ in the curr
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 _scratch: list[str] = []
@@ -36,6 +37,30 @@ def cache(name: str) -> Path | None:
         return Path(named, name)
     here = home()
     return here / ".cache" / name if here else None
+
+
+def cache_directory() -> Path | None:
+    """Return the directory of our own caches, or None if they are off or the user has no home directory.
+
+    `MNIST_MLP_CACHE=DIR` replaces ~/.cache/mnist_mlp; `MNIST_MLP_CACHE=off` turns them off.
+    """
+    named = os.environ.get("MNIST_MLP_CACHE")
+    if named == "off":
+        return None
+    directory = expanded(named) if named else cache("mnist_mlp")
+    return directory.absolute() if directory else None
+
+
+def private(*directories: Path) -> bool:
+    """Make directories, each with those above it, and return whether no other user may write to them. Raise OSError."""
+    if not hasattr(os, "getuid"):
+        return False
+    for directory in directories:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.stat()
+        if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return False  # another user could put something there
+    return True
 
 
 def of_library(variable: str, default: str) -> Path:

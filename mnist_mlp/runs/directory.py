@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from mnist_mlp.config import Config, differing
 from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.files import lock
 from mnist_mlp.files.atomic import TEMPORARY, cannot_write, remove_stale, write_file, write_json, write_json_lines
-from mnist_mlp.files.outputs import directories, unusable
+from mnist_mlp.files.outputs import belongs_to_run, directories, unusable
 from mnist_mlp.options import path_of
 from mnist_mlp.runs import calibration
 from mnist_mlp.runs import checkpoint as checkpoints
@@ -304,6 +304,12 @@ def owns(run: Path, path: Path) -> bool:
     if path in files or (path.parent == run.resolve() and path.name.startswith(TEMPORARY)):
         return True
     return any(path.is_relative_to((run / name).resolve()) for name in FOLDERS)
+
+
+def check_output(flag: str, text: str, files: Iterable[Path], *runs: Path) -> None:
+    """Raise `UserError` if one of the files that `--flag=text` leads to belongs to a run that the program reads."""
+    if any(owns(run, file) for run in runs for file in files):
+        raise belongs_to_run(flag, text)
 
 
 def remove_run_files(path: Path) -> None:

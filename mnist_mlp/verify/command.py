@@ -26,7 +26,7 @@ from mnist_mlp.cli.terminal import SILENT, Reporter, Terminal
 from mnist_mlp.config import ONE_PROCESS, Config
 from mnist_mlp.errors import Refuted, UserError
 from mnist_mlp.files import atomic, outputs
-from mnist_mlp.options import check, option, option_of, path_of
+from mnist_mlp.options import check, option, option_of
 from mnist_mlp.verify import findings, junit, page, stages, table
 from mnist_mlp.verify.context import Context
 from mnist_mlp.verify.findings import Finding
@@ -147,14 +147,9 @@ def findings_of(options: Options, context: Context, reporter: Reporter) -> Gener
 
 def files_to_write(options: Options) -> dict[str, Path]:
     """Return the files that the options ask for, by kind. Raise `UserError` if one could not be written."""
-    files: dict[str, Path] = {}
-    directory = None
-    if options.output:
-        directory = path_of("output", options.output)
-        outputs.directory_to_write("output", directory)
-        for name in ("json", "html"):
-            file = directory / f"verify.{name}"
-            files[name] = outputs.file_to_write("output", str(file), will_exist=directory)
+    found = outputs.files_to_write("output", options.output, ("verify.json", "verify.html"))
+    files = {file.suffix[1:]: file for file in found.values()}
+    directory = files["json"].parent if files else None
     if options.junit:
         junit_file = outputs.file_to_write("junit", options.junit, will_exist=directory)
         for file in files.values():
@@ -169,7 +164,7 @@ def write(report: dict[str, Any], files: dict[str, Path], reporter: Reporter) ->
     created = {file.parent for file in files.values() if not file.parent.exists()}
     for kind, file in files.items():
         try:
-            make_directory(file.parent)
+            outputs.make_directory(file.parent)
             if kind == "json":
                 atomic.write_json(file, report)
             else:
@@ -184,13 +179,6 @@ def write(report: dict[str, Any], files: dict[str, Path], reporter: Reporter) ->
         reporter.line(f"         {', '.join(written)}")
     if problems:
         raise problems[0]
-
-
-def make_directory(path: Path) -> None:
-    try:
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise atomic.cannot_write(path, error) from None
 
 
 def compare_files(options: Options) -> None:

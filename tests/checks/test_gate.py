@@ -387,7 +387,7 @@ def test_evaluate_fails_where_the_labels_are_shifted(trained, digits):
     shifted = dataclasses.replace(digits, test=test)
     reporter = Collector()
     options = evaluate.Options(run_dir=str(trained), strategy="cpu", gate=True)
-    result = evaluate.evaluate(options, dataset=shifted, reporter=reporter)
+    result = evaluate.evaluate(options, dataset=shifted, reporter=reporter).result
     assert list(result.gate["found"]) == [FEW] and result.gate["p"] < 1e-9
     assert "FAILED" in "\n".join(reporter.lines)
     with pytest.raises(Refuted, match=f"the gate failed: {FEW}; the run is kept in there") as refuted:
@@ -432,7 +432,7 @@ def test_a_program_prints_its_result_and_then_ends_by_the_verdict(program, corre
     verdict = judged(correct=correct)
     result = SimpleNamespace(gate=verdict, device={"worker_index": 0}, to_dict=lambda: {"gate": verdict})
     monkeypatch.setattr(train, "train_and_evaluate", lambda config, run_dir, **more: result)
-    monkeypatch.setattr(evaluate, "evaluate", lambda options, reporter: result)
+    monkeypatch.setattr(evaluate, "evaluate", lambda options, reporter: evaluate.Evaluation(result))
     with pytest.raises(Refuted, match="there") if correct == 300 else contextlib.nullcontext():
         program.main(["--run_dir=there", "--json", "--gate"])
     assert json.loads(capsys.readouterr().out)["gate"]["passed"] == (correct == 350)

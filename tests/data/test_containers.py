@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers.containers import HEAD, csv, idx_of, npz, parquet, tables_of, tarred, write, zipped
+from helpers.containers import HEAD, csv, idx_of, mnist_of_few_images, npz, parquet, tables_of, tarred, write, zipped
 
 from mnist_mlp import data
-from mnist_mlp.data import Split, array_files, embedded_digits, layouts
-from mnist_mlp.data.dataset import content_hash, held_out
+from mnist_mlp.data import array_files, layouts
+from mnist_mlp.data.dataset import held_out
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import members
 
@@ -35,16 +35,7 @@ def refusal(path, **options):
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    """Let MNIST be a few images of the embedded digits, with their hashes."""
-    arrays = {key: array[: FEW[key]] for key, array in embedded_digits.load().items()}
-    hashes = {part: content_hash(Split(arrays[f"x_{part}"], arrays[f"y_{part}"])) for part in ("train", "test")}
-    shapes = {key: (FEW[key], *shape[1:]) for key, shape in array_files.SHAPES.items()}
-    for module, name, value in (
-        (array_files, "SHAPES", shapes),
-        (data.dataset, "PUBLISHED", hashes),
-    ):
-        monkeypatch.setattr(module, name, value)
-    return arrays
+    return mnist_of_few_images(monkeypatch, FEW)
 
 
 CONTAINERS = {  # the files, and what the source is called
@@ -232,6 +223,9 @@ def test_kaggles_table_is_not_mnist(few, kaggle):
     )
     write(kaggle, {"train.csv": csv(few["x_train"])})
     assert "received 784 columns, so the labels are missing" in refusal(kaggle, dataset="kaggle")
+    short = csv(few["x_train"].reshape(-1, 784)[:, :-1], few["y_train"], head=False)  # a label and 783 pixels
+    write(kaggle, {"train.csv": short})
+    assert "784 columns, so a pixel of each image, or the labels, are missing" in refusal(kaggle, dataset="kaggle")
     assert "--dataset=kaggle: expected a directory to read" in refusal("", dataset="kaggle")
 
 

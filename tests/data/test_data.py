@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.containers import idx, mnist_of_few_images
 from helpers.fork_server import run_code, start_code
 from helpers.once import once
 
@@ -79,31 +80,16 @@ def ask(monkeypatch, url):
     monkeypatch.setattr(downloads, "CHECKED_URLS", dict.fromkeys(downloads.CHECKED_URLS, url))
 
 
-FEW = {"x_train": 600, "y_train": 600, "x_test": 100, "y_test": 100}
-
-
 @pytest.fixture
 def few(monkeypatch):
-    """Let MNIST be a few images of the embedded digits, with their hashes."""
-    arrays = {key: array[: FEW[key]] for key, array in embedded_digits.load().items()}
-    hashes = {
-        part: content_hash(Split(arrays[f"x_{part}"], arrays[f"y_{part}"])) for part in ("train", "test")
-    }  # fmt: skip
-    shapes = {key: (FEW[key], *shape[1:]) for key, shape in array_files.SHAPES.items()}
-    for module, name, value in (
-        (array_files, "SHAPES", shapes),
-        (data.dataset, "PUBLISHED", hashes),
-    ):
-        monkeypatch.setattr(module, name, value)
-    return arrays
+    return mnist_of_few_images(monkeypatch)
 
 
 def write_idx(directory, arrays):
     """The four .gz files."""
     directory.mkdir(parents=True)
     for key, name in array_files.IDX_NAMES.items():
-        head = bytes([0, 0, 8, arrays[key].ndim]) + b"".join(n.to_bytes(4, "big") for n in arrays[key].shape)
-        (directory / f"{name}.gz").write_bytes(gzip.compress(head + arrays[key].tobytes(), 1))
+        (directory / f"{name}.gz").write_bytes(gzip.compress(idx(arrays[key]), 1))
     return directory
 
 

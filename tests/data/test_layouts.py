@@ -5,14 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.containers import idx, mnist_of_few_images
 
 from mnist_mlp import data
-from mnist_mlp.data import Split, array_files, embedded_digits, layouts
-from mnist_mlp.data.dataset import content_hash
+from mnist_mlp.data import array_files, layouts
 from mnist_mlp.errors import UserError
 
 NAMES = array_files.IDX_NAMES
-FEW = {"x_train": 600, "y_train": 600, "x_test": 100, "y_test": 100}
 
 
 def load(path, dataset="mnist", source="auto"):
@@ -28,26 +27,12 @@ def refusal(path, **options):
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    """Let MNIST be a few images of the embedded digits, with their hashes."""
-    arrays = {key: array[: FEW[key]] for key, array in embedded_digits.load().items()}
-    hashes = {part: content_hash(Split(arrays[f"x_{part}"], arrays[f"y_{part}"])) for part in ("train", "test")}
-    shapes = {key: (FEW[key], *shape[1:]) for key, shape in array_files.SHAPES.items()}
-    for module, name, value in (
-        (array_files, "SHAPES", shapes),
-        (data.dataset, "PUBLISHED", hashes),
-    ):
-        monkeypatch.setattr(module, name, value)
-    return arrays
+    return mnist_of_few_images(monkeypatch)
 
 
 def files(arrays):
     """The four IDX files, {name: content}."""
-    return {
-        name: bytes([0, 0, 8, arrays[key].ndim])
-        + b"".join(n.to_bytes(4, "big") for n in arrays[key].shape)
-        + arrays[key].tobytes()
-        for key, name in NAMES.items()
-    }
+    return {name: idx(arrays[key]) for key, name in NAMES.items()}
 
 
 def write(arrays, directory, place="{name}", packed=False):
@@ -130,11 +115,13 @@ def test_hidden_folders_and_a_deep_or_endless_tree_are_passed_over(few, tmp_path
 def test_what_lies_there_instead_is_named(few, tmp_path):
     (tmp_path / "csv").mkdir()
     (tmp_path / "csv" / "mnist_test.csv").write_text("label,pixel0,pixel1\n7,0,0\n")
-    assert "received mnist_test.csv; mnist_test.csv is a CSV file" in refusal(tmp_path / "csv")  # and no other
+    assert "mnist_test.csv is a table for testing: put one for training beside it" in refusal(tmp_path / "csv")
     (tmp_path / "csv" / "mnist_val.csv").write_text("label,pixel0,pixel1\n7,0,0\n")
     assert "of several tables, one must be called train, and one test: rename them" in refusal(tmp_path / "csv")
     for label in range(10):
         (tmp_path / "tree" / str(label)).mkdir(parents=True)
+    assert "received 0, 1, 2, 3, 4 and 5 more; its folders 0 to 9 hold no pictures; try" in refusal(tmp_path / "tree")
+    (tmp_path / "tree" / "7" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert "it has folders of pictures, one for each class: use --dataset=custom" in refusal(tmp_path / "tree")
     (tmp_path / "zip").mkdir()
     (tmp_path / "zip" / "archive.zip").write_bytes(b"PK\3\4" + bytes(22) + b"\5\0\0\0train")

@@ -1,11 +1,19 @@
 """Pictures in folders 0 to 9 as a data set of one's own: what is read, held out, left out and refused."""
 
+import io
+import shutil
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from mnist_mlp import data
+from mnist_mlp.cli.terminal import ERASE
 from mnist_mlp.config import Config
+from mnist_mlp.data import Split
+from mnist_mlp.data.dataset import _in_both
+from mnist_mlp.data.pictures import inputs, reading_cache
 from mnist_mlp.errors import UserError
 
 
@@ -90,13 +98,145 @@ def test_what_cannot_be_a_data_set_is_refused(few, digits, tmp_path):
     Image.fromarray(digits.train.images[0]).save(tmp_path / "mine" / "ten" / "a.png")
     with pytest.raises(UserError, match=rf"--data_dir={tmp_path}/mine: expected .*ten"):
         load(tmp_path / "mine")
-    for label in "01":
-        (tmp_path / "blank" / label).mkdir(parents=True)
-        Image.new("L", (50 + int(label), 60), 255).save(tmp_path / "blank" / label / "a.png")
+    for label in range(10):
+        (tmp_path / "blank" / str(label)).mkdir(parents=True)
+        Image.new("L", (50 + label, 60), 255).save(tmp_path / "blank" / str(label) / "a.png")
     with pytest.raises(
-        UserError, match="expected pictures that can be read, received 2, all refused, such as .*0/a.png: exp"
+        UserError, match="expected pictures that can be read, received 10, all refused, such as .*0/a.png: exp"
     ):
         load(tmp_path / "blank")
+
+
+def test_an_empty_class_is_refused_before_a_picture_is_read(few, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "one_digit", None)
+    for part in ("train", "test"):
+        written(tmp_path / part, digits.train, few[few != few[12]] if part == "test" else few)
+    shutil.rmtree(tmp_path / "test" / "4")
+    (tmp_path / "test" / "4").mkdir()
+    with pytest.raises(UserError, match="test: expected pictures of all ten classes, received none of 4; repair it or"):
+        load(tmp_path)
+
+
+def test_pictures_in_both_splits_are_counted(few, digits, tmp_path):
+    written(tmp_path / "train", digits.train, few)
+    written(tmp_path / "test", digits.test, range(100, 140))
+    assert "training images, too" not in " ".join(load(tmp_path).notes)
+    written(tmp_path / "test", digits.train, few[:5])
+    notes = " ".join(load(tmp_path).notes)
+    assert "5 of the 45 test images are training images, too: the network knows them, which flatters" in notes
+
+
+def test_the_same_picture_with_two_classes_is_refused_also_in_two_splits(few, digits, tmp_path):
+    written(tmp_path / "train", digits.train, few)
+    written(tmp_path / "test", digits.test, range(40))
+    one, other = next((tmp_path / "train" / "3").iterdir()), tmp_path / "test" / "5" / "copy.png"
+    shutil.copy(one, other)
+    with pytest.raises(UserError, match=f"received {one} as 3 and {other}, the same bytes, as 5; keep one"):
+        load(tmp_path)
+
+
+def test_images_of_both_splits_with_other_labels(digits):
+    train, test = (Split(split.images[:20], split.labels[:20]) for split in (digits.train, digits.test))
+    assert _in_both(train, test) == []
+    images = np.concatenate([test.images, train.images[:3]])
+    mixed = Split(
+        images, np.concatenate([test.labels, train.labels[:2], [(train.labels[2] + 1) % 10]]).astype(np.uint8)
+    )
+    assert _in_both(train, mixed) == [
+        "3 of the 23 test images are training images, too (1 of them with another label): the network knows them, "
+        "which flatters the accuracy"
+    ]
+
+
+def test_what_lies_beside_train_and_test_is_said_to_be_passed_over(few, digits, tmp_path):
+    written(tmp_path / "train", digits.train, few)
+    written(tmp_path / "test", digits.test, range(40))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "passed over" not in " ".join(load(tmp_path).notes)
+    written(tmp_path, digits.train, few[:4])
+    written(tmp_path / "more", digits.train, few[:1])
+    Image.fromarray(digits.train.images[0]).save(tmp_path / "loose.png")
+    assert "passed over the pictures beside train and test: 0, 1, loose.png, more" in load(tmp_path).notes
+    shutil.rmtree(tmp_path / "test")
+    for label in "01":
+        shutil.rmtree(tmp_path / label)
+    assert "passed over the pictures beside train: loose.png, more" in load(tmp_path).notes
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_shown_on_a_terminal(few, digits, tmp_path, monkeypatch):
+    written(tmp_path, digits.train, few)
+    monkeypatch.setattr("sys.stderr", Screen())
+    monkeypatch.setenv("TERM", "xterm")
+    load(tmp_path)
+    shown = sys.stderr.getvalue().split("\r")
+    assert shown[1] == f"0 of 30 pictures read{ERASE}" and shown[-2:] == [f"29 of 30 pictures read{ERASE}", ERASE]
+
+
+@pytest.fixture
+def cache(tmp_path_factory, monkeypatch):
+    place = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("MNIST_MLP_CACHE", str(place))
+    return place
+
+
+def read_by(load_it, monkeypatch):
+    """Return how many pictures the reader is asked about."""
+    asked = []
+    with monkeypatch.context() as patch:
+        one_digit = inputs.one_digit
+        patch.setattr(inputs, "one_digit", lambda *given: asked.append(given[0]) or one_digit(*given))
+        load_it()
+    return len(asked)
+
+
+def test_a_picture_is_read_once(few, digits, tmp_path, cache, monkeypatch):
+    written(tmp_path / "a", digits.train, few)
+    Image.new("L", (200, 200), 255).save(tmp_path / "a" / "3" / "blank.png")
+    first = load(tmp_path / "a")
+    (file,) = (cache / "pictures").iterdir()
+    assert read_by(lambda: load(tmp_path / "a"), monkeypatch) == 1  # a refusal is made anew
+    (tmp_path / "a").rename(tmp_path / "b")
+    again = load(tmp_path / "b")
+    np.testing.assert_array_equal(again.train.images, first.train.images)
+    assert [note.replace(f"{tmp_path}/b", f"{tmp_path}/a") for note in again.notes] == list(first.notes)
+    written(tmp_path / "b", digits.test, [7])
+    assert read_by(lambda: load(tmp_path / "b"), monkeypatch) == 2
+    monkeypatch.setattr(reading_cache, "version", lambda package: "another")
+    assert read_by(lambda: load(tmp_path / "b"), monkeypatch) == 32 and len(list((cache / "pictures").iterdir())) == 2
+    assert file.exists()
+
+
+def test_without_a_good_cache_all_is_read(few, digits, tmp_path, cache, monkeypatch):
+    written(tmp_path, digits.train, few)
+    kept = load(tmp_path)
+    (file,) = (cache / "pictures").iterdir()
+    for content in (b"", file.read_bytes()[:-99], b"PK\3\4" + bytes(99)):
+        file.write_bytes(content)
+        assert read_by(lambda: load(tmp_path), monkeypatch) == 30
+        assert read_by(lambda: load(tmp_path), monkeypatch) == 0  # it is whole again
+    file.parent.chmod(0o777)  # others could put images there
+    assert read_by(lambda: load(tmp_path), monkeypatch) == 30
+    monkeypatch.setenv("MNIST_MLP_CACHE", "off")
+    assert read_by(lambda: load(tmp_path), monkeypatch) == 30
+    monkeypatch.setenv("MNIST_MLP_CACHE", str(file))  # no directory
+    np.testing.assert_array_equal(load(tmp_path).train.images, kept.train.images)
+
+
+def test_a_cache_is_bounded(few, digits, tmp_path, cache, monkeypatch):
+    written(tmp_path, digits.train, few)
+    monkeypatch.setattr(reading_cache, "MOST", 12)
+    monkeypatch.setattr(reading_cache, "KEEP", 1)
+    for number in range(3):
+        monkeypatch.setattr(reading_cache, "version", lambda package, number=number: str(number))
+        load(tmp_path)
+        assert read_by(lambda: load(tmp_path), monkeypatch) == 18
+    assert len(list((cache / "pictures").iterdir())) == 2
 
 
 def test_only_a_data_set_of_ones_own_may_be_pictures(tmp_path):

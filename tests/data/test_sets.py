@@ -158,6 +158,14 @@ def test_qmnist_and_its_labels_of_eight_numbers(few, tmp_path, packed):
     assert "--dataset=qmnist: expected a directory to read" in refusal("", "qmnist")
 
 
+def test_qmnist_with_the_plain_labels_of_its_test_images(few, tmp_path):
+    """As the publisher has them beside those of eight numbers."""
+    files = qmnist(few)
+    del files["qmnist-test-labels-idx2-int.gz"]
+    write(tmp_path, files | {"qmnist-test-labels-idx1-ubyte.gz": gzip.compress(idx(few["y_test"]), 1)})
+    np.testing.assert_array_equal(load(tmp_path, "qmnist").test.labels, few["y_test"])
+
+
 def test_the_publishers_own_files_are_verified(few, tmp_path, monkeypatch):
     files = qmnist(few)
     for algorithm in ("md5", "sha256"):
@@ -182,6 +190,11 @@ def test_kuzushiji_as_it_is_published(few, tmp_path):
     loaded = load(tmp_path, "kmnist")
     np.testing.assert_array_equal(loaded.train.labels, few["y_train"])
     assert loaded.name == "kmnist" and loaded.source.startswith("kmnist-train-imgs.npz and kmnist-train-labels.npz")
+    others = {name.replace("kmnist", "k49"): npz(arr_0=np.zeros((5, 28, 28), np.uint8)) for name in names}
+    write(tmp_path, others)  # Kuzushiji-49, which the same program downloads
+    np.testing.assert_array_equal(load(tmp_path, "kmnist").test.images, few["x_test"])
+    for name in others:
+        (tmp_path / name).unlink()
     write(tmp_path, {names[0]: npz(arr_0=few["x_train"], arr_1=few["y_train"])})
     assert "expected an .npz file with one array, received arr_0.npy, arr_1.npy" in refusal(tmp_path, "kmnist")
     write(tmp_path / "KMNIST" / "raw", idx_of(few))

@@ -48,6 +48,7 @@ SPELLINGS = {
     "byte order mark": "\ufeff" + text([HEADS["Kaggle"], *rows()]),
     "byte order mark, no header": "\ufeff" + text(rows()),
     "Windows' line ends": text([HEADS["Kaggle"], *rows()], end="\r\n"),
+    "old Macs' line ends": text([HEADS["Kaggle"], *rows()], end="\r"),
     "no last line end": text(rows()).rstrip("\n"),
     "empty lines": "\n\n" + text([HEADS["Kaggle"], *rows()], end="\n\n  \n"),
     "quotes": text([[f'"{field}"' for field in row] for row in [HEADS["Kaggle"], *rows()]]),
@@ -73,7 +74,14 @@ def test_spellings_of_the_same_table(case):
 @pytest.mark.parametrize("size", [4_000, 5_000, 9_999])
 def test_lines_that_are_cut_by_pieces(monkeypatch, size):
     monkeypatch.setattr(tables, "PIECE", size)
-    for case in ("header: Kaggle", "Windows' line ends", "empty lines", "floats", "no last line end"):
+    for case in (
+        "header: Kaggle",
+        "Windows' line ends",
+        "old Macs' line ends",
+        "empty lines",
+        "floats",
+        "no last line end",
+    ):
         np.testing.assert_array_equal(read(SPELLINGS[case]).images, IMAGES)
 
 

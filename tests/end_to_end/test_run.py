@@ -143,7 +143,7 @@ def test_evaluate_gives_the_same_counts_again(finished, batch_size):
     path, done = finished
     trained = json.loads(done.stdout)
     options = evaluate.Options(run_dir=str(path), batch_size=batch_size, strategy="cpu")
-    again = evaluate.evaluate(options, reporter=SILENT)
+    again = evaluate.evaluate(options, reporter=SILENT).result
     assert again.test["confusion"] == trained["test"]["confusion"]
     assert again.to_dict().keys() == trained.keys() and again.test.keys() == trained["test"].keys()
     assert again.evaluation_steps == -(-360 // (batch_size or 32))
@@ -266,7 +266,8 @@ def test_images_of_your_own(tmp_path):
     result = train_and_evaluate(config, tmp_path / "run", dataset=mine, reporter=SILENT)
     assert (result.dataset["name"], result.test["total"], result.steps_per_epoch) == ("mine", 50, 2)
     options = evaluate.Options(run_dir=str(tmp_path / "run"), strategy="cpu")
-    assert evaluate.evaluate(options, dataset=mine, reporter=SILENT).test["confusion"] == result.test["confusion"]
+    again = evaluate.evaluate(options, dataset=mine, reporter=SILENT).result
+    assert again.test["confusion"] == result.test["confusion"]
     with pytest.raises(UserError, match="custom data set"):
         evaluate.evaluate(options, reporter=SILENT)
 

@@ -166,6 +166,19 @@ def test_the_console_says_before_and_after(fitted):
     assert len(certainty.lines({"calibration": fitted.before})) == 2
 
 
+def test_a_temperature_that_may_as_well_be_1_is_said_to_be_so(numpy_versions):
+    trained = SimpleNamespace(model_sha256="abc")
+    found = calibrate.fit(trained, drawn(2000, 1.05), drawn(100, 1.05, seed=1), "tensorflow")
+    low, high = found.temperature_interval
+    assert low < 1 < high
+    lines = certainty.lines({"calibration": found.before, "calibrated": calibration.calibrated(found)})
+    assert lines[-2].startswith(
+        "  !      the interval contains 1: 100 validation images do not show that a temperature"
+    )
+    assert lines[-1].endswith("hold out more in training, or delete calibration.json to do without")
+    assert all(len(line) < 120 for line in lines[-2:])
+
+
 # The network
 
 
@@ -206,7 +219,7 @@ def own(kept, tmp_path):
 
 
 def evaluated(path, *, reporter=SILENT, **more):
-    return command.evaluate(command.Options(run_dir=str(path), strategy="cpu", **more), reporter=reporter)
+    return command.evaluate(command.Options(run_dir=str(path), strategy="cpu", **more), reporter=reporter).result
 
 
 @pytest.mark.slow

@@ -9,14 +9,16 @@ import pytest
 from helpers.fork_server import run_code
 from helpers.pages import Page
 from helpers.programs import Collector, program, refused
+from PIL import Image
 from scipy import stats
 
-from mnist_mlp.data import Split
+from mnist_mlp.data import Dataset, Split
 from mnist_mlp.data.corruptions import published
 from mnist_mlp.data.corruptions.kinds import MNIST_C, corrupt
 from mnist_mlp.errors import UserError
-from mnist_mlp.evaluate import command, corruptions, corruptions_page, corruptions_text, fgsm, harder
+from mnist_mlp.evaluate import command, corruptions, corruptions_page, corruptions_text, fgsm, harder, pictures
 from mnist_mlp.evaluate.corruptions import Network
+from mnist_mlp.files.atomic import read_json
 
 pytestmark = pytest.mark.xla(False)
 CELLS = {"stripe": (1, 3), "fog": (1, 3)}
@@ -129,11 +131,44 @@ def test_relative_errors_as_imagenet_c_counts_them():
 
 
 @pytest.mark.slow
+def test_from_python_all_is_measured_stored_and_written(tmp_path, trained, digits):
+    """What the flags do, the options do: `main` only prints."""
+    place = tmp_path / "out"
+    few = Dataset("digits", "a part", digits.train, Split(digits.test.images[:50], digits.test.labels[:50]), (), False)
+    options = command.Options(
+        run_dir=str(trained), strategy="cpu", corruptions=("fog",), severity="5", fgsm=True, output=str(place)
+    )
+    reporter = Collector()
+    found = command.evaluate(options, dataset=few, reporter=reporter)
+    assert found.result.test["total"] == found.corruptions["images"] == 50 and found.pictures is None
+    written = read_json(place / harder.JSON)
+    assert written == found.corruptions | {"fgsm": found.fgsm}
+    assert found.to_dict() == found.result.to_dict() | {"corruptions": found.corruptions, "fgsm": found.fgsm}
+    assert reporter.lines[-1] == f"written  {place / harder.JSON}, {place / harder.PAGE}"
+
+    framed = tmp_path / "mine" / "3" / "a.png"
+    framed.parent.mkdir(parents=True)
+    Image.fromarray(few.test.images[0]).save(framed)
+    options = command.Options(
+        run_dir=str(trained), strategy="cpu", images=str(framed.parents[1]), no_reframe=True, output=str(place)
+    )
+    with pytest.raises(UserError, match="expected images or dataset, received both"):
+        command.evaluate(options, dataset=few)
+    found = command.evaluate(options, reporter=reporter)
+    assert found.to_dict() == found.pictures == read_json(place / pictures.JSON) and found.result is None
+    assert found.pictures["total"] == 1 and (place / pictures.PAGE).exists()
+
+
+@pytest.mark.slow
 def test_a_run_with_a_reference_a_page_and_json(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "other")
     output = tmp_path / "out"
     flags = [f"--run_dir={trained}", "--strategy=cpu", "--corruptions", "stripe", "rotate", "--severity=1,5", "--json"]
     flags.append("--fgsm")
+    for own in ("other", trained):  # the page may not lie among the files of a run that is read
+        with pytest.raises(UserError, match="checkpoints: this would overwrite a file of the run; try another path"):
+            command.main([*flags, f"--reference={tmp_path / 'other'}", f"--output={tmp_path / own / 'checkpoints'}"])
+    assert capsys.readouterr().out == ""
     command.main([*flags, f"--reference={tmp_path / 'other'}", f"--output={output}"])
     printed = capsys.readouterr()
     everything = json.loads(printed.out)

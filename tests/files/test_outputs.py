@@ -56,6 +56,40 @@ def test_a_directory_to_write(tmp_path):
         outputs.directory_to_write("output", tmp_path / "a" / "b")
 
 
+def test_a_directory_that_may_not_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path))  # root may write anywhere
+    not_writable = f"the directory {tmp_path} is not writable; try another path$"
+    for path in (tmp_path, tmp_path / "new"):
+        with pytest.raises(UserError, match=f"--output={path}: {not_writable}"):
+            outputs.directory_to_write("output", path)
+    (tmp_path / "there").mkdir()
+    outputs.directory_to_write("output", tmp_path / "there")
+    with pytest.raises(UserError, match=not_writable):  # another one cannot take its place
+        outputs.directory_to_write("output", tmp_path / "there", replaced=True)
+
+
+def test_names_that_cannot_become_a_directory(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UserError, match="link: expected a directory, received a link to nowhere, which is not there;"):
+        outputs.directory_to_write("output", tmp_path / "link")
+    with pytest.raises(UserError, match="cannot be written: File name too long; try another path$"):
+        outputs.directory_to_write("output", tmp_path / ("a" * 300))
+
+
+def test_the_files_of_a_directory(tmp_path):
+    assert outputs.files_to_write("output", "", ("a.json",)) == {}
+    new = tmp_path / "new"
+    assert outputs.files_to_write("output", str(new), ("a.json", "b")) == {"a.json": new / "a.json", "b": new / "b"}
+    assert not new.exists()
+    outputs.make_directory(new)
+    (new / "b").mkdir()
+    with pytest.raises(UserError, match="new/b: expected a file, received a directory"):
+        outputs.files_to_write("output", str(new), ("a.json", "b"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file could not be written: File exists; try another directory"):
+        outputs.make_directory(tmp_path / "file")
+
+
 def test_two_flags_with_one_file(tmp_path):
     file, link = tmp_path / "file", tmp_path / "link"
     outputs.check_distinct({"csv": file, "figure": link})

@@ -12,7 +12,6 @@ from conftest import ROOT
 
 from mnist_mlp.data import downloads
 from mnist_mlp.doctor import framework_check
-from mnist_mlp.engine import compilation_cache
 from mnist_mlp.files import figures, user_dirs
 
 NO_HOME = [None, "", "/", "//", "/nonexistent", "a/relative/path", "~"]  # values of HOME; None: unset
@@ -39,14 +38,14 @@ def homeless(request, tmp_path, monkeypatch):
 def test_without_a_home_directory_there_is_no_place_to_keep_anything(homeless, monkeypatch):
     (homeless / "~").mkdir()  # as version 0.1 left it
     assert user_dirs.home() is None and user_dirs.expanded("~/x") is None and user_dirs.cache("x") is None
-    assert compilation_cache.cache_directory() is None
+    assert user_dirs.cache_directory() is None
     for path in (downloads.keras_home(), downloads.tfds_home()):
         assert path.is_absolute() and not path.exists()
         with pytest.raises(OSError):
             path.mkdir(parents=True)
     monkeypatch.setenv("MNIST_MLP_CACHE", "~/cache")
     monkeypatch.setenv("KERAS_HOME", "~/keras")
-    assert compilation_cache.cache_directory() is None and not downloads.keras_home().exists()
+    assert user_dirs.cache_directory() is None and not downloads.keras_home().exists()
     assert os.listdir(homeless) == ["~"] and os.listdir(homeless / "~") == []
 
 
@@ -70,15 +69,15 @@ def test_with_a_home_directory_all_is_where_it_was(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     assert user_dirs.home() == tmp_path
     assert user_dirs.expanded("~/x") == tmp_path / "x" and user_dirs.expanded("x") == Path("x")
-    assert compilation_cache.cache_directory() == tmp_path / ".cache/mnist_mlp"
+    assert user_dirs.cache_directory() == tmp_path / ".cache/mnist_mlp"
     assert downloads.keras_home() == tmp_path / ".keras"
     assert downloads.tfds_home() == tmp_path / "tensorflow_datasets"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # is to be ignored
-    assert compilation_cache.cache_directory() == tmp_path / ".cache/mnist_mlp"
+    assert user_dirs.cache_directory() == tmp_path / ".cache/mnist_mlp"
     monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path}/c")
-    assert compilation_cache.cache_directory() == tmp_path / "c/mnist_mlp"
+    assert user_dirs.cache_directory() == tmp_path / "c/mnist_mlp"
     monkeypatch.setenv("MNIST_MLP_CACHE", "~/m")
-    assert compilation_cache.cache_directory() == tmp_path / "m"
+    assert user_dirs.cache_directory() == tmp_path / "m"
     monkeypatch.setenv("KERAS_HOME", "~/k")
     assert downloads.keras_home() == tmp_path / "k"
 

@@ -10,9 +10,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnist_mlp.data import Split, array_files, dataset, embedded_digits
 from mnist_mlp.data.array_files import IDX_NAMES as NAMES
+from mnist_mlp.data.array_files import SHAPES
+from mnist_mlp.data.dataset import content_hash
 
+FEW = {"x_train": 600, "y_train": 600, "x_test": 100, "y_test": 100}
 HEAD = ["label", *(f"pixel{i}" for i in range(784))]
+
+
+def mnist_of_few_images(monkeypatch, few=FEW):
+    """Let MNIST be a few images of the embedded digits, with their hashes; return its arrays."""
+    arrays = {key: array[: few[key]] for key, array in embedded_digits.load().items()}
+    hashes = {part: content_hash(Split(arrays[f"x_{part}"], arrays[f"y_{part}"])) for part in ("train", "test")}
+    monkeypatch.setattr(array_files, "SHAPES", {key: (few[key], *shape[1:]) for key, shape in SHAPES.items()})
+    monkeypatch.setattr(dataset, "PUBLISHED", hashes)
+    return arrays
 
 
 def csv(images, labels=None, head=True):

@@ -69,11 +69,16 @@ def _instead_of_pictures(path: Path, visible: list[Path]) -> str:
 
 def read_file(path: Path) -> np.ndarray:
     """Return a picture's grey levels, float32 [height, width], from 0 (black) to 255 (white). Raise `UserError`."""
+    return read(io.BytesIO(content_of(path)), str(path))
+
+
+def content_of(path: Path) -> bytes:
+    """Return the bytes of a picture, at most one more than `read` accepts. Raise `UserError`."""
     try:
         if not path.is_file() and path.exists():
             raise UserError(f"{path}: expected a picture, received a pipe or a device; use - for standard input")
         with path.open("rb") as file:
-            return read(file, str(path))
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot read this picture: {error.strerror or error}") from None
 

@@ -87,6 +87,17 @@ def find(text: str, classes: Sequence[str], pattern: str = "", *, flag: str = "i
     return Collection(pictures, layout, tuple(notes))
 
 
+def check_labels(text: str, classes: Sequence[str], parts: Sequence[list[Labelled]], flag: str) -> None:
+    """Raise `UserError` if the same bytes have two labels in several collections."""
+    _once_each(Place(text, Labels(classes), None, flag), [picture for part in parts for picture in part])
+
+
+def with_pictures(path: Path, without: set[str]) -> list[str]:
+    """Return the names of the pictures in a folder, and of the folders in it that hold some, except `without`."""
+    inside = sorted(each for each in path.iterdir() if _visible(each.name) and each.name not in without)
+    return [each.name for each in inside if (_holds_pictures(each) if each.is_dir() else _is_picture(str(each)))]
+
+
 def name_pattern(text: str) -> re.Pattern[str]:
     """Compile the value of --label_pattern. Raise `UserError` unless it has one group, which is the label."""
     flag, example = f"--label_pattern={text}", r"try '(\d)_.*' for 7_a.png"
@@ -143,13 +154,15 @@ def _strange_folder(place: Place, path: Path, full: list[Path], strangers: list[
     hint = "rename them, or name one of them"
     if len(strangers) < len(full):
         hint = "move it away" if len(strangers) == 1 else "move them away"
+    if {each.name for each in full} == {*map(str, range(1, 11))}:
+        hint = "rename it to 0, if 0 is what its pictures show"
     return f"{expected}, received {_first(strangers)}; {hint}"
 
 
 def _instead(path: Path, loose: list[str]) -> str:
     """Return what a folder without pictures holds, and what to do."""
     if not loose:
-        return "an empty folder"
+        return "folders without pictures" if any(map(Path.is_dir, path.iterdir())) else "an empty folder"
     table = next((file for file in loose if file.lower().endswith(label_table.SUFFIXES)), None)
     if table:
         return f"none, but a table; try --images={table}"

@@ -84,6 +84,11 @@ def test_folders_that_are_no_labels(name, place):
     assert refusal("d").endswith(f"named after labels (0 to 9), received {name!r}; move it away")
 
 
+def test_folders_1_to_10(place):
+    place(*(f"d/{label}/a.png" for label in range(1, 11)))
+    assert refusal("d").endswith("received '10'; rename it to 0, if 0 is what its pictures show")
+
+
 def test_an_empty_folder_that_is_no_label_does_no_harm(place, tmp_path):
     place("d/3/a.png", "d/results/pictures.json")
     assert found("d") == {"d/3/a.png": 3}

@@ -244,7 +244,7 @@ def test_why(open_page):
     labels = [each.get_attribute("aria-label") for each in page.locator("#neighbours canvas").all()]
     assert all(re.fullmatch(r"Training image \d+, an? \w+, at distance \d+\.\d+", each) for each in labels), labels
     assert sum(", a seven," in each for each in labels) >= 6
-    assert "hidden_2. Compared were all 60,000 images" in page.locator("#neighbours-note").inner_text()
+    assert "hidden_2. All 60,000 images" in page.locator("#neighbours-note").inner_text()
     versus.focus()
     page.keyboard.press("Home")  # the first class that can be chosen
     if first == "0":

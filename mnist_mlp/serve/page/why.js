@@ -96,9 +96,9 @@ function noteOn({ layer, compared, trained_on, median_distance, images, pending,
   if (pending) return "The network is still reading the training images …";
   if (images.length === 0) return note;
   const count = (number) => number.toLocaleString("en");
-  const which = compared === trained_on ? `all ${count(compared)}` : `${count(compared)} of the ${count(trained_on)}`;
+  const which = compared === trained_on ? `All ${count(compared)}` : `${count(compared)} of the ${count(trained_on)}`;
   const where = layer === "pixels" ? "between the pixels, since this network has no hidden layer" : `between the outputs of the last hidden layer, ${layer}`;
-  return `The number below the label is the Euclidean distance ${where}. Compared were ${which} images that the network was trained on; half of these are farther away than ${rounded(median_distance)}.`;
+  return `The number below the label is the Euclidean distance ${where}. ${which} images that the network was trained on were compared; half of them are farther away than ${rounded(median_distance)}.`;
 }
 
 function rounded(number) { // to three digits or more

@@ -271,7 +271,7 @@ runpy.run_module("mnist_mlp.train", run_name="__main__", alter_sys=True)
         said += os.read(terminal, 10_000)
     os.close(terminal)  # SIGHUP, and no line can be written from now on
     assert process.wait(60) == 75
-    assert checkpoint.newest(path)[0].progress.epoch > 0
+    assert checkpoint.newest(path)[0].total_steps > 0  # on a slow machine before an epoch is over
 
 
 def test_signals_wait_where_something_must_not_be_left_half_done():

@@ -130,11 +130,6 @@ def same_file(one: Path, other: Path) -> bool:
     return False
 
 
-def belongs_to_run(flag: str, text: str) -> UserError:
-    """The error for an output that would replace a file of the run that the program reads."""
-    return UserError(f"--{flag}={text}: this would overwrite a file of the run; {ANOTHER}")
-
-
 @contextlib.contextmanager
 def directories(path: Path, what: str = "run") -> Iterator[None]:
     """Create the directory of a run (or study) and its parents. If the block fails, remove those created and empty."""

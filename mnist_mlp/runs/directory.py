@@ -25,7 +25,7 @@ from mnist_mlp.config import Config, differing
 from mnist_mlp.errors import Diverged, Stopped, UserError
 from mnist_mlp.files import lock
 from mnist_mlp.files.atomic import TEMPORARY, cannot_write, remove_stale, write_file, write_json, write_json_lines
-from mnist_mlp.files.outputs import belongs_to_run, directories, unusable
+from mnist_mlp.files.outputs import ANOTHER, directories, unusable
 from mnist_mlp.options import path_of
 from mnist_mlp.runs import calibration
 from mnist_mlp.runs import checkpoint as checkpoints
@@ -309,7 +309,7 @@ def owns(run: Path, path: Path) -> bool:
 def check_output(flag: str, text: str, files: Iterable[Path], *runs: Path) -> None:
     """Raise `UserError` if one of the files that `--flag=text` leads to belongs to a run that the program reads."""
     if any(owns(run, file) for run in runs for file in files):
-        raise belongs_to_run(flag, text)
+        raise UserError(f"--{flag}={text}: this would overwrite a file of the run; {ANOTHER}")
 
 
 def remove_run_files(path: Path) -> None:

@@ -598,6 +598,16 @@ def test_what_cannot_be_drawn_is_refused_at_once(arguments, words, run, other, t
     assert words in str(error.value)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("several", [False, True])
+def test_a_place_of_its_own_that_may_not_be_written_is_refused_at_once(several, run, other, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) not in (str(run), str(tmp_path)))  # root may all
+    runs = (str(run), str(other)) if several else (str(run),)
+    with pytest.raises(UserError, match="is not writable; try another path$"):
+        report.report(report.Options(runs, strategy="cpu"))
+
+
 def test_what_cannot_be_drawn_ends_the_program_with_one_line():
     refused(program("report", "nowhere"), "nowhere: expected the directory of a finished run")
 

@@ -7,6 +7,7 @@ import { Trainer, fragment, parse } from "./network.js";
 import { randomSeed } from "./random.js";
 
 const RUNS = 60; // that are kept; the oldest leave
+const IN_CHART = 8; // runs that are drawn unless asked for otherwise
 const LOSSES = 4000; // of a kept run, at most: enough for any chart
 
 // What the settings do when they change, as on the original: some leave the weights, some build a new network, some
@@ -71,6 +72,8 @@ export class Lab {
     const names = Object.keys(changes).filter((name) => !same(changes[name], this.state[name]));
     if (!names.length) return;
     const next = Object.fromEntries(names.map((name) => [name, changes[name]]));
+    const own = next.ownPoints ?? this.state.ownPoints;
+    if (next.problem === "classification" && own) next.ownPoints = own.map((point) => ({ ...point, label: point.label < 0 ? -1 : 1 }));
     if (names.every((name) => SHOWN.includes(name))) {
       Object.assign(this.state, next);
       this.tell("state", "points");
@@ -78,10 +81,12 @@ export class Lab {
       this.trainer.change(next);
       this.tell("state");
     } else if (names.some((name) => POINTS.includes(name))) {
+      this.pause();
       this.keepRun();
       this.start({ ...this.state, ...next }); // the seed stays, so the address fixes what is seen
       this.tell("state", "points", "network", "trained");
     } else {
+      this.pause();
       this.keepRun();
       this.trainer.reset(next);
       this.tell("state", "network", "trained");
@@ -163,7 +168,7 @@ export class Lab {
     const { epoch, history } = this.trainer;
     if (epoch === 0) return;
     const kept = { number: this.number, epochs: epoch, state: { ...this.state }, accuracy: this.trainer.accuracy() };
-    Object.assign(kept, thinned(history), { last: this.trainer.losses(), inChart: this.runs.length < 8 });
+    Object.assign(kept, thinned(history), { last: this.trainer.losses(), inChart: this.runs.filter((each) => each.inChart).length < IN_CHART });
     this.runs.push(kept);
     this.number += 1;
     if (this.runs.length > RUNS) this.runs.shift();

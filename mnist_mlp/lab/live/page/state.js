@@ -7,7 +7,7 @@
 //   hidden       names of NAME_hide=true; a hidden feature is no input of the network
 //   weightsSeed  null, or the text that seeds the initial weights alone
 //   ownPoints    null, or a list of {x, y, label} that replaces the data set
-// In an address these are weightsSeed=…, exactNoise=… (noise above 50, which the Playground would cut) and
+// In an address these are weightsSeed=…, exactNoise=… (noise above 80, which the Playground turns into 50) and
 // points=x,y,label;x,y,label;… The Playground ignores them.
 
 import { featuresOf } from "./features.js";
@@ -92,7 +92,7 @@ export function parse(text) {
       if (value === "true") state.hidden.push(name.slice(0, -SUFFIX.length));
     } else if (!PLAYGROUND_KEYS.includes(name) && !OWN_KEYS.includes(name)) {
       notes.push(`${quoted(name)} is no key of the Playground; it has no effect`);
-    } else if (name === "networkShape" || value?.trim()) {
+    } else if (name !== "exactNoise" && (name === "networkShape" || value?.trim())) {
       read(state, notes, name, value);
     }
   }
@@ -127,9 +127,7 @@ function pairs(text, notes) {
   const values = new Map();
   for (const part of fragment.split("&")) {
     const [name, value] = part.split("=", 2);
-    if (!name) continue;
-    values.delete(name); // so that a later one also comes later
-    values.set(name, value);
+    if (name) values.set(name, value);
   }
   return values;
 }
@@ -170,11 +168,11 @@ function readNumber(state, notes, name, text, exact) {
   if (name === "noise" && value < 0) {
     notes.push(`noise=${shortened(text)}: 0 is used`);
     state.noise = 0;
-  } else if (!(value >= low && value <= high)) {
-    notes.push(`${name}: expected a number from ${low} to ${high}, received ${quoted(text)}; ${DEFAULTS[name]} is used`);
   } else if (name === "noise" && value > NOISE_LIMIT && !exact) {
     notes.push(`noise=${shortened(text)}: above ${NOISE_LIMIT} the Playground uses ${NOISE_INSTEAD}`);
     state.noise = NOISE_INSTEAD;
+  } else if (!(value >= low && value <= high)) {
+    notes.push(`${name}: expected a number from ${low} to ${high}, received ${quoted(text)}; ${DEFAULTS[name]} is used`);
   } else {
     state[name] = value;
   }
@@ -271,12 +269,12 @@ export function fragment(state) {
   for (const name of PLAYGROUND_KEYS) {
     if (name === "tutorial" && !state.tutorial) continue;
     let value = state[name];
-    if (name === "noise") value = Math.min(value, NOISE_INSTEAD);
+    if (name === "noise" && value > NOISE_LIMIT) value = NOISE_INSTEAD;
     if (name === "networkShape") value = value.join(",");
     parts.push(`${name}=${value}`);
   }
   for (const name of state.hidden) parts.push(`${name}${SUFFIX}=true`);
-  if (state.noise > NOISE_INSTEAD) parts.push(`exactNoise=${state.noise}`);
+  if (state.noise > NOISE_LIMIT) parts.push(`exactNoise=${state.noise}`);
   if (state.weightsSeed !== null) parts.push(`weightsSeed=${state.weightsSeed}`);
   if (state.ownPoints && state.ownPoints.length <= LIMITS.pointsInAddress) {
     parts.push(`points=${state.ownPoints.map(({ x, y, label }) => `${x},${y},${label}`).join(";")}`);

@@ -21,7 +21,7 @@ VALUES = {
     "batchSize": ["1", "7", "10", "30", "33", "2.5", "400", "2000", "-3", "0", "0x0A", "1e1", "", "%32%30"],
     "learningRate": ["0.03", "0.3", "3", "1e-5", ".1", "0", "-0.01", " 0.1", "10"],
     "regularizationRate": ["0", "0.001", "0.03", "0.3", "1", "10", ""],
-    "noise": ["0", "15", "25", "50", "90", "80", "-5", "7.5", ""],
+    "noise": ["0", "15", "25", "50", "90", "80", "-5", "7.5", "1e9", ""],
     "percTrainData": ["50", "10", "90", "33", "0", "100", "66.6", "95"],
     "dataset": ["circle", "xor", "gauss", "spiral", "reg-plane", ""],
     "regDataset": ["reg-plane", "reg-gauss", "plane"],
@@ -36,7 +36,7 @@ VALUES = {
 FEATURES = ("x", "y", "xTimesY", "xSquared", "ySquared", "sinX", "sinY", "cosX", "cosY")
 VALUES |= {name: ["true", "false", "", "1", "TRUE"] for name in FEATURES}
 VALUES |= {f"{name}_hide": ["true", "false", "1"] for name in (*FEATURES, "playButton", "numHiddenLayers")}
-WRONG = ["batchSize=ten", "learningRate=NaN", "noise=1e9", "percTrainData=101", "networkShape=4,,2", "networkShape=1.5"]
+WRONG = ["batchSize=ten", "learningRate=NaN", "percTrainData=101", "networkShape=4,,2", "networkShape=1.5"]
 WRONG += ["networkShape", "networkShape=99999", "batchSize=%20", "learningRate=Infinity", "networkShape=-1"]
 BEFORE = ("", "#", "#", "https://playground.tensorflow.org/#", "http://playground.tensorflow.org/?a=1&batchSize=3#")
 BEFORE += ("playground.tensorflow.org/#", "  #", "http://127.0.0.1:8000/index.html?hl=en#")

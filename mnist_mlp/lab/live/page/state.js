@@ -168,11 +168,11 @@ function readNumber(state, notes, name, text, exact) {
   if (name === "noise" && value < 0) {
     notes.push(`noise=${shortened(text)}: 0 is used`);
     state.noise = 0;
-  } else if (!(value >= low && value <= high)) {
-    notes.push(`${name}: expected a number from ${low} to ${high}, received ${quoted(text)}; ${DEFAULTS[name]} is used`);
   } else if (name === "noise" && value > NOISE_LIMIT && !exact) {
     notes.push(`noise=${shortened(text)}: above ${NOISE_LIMIT} the Playground uses ${NOISE_INSTEAD}`);
     state.noise = NOISE_INSTEAD;
+  } else if (!(value >= low && value <= high)) {
+    notes.push(`${name}: expected a number from ${low} to ${high}, received ${quoted(text)}; ${DEFAULTS[name]} is used`);
   } else {
     state[name] = value;
   }

@@ -17,12 +17,12 @@ from mnist_mlp.serve.middleware import Middleware
 from mnist_mlp.serve.origins import Access, access_to
 
 PAGE = Path(__file__).with_name("page")
+NOT_PARTS = ("index.html", "package.json")  # the latter says to Node what the modules are
 
 
 def files() -> dict[str, Path]:
     """Return every path that the server answers, and its file."""
-    parts = {f"/page/{file.name}": file for file in sorted(PAGE.iterdir()) if file.suffix in page_files.MEDIA_TYPES}
-    parts.pop("/page/index.html")
+    parts = {f"/page/{file.name}": file for file in sorted(PAGE.iterdir()) if file.name not in NOT_PARTS}
     return {"/": PAGE / "index.html", "/page/style.css": page_files.STYLE, **parts}
 
 
@@ -31,6 +31,7 @@ def make_app(access: Access | None = None, metrics: Metrics | None = None) -> AS
     paths = files()
     routes = [Route(path, page_files.file_endpoint(file), methods=["GET", "HEAD"]) for path, file in paths.items()]
     app = Starlette(routes=routes, exception_handlers={HTTPException: refuse})
+    app.router.redirect_slashes = False
     return Middleware(app, {}, metrics or Metrics(), paths.keys(), access or access_to("127.0.0.1"))
 
 

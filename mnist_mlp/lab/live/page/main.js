@@ -41,10 +41,13 @@ function redraw(...what) {
 }
 
 let lastEpoch = 0; // when the last epoch began, at the slow speed
+let lastFrame = 0;
 
 function frame(now) {
   waiting = false;
   frames += 1;
+  if (lab.playing) output.pace(now - lastFrame);
+  lastFrame = now;
   if (lab.playing && (lab.speed !== "slow" || now - lastEpoch >= SLOW)) {
     lastEpoch = now;
     lab.advance(TRAINING);
@@ -53,18 +56,20 @@ function frame(now) {
   if (lab.playing) redraw();
 }
 
+// While training, what is large is drawn in every frame, and the rest in turn.
 function draw() {
-  const busy = lab.playing;
-  if (stale.has("values")) {
-    const { maps, size } = output.maps(busy && lab.speed !== "slow");
+  const turn = (k) => !lab.playing || frames % 3 === k;
+  const values = stale.has("values");
+  if (values) {
+    const { maps, size } = output.maps(lab.playing && lab.speed !== "slow");
     output.draw(maps, size);
-    if (!busy || frames % 2 === 0) network.drawMaps(maps, size);
-    if (!busy || frames % 2 === 1) network.drawLinks();
-    if (!busy || frames % 4 === 0) neuron.refresh();
+    if (turn(0)) network.drawMaps(maps, size);
+    if (turn(1)) network.drawLinks();
+    if (turn(2)) neuron.refresh();
     output.drawLosses();
     $("epoch").textContent = lab.trainer.epoch.toLocaleString("en");
   }
-  if (stale.has("values") || stale.has("chart")) chart.draw();
+  if ((values && turn(2)) || stale.has("chart")) chart.draw();
   if (stale.has("points")) output.drawPoints();
   stale.clear();
 }

@@ -5,7 +5,9 @@ import { cssColour, paint } from "./maps.js";
 
 const EDGE = 6; // the map shows [−6, 6]²
 const SIZES = [100, 80, 60, 40, 20]; // sides of the maps in points, all multiples of a neuron's map
-const BUDGET = 5; // milliseconds that maps may take in a frame while training
+const BUDGET = 5; // milliseconds that maps may take in a frame while training, at most
+const LEAST = 1.5;
+const LATE = 20; // milliseconds from one frame to the next that are too many: some frames were left out
 const STILL = 250; // the same for one that stays
 const DRAWN = 5000; // points that are drawn
 
@@ -15,6 +17,7 @@ export class OutputView {
     this.nameOf = nameOf;
     this.node = null; // {layer, node} that is shown instead of the output
     this.cost = new Map(); // milliseconds of maps of each size, as measured for this network
+    this.budget = BUDGET;
     this.at = null; // the place under the pointer
     const box = $("map-box");
     new ResizeObserver(() => this.drawPoints()).observe(box);
@@ -34,9 +37,14 @@ export class OutputView {
     this.node = null;
   }
 
+  // Note that so many milliseconds lie between two frames: when frames are late, maps become coarser.
+  pace(milliseconds) {
+    this.budget = Math.max(LEAST, Math.min(BUDGET, this.budget * (milliseconds > LATE ? 0.94 : 1.01)));
+  }
+
   // Return {maps, size}: of all neurons, in the best size that the time allows.
   maps(playing) {
-    const limit = playing ? BUDGET : STILL;
+    const limit = playing ? this.budget : STILL;
     const size = SIZES.find((each) => (this.cost.get(each) ?? this.estimate(each)) < limit) ?? SIZES.at(-1);
     const began = performance.now();
     const maps = this.lab.trainer.maps(size);
@@ -44,7 +52,7 @@ export class OutputView {
     // Other programs make some frames slow: the quickest counts, and a size that seemed too slow is tried again.
     this.cost.set(size, Math.min(taken, (this.cost.get(size) ?? Infinity) * 1.05));
     for (const [each, known] of this.cost) {
-      if (each > size && known >= limit && this.estimate(each) < 2 * limit) this.cost.set(each, known * 0.98);
+      if (each > size && known >= limit && this.estimate(each) < 2 * BUDGET) this.cost.set(each, known * 0.98);
     }
     return { maps, size };
   }

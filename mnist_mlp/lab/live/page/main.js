@@ -9,7 +9,7 @@ import { Lesson } from "./lesson.js";
 import { NetworkView } from "./network_view.js";
 import { NeuronPanel } from "./neuron_panel.js";
 import { OutputView } from "./output_view.js";
-import { OwnPoints } from "./own_points.js";
+import { OwnPoints } from "./draw_points.js";
 import { RunsTable } from "./runs_table.js";
 import { addressNote, connectTake } from "./take.js";
 

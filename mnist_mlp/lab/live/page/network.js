@@ -13,6 +13,7 @@
 //     .losses()                          {train, test}: the mean of ½(o − t)²; nan without points
 //     .accuracy()                        {train, test}: the share of correct signs; null for regression
 //     .history                           {train: [loss at epoch 0, 1, …], test: […]}
+//     .start                             where training began anew: {epoch, position, accumulated, exact, layers}
 //     .finite                            whether all weights and biases are finite
 //     .weight(l, node, input), .bias(l, node), .isDead(l, node, input)                 l = 1 … sizes.length - 1
 //     .setWeight(l, node, input, value), .setBias(l, node, value)                      by hand; a dead weight revives
@@ -161,14 +162,28 @@ export class Trainer {
     this.position = 0;
     this.sampleInputs();
     this.touched();
+    this.mark();
   }
 
   begin() {
     this.epoch = this.position = 0;
     this.sampleInputs();
     this.touched();
+    this.mark();
     this.history = { train: [], test: [] };
     this.record();
+  }
+
+  // Remember where training begins anew, for a program that repeats it. It cannot do so to the last bit if gradients
+  // that wait for the next update came from other weights, points or functions.
+  mark() {
+    this.start = {
+      epoch: this.epoch,
+      position: this.position,
+      accumulated: this.accumulated,
+      exact: this.accumulated === 0,
+      layers: this.weights(),
+    };
   }
 
   // Keep the features and labels of all points in flat arrays.
@@ -193,6 +208,7 @@ export class Trainer {
     }
     Object.assign(this.state, settings);
     this.touched();
+    this.mark();
   }
 
   activationOf(layer) {
@@ -324,11 +340,13 @@ export class Trainer {
     this.layers[l - 1].weights[k] = value;
     this.layers[l - 1].dead[k] = 0;
     this.touched();
+    this.mark();
   }
 
   setBias(l, node, value) {
     this.layers[l - 1].biases[node] = value;
     this.touched();
+    this.mark();
   }
 
   weights() {

@@ -1,166 +1,187 @@
-// Your own points: drawn on the map, typed, around a curve, or from a CSV file.
+// Your own points: from the text of a CSV file, or drawn above and below a function. A point is {x, y, label}.
+// What cannot be taken is left out and named in `notes`: plain text, never markup.
 
-import * as points from "./points.js";
-import { $, announce } from "./dom.js";
-import { placeOf } from "./output_view.js";
+import { parseExpression } from "./expression.js";
+import { Stream } from "./random.js";
 
-const MOST = 10_000; // points that drawing adds up to
-const APART = 0.3; // between points of one stroke, in units of the plane
-const ERASER = 0.45;
-const LARGEST = 50_000_000; // bytes of a file
-const FULL_RANGE = 6; // y of the plane at which a drawn value is ±1, in regression
+export const LARGEST = 100_000; // points, as lab.playground has it
+const LINES = 300_000; // read at most, however many of them are points
+const SHOWN = 40; // characters of a line that a note repeats
+const NAMES = ["x", "y", "label"];
+const NO_NUMBER = /^[+-]?(nan|inf(inity)?)$/i;
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+const EXAMPLE = "a line is x,y,label, such as 0.5,-1.2,1";
+const EDGE = 6;
+const TRIES = 20; // times the number of points, for a function that is not defined everywhere
 
-export class OwnPoints {
-  constructor(lab, output, report) {
-    this.lab = lab;
-    this.output = output;
-    this.report = report; // shows notes
-    this.mode = null; // "1", "-1", "value" or "erase"
-    this.stroke = null; // points of the stroke that is being drawn
-    for (const button of document.querySelectorAll("[data-draw]")) {
-      button.addEventListener("click", () => this.choose(this.mode === button.dataset.draw ? null : button.dataset.draw));
+// Read lines x,y,label, with or without a header, separated by commas, semicolons or tabs. With a header that names x, y
+// and label, the columns may stand in any order, among others. Labels are −1 and 1, or 0 and 1, or two words; any number
+// for regression. Return {points, problem, notes}, where `problem` is "regression" for labels that are no two classes.
+export function readCsv(text, problem = "classification") {
+  const notes = [];
+  const rows = [];
+  let columns = null;
+  let separator = ",";
+  let [first, left, example] = [true, 0, null];
+  for (const { line, number } of linesOf(text, notes)) {
+    if (!line.trim()) continue;
+    if (first) separator = separatorOf(line);
+    const cells = cellsOf(line, separator);
+    if (first) columns = header(cells, notes);
+    const isHeader = first && columns;
+    first = false;
+    if (isHeader) continue;
+    const row = rowOf(cells, columns, separator);
+    if (!row) {
+      left += 1;
+      example ??= { number, line };
+    } else if (rows.push(row) === LARGEST) {
+      notes.push(`the first ${LARGEST.toLocaleString("en")} points were taken; the lines after them were not read`);
+      break;
     }
-    const box = $("map-box");
-    box.addEventListener("pointerdown", (event) => this.begin(event));
-    box.addEventListener("pointermove", (event) => this.go(event));
-    for (const kind of ["pointerup", "pointercancel"]) box.addEventListener(kind, () => this.end());
-    $("own-clear").addEventListener("click", () => this.use([]));
-    $("own-point").addEventListener("submit", (event) => this.addTyped(event));
-    $("own-function").addEventListener("submit", (event) => this.around(event));
-    $("own-file").addEventListener("change", (event) => this.read(event.target.files[0]));
-    document.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      document.body.classList.add("dropping");
-    });
-    for (const kind of ["dragleave", "drop"]) document.addEventListener(kind, () => document.body.classList.remove("dropping"));
-    document.addEventListener("drop", (event) => {
-      event.preventDefault();
-      const [file] = event.dataTransfer.files;
-      if (file) this.read(file);
-      else this.take(points.readCsv(event.dataTransfer.getData("text/plain")), "the text");
-    });
-    lab.on("state", () => this.show());
   }
-
-  get regression() {
-    return this.lab.state.problem === "regression";
+  if (left) {
+    const lines = left === 1 ? "1 line was" : `${left.toLocaleString("en")} lines were`;
+    notes.push(`${lines} not taken: line ${example.number} is “${shortened(example.line)}”; ${EXAMPLE}`);
   }
-
-  // The points on the screen, to go on with.
-  get current() {
-    const { state, trainer } = this.lab;
-    return state.ownPoints ?? [...trainer.train, ...trainer.test];
+  if (!rows.length) {
+    if (!left) notes.push(`expected points, received none; ${EXAMPLE}`);
+    return { points: [], problem, notes };
   }
+  return { ...labelled(rows, problem, notes), notes };
+}
 
-  show() {
-    for (const button of document.querySelectorAll("[data-draw]")) {
-      const kind = button.dataset.draw;
-      if (kind === "value") button.hidden = !this.regression;
-      button.setAttribute("aria-pressed", String(kind === this.mode));
-    }
-    document.body.classList.toggle("drawing", this.mode !== null);
-    const count = this.lab.state.ownPoints?.length;
-    $("own-note").textContent = this.mode
-      ? "Press on the output map and draw. Press the button again to end."
-      : count === undefined
-        ? "Draw on the output map, drop a CSV file anywhere on the page, or describe a curve."
-        : `${count.toLocaleString("en")} points of your own.`;
-  }
-
-  choose(mode) {
-    this.mode = mode;
-    this.show();
-  }
-
-  begin(event) {
-    if (this.mode === null || event.button !== 0) return;
-    event.preventDefault();
-    $("map-box").setPointerCapture(event.pointerId);
-    this.stroke = [];
-    this.kept = this.current;
-    this.go(event);
-  }
-
-  go(event) {
-    if (!this.stroke) return;
-    const [x, y] = placeOf(event, $("map-box"));
-    if (this.mode === "erase") {
-      const left = this.kept.filter((point) => Math.hypot(point.x - x, point.y - y) > ERASER);
-      if (left.length === this.kept.length) return;
-      this.kept = left;
-      this.use(left);
+// Yield the lines with their numbers, without making a list of millions.
+function* linesOf(text, notes) {
+  text = String(text);
+  let start = text.startsWith("\ufeff") ? 1 : 0;
+  for (let number = 1; start < text.length; number++) {
+    if (number > LINES) {
+      notes.push(`${LINES.toLocaleString("en")} lines were read; those after them were not`);
       return;
     }
-    const last = this.stroke.at(-1);
-    if (last && Math.hypot(last.x - x, last.y - y) < APART) return;
-    if (this.kept.length + this.stroke.length >= MOST) return;
-    const label = this.mode === "value" ? y / FULL_RANGE : Number(this.mode);
-    this.stroke.push({ x: rounded(x), y: rounded(y), label: rounded(label) });
-    this.output.drawPoints(this.stroke);
-  }
-
-  end() {
-    if (!this.stroke) return;
-    const drawn = this.stroke;
-    this.stroke = null;
-    if (drawn.length) this.use([...this.kept, ...drawn]);
-  }
-
-  // Take these points while the network goes on.
-  use(list) {
-    this.lab.setOwnPoints(list);
-  }
-
-  addTyped(event) {
-    event.preventDefault();
-    const [x, y, label] = ["x", "y", "label"].map((name) => Number(event.target.elements[name].value));
-    if (!this.regression && Math.abs(label) !== 1) {
-      this.report([`label: expected −1 or 1 for classification, received ${label}; or choose regression`]);
+    let end = text.indexOf("\n", start);
+    if (end < 0) end = text.length;
+    const line = text.slice(start, Math.min(end, start + 1000)); // no line of three numbers is longer
+    if (number === 1 && /\r./.test(line)) { // old Macs end lines with \r alone
+      yield* linesOf(text.slice(start, 20_000_000).replaceAll("\r", "\n"), notes);
       return;
     }
-    this.use([...this.current, { x, y, label }]);
-    announce(`Added a point. ${this.current.length} points.`);
-  }
-
-  around(event) {
-    event.preventDefault();
-    const { expression, count } = event.target.elements;
-    const found = points.pointsAroundFunction(expression.value, Number(count.value), this.lab.state.seed);
-    this.take(found, `y = ${expression.value}`);
-  }
-
-  async read(file) {
-    if (!file) return;
-    if (file.size > LARGEST) {
-      this.report([`${file.name.slice(0, 80)}: expected at most ${LARGEST / 1e6} MB, received ${Math.round(file.size / 1e6)} MB`]);
-      return;
-    }
-    let text = "";
-    try {
-      text = await file.text();
-    } catch {
-      this.report([`${file.name.slice(0, 80)}: the browser cannot read this file`]);
-    }
-    if (text) this.take(points.readCsv(text), file.name.slice(0, 80));
-    $("own-file").value = ""; // so that the same file can be read again
-  }
-
-  // Show points that were read, with a new network; say what was not taken.
-  take({ points: list, notes }, from) {
-    const all = [...notes];
-    if (list.length) {
-      const changes = { ownPoints: list };
-      if (!this.regression && list.some(({ label }) => Math.abs(label) !== 1)) {
-        changes.problem = "regression";
-        all.push("labels other than −1 and 1: the problem is now regression");
-      }
-      this.lab.change(changes);
-      announce(`${list.length} points from ${from}`);
-    }
-    this.report(all);
+    yield { line: line.endsWith("\r") ? line.slice(0, -1) : line, number };
+    start = end + 1;
   }
 }
 
-function rounded(value) {
-  return Math.round(value * 1000) / 1000;
+function separatorOf(line) {
+  return ["\t", ";"].find((separator) => line.includes(separator)) ?? ",";
+}
+
+function cellsOf(line, separator) {
+  if (!line.includes('"')) return line.split(separator, 50).map((cell) => cell.trim());
+  const cells = [];
+  const pattern = new RegExp(`\\s*(?:"((?:[^"]|"")*)"\\s*|([^${separator}]*))(${separator}|$)`, "y");
+  while (pattern.lastIndex < line.length) {
+    const found = pattern.exec(line);
+    if (!found) return [];
+    cells.push((found[1] ?? found[2]).replaceAll('""', '"').trim());
+    if (!found[3]) break;
+  }
+  return cells;
+}
+
+// Return the positions of x, y and label if the cells are a header, else null.
+function header(cells, notes) {
+  if (cells.some((cell) => NUMBER.test(cell.replace(",", "."))) || cells.some((cell) => NO_NUMBER.test(cell))) {
+    return null;
+  }
+  const lower = cells.map((cell) => cell.toLowerCase());
+  const found = NAMES.map((name) => lower.indexOf(name));
+  if (found.every((index) => index >= 0)) return found;
+  if (cells.length === 3) {
+    const names = cells.map((cell) => `“${shortened(cell)}”`).join(", ");
+    notes.push(`the columns ${names} were taken as x, y and label, in this order`);
+    return [0, 1, 2];
+  }
+  return null;
+}
+
+// Return {x, y, label} with the label as text, or null.
+function rowOf(cells, columns, separator) {
+  if (!columns && cells.length !== 3) return null;
+  const [x, y, label] = (columns ?? [0, 1, 2]).map((index) => cells[index] ?? "");
+  const point = { x: numberOf(x, separator), y: numberOf(y, separator), label };
+  return Number.isFinite(point.x) && Number.isFinite(point.y) && label && !NO_NUMBER.test(label) ? point : null;
+}
+
+// Return a number; where commas do not separate cells, they may be decimal ones.
+function numberOf(cell, separator) {
+  const plain = separator === "," ? cell : cell.replace(",", ".");
+  return NUMBER.test(plain) ? Number(plain) : NaN;
+}
+
+// Turn the texts of labels into numbers: ±1 for two classes, the numbers themselves for regression.
+function labelled(rows, problem, notes) {
+  const labels = new Map(rows.map(({ label }) => [label, numberOf(label, ";")]));
+  const numbers = new Set(labels.values());
+  const finite = [...numbers].every(Number.isFinite);
+  if (problem === "classification" && finite) {
+    const negative = numbers.has(-1) ? -1 : 0;
+    if ([...numbers].every((value) => value === negative || value === 1)) {
+      const points = rows.map(({ x, y, label }) => ({ x, y, label: labels.get(label) === 1 ? 1 : -1 }));
+      return { points, problem };
+    }
+  }
+  if (!finite || (problem === "classification" && numbers.size === 2)) {
+    const words = [...labels.keys()].sort((a, b) => labels.get(a) - labels.get(b) || (a < b ? -1 : 1));
+    if (words.length === 2) {
+      notes.push(`labels: “${shortened(words[0])}” counts as −1, “${shortened(words[1])}” as 1`);
+      return { points: rows.map(({ x, y, label }) => ({ x, y, label: label === words[0] ? -1 : 1 })), problem };
+    }
+    if (!finite) {
+      const usable = rows.filter(({ label }) => Number.isFinite(labels.get(label)));
+      const odd = words.find((word) => !Number.isFinite(labels.get(word)));
+      notes.push(
+        `${(rows.length - usable.length).toLocaleString("en")} lines were not taken: expected numbers or two classes as `
+          + `labels, received “${shortened(odd)}”`,
+      );
+      return usable.length ? labelled(usable, problem, notes) : { points: [], problem };
+    }
+  }
+  if (problem === "classification") notes.push("the labels are no two classes: they are read as numbers to be predicted");
+  return { points: rows.map(({ x, y, label }) => ({ x, y, label: labels.get(label) })), problem: "regression" };
+}
+
+function shortened(text) {
+  const plain = String(text).replace(/[\u0000-\u001f\u007f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "�");
+  return plain.length > SHOWN ? `${plain.slice(0, SHOWN)}…` : plain;
+}
+
+// Draw points in [−6, 6]², labelled 1 above a function of x and −1 below it. Noise, in percent, moves the position at
+// which the label is evaluated, as in the Playground's data sets. Return {points, notes}.
+export function pointsAroundFunction(expression, count = 500, seed = "1", noise = 0) {
+  const { value, error } = parseExpression(expression);
+  if (error) return { points: [], notes: [error] };
+  const notes = [];
+  const wanted = Math.max(0, Math.min(LARGEST, Math.floor(count) || 0));
+  if (wanted !== count) notes.push(`expected a whole number of points up to ${LARGEST}; ${wanted} were drawn`);
+  const stream = new Stream(seed);
+  const points = [];
+  let undefinedAt = 0;
+  for (let i = 0; points.length < wanted && i < TRIES * wanted; i++) {
+    const x = stream.uniform(-EDGE, EDGE);
+    const y = stream.uniform(-EDGE, EDGE);
+    const shift = (stream.uniform(-EDGE, EDGE) * noise) / 100;
+    const border = value(x);
+    if (border !== border) undefinedAt += 1;
+    else points.push({ x, y, label: y + shift > border ? 1 : -1 });
+  }
+  if (points.length < wanted) {
+    notes.push(`the function is hardly anywhere defined between -6 and 6: ${points.length} points were drawn`);
+  } else if (undefinedAt) {
+    notes.push("where the function is not defined, there are no points");
+  }
+  if (points.length && points.every(({ label }) => label === points[0].label)) {
+    notes.push(`all points lie ${points[0].label > 0 ? "above" : "below"} the function`);
+  }
+  return { points, notes };
 }

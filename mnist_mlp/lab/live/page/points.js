@@ -133,3 +133,5 @@ function mixed(a, b, t) {
 function distance(dx, dy) {
   return Math.sqrt(dx * dx + dy * dy);
 }
+
+export { pointsAroundFunction, readCsv } from "./own_points.js";

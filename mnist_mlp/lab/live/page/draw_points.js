@@ -1,8 +1,8 @@
 // Your own points: drawn on the map, typed, around a curve, or from a CSV file.
 
-import * as points from "./points.js";
 import { $, announce } from "./dom.js";
 import { placeOf } from "./output_view.js";
+import { pointsAroundFunction, readCsv } from "./own_points.js";
 
 const MOST = 10_000; // points that drawing adds up to
 const APART = 0.3; // between points of one stroke, in units of the plane
@@ -37,7 +37,7 @@ export class OwnPoints {
       event.preventDefault();
       const [file] = event.dataTransfer.files;
       if (file) this.read(file);
-      else this.take(points.readCsv(event.dataTransfer.getData("text/plain")), "the text");
+      else this.take(readCsv(event.dataTransfer.getData("text/plain"), lab.state.problem), "the text");
     });
     lab.on("state", () => this.show());
   }
@@ -83,7 +83,13 @@ export class OwnPoints {
 
   go(event) {
     if (!this.stroke) return;
-    const [x, y] = placeOf(event, $("map-box"));
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const each of events.length ? events : [event]) this.pass(...placeOf(each, $("map-box")));
+    if (this.mode !== "erase") this.output.drawPoints(this.stroke);
+  }
+
+  // The pointer is at this place of the plane.
+  pass(x, y) {
     if (this.mode === "erase") {
       const left = this.kept.filter((point) => Math.hypot(point.x - x, point.y - y) > ERASER);
       if (left.length === this.kept.length) return;
@@ -96,7 +102,6 @@ export class OwnPoints {
     if (this.kept.length + this.stroke.length >= MOST) return;
     const label = this.mode === "value" ? y / FULL_RANGE : Number(this.mode);
     this.stroke.push({ x: rounded(x), y: rounded(y), label: rounded(label) });
-    this.output.drawPoints(this.stroke);
   }
 
   end() {
@@ -125,7 +130,7 @@ export class OwnPoints {
   around(event) {
     event.preventDefault();
     const { expression, count } = event.target.elements;
-    const found = points.pointsAroundFunction(expression.value, Number(count.value), this.lab.state.seed);
+    const found = pointsAroundFunction(expression.value, Number(count.value), this.lab.state.seed);
     this.take(found, `y = ${expression.value}`);
   }
 
@@ -141,23 +146,17 @@ export class OwnPoints {
     } catch {
       this.report([`${file.name.slice(0, 80)}: the browser cannot read this file`]);
     }
-    if (text) this.take(points.readCsv(text), file.name.slice(0, 80));
+    if (text) this.take(readCsv(text, this.lab.state.problem), file.name.slice(0, 80));
     $("own-file").value = ""; // so that the same file can be read again
   }
 
   // Show points that were read, with a new network; say what was not taken.
-  take({ points: list, notes }, from) {
-    const all = [...notes];
-    if (list.length) {
-      const changes = { ownPoints: list };
-      if (!this.regression && list.some(({ label }) => Math.abs(label) !== 1)) {
-        changes.problem = "regression";
-        all.push("labels other than −1 and 1: the problem is now regression");
-      }
-      this.lab.change(changes);
-      announce(`${list.length} points from ${from}`);
+  take({ points, problem = "classification", notes }, from) {
+    if (points.length) {
+      this.lab.change({ ownPoints: points, problem: problem === "regression" ? problem : this.lab.state.problem });
+      announce(`${points.length} points from ${from}`);
     }
-    this.report(all);
+    this.report(notes);
   }
 }
 

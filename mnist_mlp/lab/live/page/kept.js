@@ -69,7 +69,7 @@ export class Kept {
   show() {
     const rows = this.states.map(({ name, address, points }) => {
       const open = element("button", { type: "button", text: "Open", "aria-label": `Open ${name}` });
-      open.addEventListener("click", () => this.lab.show({ ...parse(address).state, ownPoints: pointsOf(points) }));
+      open.addEventListener("click", () => this.lab.show({ ...parse(address).state, ...(points ? { ownPoints: pointsOf(points) } : {}) }));
       const remove = element("button", { type: "button", text: "Remove", "aria-label": `Remove ${name}` });
       remove.addEventListener("click", () => {
         this.write(STATES, this.states.filter((each) => each.name !== name));

@@ -44,6 +44,16 @@ export class Lab {
     return this.trainer.history;
   }
 
+  // Return {losses, accuracy}, measured at the last whole epoch: for a large network, that costs as much as an epoch.
+  get measured() {
+    const { trainer } = this;
+    const known = this.known?.trainer === trainer && this.known.sizes === trainer.sizes;
+    if (!known || !this.playing || trainer.position === 0) {
+      this.known = { trainer, sizes: trainer.sizes, losses: trainer.losses(), accuracy: trainer.accuracy() };
+    }
+    return this.known;
+  }
+
   get address() {
     return fragment(this.state);
   }

@@ -61,9 +61,11 @@ function draw() {
   const turn = (k) => !lab.playing || frames % 3 === k;
   const values = stale.has("values");
   if (values) {
-    const { maps, size } = output.maps(lab.playing && lab.speed !== "slow");
-    output.draw(maps, size);
-    if (turn(0)) network.drawMaps(maps, size);
+    if (!lab.playing || output.due) {
+      const { maps, size } = output.maps(lab.playing && lab.speed !== "slow");
+      output.draw(maps, size);
+      if (turn(0)) network.drawMaps(maps, size);
+    }
     if (turn(1)) network.drawLinks();
     if (turn(2)) neuron.refresh();
     output.drawLosses();

@@ -20,7 +20,7 @@
 //     .weights()                         [{nodes: [{bias, weights: […], dead: […]}]}] from layer 1 on, as a copy
 //     .output(x, y), .outputs(xs, ys)    of the network at a point; of all nodes: [layer][node] Float64Array
 //     .maps(size)                        the same on a size × size grid over [-6, 6]², rows from y = 6 down, for
-//                                        pictures: within 2e-6, at a frame's rate; the arrays are reused
+//                                        pictures: each activation within 2e-6, at a frame's rate; arrays are reused
 //     .change(settings)                  other learningRate, batchSize, … while training; the weights stay
 //     .reset(changes)                    new weights from the one stream of random numbers, as the Playground's button
 //     .regenerate(changes)               a new seed from that stream and new points; the weights stay

@@ -10,18 +10,32 @@ const FUNCTIONS = {
 
 class Link {
   constructor(source, target, weight) {
-    Object.assign(this, { source, target, weight, sum: 0, count: 0, dead: false });
+    this.source = source;
+    this.target = target;
+    this.weight = weight;
+    this.sum = 0;
+    this.count = 0;
+    this.dead = false;
   }
 }
 
 class Node {
   constructor(functions, bias) {
-    Object.assign(this, { functions, bias, inputs: [], outputs: [], z: 0, value: 0, error: 0, slope: 0, sum: 0, count: 0 });
+    this.functions = functions;
+    this.bias = bias;
+    this.inputs = [];
+    this.outputs = [];
+    this.z = 0;
+    this.value = 0;
+    this.error = 0;
+    this.slope = 0;
+    this.sum = 0;
+    this.count = 0;
   }
 
   forward() {
     this.z = this.bias;
-    for (const link of this.inputs) this.z += link.weight * link.source.value;
+    for (let j = 0; j < this.inputs.length; j++) this.z += this.inputs[j].weight * this.inputs[j].source.value;
     this.value = this.functions.of(this.z);
   }
 }
@@ -46,41 +60,48 @@ export class PlainLoop {
     }
   }
 
-  forward({ x, y }) {
-    this.features.forEach(({ of }, j) => (this.layers[0][j].value = of(x, y)));
-    for (const layer of this.layers.slice(1)) for (const node of layer) node.forward();
-    return this.layers[this.layers.length - 1][0];
+  forward(point) {
+    const { layers, features } = this;
+    for (let j = 0; j < features.length; j++) layers[0][j].value = features[j].of(point.x, point.y);
+    for (let l = 1; l < layers.length; l++) for (let i = 0; i < layers[l].length; i++) layers[l][i].forward();
+    return layers[layers.length - 1][0];
   }
 
   backward(output, label) {
+    const { layers } = this;
     output.error = output.value - label;
-    for (let l = this.layers.length - 1; l > 0; l--) {
-      for (const node of this.layers[l]) {
+    for (let l = layers.length - 1; l > 0; l--) {
+      for (let i = 0; i < layers[l].length; i++) {
+        const node = layers[l][i];
         node.slope = node.error * node.functions.slope(node.z);
         node.sum += node.slope;
         node.count += 1;
-        for (const link of node.inputs) {
+        for (let j = 0; j < node.inputs.length; j++) {
+          const link = node.inputs[j];
           if (link.dead) continue;
           link.sum += node.slope * link.source.value;
           link.count += 1;
         }
       }
-      if (l > 1) {
-        for (const node of this.layers[l - 1]) {
-          node.error = 0;
-          for (const link of node.outputs) node.error += link.weight * link.target.slope;
-        }
+      if (l === 1) continue;
+      for (let i = 0; i < layers[l - 1].length; i++) {
+        const node = layers[l - 1][i];
+        node.error = 0;
+        for (let j = 0; j < node.outputs.length; j++) node.error += node.outputs[j].weight * node.outputs[j].target.slope;
       }
     }
   }
 
   update() {
-    for (const layer of this.layers.slice(1)) {
-      for (const node of layer) {
-        node.bias -= (this.learningRate * node.sum) / node.count;
+    const { layers, learningRate } = this;
+    for (let l = 1; l < layers.length; l++) {
+      for (let i = 0; i < layers[l].length; i++) {
+        const node = layers[l][i];
+        node.bias -= (learningRate * node.sum) / node.count;
         node.sum = node.count = 0;
-        for (const link of node.inputs) {
-          link.weight -= (this.learningRate / link.count) * link.sum;
+        for (let j = 0; j < node.inputs.length; j++) {
+          const link = node.inputs[j];
+          link.weight -= (learningRate / link.count) * link.sum;
           link.sum = link.count = 0;
         }
       }
@@ -89,15 +110,15 @@ export class PlainLoop {
 
   loss(points) {
     let sum = 0;
-    for (const point of points) sum += 0.5 * (this.forward(point).value - point.label) ** 2;
+    for (let i = 0; i < points.length; i++) sum += 0.5 * (this.forward(points[i]).value - points[i].label) ** 2;
     return sum / points.length;
   }
 
   trainEpoch() {
-    this.train.forEach((point, i) => {
-      this.backward(this.forward(point), point.label);
+    for (let i = 0; i < this.train.length; i++) {
+      this.backward(this.forward(this.train[i]), this.train[i].label);
       if ((i + 1) % this.batchSize === 0) this.update();
-    });
+    }
     return { train: this.loss(this.train), test: this.loss(this.test) };
   }
 }

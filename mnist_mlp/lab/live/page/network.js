@@ -20,10 +20,11 @@
 //     .weights()                         [{nodes: [{bias, weights: […], dead: […]}]}] from layer 1 on, as a copy
 //     .output(x, y), .outputs(xs, ys)    of the network at a point; of all nodes: [layer][node] Float64Array
 //     .maps(size)                        the same on a size × size grid over [-6, 6]², rows from y = 6 down, for
-//                                        pictures: within 2e-6, at a frame's rate; the arrays are reused
+//                                        pictures: each activation within 2e-6, at a frame's rate; arrays are reused
 //     .change(settings)                  other learningRate, batchSize, … while training; the weights stay
 //     .reset(changes)                    new weights from the one stream of random numbers, as the Playground's button
 //     .regenerate(changes)               a new seed from that stream and new points; the weights stay
+//     .replacePoints({ownPoints})        own points for the seed that there is; the weights stay
 //
 // Sums run in the Playground's order and the functions are those of fdlibm.js, so that every bit agrees.
 
@@ -123,14 +124,8 @@ export class Trainer {
   constructor(state) {
     this.state = { ...state };
     this.stream = new Stream(state.seed);
-    this.takePoints();
+    Object.assign(this, makePoints(state, this.stream)); // train and test
     this.reset();
-  }
-
-  takePoints() {
-    const { train, test } = makePoints(this.state, this.stream);
-    this.train = train;
-    this.test = test;
   }
 
   // Build a new network. The weights are drawn layer by layer, node by node, over its inputs; with initZero, too.
@@ -158,7 +153,18 @@ export class Trainer {
     Object.assign(this.state, changes);
     this.state.seed = this.stream.seed();
     this.stream = new Stream(this.state.seed);
-    this.takePoints();
+    Object.assign(this, makePoints(this.state, this.stream));
+    this.newPoints();
+  }
+
+  // Take own points, split as in a freshly opened page; seed, stream and network stay.
+  replacePoints({ ownPoints }) {
+    this.state.ownPoints = ownPoints;
+    Object.assign(this, makePoints(this.state, new Stream(this.state.seed)));
+    this.newPoints();
+  }
+
+  newPoints() {
     this.position = 0;
     this.sampleInputs();
     this.touched();

@@ -134,4 +134,5 @@ function distance(dx, dy) {
   return Math.sqrt(dx * dx + dy * dy);
 }
 
-export { pointsAroundFunction, readCsv } from "./own_points.js";
+export { pointsAroundFunction } from "./around_function.js";
+export { readCsv } from "./read_csv.js";

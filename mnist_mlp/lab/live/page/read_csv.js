@@ -1,8 +1,5 @@
-// Your own points: from the text of a CSV file, or drawn above and below a function. A point is {x, y, label}.
-// What cannot be taken is left out and named in `notes`: plain text, never markup.
-
-import { parseExpression } from "./expression.js";
-import { Stream } from "./random.js";
+// Your own points, from the text of a CSV file. A point is {x, y, label}. What cannot be taken is left out and named in
+// `notes`: plain text, never markup.
 
 export const LARGEST = 100_000; // points, as lab.playground has it
 const LINES = 300_000; // read at most, however many of them are points
@@ -11,8 +8,6 @@ const NAMES = ["x", "y", "label"];
 const NO_NUMBER = /^[+-]?(nan|inf(inity)?)$/i;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 const EXAMPLE = "a line is x,y,label, such as 0.5,-1.2,1";
-const EDGE = 6;
-const TRIES = 20; // times the number of points, for a function that is not defined everywhere
 
 // Read lines x,y,label, with or without a header, separated by commas, semicolons or tabs. With a header that names x, y
 // and label, the columns may stand in any order, among others. Labels are −1 and 1, or 0 and 1, or two words; any number
@@ -154,34 +149,4 @@ function labelled(rows, problem, notes) {
 function shortened(text) {
   const plain = String(text).replace(/[\u0000-\u001f\u007f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "�");
   return plain.length > SHOWN ? `${plain.slice(0, SHOWN)}…` : plain;
-}
-
-// Draw points in [−6, 6]², labelled 1 above a function of x and −1 below it. Noise, in percent, moves the position at
-// which the label is evaluated, as in the Playground's data sets. Return {points, notes}.
-export function pointsAroundFunction(expression, count = 500, seed = "1", noise = 0) {
-  const { value, error } = parseExpression(expression);
-  if (error) return { points: [], notes: [error] };
-  const notes = [];
-  const wanted = Math.max(0, Math.min(LARGEST, Math.floor(count) || 0));
-  if (wanted !== count) notes.push(`expected a whole number of points up to ${LARGEST}; ${wanted} were drawn`);
-  const stream = new Stream(seed);
-  const points = [];
-  let undefinedAt = 0;
-  for (let i = 0; points.length < wanted && i < TRIES * wanted; i++) {
-    const x = stream.uniform(-EDGE, EDGE);
-    const y = stream.uniform(-EDGE, EDGE);
-    const shift = (stream.uniform(-EDGE, EDGE) * noise) / 100;
-    const border = value(x);
-    if (border !== border) undefinedAt += 1;
-    else points.push({ x, y, label: y + shift > border ? 1 : -1 });
-  }
-  if (points.length < wanted) {
-    notes.push(`the function is hardly anywhere defined between -6 and 6: ${points.length} points were drawn`);
-  } else if (undefinedAt) {
-    notes.push("where the function is not defined, there are no points");
-  }
-  if (points.length && points.every(({ label }) => label === points[0].label)) {
-    notes.push(`all points lie ${points[0].label > 0 ? "above" : "below"} the function`);
-  }
-  return { points, notes };
 }

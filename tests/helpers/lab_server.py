@@ -37,7 +37,7 @@ class Tab:
         self.events = {
             "console": lambda message: self.wrong.append(message.text) if message.type != "log" else None,
             "pageerror": lambda error: self.wrong.append(str(error)),
-            "requestfailed": lambda request: self.wrong.append(request.url),
+            "requestfailed": lambda request: None if "icon" in request.url else self.wrong.append(request.url),  # left
             "response": lambda answer: self.wrong.append(answer.url) if answer.status >= 400 else None,
             "request": lambda request: None if request.url.startswith((url, "blob:")) else self.foreign.append(request.url),
         }

@@ -397,6 +397,69 @@ def test_a_value_is_drawn_for_regression(lab):
     assert [point["label"] for point in own(tab)] == [1]
 
 
+def drop(tab, text, name="points.csv"):
+    """Drop a file on the page."""
+    tab.page.evaluate(
+        """([text, name]) => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([text], name));
+            document.body.dispatchEvent(new DragEvent("dragover", { bubbles: true, cancelable: true, dataTransfer }));
+            document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer }));
+        }""",
+        [text, name],
+    )
+
+
+def test_a_file_is_dropped_or_chosen(lab, tmp_path):
+    tab = lab("#seed=1")
+    drop(tab, "x,y,label\n1,2,1\n-1,-2,-1\n3,<b>nan</b>,1\n")
+    tab.until("!document.getElementById('notes').hidden")
+    assert own(tab) == [{"x": 1, "y": 2, "label": 1}, {"x": -1, "y": -2, "label": -1}]
+    assert "1 line was not taken: line 4 is “3,<b>nan</b>,1”" in tab.text("#notes-list")
+    assert tab.address()["points"] == "1,2,1;-1,-2,-1" and tab.page.is_disabled("#noise")
+    assert tab.page.get_attribute("[data-set=own]", "aria-pressed") == "true"
+    file = tmp_path / "values.csv"
+    file.write_text("0,0,0.5\n1,1,-0.3\n2,1,0.7\n")
+    tab.page.set_input_files("#own-file", file)
+    tab.until("document.getElementById('problem').value === 'regression'")
+    assert [point["label"] for point in own(tab)] == [0.5, -0.3, 0.7]
+    assert "they are read as numbers" in tab.text("#notes-list")
+
+
+def test_a_million_lines_are_dropped(lab):
+    """The page lives and says how many it took; of so many, the address says that it cannot hold them."""
+    tab = lab("#seed=1", locale="en")
+    tab.page.evaluate(
+        """(() => {
+            const text = "0.5,1,1\\n-0.5,-1,-1\\nnan,1,x\\n".repeat(333_334);
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([text], "many.csv"));
+            document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer }));
+        })()"""
+    )
+    tab.until("!document.getElementById('notes').hidden")
+    assert tab.page.evaluate("import('/page/main.js').then(({ lab }) => lab.state.ownPoints.length)") == 100_000
+    assert "the first 100,000 points were taken" in tab.text("#notes-list")
+    assert "at most 2,000 points" in tab.text("#address-note") and "points" not in tab.address()
+    tab.page.click("#step")
+    tab.drawn()
+    assert tab.epoch() == 1
+
+
+def test_points_around_a_function(lab):
+    tab = lab("#seed=1")
+    tab.page.click("#own summary")
+    tab.page.fill("#own-function [name=expression]", "x^2/3 - 2")
+    tab.page.fill("#own-function [name=count]", "150")
+    tab.page.click("#own-function button")
+    points = own(tab)
+    assert len(points) == 150
+    assert all((point["y"] > point["x"] ** 2 / 3 - 2) == (point["label"] > 0) for point in points)
+    tab.page.fill("#own-function [name=expression]", "alert(1)")
+    tab.page.click("#own-function button")
+    assert "alert" in tab.text("#notes-list") and own(tab) == points
+
+
 # ---- runs ----------------------------------------------------------------------------------------------------------
 
 
@@ -473,6 +536,50 @@ def test_a_browser_that_keeps_nothing(lab):
     assert tab.page.evaluate("document.documentElement.className") == "large"
 
 
+# ---- what leaves the page ------------------------------------------------------------------------------------------
+
+
+def test_downloads(lab):
+    tab = lab("#dataset=gauss&networkShape=2&seed=6", accept_downloads=True)
+    run_to(tab, 5)
+    history = playground.run("dataset=gauss&networkShape=2&seed=6", 5)
+    files = {}
+    for button in tab.page.locator("[data-export]").all():
+        with tab.page.expect_download() as download:
+            button.click()
+        files[download.value.suggested_filename] = download.value.path().read_text()
+    kinds = [f"playground-{what}.{form}" for what in ("data", "weights", "history") for form in ("csv", "json")]
+    assert list(files) == kinds
+    lines = files["playground-history.csv"].splitlines()
+    assert len(lines) == 7 and float(lines[6].split(",")[2]) == pytest.approx(history.losses[5]["test"], rel=1e-12)
+    assert files["playground-data.csv"].count("\ntrain,") == files["playground-data.csv"].count("\ntest,") == 250
+    layers = json.loads(files["playground-weights.json"])["layers"]
+    found = [value for layer in layers for node in layer["nodes"] for value in (node["bias"], *node["weights"])]
+    assert found == pytest.approx(history.parameters, rel=1e-9)
+
+
+def test_the_keras_program_is_shown_copied_and_saved(lab, url):
+    tab = lab("#dataset=gauss&networkShape=2&seed=6", accept_downloads=True)
+    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
+    tab.page.click("#as-keras")
+    tab.until("document.getElementById('keras').open")
+    program = tab.page.evaluate("document.getElementById('keras-text').textContent")
+    assert "import keras" in program and "keras.optimizers.SGD" in program
+    compile(program, "playground.py", "exec")
+    tab.page.click("#keras-copy")
+    tab.until("document.getElementById('keras-copy').textContent === 'Copied'")
+    assert tab.page.evaluate("navigator.clipboard.readText()") == program
+    with tab.page.expect_download() as download:
+        tab.page.click("#keras-save")
+    assert download.value.suggested_filename == "playground.py" and download.value.path().read_text() == program
+    tab.page.keyboard.press("Escape")
+    assert not tab.page.evaluate("document.getElementById('keras').open")
+    tab.page.click("#copy-original")
+    tab.until("document.getElementById('copy-original').textContent === 'Copied'")
+    copied = tab.page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"https://playground.tensorflow.org/{tab.page.evaluate('location.hash')}"
+
+
 # ---- exercises -----------------------------------------------------------------------------------------------------
 
 
@@ -484,7 +591,7 @@ def test_the_exercises(lab, full):
     shown = json.loads(page.evaluate("fetch('/page/exercises.json').then((answer) => answer.text())"))
     for exercise in shown if full else shown[2:9:3]:
         page.click(f"#exercise-numbers button:nth-child({exercise['number']})")
-        assert tab.text("#exercise .question") == exercise["question"]
+        assert page.locator("#exercise .question").text_content() == exercise["question"]
         assert not page.locator("#exercise .answer li").first.is_visible(), "hidden until asked for"
         page.click("#exercise .answer summary")
         assert exercise["answer"][0]["text"] in tab.text("#exercise .answer li")

@@ -1,8 +1,9 @@
 // Your own points: drawn on the map, typed, around a curve, or from a CSV file.
 
+import { pointsAroundFunction } from "./around_function.js";
 import { $, announce } from "./dom.js";
 import { placeOf } from "./output_view.js";
-import { pointsAroundFunction, readCsv } from "./own_points.js";
+import { readCsv } from "./read_csv.js";
 
 const MOST = 10_000; // points that drawing adds up to
 const APART = 0.3; // between points of one stroke, in units of the plane

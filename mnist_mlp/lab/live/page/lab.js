@@ -4,7 +4,6 @@
 // "playing" and "runs".
 
 import { Trainer, fragment, parse } from "./network.js";
-import { randomSeed } from "./random.js";
 
 const RUNS = 60; // that are kept; the oldest leave
 const IN_CHART = 8; // runs that are drawn unless asked for otherwise
@@ -113,15 +112,13 @@ export class Lab {
 
   // New points of the same data set; the network goes on.
   regenerate() {
-    if (this.state.ownPoints) this.trainer.state.seed = randomSeed();
     this.trainer.regenerate();
     this.tell("state", "points", "trained");
   }
 
   // Replace the own points while the network goes on.
   setOwnPoints(ownPoints) {
-    if (this.trainer.replacePoints) this.trainer.replacePoints({ ownPoints });
-    else this.trainer.regenerate({ ownPoints });
+    this.trainer.replacePoints({ ownPoints });
     this.tell("state", "points", "trained");
   }
 

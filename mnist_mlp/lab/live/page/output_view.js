@@ -4,7 +4,7 @@ import { $, percent, sharp, shown } from "./dom.js";
 import { cssColour, paint } from "./maps.js";
 
 const EDGE = 6; // the map shows [−6, 6]²
-const SIZES = [100, 80, 60, 40, 20]; // sides of the maps in points, all multiples of a neuron's map
+const SIZES = [100, 80, 60, 40, 20, 10]; // sides of the maps in points; a neuron's map takes every size / 20-th
 const BUDGET = 5; // milliseconds that maps may take in a frame while training, at most
 const LEAST = 1.5;
 const LATE = 20; // milliseconds from one frame to the next that are too many: some frames were left out

@@ -188,6 +188,35 @@ def test_numbers_beyond_the_menus(lab):
     assert page.input_value("#batchSize") == "250", "the last number that can be used is shown again"
 
 
+def test_controls_are_hidden_by_the_address(lab):
+    tab = lab("#playButton_hide=true&noise_hide=true&sinX_hide=true&dataset_hide=true&seed=1")
+    page = tab.page
+    for selector in ("#play", "#noise", "[data-of=noise]", "#sets", "[data-feature=sinX]"):
+        assert not page.is_visible(selector), selector
+    assert page.is_visible("#step") and page.is_visible("#batchSize")
+    page.click(".share-it summary")
+    page.get_by_label("Noise", exact=True).last.uncheck()
+    page.get_by_label("Step button").check()
+    assert page.is_visible("#noise") and not page.is_visible("#step")
+    assert {name for name in tab.address() if name.endswith("_hide")} == {
+        *("playButton_hide", "sinX_hide", "dataset_hide", "stepButton_hide")
+    }
+
+
+def test_what_goes_wrong_is_said(lab):
+    tab = lab("#learningRate=10&networkShape=8,8&activation=relu&problem=regression&seed=1")
+    tab.page.click("#play")
+    tab.until("!document.getElementById('notes').hidden")
+    assert re.search(r"Training diverged at epoch \d+: .* try a smaller learning rate", tab.text("#notes-list"))
+    assert tab.page.get_attribute("#play", "aria-label") == "Play"
+    tab = lab("#seed=1&batchSize=251")
+    assert tab.page.is_visible("#batch-note")
+    run_to(tab, 3)
+    tab.page.fill("#until-epoch", "2")
+    tab.page.click("#until button")
+    assert "at epoch 3 already" in tab.text("#notes-list")
+
+
 @pytest.mark.parametrize(
     "fragment, words",
     [
@@ -531,7 +560,7 @@ def test_a_browser_that_keeps_nothing(lab):
     tab.open("#seed=2")
     tab.page.fill("#keep input", "mine")
     tab.page.click("#keep button")
-    assert "does not let the page keep anything" in tab.text("#kept-note")
+    assert "does not let the page keep it" in tab.text("#kept-note")
     tab.page.click("#large")
     assert tab.page.evaluate("document.documentElement.className") == "large"
 

@@ -30,7 +30,7 @@ export class Controls {
     $("seed").addEventListener("change", () => lab.change({ seed: seedFrom($("seed").value.trim()) || lab.state.seed }));
     $("weightsSeed").addEventListener("change", () => lab.change({ weightsSeed: seedFrom($("weightsSeed").value.trim()) || null }));
     $("regenerate").addEventListener("click", () => lab.regenerate());
-    lab.on("state", () => this.show());
+    lab.on("state points", () => this.show());
   }
 
   connectNumber(name) {
@@ -55,6 +55,7 @@ export class Controls {
       document.querySelector(`[data-of="${name}"]`).value = state[name];
     }
     $("noise").disabled = document.querySelector('[data-of="noise"]').disabled = Boolean(state.ownPoints);
+    $("batch-note").hidden = !(state.batchSize > this.lab.trainer.train.length);
     $("seed").value = state.seed;
     $("weightsSeed").value = state.weightsSeed ?? "";
     if (state.ownPoints) this.lastOwn = state.ownPoints;

@@ -1,7 +1,7 @@
 // What is on the screen, without the screen: the settings, the network that trains, and the runs before it.
 //
 // `lab.on(name, listener)` hears "state" (settings), "network" (another network), "points", "trained" (weights and losses),
-// "playing" and "runs".
+// "playing", "diverged" and "runs".
 
 import { Trainer, fragment, parse } from "./network.js";
 
@@ -12,7 +12,7 @@ const LOSSES = 4000; // of a kept run, at most: enough for any chart
 // What the settings do when they change, as on the original: some leave the weights, some build a new network, some
 // draw new points, too.
 const LIVE = ["learningRate"];
-const SHOWN = ["showTestData", "discretize"];
+const SHOWN = ["showTestData", "discretize", "hidden"];
 const POINTS = ["dataset", "regDataset", "problem", "noise", "percTrainData", "seed", "ownPoints"];
 
 export class Lab {
@@ -157,7 +157,10 @@ export class Lab {
   advance(budget) {
     const wanted = this.speed === "fast" || this.queue ? this.target : Math.min(this.target, this.trainer.epoch + 1);
     this.trainer.trainUntil(wanted, budget);
-    if (this.trainer.epoch < this.target) {
+    if (this.diverged()) {
+      this.pause();
+      this.tell("trained", "diverged");
+    } else if (this.trainer.epoch < this.target) {
       this.tell("trained");
     } else if (this.queue > 0) {
       this.queue -= 1;
@@ -168,6 +171,12 @@ export class Lab {
       this.pause();
       this.tell("trained");
     }
+  }
+
+  // Return whether training has led to weights that are no numbers.
+  diverged() {
+    const { trainer, history } = this;
+    return trainer.train.length > 0 && !Number.isFinite(history.train[trainer.epoch]) && !trainer.finite;
   }
 
   // Put the run on the screen among the kept ones, if it has begun.

@@ -2,6 +2,8 @@
 
 import { $, announce, element, shown } from "./dom.js";
 
+const WATCHED = 1500; // epochs that one may want to watch one by one; more go as fast as possible
+
 export class Lesson {
   constructor(lab, kept) {
     this.lab = lab;
@@ -10,14 +12,14 @@ export class Lesson {
     $("show-lesson").addEventListener("click", () => this.toggle($("lesson").hidden));
   }
 
-  async toggle(open) {
+  toggle(open) {
     $("lesson").hidden = !open;
     $("show-lesson").setAttribute("aria-expanded", String(open));
     document.body.classList.toggle("lesson-open", open);
     this.kept.setPreference("lesson", open);
-    if (open && !this.exercises) await this.load();
   }
 
+  // Read the exercises when the page opens: afterwards it does not need the server.
   async load() {
     try {
       this.exercises = await (await fetch("page/exercises.json")).json();
@@ -59,6 +61,8 @@ export class Lesson {
   setUp(trial) {
     this.lab.open(`#${trial.url}`);
     if (trial.epochs) $("until-epoch").value = trial.epochs;
+    $("speed").value = trial.epochs > WATCHED ? "fast" : "frame";
+    $("speed").dispatchEvent(new Event("change"));
     announce(`${trial.name} is set up${trial.epochs ? `, to run to epoch ${trial.epochs}` : ""}.`);
   }
 }

@@ -3,6 +3,7 @@
 import { Chart } from "./chart.js";
 import { Controls } from "./controls.js";
 import { $, announce, element, shown } from "./dom.js";
+import { HiddenControls } from "./hidden_controls.js";
 import { Kept } from "./kept.js";
 import { Lab } from "./lab.js";
 import { Lesson } from "./lesson.js";
@@ -115,16 +116,21 @@ lab.on("playing", () => {
     return;
   }
   redraw("values");
-  const { test, train } = lab.trainer.losses();
+  const { test, train } = lab.measured.losses;
   announce(`Paused at epoch ${lab.trainer.epoch}: test loss ${shown(test)}, training loss ${shown(train)}.`);
   output.describe();
   chart.describe();
 });
 
+lab.on("diverged", () => {
+  const rate = lab.state.learningRate > 0.03 ? ", and try a smaller learning rate" : "";
+  report([`Training diverged at epoch ${lab.trainer.epoch}: weights are no longer finite. Reset the network${rate}.`]);
+});
+
 function report(notes) {
   $("notes").hidden = notes.length === 0;
   $("notes-list").replaceChildren(...notes.map((text) => element("li", { text })));
-  if (notes.length) announce(`Not everything was taken over: ${notes[0]}`);
+  if (notes.length) announce(notes[0]);
 }
 
 // ---- buttons and keys ----------------------------------------------------------------------------------------------
@@ -135,7 +141,9 @@ $("step").addEventListener("click", () => lab.step());
 $("reset").addEventListener("click", () => lab.reset());
 $("until").addEventListener("submit", (event) => {
   event.preventDefault();
-  lab.play(Number($("until-epoch").value));
+  const target = Number($("until-epoch").value);
+  if (target > lab.trainer.epoch) lab.play(target);
+  else report([`The run is at epoch ${lab.trainer.epoch.toLocaleString("en")} already: reset it, or choose a later epoch.`]);
 });
 $("play-more").addEventListener("click", (event) => {
   const all = document.querySelector(".play").classList.toggle("all");
@@ -163,11 +171,13 @@ addEventListener("error", (event) => report([`The page failed: ${String(event.me
 
 // ---- start ---------------------------------------------------------------------------------------------------------
 
+new HiddenControls(lab);
 new RunsTable(lab, () => redraw("chart"));
 connectTake(lab, report);
 kept.connect(lab);
 if (kept.preference("large") === true) enlarge(true);
 if (kept.preference("lesson") === true) lesson.toggle(true);
+lesson.load();
 const notes = location.hash.length > 1 ? lab.open(location.hash) : [];
 if (location.hash.length <= 1) lab.tell("state", "points", "network", "trained");
 report(notes);

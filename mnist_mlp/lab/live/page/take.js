@@ -1,5 +1,7 @@
 // What leaves the page: its address, files of data, weights and history, and the Keras program.
 
+import * as exports from "./exports.js";
+import { kerasProgram } from "./keras_program.js";
 import { fragment } from "./network.js";
 import { LIMITS, PAGE } from "./state.js";
 import { $, copy, save } from "./dom.js";
@@ -23,14 +25,12 @@ export function connectTake(lab, report) {
   $("keras-save").addEventListener("click", () => save("playground.py", $("keras-text").textContent, "text/x-python"));
 }
 
-async function download(lab, what, format) {
-  const exports = await import("./exports.js");
+function download(lab, what, format) {
   const name = `${what}${format === "csv" ? "Csv" : "Json"}`; // such as dataCsv
   save(`playground-${what}.${format}`, exports[name](lab.trainer), format === "csv" ? "text/csv" : "application/json");
 }
 
-async function showKeras(lab) {
-  const { kerasProgram } = await import("./keras_program.js");
+function showKeras(lab) {
   $("keras-text").textContent = kerasProgram(lab.trainer);
   $("keras").showModal();
 }

@@ -1,10 +1,12 @@
 """The page's engine against numbers of the Playground's own code, in Node and in a browser."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 from helpers import node
+from helpers.playground_addresses import address
 
 VECTORS = json.loads((Path(__file__).parents[1] / "playground/playground_vectors.json").read_text())
 
@@ -72,3 +74,11 @@ def test_node_and_a_browser_agree_where_their_own_functions_differ(tab):
         });
     """
     assert tab(script) == node.evaluate(script)
+
+
+@node.needs_node
+def test_node_and_a_browser_agree_on_random_addresses(tab):
+    draw = random.Random(5)
+    script = "const { run } = await page('network.js'); return JSON.stringify(value.map((url) => run(url, 20)));"
+    addresses = [address(draw) for _ in range(25)]
+    assert tab(script, addresses) == node.evaluate(script, addresses)

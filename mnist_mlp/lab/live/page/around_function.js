@@ -14,7 +14,10 @@ export function pointsAroundFunction(expression, count = 500, seed = "1", noise 
   if (error) return { points: [], notes: [error] };
   const notes = [];
   const wanted = Math.max(0, Math.min(LARGEST, Math.floor(count) || 0));
-  if (wanted !== count) notes.push(`expected a whole number of points up to ${LARGEST.toLocaleString("en")}; ${wanted.toLocaleString("en")} were drawn`);
+  if (wanted !== count) {
+    const [most, drawn] = [LARGEST, wanted].map((number) => number.toLocaleString("en"));
+    notes.push(`expected a whole number of points up to ${most}; ${drawn} were drawn`);
+  }
   const stream = new Stream(seed);
   const points = [];
   let undefinedAt = 0;

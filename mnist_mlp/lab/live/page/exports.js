@@ -1,5 +1,5 @@
-// What a Trainer holds, as text: points, weights and losses, as CSV and JSON. Numbers that are not finite are nan and inf
-// in CSV, null in JSON.
+// What a Trainer holds, as text: points, weights and losses, as CSV and JSON. What is not finite is nan or inf in CSV,
+// and null in JSON.
 
 import { PAGE, fragment } from "./state.js";
 

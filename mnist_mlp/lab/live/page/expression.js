@@ -28,7 +28,9 @@ const SPELLINGS = [[/[−–]/g, "-"], [/[·×⋅]/g, "*"], [/²/g, "^2"], [/³/
 export function parseExpression(text) {
   try {
     let plain = String(text);
-    if (plain.length > LONGEST) throw new SyntaxError(`expected at most ${LONGEST} characters, received ${plain.length}`);
+    if (plain.length > LONGEST) {
+      throw new SyntaxError(`expected at most ${LONGEST} characters, received ${plain.length}`);
+    }
     for (const [spelling, meant] of SPELLINGS) plain = plain.replace(spelling, meant);
     return { value: new Parser(plain.replace(/^\s*y\s*=/i, "")).all(), error: null };
   } catch (error) {

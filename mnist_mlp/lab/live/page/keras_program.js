@@ -44,7 +44,7 @@ function heading({ state, start }, plain) {
     "A network of TensorFlow Playground as a Keras program: the same points, initial weights, training and losses.",
     `${PAGE}${fragment({ ...state, ownPoints: null }).replaceAll("\\", "\\\\")}`,
   ];
-  if (start.epoch || start.position) lines.push("It begins where points, weights or settings were last changed by hand.");
+  if (start.epoch || start.position) lines.push("It begins where points, weights or settings were last changed.");
   if (!start.exact) lines.push("Gradients of before were waiting for the next update then: that one differs a little.");
   if (!plain) lines.push("The batch size does not divide the training set, so the mini-batches are made here.");
   return `"""${lines.join("\n\n")}
@@ -147,7 +147,7 @@ function model({ state, sizes, start }) {
     "inputs, labels = features(TRAIN), TRAIN[:, 2:]",
     `report(${start.epoch})`,
   ];
-  if (penalty) lines.unshift("penalty = keras.regularizers.L2(REGULARIZATION_RATE / 2)  # its derivative is rate · weight");
+  if (penalty) lines.unshift("penalty = keras.regularizers.L2(REGULARIZATION_RATE / 2)  # derivative: rate · weight");
   return lines.join("\n");
 }
 

@@ -397,13 +397,13 @@ export class Trainer {
           of(((p % size) + 0.5) * step - EDGE, EDGE - (Math.floor(p / size) + 0.5) * step)));
       const rest = this.sizes.slice(1).map((units) =>
         Array.from({ length: units }, () => new Float32Array(size * size)));
-      this.drawn = { size, sizes: this.sizes, values: [inputs, ...rest] };
+      this.drawn = { size, sizes: this.sizes, values: [inputs, ...rest], zeros: new Float32Array(size * size) };
     }
-    const { values } = this.drawn;
+    const { values, zeros } = this.drawn;
     this.layers.forEach(({ inputs, units, weights, biases }, l) => {
       for (let i = 0; i < units; i++) {
         const own = weights.subarray(i * inputs, (i + 1) * inputs);
-        weighted(values[l + 1][i], values[l], own, biases[i]);
+        weighted(values[l + 1][i], values[l], own, biases[i], zeros);
         quick(values[l + 1][i], this.activationOf(l));
       }
     });
@@ -411,12 +411,11 @@ export class Trainer {
   }
 }
 
-// Fill with bias + Σ weight · input, four inputs at a time.
-function weighted(target, inputs, weights, bias) {
+// Fill with bias + Σ weight · input, four inputs at a time; zeros stand in for those that a multiple of four lacks.
+function weighted(target, inputs, weights, bias, zeros) {
   target.fill(bias);
-  const zero = new Float32Array(inputs.length % 4 ? target.length : 0);
   for (let j = 0; j < inputs.length; j += 4) {
-    const [a, b, c, d] = [0, 1, 2, 3].map((k) => inputs[j + k] ?? zero);
+    const [a, b, c, d] = [0, 1, 2, 3].map((k) => inputs[j + k] ?? zeros);
     const [u, v, w, x] = [0, 1, 2, 3].map((k) => weights[j + k] ?? 0);
     for (let p = 0; p < target.length; p++) target[p] += u * a[p] + v * b[p] + w * c[p] + x * d[p];
   }

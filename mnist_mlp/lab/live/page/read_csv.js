@@ -9,9 +9,10 @@ const NO_NUMBER = /^[+-]?(nan|inf(inity)?)$/i;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 const EXAMPLE = "a line is x,y,label, such as 0.5,-1.2,1";
 
-// Read lines x,y,label, with or without a header, separated by commas, semicolons or tabs. With a header that names x, y
-// and label, the columns may stand in any order, among others. Labels are −1 and 1, or 0 and 1, or two words; any number
-// for regression. Return {points, problem, notes}, where `problem` is "regression" for labels that are no two classes.
+// Read lines x,y,label, with or without a header, separated by commas, semicolons or tabs. With a header that names x,
+// y and label, the columns may stand in any order, among others. Labels are −1 and 1, or 0 and 1, or two words; any
+// number for regression. Return {points, problem, notes}, where `problem` is "regression" for labels that are no two
+// classes.
 export function readCsv(text, problem = "classification") {
   const notes = [];
   const rows = [];
@@ -135,14 +136,16 @@ function labelled(rows, problem, notes) {
     if (!finite) {
       const usable = rows.filter(({ label }) => Number.isFinite(labels.get(label)));
       const odd = words.find((word) => !Number.isFinite(labels.get(word)));
+      const count = (rows.length - usable.length).toLocaleString("en");
       notes.push(
-        `${(rows.length - usable.length).toLocaleString("en")} lines were not taken: expected numbers or two classes as `
-          + `labels, received “${shortened(odd)}”`,
+        `${count} lines were not taken: expected numbers or two classes as labels, received “${shortened(odd)}”`,
       );
       return usable.length ? labelled(usable, problem, notes) : { points: [], problem };
     }
   }
-  if (problem === "classification") notes.push("the labels are no two classes: they are read as numbers to be predicted");
+  if (problem === "classification") {
+    notes.push("the labels are no two classes: they are read as numbers to be predicted");
+  }
   return { points: rows.map(({ x, y, label }) => ({ x, y, label: labels.get(label) })), problem: "regression" };
 }
 

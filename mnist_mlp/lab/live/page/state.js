@@ -170,7 +170,8 @@ function readNumber(state, notes, name, text, exact) {
     notes.push(`noise=${shortened(text)}: above ${NOISE_LIMIT} the Playground uses ${NOISE_INSTEAD}`);
     state.noise = NOISE_INSTEAD;
   } else if (!(value >= low && value <= high)) {
-    notes.push(`${name}: expected a number from ${low} to ${high}, received ${quoted(text)}; ${DEFAULTS[name]} is used`);
+    const expected = `expected a number from ${low} to ${high}, received ${quoted(text)}`;
+    notes.push(`${name}: ${expected}; ${DEFAULTS[name]} is used`);
   } else {
     state[name] = value;
   }

@@ -23,8 +23,8 @@ ORDER = (  # lowest first: a part imports only from itself and from those before
     *("models", "engine", "runs", "checks", "training"),
 )
 # All other parts are programs: they import from ORDER and not from one another, but that train ends with a report, that
-# evaluate writes pages in the style of one, that verify runs what others check, and that the lab's page is served as that
-# of serve and shows what lab.playground has measured.
+# evaluate writes pages in the style of one, that verify runs what others check, and that the lab's page is served like
+# that of serve and shows what lab.playground has measured.
 BESIDE = {
     ("train", "report"),
     ("evaluate", "report"),

@@ -39,7 +39,9 @@ class Tab:
             "pageerror": lambda error: self.wrong.append(str(error)),
             "requestfailed": lambda request: None if "icon" in request.url else self.wrong.append(request.url),  # left
             "response": lambda answer: self.wrong.append(answer.url) if answer.status >= 400 else None,
-            "request": lambda request: None if request.url.startswith((url, "blob:")) else self.foreign.append(request.url),
+            "request": lambda request: (
+                None if request.url.startswith((url, "blob:")) else self.foreign.append(request.url)
+            ),
         }
         for event, heard in self.events.items():
             page.on(event, heard)

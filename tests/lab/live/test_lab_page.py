@@ -93,6 +93,7 @@ def test_play_pause_step_reset(lab):
     assert tab.epoch() == 0 and tab.loss() != before, "other initial weights than at first"
 
 
+@pytest.mark.full
 def test_speeds(lab):
     tab = lab("#dataset=gauss&networkShape=&seed=2")
     tab.page.select_option("#speed", "fast")
@@ -105,6 +106,7 @@ def test_speeds(lab):
     tab.page.click("#play")
 
 
+@pytest.mark.full
 def test_a_heavy_network_leaves_the_page_alive(lab):
     """An epoch of a million weights takes several frames; meanwhile the page answers."""
     tab = lab("#networkShape=1000,1000&seed=1")
@@ -133,7 +135,13 @@ def test_every_setting_is_in_the_address_and_back(lab):
     for name in ("showTestData", "discretize", "initZero"):
         page.check(f"#{name}")
         wanted[name] = "true"
-    for name, value in {"percTrainData": "70", "noise": "25", "batchSize": "7", "seed": "abc", "weightsSeed": "w"}.items():
+    for name, value in {
+        "percTrainData": "70",
+        "noise": "25",
+        "batchSize": "7",
+        "seed": "abc",
+        "weightsSeed": "w",
+    }.items():
         page.fill(f"#{name}", value)
         page.keyboard.press("Enter")
         wanted[name] = value
@@ -156,7 +164,9 @@ def test_every_setting_is_in_the_address_and_back(lab):
 
 def test_an_address_of_the_original_is_pasted(lab):
     tab = lab("")
-    address = "https://playground.tensorflow.org/#activation=relu&dataset=spiral&networkShape=6,5&seed=0.5&noise=10&x=true"
+    address = (
+        "https://playground.tensorflow.org/#activation=relu&dataset=spiral&networkShape=6,5&seed=0.5&noise=10&x=true"
+    )
     tab.page.fill("#open-address input", address)
     tab.page.click("#open-address button")
     tab.drawn()
@@ -171,6 +181,7 @@ def test_an_address_of_the_original_is_pasted(lab):
     assert tab.page.is_disabled("#fewer-layers")
 
 
+@pytest.mark.full
 def test_numbers_beyond_the_menus(lab):
     tab = lab("#learningRate=0.07&regularizationRate=0.5&seed=1")
     page = tab.page
@@ -188,6 +199,7 @@ def test_numbers_beyond_the_menus(lab):
     assert page.input_value("#batchSize") == "250", "the last number that can be used is shown again"
 
 
+@pytest.mark.full
 def test_controls_are_hidden_by_the_address(lab):
     tab = lab("#playButton_hide=true&noise_hide=true&sinX_hide=true&dataset_hide=true&seed=1")
     page = tab.page
@@ -203,6 +215,7 @@ def test_controls_are_hidden_by_the_address(lab):
     }
 
 
+@pytest.mark.full
 def test_what_goes_wrong_is_said(lab):
     tab = lab("#learningRate=10&networkShape=8,8&activation=relu&problem=regression&seed=1")
     tab.page.click("#play")
@@ -220,15 +233,27 @@ def test_what_goes_wrong_is_said(lab):
 @pytest.mark.parametrize(
     "fragment, words",
     [
-        (f"#networkShape={','.join(['3'] * 10_000)}", "at most 100 hidden layers"),
-        ("#networkShape=99999999&learningRate=1e999&batchSize=nan", "networkShape"),
-        ("#networkShape=10000,10000&seed=1", "weights and biases"),
-        ("#tutorial=<img src=x onerror=alert(1)>&<script>alert(2)</script>=1&seed=<b>x</b>", "no key of the Playground"),
-        ("#" + "&".join(f"key{k}=1" for k in range(20_000)), "more notes"),
-        ("#points=" + ";".join(["1,2,3,4"] * 50) + "&dataset=" + "x" * 100_000, "points"),
-        ("#noise=%00%ff%fe&x=false&y=false&activation=__proto__&constructor=1&toString=2", "activation"),
+        pytest.param(f"#networkShape={','.join(['3'] * 10_000)}", "at most 100 hidden layers", id="layers"),
+        pytest.param(
+            "#tutorial=<img src=x onerror=alert(1)>&<script>alert(2)</script>=1&seed=<b>x</b>",
+            "no key of the Playground",
+            id="scripts",
+        ),
+        *(
+            pytest.param(fragment, words, id=name, marks=pytest.mark.full)
+            for name, fragment, words in (
+                ("numbers", "#networkShape=99999999&learningRate=1e999&batchSize=nan", "networkShape"),
+                ("weights", "#networkShape=10000,10000&seed=1", "weights and biases"),
+                ("keys", f"#{'&'.join(f'key{k}=1' for k in range(20_000))}", "more notes"),
+                ("points", f"#points={';'.join(['1,2,3,4'] * 50)}&dataset={'x' * 100_000}", "points"),
+                (
+                    "bytes",
+                    "#noise=%00%ff%fe&x=false&y=false&activation=__proto__&constructor=1&toString=2",
+                    "activation",
+                ),
+            )
+        ),
     ],
-    ids=["layers", "numbers", "weights", "scripts", "keys", "points", "bytes"],
 )
 def test_hostile_addresses(lab, fragment, words):
     """The page lives, trains, and says what it did not take; nothing of an address becomes part of the document."""
@@ -246,6 +271,7 @@ def test_hostile_addresses(lab, fragment, words):
 # ---- the network ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_layers_and_neurons_beyond_the_original(lab):
     tab = lab("#networkShape=1&seed=3")
     page = tab.page
@@ -281,6 +307,7 @@ def test_the_neuron_under_the_pointer_is_shown_large(lab):
     assert re.fullmatch(r"x = −5\.\d\d, y = 5\.\d\d: −?0\.\d{3}", tab.text("#map-title"))
 
 
+@pytest.mark.full
 def test_the_map_is_the_networks_output(lab):
     """Trained on two clouds, the map is blue at the one and orange at the other; discretized, nothing lies between."""
     tab = lab("#dataset=gauss&networkShape=&seed=5")
@@ -311,6 +338,7 @@ def test_weights_by_hand(lab):
     assert page.locator("#neuron-weights").get_by_label("x", exact=True).input_value() == "1"
 
 
+@pytest.mark.full
 def test_a_link_shows_its_weight_and_leads_to_it(lab):
     tab = lab("#networkShape=1&x=true&y=false&seed=5")
     page = tab.page
@@ -332,7 +360,11 @@ def test_the_network_by_keyboard(lab):
     page = tab.page
     assert page.locator("#columns .node[tabindex='0']").count() == 1
     page.locator("#columns .node[tabindex='0']").focus()
-    for key, name in (("ArrowLeft", "Layer 2, neuron 1"), ("ArrowDown", "Layer 2, neuron 2"), ("ArrowLeft", "Layer 1, neuron 2")):
+    for key, name in (
+        ("ArrowLeft", "Layer 2, neuron 1"),
+        ("ArrowDown", "Layer 2, neuron 2"),
+        ("ArrowLeft", "Layer 1, neuron 2"),
+    ):
         page.keyboard.press(key)
         tab.drawn()
         assert tab.text("#map-title") == name
@@ -380,8 +412,8 @@ def test_points_are_drawn_erased_and_learned(lab):
     points = own(tab)
     assert len(points) > 20 and {point["label"] for point in points} == {1, -1}
     assert all((point["x"] > 0) == (point["label"] > 0) for point in points)
-    run_to(tab, 60)
-    assert tab.loss("train") < 0.05
+    run_to(tab, 30)
+    assert tab.loss("train") < 0.1
     page.click("[data-draw=erase]")
     draw(tab, (4, 4), (4, -4))
     page.click("[data-draw=erase]")
@@ -399,6 +431,7 @@ def test_points_are_drawn_erased_and_learned(lab):
     assert len(own(tab)) == count + 1
 
 
+@pytest.mark.full
 def test_points_are_drawn_with_a_finger(lab):
     tab = lab(viewport={"width": 420, "height": 860}, has_touch=True, is_mobile=True)
     page = tab.page
@@ -415,13 +448,16 @@ def test_points_are_drawn_with_a_finger(lab):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.full
 def test_a_value_is_drawn_for_regression(lab):
     tab = lab("#problem=regression&seed=1")
     tab.page.click("#own summary")
     tab.page.click("#own-clear")
     tab.page.click("[data-draw=value]")
     draw(tab, (1, 3))
-    assert own(tab) == [{"x": pytest.approx(1, abs=0.1), "y": pytest.approx(3, abs=0.1), "label": pytest.approx(0.5, abs=0.02)}]
+    assert own(tab) == [
+        {"x": pytest.approx(1, abs=0.1), "y": pytest.approx(3, abs=0.1), "label": pytest.approx(0.5, abs=0.02)}
+    ]
     tab.page.select_option("#problem", "classification")
     assert [point["label"] for point in own(tab)] == [1]
 
@@ -455,6 +491,7 @@ def test_a_file_is_dropped_or_chosen(lab, tmp_path):
     assert "they are read as numbers" in tab.text("#notes-list")
 
 
+@pytest.mark.full
 def test_a_million_lines_are_dropped(lab):
     """The page lives and says how many it took; of so many, the address says that it cannot hold them."""
     tab = lab("#seed=1", locale="en")
@@ -475,6 +512,7 @@ def test_a_million_lines_are_dropped(lab):
     assert tab.epoch() == 1
 
 
+@pytest.mark.full
 def test_points_around_a_function(lab):
     tab = lab("#seed=1")
     tab.page.click("#own summary")
@@ -516,7 +554,8 @@ def test_runs_are_kept_overlaid_and_compared(lab):
                 const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
                 let count = 0;
                 for (let k = 0; k < data.length; k += 4) {
-                    if (data[k + 3] > 200 && Math.max(...data.slice(k, k + 3)) - Math.min(...data.slice(k, k + 3)) > 60) count++;
+                    const rgb = data.slice(k, k + 3);
+                    if (data[k + 3] > 200 && Math.max(...rgb) - Math.min(...rgb) > 60) count++;
                 }
                 return count;
             })()"""
@@ -535,10 +574,11 @@ def test_runs_are_kept_overlaid_and_compared(lab):
     assert page.locator("#runs-rows tr").count() == 0 and coloured() == 0
 
 
+@pytest.mark.full
 def test_states_are_kept_and_named(lab):
     tab = lab("#dataset=spiral&seed=9&noise=35", locale="en")
     page = tab.page
-    name = "<b>spiral</b> & \"more\""
+    name = '<b>spiral</b> & "more"'
     page.fill("#keep input", name)
     page.click("#keep button")
     tab.open("#seed=1")
@@ -547,13 +587,15 @@ def test_states_are_kept_and_named(lab):
     assert tab.address()["dataset"] == "spiral" and tab.address()["noise"] == "35"
     page.get_by_role("button", name=f"Remove {name}").click()
     assert page.locator("#kept-list li").count() == 0
-    page.evaluate("localStorage.setItem('mnist_mlp.lab.states', '[{\"name\": 1}, null, 3, {\"name\": \"a\", \"address\": \"#x\", \"points\": [1]}]')")
+    foreign = [{"name": 1}, None, 3, {"name": "a", "address": "#x", "points": [1]}]
+    page.evaluate("text => localStorage.setItem('mnist_mlp.lab.states', text)", json.dumps(foreign))
     page.evaluate("localStorage.setItem('mnist_mlp.lab.preferences', '[[[')")
     tab.open("#seed=1")  # what another program has written there does no harm
     page.get_by_role("button", name="Open a").click()
     tab.drawn()
 
 
+@pytest.mark.full
 def test_a_browser_that_keeps_nothing(lab):
     tab = lab("#seed=1", locale="en")
     tab.page.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked'); } })")
@@ -568,6 +610,7 @@ def test_a_browser_that_keeps_nothing(lab):
 # ---- what leaves the page ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_downloads(lab):
     tab = lab("#dataset=gauss&networkShape=2&seed=6", accept_downloads=True)
     run_to(tab, 5)
@@ -587,6 +630,7 @@ def test_downloads(lab):
     assert found == pytest.approx(history.parameters, rel=1e-9)
 
 
+@pytest.mark.full
 def test_the_keras_program_is_shown_copied_and_saved(lab, url):
     tab = lab("#dataset=gauss&networkShape=2&seed=6", accept_downloads=True)
     tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
@@ -618,7 +662,7 @@ def test_the_exercises(lab, full):
     page.click("#show-lesson")
     tab.until("document.querySelectorAll('#exercise-numbers button').length === 10")
     shown = json.loads(page.evaluate("fetch('/page/exercises.json').then((answer) => answer.text())"))
-    for exercise in shown if full else shown[2:9:3]:
+    for exercise in shown if full else shown[4:5]:
         page.click(f"#exercise-numbers button:nth-child({exercise['number']})")
         assert page.locator("#exercise .question").text_content() == exercise["question"]
         assert not page.locator("#exercise .answer li").first.is_visible(), "hidden until asked for"
@@ -659,8 +703,8 @@ def test_small_and_quick(browser, url):
     "name, options",
     [
         ("phone", {"viewport": {"width": 420, "height": 860}, "is_mobile": True, "has_touch": True}),
-        ("laptop", {"viewport": {"width": 1280, "height": 800}}),
-        ("projector", {"viewport": {"width": 1920, "height": 1080}}),
+        pytest.param("laptop", {"viewport": {"width": 1280, "height": 800}}, marks=pytest.mark.full),
+        pytest.param("projector", {"viewport": {"width": 1920, "height": 1080}}, marks=pytest.mark.full),
     ],
 )
 def test_it_fits_every_screen(lab, tmp_path, name, options):
@@ -686,6 +730,7 @@ def test_it_fits_every_screen(lab, tmp_path, name, options):
     assert play["width"] >= 44 and play["height"] >= 44  # CSS pixels: room for a finger
 
 
+@pytest.mark.full
 def test_whoever_does_not_see_it_hears_names(lab):
     """Every control has a name, and the live region is quiet while it trains."""
     tab = lab("#networkShape=2&seed=1")
@@ -716,7 +761,9 @@ def test_sixty_frames_a_second(lab):
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
     def busy():
-        return {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
+        return {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}[
+            "TaskDuration"
+        ]
 
     tab.page.evaluate("window.times = []; (function next(time) { times.push(time); requestAnimationFrame(next); })(0)")
     tab.page.click("#play")

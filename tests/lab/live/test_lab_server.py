@@ -93,7 +93,16 @@ def test_the_page_can_be_read_by_all(ask):
 @pytest.mark.parametrize(
     "path",
     [
-        *("/page", "/page/", "/page/nothing.js", "/page/index.html", "/page/package.json", "/page/app.py", "/nowhere"),
+        *(
+            "/page",
+            "/page/",
+            "/page/nothing.js",
+            "/page/index.html",
+            "/page/package.json",
+            "/page/README.md",
+            "/page/app.py",
+            "/nowhere",
+        ),
         *("/page/../app.py", "/page/%2e%2e/app.py", "/page/..%2fapp.py", "/../../etc/passwd", "//etc/passwd"),
         *("/page/main.js/", "/page/main.js%00", "/page/./main.js", "/page/MAIN.JS", "/page/\\..\\app.py"),
     ],

@@ -28,7 +28,7 @@ CONFIGURATIONS = {
     "L1": ("dataset=xor&regularization=L1&regularizationRate=0.1&seed=7", ""),
     "L1, leftovers": ("percTrainData=33&regularization=L1&regularizationRate=0.3&networkShape=3&seed=8", ""),
     "L2, leftovers": ("activation=sigmoid&regularization=L2&regularizationRate=0.1&batchSize=9&seed=9", ""),
-    "zero": ("activation=sigmoid&initZero=true&seed=10", ""),
+    "zero": ("activation=sigmoid&initZero=true&learningRate=1&seed=10", ""),
     "batch too large": ("batchSize=400&seed=11", ""),
     "batch of 2.5": ("batchSize=2.5&networkShape=2&percTrainData=10&seed=12", ""),
     "no inputs": ("x=false&y=false&networkShape=2&seed=13", ""),

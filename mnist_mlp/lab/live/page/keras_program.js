@@ -64,10 +64,10 @@ function constants(trainer, epochs) {
   const { state, start, train, test, sizes } = trainer;
   const lines = [
     `EPOCHS = ${epochs ?? (trainer.epoch - start.epoch || EPOCHS)}`,
-    `LEARNING_RATE = ${number(state.learningRate)}`,
+    `LEARNING_RATE = ${float(state.learningRate)}`,
     `BATCH_SIZE = ${number(state.batchSize || Infinity)}`,
   ];
-  if (state.regularization !== "none") lines.push(`REGULARIZATION_RATE = ${number(state.regularizationRate)}`);
+  if (state.regularization !== "none") lines.push(`REGULARIZATION_RATE = ${float(state.regularizationRate)}`);
   lines.push(
     "# x, y and label of each point, in the order of training",
     `TRAIN = ${points(train)}`,
@@ -207,6 +207,11 @@ const ACCURACY = 'print(f"accuracy       train {measure(TRAIN)[1]:.6g}   test {m
 function number(value) {
   if (Number.isFinite(value)) return Object.is(value, -0) ? "-0.0" : String(value);
   return `float("${value}")`;
+}
+
+// Keras refuses a learning rate that is an int.
+function float(value) {
+  return Number.isInteger(value) ? value.toFixed(1) : number(value);
 }
 
 function points(list) {

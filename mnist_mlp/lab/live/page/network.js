@@ -21,7 +21,7 @@
 //     .output(x, y), .outputs(xs, ys)    of the network at a point; of all nodes: [layer][node] Float64Array
 //     .maps(size)                        the same on a size × size grid over [-6, 6]², rows from y = 6 down, for
 //                                        pictures: each activation within 2e-6, at a frame's rate; arrays are reused
-//     .change(settings)                  other learningRate, batchSize, … while training; the weights stay
+//     .change(settings)                  another learningRate, regularizationRate or batchSize; the weights stay
 //     .reset(changes)                    new weights from the one stream of random numbers, as the Playground's button
 //     .regenerate(changes)               a new seed from that stream and new points; the weights stay
 //     .replacePoints({ownPoints})        own points for the seed that there is; the weights stay
@@ -32,11 +32,11 @@ import { exp, tanh } from "./fdlibm.js";
 import { featuresOf } from "./features.js";
 import { makePoints } from "./points.js";
 import { Stream } from "./random.js";
-import { PAGE, fragment, parameterCount, parse, sizesOf } from "./state.js";
+import { PAGE, fragment, parse, sizesOf } from "./state.js";
 
 const BIAS = 0.1; // initial value of every bias
 const EDGE = 6; // the maps show [−6, 6]²
-const CHANGEABLE = ["learningRate", "regularizationRate", "batchSize", "activation", "regularization"];
+const CHANGEABLE = ["learningRate", "regularizationRate", "batchSize"];
 
 // A layer of the network: parameters, what has been accumulated for the next update, and the values of one sample.
 class Layer {
@@ -181,7 +181,7 @@ export class Trainer {
   }
 
   // Remember where training begins anew, for a program that repeats it. It cannot do so to the last bit if gradients
-  // that wait for the next update came from other weights, points or functions.
+  // that wait for the next update came from other weights or points.
   mark() {
     this.start = {
       epoch: this.epoch,
@@ -343,8 +343,10 @@ export class Trainer {
 
   setWeight(l, node, input, value) {
     const k = node * this.sizes[l - 1] + input;
-    this.layers[l - 1].weights[k] = value;
-    this.layers[l - 1].dead[k] = 0;
+    const { weights, weightSums, dead } = this.layers[l - 1];
+    if (dead[k]) weightSums[k] = 0; // gradients while it was dead do not count
+    dead[k] = 0;
+    weights[k] = value;
     this.touched();
     this.mark();
   }
@@ -476,4 +478,3 @@ function finiteOrNull(value) {
 }
 
 export { DEFAULTS, fragment, parse } from "./state.js";
-export { parameterCount };

@@ -18,7 +18,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("orjson", reason="the extra serve is not installed")
 
 from mnist_mlp.errors import UserError
-from mnist_mlp.lab.live import command
+from mnist_mlp.lab import command
 from mnist_mlp.lab.live.app import PAGE, files, make_app
 from mnist_mlp.serve.origins import access_to
 

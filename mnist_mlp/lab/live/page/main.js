@@ -95,12 +95,10 @@ function select(node, input) {
 lab.on("network", () => {
   output.renew();
   network.build();
-  const before = neuron.node;
   const { sizes } = lab.trainer;
-  const still = before && before.layer < sizes.length && before.node < sizes[before.layer];
-  const isOutput = !before || before.wasOutput;
-  const node = still && !isOutput ? { layer: before.layer, node: before.node } : { layer: sizes.length - 1, node: 0 };
-  select(node);
+  const { layer, node, isOutput } = neuron.node ?? { isOutput: true };
+  const there = !isOutput && layer < sizes.length - 1 && node < sizes[layer];
+  select(there ? { layer, node } : { layer: sizes.length - 1, node: 0 });
 });
 lab.on("trained", () => redraw("values"));
 lab.on("points", () => redraw("points", "values"));

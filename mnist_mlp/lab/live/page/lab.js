@@ -119,10 +119,10 @@ export class Lab {
     this.tell("state", "points", "trained");
   }
 
-  // Replace the own points while the network goes on.
-  setOwnPoints(ownPoints) {
+  // Replace the own points while the network goes on; `more` of them follow at once, so the address can wait.
+  setOwnPoints(ownPoints, more = false) {
     this.trainer.replacePoints({ ownPoints });
-    this.tell("state", "points", "trained");
+    this.tell(...(more ? [] : ["state"]), "points", "trained");
   }
 
   play(target = Infinity) {

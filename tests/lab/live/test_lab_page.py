@@ -717,6 +717,21 @@ def test_small_and_quick(browser, url):
     context.close()
 
 
+@pytest.mark.full
+def test_once_open_it_needs_no_server(lab):
+    tab = lab("#seed=1", locale="en")
+    tab.until("document.querySelectorAll('#exercise-numbers button').length === 10")
+    tab.page.context.set_offline(True)
+    tab.page.click("#show-lesson")
+    tab.page.click("#exercise-numbers button:nth-child(3)")
+    tab.page.locator("#exercise .trial button").first.click()
+    assert tab.address()["dataset"] == "gauss"
+    run_to(tab, 20)
+    tab.page.click("#as-keras")
+    assert "import keras" in tab.page.evaluate("document.getElementById('keras-text').textContent")
+    tab.page.click("#keras-close")
+
+
 @pytest.mark.parametrize(
     "name, options",
     [

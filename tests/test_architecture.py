@@ -23,10 +23,15 @@ ORDER = (  # lowest first: a part imports only from itself and from those before
     *("models", "engine", "runs", "checks", "training"),
 )
 # All other parts are programs: they import from ORDER and not from one another, but that train ends with a report, that
-# evaluate writes pages in the style of one, and that verify runs what others check.
+# evaluate writes pages in the style of one, that verify runs what others check, and that the lab's page is served like
+# that of serve and shows what lab.playground has measured.
 BESIDE = {
     ("train", "report"),
     ("evaluate", "report"),
+    ("lab.command", "lab.live"),
+    ("lab.command", "serve"),
+    ("lab.live", "serve"),
+    ("lab.live", "lab.playground"),
     *(("verify", other) for other in ("doctor", "parity", "train", "export", "report")),
 }
 FACE = {"", "__main__"}  # the package itself, and `python -m mnist_mlp`: they load each program by its name
@@ -42,6 +47,7 @@ AT_THE_TOP = {  # what a folder's modules may import when they are imported them
     "engine.tensorflow": {"keras", "tensorflow"},
     "training": {"keras"},
     "lab.explain": {"keras"},
+    "lab.live": {"starlette"},
     "parity": {"keras", "jax", "tensorflow"},
     "tpu_compile": {"keras", "jax"},
     "serve": {"fastapi", "starlette", "uvicorn", "orjson", "prometheus_client"},

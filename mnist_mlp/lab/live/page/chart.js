@@ -2,7 +2,6 @@
 
 import { $, colour, sharp, shown } from "./dom.js";
 
-export const COLOURS = 8; // of kept runs; then they repeat
 const [LEFT, RIGHT, TOP, BOTTOM] = [34, 8, 6, 16]; // margins in CSS pixels
 
 export class Chart {

@@ -1,17 +1,17 @@
 // The controls of the settings: each shows a key of the state and changes it.
 
-import { MENUS, RANGES, seedFrom } from "./state.js";
-import { Stream } from "./random.js";
-import { draw as drawSet } from "./points.js";
-import { DEFAULTS } from "./network.js";
 import { $, element } from "./dom.js";
 import { cssColour } from "./maps.js";
+import { EDGE, draw as drawSet } from "./points.js";
+import { Stream } from "./random.js";
+import { DEFAULTS, MENUS, RANGES, seedFrom } from "./state.js";
 
 const SETS = {
   classification: [["circle", "Circle"], ["xor", "XOR"], ["gauss", "Gauss"], ["spiral", "Spiral"]],
   regression: [["reg-plane", "Plane"], ["reg-gauss", "Gauss"]],
 };
 const SHOWN = 250; // points of a thumbnail
+const SIDE = 116; // of a thumbnail, in pixels
 const CHOICES = ["learningRate", "activation", "regularization", "regularizationRate", "problem"];
 const CHECKS = ["initZero", "showTestData", "discretize"];
 const NUMBERS = ["percTrainData", "noise", "batchSize"];
@@ -103,14 +103,14 @@ function choose(select, value) {
 }
 
 function thumbnail(title, points) {
-  const canvas = element("canvas", { width: 116, height: 116, "aria-hidden": "true" });
+  const canvas = element("canvas", { width: SIDE, height: SIDE, "aria-hidden": "true" });
   const context = canvas.getContext("2d");
   const every = Math.max(1, Math.floor(points.length / SHOWN));
   points.forEach(({ x, y, label }, k) => {
     if (k % every) return;
     context.fillStyle = cssColour(label);
     context.beginPath();
-    context.arc(((x + 6) / 12) * 116, ((6 - y) / 12) * 116, 3, 0, 2 * Math.PI);
+    context.arc(((EDGE + x) / (2 * EDGE)) * SIDE, ((EDGE - y) / (2 * EDGE)) * SIDE, 3, 0, 2 * Math.PI);
     context.fill();
   });
   return element("button", { type: "button", "aria-pressed": "false" }, canvas, title);

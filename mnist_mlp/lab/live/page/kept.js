@@ -1,7 +1,7 @@
 // What stays in this browser: named states and preferences. Where the browser does not allow that, all else works.
 
-import { fragment, parse } from "./network.js";
 import { $, announce, element } from "./dom.js";
+import { fragment, parse } from "./state.js";
 
 const STATES = "mnist_mlp.lab.states"; // [{name, address, points}]
 const PREFERENCES = "mnist_mlp.lab.preferences";
@@ -57,7 +57,7 @@ export class Kept {
     const states = [...this.states.filter((each) => each.name !== name), entry].slice(-MOST);
     const done = this.write(STATES, states);
     this.show();
-    const words = done ? `Kept as ${name}.` : "This browser does not let the page keep it, or is full; copy the address instead.";
+    const words = done ? `Saved as ${name}.` : "This browser does not let the page store it, or is full; copy the address instead.";
     $("kept-note").textContent = words;
     announce(words);
   }

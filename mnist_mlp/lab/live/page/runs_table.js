@@ -1,9 +1,8 @@
 // The kept runs: a table, and which of them are drawn in the chart.
 
-import { DEFAULTS } from "./network.js";
-import { FEATURES } from "./features.js";
 import { $, element, shown } from "./dom.js";
-import { COLOURS } from "./chart.js";
+import { FEATURES } from "./features.js";
+import { DEFAULTS } from "./state.js";
 
 export class RunsTable {
   constructor(lab, changed) {
@@ -21,7 +20,6 @@ export class RunsTable {
 
   show() {
     const { runs } = this.lab;
-    for (const run of runs) run.colour ??= ((run.number - 1) % COLOURS) + 1;
     $("runs-rows").replaceChildren(...[...runs].reverse().map((run) => this.row(run)));
     $("runs-clear").hidden = runs.length === 0;
     this.showPresent();

@@ -17,7 +17,7 @@ from mnist_mlp.serve.middleware import Middleware
 from mnist_mlp.serve.origins import Access, access_to
 
 PAGE = Path(__file__).with_name("page")
-NOT_PARTS = ("index.html", "package.json")  # the latter says to Node what the modules are
+NOT_PARTS = ("index.html", "package.json")  # the latter tells Node that the scripts are modules
 
 
 def files() -> dict[str, Path]:

@@ -15,13 +15,13 @@ const SIDE = 116; // of a thumbnail, in pixels
 const CHOICES = ["learningRate", "activation", "regularization", "regularizationRate", "problem"];
 const CHECKS = ["initZero", "showTestData", "discretize"];
 const NUMBERS = ["percTrainData", "noise", "batchSize"];
-const LEAST = { batchSize: 1 };
+const LEAST = { batchSize: 1 }; // narrower than what an address may have
 
 export class Controls {
   constructor(lab) {
     this.lab = lab;
     this.lastOwn = null; // own points that another data set has replaced
-    for (const [name, menu] of Object.entries(MENUS)) for (const value of menu) $(name).append(element("option", { value: String(value), text: String(value) }));
+    for (const [name, menu] of Object.entries(MENUS)) $(name).append(...menu.map((value) => option(String(value))));
     for (const name of CHOICES) {
       $(name).addEventListener("change", () => lab.change({ [name]: name in MENUS ? Number($(name).value) : $(name).value }));
     }
@@ -38,8 +38,9 @@ export class Controls {
     field.addEventListener("change", () => {
       const value = Number(field.value);
       const [low, high] = RANGES[name];
-      if (field.value.trim() && value >= Math.max(low, LEAST[name] ?? low) && value <= high && field.validity.valid) this.lab.change({ [name]: value });
-      else this.show(); // the last value that was one
+      const usable = field.value.trim() && field.validity.valid && value >= (LEAST[name] ?? low) && value <= high;
+      if (usable) this.lab.change({ [name]: value });
+      else this.show(); // the last usable value
     });
     slider.addEventListener("input", () => (field.value = slider.value));
     slider.addEventListener("change", () => this.lab.change({ [name]: Number(slider.value) }));
@@ -97,9 +98,13 @@ export class Controls {
 function choose(select, value) {
   if (![...select.options].some((each) => each.value === value)) {
     const before = [...select.options].find((each) => Number(each.value) > Number(value));
-    select.insertBefore(element("option", { value, text: value }), before ?? null);
+    select.insertBefore(option(value), before ?? null);
   }
   select.value = value;
+}
+
+function option(value) {
+  return element("option", { value, text: value });
 }
 
 function thumbnail(title, points) {

@@ -1,7 +1,7 @@
 // What is on the screen, without the screen: the settings, the network that trains, and the runs before it.
 //
-// `lab.on(name, listener)` hears "state" (settings), "network" (another network), "points", "trained" (weights and losses),
-// "playing", "diverged" and "runs".
+// `lab.on(name, listener)` hears "state" (settings), "network" (another network), "points", "trained" (weights and
+// losses), "playing", "diverged" and "runs".
 
 import { Trainer } from "./network.js";
 import { fragment, parse } from "./state.js";
@@ -87,7 +87,9 @@ export class Lab {
     if (!names.length) return;
     const next = Object.fromEntries(names.map((name) => [name, changes[name]]));
     const own = next.ownPoints ?? this.state.ownPoints;
-    if (next.problem === "classification" && own) next.ownPoints = own.map((point) => ({ ...point, label: point.label < 0 ? -1 : 1 }));
+    if (next.problem === "classification" && own) {
+      next.ownPoints = own.map((point) => ({ ...point, label: point.label < 0 ? -1 : 1 }));
+    }
     if (names.every((name) => SHOWN.includes(name))) {
       Object.assign(this.state, next);
       this.emit("state", "points");

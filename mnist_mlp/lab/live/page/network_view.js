@@ -99,9 +99,9 @@ export class NetworkView {
       head.append("Output");
     } else {
       const buttons = element("div", { class: "layer-count" });
-      for (const [step, sign, words] of [[-1, "−", "Remove"], [1, "+", "Add"]]) {
-        const from = step < 0 ? "from" : "to";
-        const button = element("button", { type: "button", text: sign, "aria-label": `${words} a neuron ${from} layer ${layer}` });
+      for (const [step, sign, words] of [[-1, "−", "Remove a neuron from"], [1, "+", "Add a neuron to"]]) {
+        const name = `${words} layer ${layer}`;
+        const button = element("button", { type: "button", text: sign, "aria-label": name });
         button.disabled = units + step < 1 || units + step > LIMITS.neurons;
         button.addEventListener("click", () => this.reshape(this.shape.map((n, k) => (k === layer - 1 ? n + step : n))));
         buttons.append(button);
@@ -165,11 +165,15 @@ export class NetworkView {
     this.roving();
   }
 
-  // One neuron can be reached with the tabulator; the arrow keys lead to the others.
+  // One neuron can be reached with the Tab key; the arrow keys lead to the others.
   roving() {
     const buttons = [...$("columns").querySelectorAll(".node")];
-    const wanted = buttons.find((each) => each.classList.contains("selected")) ?? buttons.find((each) => each === document.activeElement) ?? buttons[0];
-    for (const each of buttons) each.tabIndex = each === wanted ? 0 : -1;
+    const selected = buttons.find((each) => each.classList.contains("selected"));
+    this.makeReachable(selected ?? buttons.find((each) => each === document.activeElement) ?? buttons[0]);
+  }
+
+  makeReachable(button) {
+    for (const each of $("columns").querySelectorAll(".node")) each.tabIndex = each === button ? 0 : -1;
   }
 
   drawLinks() {
@@ -242,7 +246,7 @@ export class NetworkView {
       if (button) this.choose(null);
     } else if (button && button.dataset.node >= 0) {
       this.choose({ layer: Number(button.dataset.layer), node: Number(button.dataset.node) });
-      if (event.type === "focusin") for (const each of $("columns").querySelectorAll(".node")) each.tabIndex = each === button ? 0 : -1;
+      if (event.type === "focusin") this.makeReachable(button);
     }
   }
 

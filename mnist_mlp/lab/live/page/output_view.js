@@ -89,7 +89,8 @@ export class OutputView {
     if (this.at) {
       const [x, y] = this.at;
       const { layer, node } = this.shownNode;
-      words += `${words ? ", " : ""}x = ${shown(x, 2)}, y = ${shown(y, 2)}: ${shown(trainer.outputs([x], [y])[layer][node][0])}`;
+      const value = trainer.outputs([x], [y])[layer][node][0];
+      words += `${words ? ", " : ""}x = ${shown(x, 2)}, y = ${shown(y, 2)}: ${shown(value)}`;
     }
     if ($("map-title").textContent !== words) $("map-title").textContent = words;
   }

@@ -37,14 +37,17 @@ function showKeras(lab) {
 // Say what of the state the original cannot show.
 export function addressNote(state) {
   if (state.ownPoints?.length > LIMITS.pointsInAddress) {
-    return `An address holds at most ${LIMITS.pointsInAddress.toLocaleString("en")} points; save this state below, or save the data as a file.`;
+    const most = LIMITS.pointsInAddress.toLocaleString("en");
+    return `An address holds at most ${most} points; save this state below, or save the data as a file.`;
   }
   const beyond = [];
   if (state.ownPoints) beyond.push("your own points");
   if (state.weightsSeed !== null) beyond.push("the seed of the weights");
-  if (state.networkShape.length > 6 || state.networkShape.some((units) => units > 8)) beyond.push("menus for a network of this size");
+  const large = state.networkShape.length > 6 || state.networkShape.some((units) => units > 8);
+  if (large) beyond.push("menus for a network of this size");
   if (state.noise > NOISE_LIMIT) beyond.push("this much noise");
+  const present = "The address of this page always shows the present settings";
   return beyond.length
-    ? `The address of this page always shows the present settings. playground.tensorflow.org opens it, too, but lacks ${beyond.join(", ")}.`
-    : "The address of this page always shows the present settings; playground.tensorflow.org opens the same run.";
+    ? `${present}. playground.tensorflow.org opens it, too, but lacks ${beyond.join(", ")}.`
+    : `${present}; playground.tensorflow.org opens the same run.`;
 }

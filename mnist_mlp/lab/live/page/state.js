@@ -242,7 +242,7 @@ function decoded(text) {
 
 // Return a text as a browser normalizes it in an address: tabs and line breaks are dropped; spaces, a few punctuation
 // marks and everything outside of ASCII become %XX.
-export function asBrowser(text) {
+function asBrowser(text) {
   return [...new TextDecoder().decode(new TextEncoder().encode(text))]
     .filter((character) => !"\t\n\r".includes(character))
     .map((character) => {

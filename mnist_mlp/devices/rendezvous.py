@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ipaddress
 import json
 import math
 import select
@@ -41,8 +42,7 @@ def meet(workers: Sequence[str], index: int, timeout: float, has: Mapping[str, s
     deadline = Deadline(timeout)
     hello = {"index": index, "has": {"list of workers": ",".join(workers), **has}}
     if index:
-        listen(workers[index]).close()  # the framework will be able to listen there
-    if index:
+        listen(workers, index).close()  # the framework will be able to listen there
         answer, handed_out = hear_chief(workers, hello, deadline)
     else:
         answer, handed_out = as_chief(workers, hello, deadline, hand_out), hand_out
@@ -73,7 +73,7 @@ def as_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline, 
     present: dict[int, socket.socket] = {}
     answer, until = GO, math.inf
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(listen(workers[0]))
+        server = stack.enter_context(listen(workers, 0))
         server.settimeout(ATTEMPT)
         while True:
             for index in [index for index, connection in present.items() if not is_there(connection)]:
@@ -153,22 +153,69 @@ def hear_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline
     return late, b""
 
 
-def listen(address: str) -> socket.socket:
-    """Listen on an address of this machine, or on all interfaces where only other machines know it by that name."""
-    host, port = split(address)
+def listen(workers: Sequence[str], index: int) -> socket.socket:
+    """Listen on this worker's port, at its own address, or on all interfaces where only others know it by that one."""
+    host, port = own_host(workers, index), split(workers[index])[1]
+    both = socket.has_dualstack_ipv6()
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    except OSError:
-        family = socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
+        if host:
+            with contextlib.suppress(OSError):
+                return socket.create_server((host, port), family=family_of(host))
+        return socket.create_server(("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            return socket.create_server(("", port), family=family)
         raise UserError(
-            f"--strategy=multiworker: cannot listen on {address} ({error.strerror or error}); "
+            f"--strategy=multiworker: cannot listen on {workers[index]} ({error.strerror or error}); "
             "use a free port of this machine"
         ) from None
+
+
+def own_host(workers: Sequence[str], index: int) -> str:
+    """Return the IP address of this machine at which the other workers reach the worker `index`, or "" if unknown.
+
+    That is what its host name means, unless the name means this machine to itself alone: Debian and Ubuntu resolve a
+    machine's own name to 127.0.1.1, and behind a translated address it is none of its own. Then it is the address
+    that packets to another worker leave from.
+    """
+    mine = address_of(workers[index])
+    if mine and not is_loopback(mine) and is_local(mine):
+        return mine
+    others = [address_of(worker) for place, worker in enumerate(workers) if place != index]
+    if mine and is_loopback(mine) and all(other and is_loopback(other) for other in others):
+        return mine  # all on this machine
+    remote = [other for other in others if other and not is_loopback(other)]
+    return sender_to(remote[0], split(workers[index])[1]) if remote else ""
+
+
+def address_of(worker: str) -> str:
+    """Return the first IP address of a worker's host, or "" if its name is unknown."""
+    try:
+        return str(socket.getaddrinfo(*split(worker), type=socket.SOCK_STREAM)[0][4][0])
+    except OSError:
+        return ""
+
+
+def is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def is_local(address: str) -> bool:
+    """Return whether an interface of this machine has that address."""
+    with contextlib.suppress(OSError), socket.create_server((address, 0), family=family_of(address)):
+        return True
+    return False
+
+
+def sender_to(address: str, port: int) -> str:
+    """Return the address of this machine from which packets to another one leave, or "". Sends none."""
+    with contextlib.suppress(OSError), socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
+        probe.connect((address, port))
+        return str(probe.getsockname()[0])
+    return ""
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the address family of an IP address; IPv4 for anything else."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def split(address: str) -> tuple[str, int]:

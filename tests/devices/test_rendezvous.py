@@ -267,7 +267,7 @@ def test_a_port_that_is_taken_is_told():
     with socket.create_server(("", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UserError, match=f"cannot listen on {address} .*use a free port of this machine"):
-            rendezvous.listen(address)
+            rendezvous.listen([address], 0)
 
 
 def test_what_is_handed_out_travels_as_text():
@@ -352,3 +352,13 @@ def test_an_owner_lives_if_the_kernel_knows_it(monkeypatch, error, lives):
     assert asked == [(999_999_999, 0)]
     assert not lock.lives(lock.ourselves()) and not lock.lives("") and not lock.lives("x on y")
     assert lock.lives("5 on elsewhere") and len(asked) == 1
+
+
+def test_an_unknown_address_is_not_guessed(monkeypatch):
+    """The chief's own name is known before those of the others, as where containers start one after the other."""
+    known = {"chief": "127.0.1.1", "alone": "127.0.0.1"}
+    monkeypatch.setattr(rendezvous, "address_of", lambda worker: known.get(rendezvous.split(worker)[0], ""))
+    assert rendezvous.own_host(["chief:1", "later:1"], 0) == ""
+    assert rendezvous.own_host(["alone:1", "alone:2"], 0) == "127.0.0.1"
+    with rendezvous.listen(["chief:0", "later:1"], 0) as server:
+        assert server.getsockname()[0] in ("0.0.0.0", "::")  # all

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mnist_mlp.devices import launchers
+
 TENSORFLOWS = (  # distributions that own the package `tensorflow`
     *("tensorflow", "tensorflow-cpu", "tensorflow-tpu"),
     *("tensorflow-rocm", "tensorflow-macos", "tf-nightly"),
@@ -48,6 +50,7 @@ class Machine:
     host: str = ""  # "colab", "kaggle" or ""
     colab_tpu_addr: str = ""  # set by the TPU nodes that Colab had until 2025
     tf_config: str = ""  # the environment variable TF_CONFIG
+    launch: Mapping[str, str] = dataclasses.field(default_factory=dict)  # the environment variables of `launchers`
     installed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of SOFTWARE: distribution to version
     libtpu: str = ""  # path of libtpu.so
 
@@ -74,6 +77,7 @@ def detect(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> M
         host=host(environ),
         colab_tpu_addr=environ.get("COLAB_TPU_ADDR", ""),
         tf_config=environ.get("TF_CONFIG", ""),
+        launch={name: environ[name] for name in launchers.VARIABLES if name in environ},
         installed=installed,
         libtpu=libtpu_file() if "libtpu" in installed else "",
     )

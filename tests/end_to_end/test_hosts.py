@@ -1,13 +1,14 @@
 """Workers on two hosts: network namespaces, in each of which its own name means 127.0.1.1, as on Debian."""
 
 import json
+import subprocess
 import threading
 import time
 
 import pytest
 from helpers import fork_server, hosts
 from helpers.once import once
-from helpers.workers import left_by, start_one, uninterrupted_run, until_epoch
+from helpers.workers import WORKER, left_by, start_one, uninterrupted_run, until_epoch
 
 pytestmark = [pytest.mark.slow, pytest.mark.xla(False)]
 WRITTEN = {  # how --workers names a host
@@ -111,6 +112,23 @@ def test_a_host_that_starts_late_is_waited_for(two_hosts, tmp_path):
     codes, words = ends_of(start_on(two_hosts, "jax", tmp_path / "run", delay=12.0, epochs=1))
     assert codes == [0, 0], words
     assert "waiting for worker 1 (10.77.0.2:2223) (10 s) ..." in words[0][1]
+
+
+@pytest.mark.full
+def test_hosts_that_know_the_name_of_the_chief_alone_find_each_other(two_hosts, tmp_path):
+    """As launchers name it; on the chief's own host that name means 127.0.1.1."""
+    known = "".join(f"{host.ipv4} {host.name}\n" for host in two_hosts)
+    flags = [*FLAGS, "--epochs=1", "--backend=jax", "--strategy=multiworker", f"--run_dir={tmp_path / 'run'}"]
+    processes = []
+    for index, host in enumerate(two_hosts):
+        said = {"JAX_COORDINATOR_ADDRESS": "first:2222", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
+        before = f"{host.enter(known)}\nos.environ.update({said})\n"
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        processes.append(fork_server.start_code(before + WORKER, *flags, backend="jax", **pipes))
+    codes, words = ends_of(processes)
+    assert codes == [0, 0], words
+    assert words[1][1].startswith("JAX's variables: worker 1 of 2, the chief at first:2222; ")
+    assert json.loads((tmp_path / "run/result.json").read_text())["device"]["workers"] == 2
 
 
 def test_each_host_knows_the_address_at_which_the_other_reaches_it(two_hosts):

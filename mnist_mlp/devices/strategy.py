@@ -15,7 +15,13 @@ from typing import Any
 from mnist_mlp.devices import launchers
 from mnist_mlp.devices.cluster import NONE, as_tf_config
 from mnist_mlp.devices.cluster import cluster as cluster_of
-from mnist_mlp.devices.frameworks import NOT_INSTALLED, jax_problem, tensorflow_problem, tpu_tensorflow_problem
+from mnist_mlp.devices.frameworks import (
+    NO_RELEASE,
+    NOT_INSTALLED,
+    jax_problem,
+    tensorflow_problem,
+    tpu_tensorflow_problem,
+)
 from mnist_mlp.devices.machine import Machine, detect
 from mnist_mlp.errors import UserError
 
@@ -132,7 +138,7 @@ def on_gpu(request: Request, machine: Machine) -> Plan:
             f"--replicas={count}: expected at most the {len(visible)} visible GPUs; use --replicas={len(visible)}"
         )
     backend = pick_backend(
-        request, machine, "gpu", tensorflow_problem(machine, cuda=True), jax_problem(machine, "cuda12")
+        request, machine, "gpu", tensorflow_problem(machine, cuda=True), jax_problem(machine, "cuda")
     )
     notes: tuple[str, ...] = ()
     if count < len(visible) and request.replicas is None:
@@ -198,7 +204,7 @@ def on_workers(request: Request, machine: Machine) -> Plan:
     else:
         device = "gpu" if visible_gpus(machine) else "cpu"
         cuda = device == "gpu"
-        problems = (tensorflow_problem(machine, cuda=cuda), jax_problem(machine, "cuda12" if cuda else ""))
+        problems = (tensorflow_problem(machine, cuda=cuda), jax_problem(machine, "cuda" if cuda else ""))
         backend = pick_backend(request, machine, device, *problems)
     if backend == "jax" and machine.host:
         # Their environment looks like that of a cluster: jax.distributed searches for it for minutes (jax#40854).
@@ -261,7 +267,7 @@ def pick_backend(request: Request, machine: Machine, device: str, tensorflow: st
     if device == "tpu":
         jax_first = "tensorflow-tpu" not in machine.installed
     else:
-        jax_first = NOT_INSTALLED in tensorflow and NOT_INSTALLED not in jax
+        jax_first = NOT_INSTALLED in tensorflow and (NO_RELEASE in tensorflow or NOT_INSTALLED not in jax)
     other, first = (tensorflow, jax) if jax_first else (jax, tensorflow)
     raise UserError(f"{flag}{other.partition('; ')[0]}, and {first}")
 

@@ -14,7 +14,8 @@ import sys
 
 if sys.platform == "win32":  # no fcntl, no fork, no POSIX signals: said before an import fails for one of these
     _WHY = "mnist_mlp needs Linux or macOS; on Windows type this in WSL2 (once: wsl --install)"
-    if any(sys.argv[:1] == ["-m"] or "mnist-mlp" in name for name in sys.argv[:1]):  # a program is started
+    _PROGRAM = "".join(sys.argv[:1])
+    if _PROGRAM == "-m" or "mnist-mlp" in _PROGRAM:  # a program is started
         print(f"error: {_WHY}", file=sys.stderr)
         raise SystemExit(2)
     raise ImportError(_WHY)

@@ -104,8 +104,8 @@ set_up() {
 
 make_venv() {
     # With pip (--seed), for those who install more into it.
-    if [ -n "$uv" ]; then rm -rf "$venv" && "$uv" venv --quiet --no-project --seed --python "$base" "$venv"; else
-        "$base" -I -m venv --clear "$venv"; fi
+    if [ -n "$uv" ] && rm -rf "$venv" && "$uv" venv --quiet --no-project --seed --python "$base" "$venv"; then return; fi
+    "$base" -I -m venv --clear "$venv"
 }
 
 install() (  # install PROJECT: by uv, or else by pip, which may know of another package index

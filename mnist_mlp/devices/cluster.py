@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Mapping
 
-from mnist_mlp.devices import launchers
 from mnist_mlp.errors import UserError
 
 NONE = "none"  # the value of --workers that refuses what the environment says
@@ -44,6 +43,8 @@ def cluster(workers: str, index: int | None, tf_config: str, launch: Mapping[str
     if index is not None:
         raise UserError("--worker_index needs the addresses of all workers; add --workers=HOST:PORT,HOST:PORT")
     if not tf_config:
+        from mnist_mlp.devices import launchers  # not needed by one process
+
         if launched := launchers.recognized(launch or {}):
             (chief,) = checked((launched.chief,), 0, launched.name).workers
             return Cluster((chief, *[""] * (launched.count - 1)), launched.index, launched.name)

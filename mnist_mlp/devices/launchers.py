@@ -1,7 +1,7 @@
 """Recognize from the environment that a launcher has started several processes: Slurm, Open MPI, a Cloud TPU slice.
 
 A launcher says where the chief is, how many processes there are, and which one this is. The addresses of the others
-come from the processes themselves, when they meet (`rendezvous.introduce`).
+come from the processes themselves, when they meet (`rendezvous.introduce`). What is read here is `machine.LAUNCHERS`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,6 @@ from collections.abc import Callable, Mapping
 
 from mnist_mlp.errors import UserError
 
-VARIABLES = (  # all that is read here
-    *("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
-    *("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_MCA_orte_hnp_uri"),
-    "PMIX_NAMESPACE",
-    *("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
-    *("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES", "TPU_WORKER_ID"),
-    *("MEGASCALE_COORDINATOR_ADDRESS", "MEGASCALE_NUM_SLICES", "MEGASCALE_SLICE_ID"),
-)
 TPU_PORT = 8482  # the one that JAX itself takes on a slice
 FIRST_PORT, PORTS = 61440, 4096  # above those that Linux hands out by itself
 
@@ -88,7 +80,7 @@ def slurm(variables: Mapping[str, str]) -> Launch | None:
     if not variables.get("SLURM_STEP_NODELIST"):
         raise UserError(
             f"Slurm job {job}: this process is not a task of a step, but the job's script; start it with srun, "
-            "or use --workers=none and another --strategy"
+            "or use another --strategy"
         )
     step = variables.get("SLURM_STEP_ID", "0")
     return Launch(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import ipaddress
 import json
 import math
 import select
@@ -251,6 +250,8 @@ def address_of(worker: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
+    import ipaddress  # 3 ms, which one process should not wait for
+
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 

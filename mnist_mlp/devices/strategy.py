@@ -12,7 +12,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_mlp.devices import launchers
 from mnist_mlp.devices.cluster import NONE, as_tf_config
 from mnist_mlp.devices.cluster import cluster as cluster_of
 from mnist_mlp.devices.frameworks import (
@@ -164,6 +163,8 @@ def on_tpu(request: Request, machine: Machine) -> Plan:
         )
     if not machine.tpu_chips:
         raise UserError(f"{prefix(request)}{no_tpu(machine)}")
+    from mnist_mlp.devices import launchers  # not needed without a TPU
+
     launch = launchers.tpu_slice(machine.launch) if request.workers != NONE else None
     if launch:  # whose chips start only together: JAX would wait for the other hosts
         raise UserError(

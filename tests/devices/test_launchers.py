@@ -142,7 +142,8 @@ def test_a_tpu_slice_is_no_tpu_of_one_host():
 
 
 def test_detect_keeps_the_variables_of_launchers_alone(tmp_path):
-    assert detect(tmp_path, SLURM | {"SLURM_JOB_NAME": "x", "HOME": "/"}).launch == SLURM
+    for environ in (SLURM, OPEN_MPI, JAX, MULTISLICE, {"TPU_PROCESS_ADDRESSES": "a,b"}):
+        assert detect(tmp_path, environ | {"SLURM_JOB_NAME": "x", "HOME": "/"}).launch == environ
     kept = dict(JAX | {"JAX_ENABLE_X64": "1"})
     variables.remove_ignored(kept)
     variables.ignored.pop("JAX_ENABLE_X64")

@@ -15,7 +15,7 @@ from helpers.workers import left_by
 
 from mnist_mlp.cli import flags
 from mnist_mlp.config import Config
-from mnist_mlp.devices import launchers
+from mnist_mlp.devices import launchers, machine
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "scripts/examples"
@@ -25,7 +25,7 @@ FLAGS = ["--dataset=digits", "--model=mlp_dropout", "--units=16", "--batch_size=
 @pytest.fixture
 def environ():
     """The environment of a user: with the cache of JAX, of which a launcher's processes should share none here."""
-    names = (*launchers.VARIABLES, "JAX_COMPILATION_CACHE_DIR")
+    names = (*machine.LAUNCHERS, "JAX_COMPILATION_CACHE_DIR")
     kept = {name: value for name, value in os.environ.items() if name not in names}
     return kept | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
 

@@ -72,6 +72,7 @@ class TrainingSession:
         self.run.data_hashes = hashes(self.dataset)
         self.steps_per_epoch = math.ceil(len(self.splits["train"]) / self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch
+        self.plan = devices.acquainted(self.plan, self.config.start_timeout)
         meet_other_workers(self.plan, self.run)
         check_same_data(self.run)
         self.open_initial_run()

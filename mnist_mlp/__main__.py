@@ -17,6 +17,7 @@ from mnist_mlp.errors import UserError
 
 OVERVIEW = """\
 learn
+  lab                     the Playground as a page on this machine, with the lecture's exercises
   lab.explain             the lecture's questions, answered by measurements
   lab.ladder              from logistic regression to a convolutional network, measured
   lab.mistakes            common mistakes: what they cost and how to recognize them

@@ -23,10 +23,13 @@ ORDER = (  # lowest first: a part imports only from itself and from those before
     *("models", "engine", "runs", "checks", "training"),
 )
 # All other parts are programs: they import from ORDER and not from one another, but that train ends with a report, that
-# evaluate writes pages in the style of one, and that verify runs what others check.
+# evaluate writes pages in the style of one, that verify runs what others check, and that the lab's page is served as that
+# of serve and shows what lab.playground has measured.
 BESIDE = {
     ("train", "report"),
     ("evaluate", "report"),
+    ("lab.live", "serve"),
+    ("lab.live", "lab.playground"),
     *(("verify", other) for other in ("doctor", "parity", "train", "export", "report")),
 }
 FACE = {"", "__main__"}  # the package itself, and `python -m mnist_mlp`: they load each program by its name
@@ -42,6 +45,7 @@ AT_THE_TOP = {  # what a folder's modules may import when they are imported them
     "engine.tensorflow": {"keras", "tensorflow"},
     "training": {"keras"},
     "lab.explain": {"keras"},
+    "lab.live": {"starlette"},
     "parity": {"keras", "jax", "tensorflow"},
     "tpu_compile": {"keras", "jax"},
     "serve": {"fastapi", "starlette", "uvicorn", "orjson", "prometheus_client"},
@@ -163,9 +167,9 @@ print(found)
 
 
 def test_every_program_can_be_called_by_its_name():
+    started = "".join(file.read_text() for file in PACKAGE.rglob("__main__.py"))
     for program in programs():
-        folder_of = PACKAGE.joinpath(*program.split(".")[:-1])
-        assert program.count(".") == 0 or (folder_of / "__main__.py").is_file(), program
+        assert program.count(".") == 0 or f'start("mnist_mlp.{program}")' in started, program
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -23,10 +23,10 @@ from mnist_mlp.serve.metrics import Metrics
 from mnist_mlp.serve.middleware import Middleware
 from mnist_mlp.serve.model import About, Network
 from mnist_mlp.serve.origins import Access, access_to
+from mnist_mlp.serve.page_files import file_endpoint
 from mnist_mlp.serve.request_bodies import BodyReader
 
 PAGE = Path(__file__).with_name("page")
-MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 PAGES = {"/": "index.html", "/docs": "docs.html"}  # other files are at /page/NAME
 MODEL = f"/v1/models/{responses.MODEL}"
 VERSION = f"{MODEL}/versions/{responses.VERSION}"
@@ -171,16 +171,6 @@ def add_openapi(app: FastAPI, service: Service) -> None:
         return responses.json(document | {"servers": [{"url": prefix}]} if prefix else document)
 
     app.add_route("/openapi.json", openapi, include_in_schema=False)
-
-
-def file_endpoint(file: Path) -> Any:
-    """Return an endpoint that sends a file of the page."""
-    content, media_type = file.read_bytes(), MEDIA_TYPES[file.suffix]
-
-    async def send(request: Request) -> Response:
-        return Response(content, headers={"cache-control": "no-cache"}, media_type=media_type)
-
-    return send
 
 
 def add_errors(app: FastAPI) -> None:

@@ -1,0 +1,6 @@
+"""`python -m mnist_mlp.lab`: see live/command.py."""
+
+from mnist_mlp.cli.program import start
+
+if __name__ == "__main__":
+    start("mnist_mlp.lab.live.command")

@@ -1,0 +1,1 @@
+"""`python -m mnist_mlp.lab`: the lecture's Playground as a local page, which works offline."""

@@ -1,0 +1,195 @@
+// What is on the screen, without the screen: the settings, the network that trains, and the runs before it.
+//
+// `lab.on(name, listener)` hears "state" (settings), "network" (another network), "points", "trained" (weights and losses),
+// "playing" and "runs".
+
+import { Trainer, fragment, parse } from "./network.js";
+import { randomSeed } from "./random.js";
+
+const RUNS = 60; // that are kept; the oldest leave
+const IN_CHART = 8; // runs that are drawn unless asked for otherwise
+const LOSSES = 4000; // of a kept run, at most: enough for any chart
+
+// What the settings do when they change, as on the original: some leave the weights, some build a new network, some
+// draw new points, too.
+const LIVE = ["learningRate"];
+const SHOWN = ["showTestData", "discretize"];
+const POINTS = ["dataset", "regDataset", "problem", "noise", "percTrainData", "seed", "ownPoints"];
+
+export class Lab {
+  constructor() {
+    this.listeners = new Map();
+    this.playing = false;
+    this.speed = "frame";
+    this.target = Infinity; // the epoch at which to stop
+    this.queue = 0; // runs still to repeat
+    this.runs = []; // {number, epochs, train, test, accuracy, state, inChart, colour}
+    this.number = 1; // of the run on the screen
+    this.start(parse("").state);
+  }
+
+  on(name, listener) {
+    for (const each of name.split(" ")) this.listeners.set(each, [...(this.listeners.get(each) ?? []), listener]);
+  }
+
+  tell(...names) {
+    for (const name of names) for (const listener of this.listeners.get(name) ?? []) listener();
+  }
+
+  get state() {
+    return this.trainer.state;
+  }
+
+  get history() {
+    return this.trainer.history;
+  }
+
+  get address() {
+    return fragment(this.state);
+  }
+
+  // Show an address, or only its part after the #. Return notes about what was not taken.
+  open(text) {
+    const { state, notes } = parse(text);
+    this.show(state);
+    return notes;
+  }
+
+  // Show a state as a freshly opened page does.
+  show(state) {
+    this.pause();
+    this.keepRun();
+    this.start(state);
+    this.tell("state", "points", "network", "trained");
+  }
+
+  start(state) {
+    this.trainer = new Trainer(state);
+  }
+
+  // Change settings.
+  change(changes) {
+    const names = Object.keys(changes).filter((name) => !same(changes[name], this.state[name]));
+    if (!names.length) return;
+    const next = Object.fromEntries(names.map((name) => [name, changes[name]]));
+    const own = next.ownPoints ?? this.state.ownPoints;
+    if (next.problem === "classification" && own) next.ownPoints = own.map((point) => ({ ...point, label: point.label < 0 ? -1 : 1 }));
+    if (names.every((name) => SHOWN.includes(name))) {
+      Object.assign(this.state, next);
+      this.tell("state", "points");
+    } else if (names.every((name) => LIVE.includes(name))) {
+      this.trainer.change(next);
+      this.tell("state");
+    } else if (names.some((name) => POINTS.includes(name))) {
+      this.pause();
+      this.keepRun();
+      this.start({ ...this.state, ...next }); // the seed stays, so the address fixes what is seen
+      this.tell("state", "points", "network", "trained");
+    } else {
+      this.pause();
+      this.keepRun();
+      this.trainer.reset(next);
+      this.tell("state", "network", "trained");
+    }
+  }
+
+  // New initial weights.
+  reset() {
+    this.pause();
+    this.keepRun();
+    this.trainer.reset();
+    this.tell("network", "trained");
+  }
+
+  // New points of the same data set; the network goes on.
+  regenerate() {
+    if (this.state.ownPoints) this.trainer.state.seed = randomSeed();
+    this.trainer.regenerate();
+    this.tell("state", "points", "trained");
+  }
+
+  // Replace the own points while the network goes on.
+  setOwnPoints(ownPoints) {
+    if (this.trainer.replacePoints) this.trainer.replacePoints({ ownPoints });
+    else this.trainer.regenerate({ ownPoints });
+    this.tell("state", "points", "trained");
+  }
+
+  play(target = Infinity) {
+    this.target = target;
+    this.playing = this.trainer.epoch < target;
+    this.tell("playing");
+  }
+
+  pause() {
+    this.queue = 0;
+    this.target = Infinity;
+    if (!this.playing) return;
+    this.playing = false;
+    this.tell("playing");
+  }
+
+  // One epoch, or what is left of the one that has begun.
+  step() {
+    this.pause();
+    this.trainer.trainEpoch();
+    this.tell("trained");
+  }
+
+  // Train again from new weights so many times, each up to that epoch; the runs are kept.
+  repeat(times, epochs) {
+    this.pause();
+    this.keepRun();
+    this.trainer.reset();
+    this.tell("network", "trained");
+    this.queue = times - 1;
+    this.play(epochs);
+  }
+
+  // Train for a frame, within a budget of milliseconds. A large network takes several frames for an epoch.
+  advance(budget) {
+    const wanted = this.speed === "fast" || this.queue ? this.target : Math.min(this.target, this.trainer.epoch + 1);
+    this.trainer.trainUntil(wanted, budget);
+    if (this.trainer.epoch < this.target) {
+      this.tell("trained");
+    } else if (this.queue > 0) {
+      this.queue -= 1;
+      this.keepRun();
+      this.trainer.reset();
+      this.tell("network", "trained");
+    } else {
+      this.pause();
+      this.tell("trained");
+    }
+  }
+
+  // Put the run on the screen among the kept ones, if it has begun.
+  keepRun() {
+    const { epoch, history } = this.trainer;
+    if (epoch === 0) return;
+    const kept = { number: this.number, epochs: epoch, state: { ...this.state }, accuracy: this.trainer.accuracy() };
+    Object.assign(kept, thinned(history), { last: this.trainer.losses(), inChart: this.runs.filter((each) => each.inChart).length < IN_CHART });
+    this.runs.push(kept);
+    this.number += 1;
+    if (this.runs.length > RUNS) this.runs.shift();
+    this.tell("runs");
+  }
+
+  removeRun(run) {
+    this.runs = run ? this.runs.filter((each) => each !== run) : [];
+    this.tell("runs");
+  }
+}
+
+// Return the losses of a run at no more than LOSSES epochs, and these epochs.
+function thinned({ train, test }) {
+  const every = Math.ceil(train.length / LOSSES);
+  const epochs = [];
+  for (let epoch = 0; epoch < train.length; epoch += every) epochs.push(epoch);
+  if (epochs[epochs.length - 1] !== train.length - 1) epochs.push(train.length - 1);
+  return { at: epochs, train: epochs.map((epoch) => train[epoch]), test: epochs.map((epoch) => test[epoch]) };
+}
+
+function same(a, b) {
+  return Array.isArray(a) && Array.isArray(b) ? a.length === b.length && a.every((each, k) => each === b[k]) : a === b;
+}

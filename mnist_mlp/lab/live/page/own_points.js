@@ -1,0 +1,166 @@
+// Your own points: drawn on the map, typed, around a curve, or from a CSV file.
+
+import * as points from "./points.js";
+import { $, announce } from "./dom.js";
+import { placeOf } from "./output_view.js";
+
+const MOST = 10_000; // points that drawing adds up to
+const APART = 0.3; // between points of one stroke, in units of the plane
+const ERASER = 0.45;
+const LARGEST = 50_000_000; // bytes of a file
+const FULL_RANGE = 6; // y of the plane at which a drawn value is ±1, in regression
+
+export class OwnPoints {
+  constructor(lab, output, report) {
+    this.lab = lab;
+    this.output = output;
+    this.report = report; // shows notes
+    this.mode = null; // "1", "-1", "value" or "erase"
+    this.stroke = null; // points of the stroke that is being drawn
+    for (const button of document.querySelectorAll("[data-draw]")) {
+      button.addEventListener("click", () => this.choose(this.mode === button.dataset.draw ? null : button.dataset.draw));
+    }
+    const box = $("map-box");
+    box.addEventListener("pointerdown", (event) => this.begin(event));
+    box.addEventListener("pointermove", (event) => this.go(event));
+    for (const kind of ["pointerup", "pointercancel"]) box.addEventListener(kind, () => this.end());
+    $("own-clear").addEventListener("click", () => this.use([]));
+    $("own-point").addEventListener("submit", (event) => this.addTyped(event));
+    $("own-function").addEventListener("submit", (event) => this.around(event));
+    $("own-file").addEventListener("change", (event) => this.read(event.target.files[0]));
+    document.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      document.body.classList.add("dropping");
+    });
+    for (const kind of ["dragleave", "drop"]) document.addEventListener(kind, () => document.body.classList.remove("dropping"));
+    document.addEventListener("drop", (event) => {
+      event.preventDefault();
+      const [file] = event.dataTransfer.files;
+      if (file) this.read(file);
+      else this.take(points.readCsv(event.dataTransfer.getData("text/plain")), "the text");
+    });
+    lab.on("state", () => this.show());
+  }
+
+  get regression() {
+    return this.lab.state.problem === "regression";
+  }
+
+  // The points on the screen, to go on with.
+  get current() {
+    const { state, trainer } = this.lab;
+    return state.ownPoints ?? [...trainer.train, ...trainer.test];
+  }
+
+  show() {
+    for (const button of document.querySelectorAll("[data-draw]")) {
+      const kind = button.dataset.draw;
+      if (kind === "value") button.hidden = !this.regression;
+      button.setAttribute("aria-pressed", String(kind === this.mode));
+    }
+    document.body.classList.toggle("drawing", this.mode !== null);
+    const count = this.lab.state.ownPoints?.length;
+    $("own-note").textContent = this.mode
+      ? "Press on the output map and draw. Press the button again to end."
+      : count === undefined
+        ? "Draw on the output map, drop a CSV file anywhere on the page, or describe a curve."
+        : `${count.toLocaleString("en")} points of your own.`;
+  }
+
+  choose(mode) {
+    this.mode = mode;
+    this.show();
+  }
+
+  begin(event) {
+    if (this.mode === null || event.button !== 0) return;
+    event.preventDefault();
+    $("map-box").setPointerCapture(event.pointerId);
+    this.stroke = [];
+    this.kept = this.current;
+    this.go(event);
+  }
+
+  go(event) {
+    if (!this.stroke) return;
+    const [x, y] = placeOf(event, $("map-box"));
+    if (this.mode === "erase") {
+      const left = this.kept.filter((point) => Math.hypot(point.x - x, point.y - y) > ERASER);
+      if (left.length === this.kept.length) return;
+      this.kept = left;
+      this.use(left);
+      return;
+    }
+    const last = this.stroke.at(-1);
+    if (last && Math.hypot(last.x - x, last.y - y) < APART) return;
+    if (this.kept.length + this.stroke.length >= MOST) return;
+    const label = this.mode === "value" ? y / FULL_RANGE : Number(this.mode);
+    this.stroke.push({ x: rounded(x), y: rounded(y), label: rounded(label) });
+    this.output.drawPoints(this.stroke);
+  }
+
+  end() {
+    if (!this.stroke) return;
+    const drawn = this.stroke;
+    this.stroke = null;
+    if (drawn.length) this.use([...this.kept, ...drawn]);
+  }
+
+  // Take these points while the network goes on.
+  use(list) {
+    this.lab.setOwnPoints(list);
+  }
+
+  addTyped(event) {
+    event.preventDefault();
+    const [x, y, label] = ["x", "y", "label"].map((name) => Number(event.target.elements[name].value));
+    if (!this.regression && Math.abs(label) !== 1) {
+      this.report([`label: expected −1 or 1 for classification, received ${label}; or choose regression`]);
+      return;
+    }
+    this.use([...this.current, { x, y, label }]);
+    announce(`Added a point. ${this.current.length} points.`);
+  }
+
+  around(event) {
+    event.preventDefault();
+    const { expression, count } = event.target.elements;
+    const found = points.pointsAroundFunction(expression.value, Number(count.value), this.lab.state.seed);
+    this.take(found, `y = ${expression.value}`);
+  }
+
+  async read(file) {
+    if (!file) return;
+    if (file.size > LARGEST) {
+      this.report([`${file.name.slice(0, 80)}: expected at most ${LARGEST / 1e6} MB, received ${Math.round(file.size / 1e6)} MB`]);
+      return;
+    }
+    let text = "";
+    try {
+      text = await file.text();
+    } catch {
+      this.report([`${file.name.slice(0, 80)}: the browser cannot read this file`]);
+    }
+    if (text) this.take(points.readCsv(text), file.name.slice(0, 80));
+    $("own-file").value = ""; // so that the same file can be read again
+  }
+
+  // Show points that were read, with a new network; say what was not taken.
+  take({ points: list, notes }, from) {
+    const all = [...notes];
+    if (list.length) {
+      const changes = { ownPoints: list };
+      if (!this.regression && list.some(({ label }) => Math.abs(label) !== 1)) {
+        changes.problem = "regression";
+        all.push("labels other than −1 and 1: the problem is now regression");
+      }
+      this.lab.change(changes);
+      announce(`${list.length} points from ${from}`);
+    }
+    this.report(all);
+  }
+}
+
+function rounded(value) {
+  return Math.round(value * 1000) / 1000;
+}

@@ -1,0 +1,48 @@
+// What leaves the page: its address, files of data, weights and history, and the Keras program.
+
+import { fragment } from "./network.js";
+import { PAGE } from "./state.js";
+import { $, copy, save } from "./dom.js";
+
+export function connectTake(lab, report) {
+  $("copy-address").addEventListener("click", (event) => copy(location.href, event.currentTarget));
+  $("copy-original").addEventListener("click", (event) => copy(PAGE + fragment(lab.state), event.currentTarget));
+  $("open-address").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const { address } = event.target.elements;
+    report(lab.open(address.value));
+    address.value = "";
+    $("main").focus();
+  });
+  for (const button of document.querySelectorAll("[data-export]")) {
+    button.addEventListener("click", () => download(lab, button.dataset.export, button.dataset.format));
+  }
+  $("as-keras").addEventListener("click", () => showKeras(lab));
+  $("keras-close").addEventListener("click", () => $("keras").close());
+  $("keras-copy").addEventListener("click", (event) => copy($("keras-text").textContent, event.currentTarget));
+  $("keras-save").addEventListener("click", () => save("playground.py", $("keras-text").textContent, "text/x-python"));
+}
+
+async function download(lab, what, format) {
+  const exports = await import("./exports.js");
+  const name = `${what}${format === "csv" ? "Csv" : "Json"}`; // such as dataCsv
+  save(`playground-${what}.${format}`, exports[name](lab.trainer), format === "csv" ? "text/csv" : "application/json");
+}
+
+async function showKeras(lab) {
+  const { kerasProgram } = await import("./keras_program.js");
+  $("keras-text").textContent = kerasProgram(lab.trainer);
+  $("keras").showModal();
+}
+
+// Say what of the state the original cannot show.
+export function addressNote(state) {
+  const beyond = [];
+  if (state.ownPoints) beyond.push("your own points");
+  if (state.weightsSeed !== null) beyond.push("the seed of the weights");
+  if (state.networkShape.length > 6 || state.networkShape.some((units) => units > 8)) beyond.push("menus for a network of this size");
+  if (state.noise > 50) beyond.push("this much noise");
+  return beyond.length
+    ? `The address of this page always shows the present settings. playground.tensorflow.org opens it, too, but lacks ${beyond.join(", ")}.`
+    : "The address of this page always shows the present settings; playground.tensorflow.org opens the same run.";
+}

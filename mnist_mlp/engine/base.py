@@ -67,6 +67,7 @@ class DeviceSet:
     xla: bool | None = None  # whether to compile with XLA; None lets the engine choose
     workers: int = 1  # processes
     lost: tuple[type[Exception], ...] = ()  # what the framework raises if another worker is lost
+    leave: Callable[[], None] = lambda: None  # ends the connection to the other workers, which do so at the same time
 
     @property
     def kind(self) -> str:
@@ -171,6 +172,9 @@ class Engine(Protocol):
 
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         """Return the mean of each value over all workers, which must all call this: how they decide together."""
+
+    def leave_workers(self) -> None:
+        """Wait until the other workers have come to the end, too: one that leaves before looks like one that died."""
 
     def trace(self, directory: Path) -> AbstractContextManager[None]:
         """Write a trace of a block with the framework's profiler: plugins/profile/TIME/ below the directory."""

@@ -6,6 +6,7 @@ The data lives on the devices as uint8. A call of `train` or `evaluate` runs any
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -31,6 +32,7 @@ from mnist_mlp.engine.base import (
     write_state,
 )
 from mnist_mlp.engine.batching import Pace, chunks, pad_batches, pad_steps, predict_in_batches
+from mnist_mlp.errors import UserError
 from mnist_mlp.models.networks import to_logits, with_hidden
 
 
@@ -220,3 +222,10 @@ class CompiledEngine(abc.ABC):
             return list(values)
         with report_lost_workers(self.devices):
             return self.reduce_mean(values)
+
+    def leave_workers(self) -> None:
+        if self.devices.workers == 1:
+            return
+        with contextlib.suppress(UserError, *self.devices.lost):  # all is saved: a worker lost now takes nothing along
+            self.mean_over_workers([0.0])
+            self.devices.leave()

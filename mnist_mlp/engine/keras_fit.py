@@ -138,6 +138,9 @@ class FitEngine:
     def mean_over_workers(self, values: Sequence[float]) -> list[float]:
         return list(values)
 
+    def leave_workers(self) -> None:
+        pass  # there are none
+
     def trace(self, directory: Path) -> AbstractContextManager[None]:
         if self.backend == "jax":
             from mnist_mlp.engine.jax.trace import traced

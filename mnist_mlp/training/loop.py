@@ -22,19 +22,29 @@ from mnist_mlp.runs import summary
 from mnist_mlp.runs.checkpoint import Progress
 from mnist_mlp.runs.directory import Run
 from mnist_mlp.training.callbacks import Callbacks
-from mnist_mlp.training.optimizers import averaged, peak_rate
+from mnist_mlp.training.observer import NOBODY, Observer
+from mnist_mlp.training.optimizers import averaged, peak_rate, set_rate
 from mnist_mlp.training.progress import TrainingProgress
 
 
 class Training:
     """The training of one run on `examples` images. Its state is the run's progress and the engine's variables."""
 
-    def __init__(self, engine: Engine, run: Run, examples: int, callbacks: Callbacks, reporter: Reporter):
+    # Six parameters: what a training consists of.
+    def __init__(
+        self,
+        engine: Engine,
+        run: Run,
+        examples: int,
+        callbacks: Callbacks,
+        reporter: Reporter,
+        observer: Observer = NOBODY,
+    ):
         self.engine, self.current_run, self.config, self.examples = engine, run, run.config, examples
-        self.callbacks, self.reporter = callbacks, reporter
+        self.callbacks, self.reporter, self.observer = callbacks, reporter, observer
         self.steps_per_epoch = math.ceil(examples / self.config.batch_size)
         self.steps_between_checkpoints = self.config.steps_between_checkpoints(self.steps_per_epoch)
-        self.pace = Pace()
+        self.pace = Pace(observer.seconds_per_call)
         self.stop_early = callbacks.stop
         self.ended = callbacks.finished  # whether `on_train_end` is done
         # The step of the last checkpoint, and whether it is that of a finished run.
@@ -107,6 +117,7 @@ class Training:
         progress.seconds += seconds
         self.pace.took(last - first, seconds)
         self.timed = self.timed or (time.perf_counter(), self.done)
+        self.observer.called(self, sums.loss_sum, sums.correct, sums.seen, seconds)
 
     def report_progress(self) -> None:
         """Report the progress from the second call on: before it, the speed is unknown."""
@@ -125,6 +136,7 @@ class Training:
     def report_within_epoch(self, steps: int, loss: float, accuracy: float, seconds_per_step: float) -> None:
         """Report the progress within a call that lasts a whole epoch, after `steps` of its steps."""
         rate = self.config.batch_size / seconds_per_step
+        self.observer.within_epoch(self, steps, loss, accuracy)
         self.reporter.progress(self.training_progress(steps, loss, accuracy, rate, seconds_per_step))
 
     def training_progress(
@@ -166,7 +178,9 @@ class Training:
         }
         if self.config.validation_fraction:
             row["validation_loss"], row["validation_accuracy"] = self.validate()
-        self.current_run.progress = Progress(epoch=done.epoch + 1, history=[*done.history, row])
+        if done.rates:
+            row["learning_rate"] = done.rates[-1]["to"]
+        self.current_run.progress = Progress(epoch=done.epoch + 1, history=[*done.history, row], rates=done.rates)
         self.callbacks.epoch_ends(row)
 
     def validate(self) -> tuple[float, float]:
@@ -180,6 +194,7 @@ class Training:
 
     def between_calls(self, request: Request) -> None:
         """Save if a checkpoint is due, report an epoch that has ended, and stop if that was requested."""
+        self.observer.between_calls(self, request)
         mine = [bool(request), self.callbacks.stop, self.pace.steps]
         stop, early, steps = self.engine.mean_over_workers(mine)  # if one worker stops, all do; all make the same calls
         self.stop_early, self.pace.steps = early > 0, int(steps)
@@ -200,6 +215,13 @@ class Training:
         history = self.progress.history
         self.current_run.write_history()
         self.reporter.line(summary.epoch_line(history[-1], self.config.epochs))
+        self.observer.epoch_ended(self)
+
+    def change_rate(self, rate: float) -> None:
+        """Change the learning rate from the next step on, and record that. Raise `UserError` if it is no constant."""
+        before = peak_rate(self.engine.optimizer)
+        set_rate(self.engine, rate)
+        self.progress.rates.append({"step": self.done, "from": before, "to": peak_rate(self.engine.optimizer)})
 
     def save(self) -> None:
         """Write a checkpoint, if there is anything new."""

@@ -231,13 +231,16 @@ runpy.run_module("mnist_mlp.train", run_name="__main__", alter_sys=True)
 """
 
 
-def start_two(backend, run_dir, epochs=EPOCHS):
-    """Two workers that train, or go on."""
+def start_two(backend, run_dir, epochs=EPOCHS, before=""):
+    """Two workers that train, or go on; `before` is code that they run first."""
     workers = addresses(2)
     train = [*TRAIN, "--strategy=multiworker", f"--workers={','.join(workers)}", f"--epochs={epochs}"]
     train += [f"--backend={backend}", f"--run_dir={run_dir}", "--resume"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return [fork_server.start_code(WORKER, *train, f"--worker_index={i}", backend=backend, **pipes) for i in range(2)]
+    return [
+        fork_server.start_code(before + WORKER, *train, f"--worker_index={i}", backend=backend, **pipes)
+        for i in range(2)
+    ]
 
 
 def until_epoch(processes, epoch):
@@ -267,6 +270,23 @@ def test_workers_stop_together_when_one_is_asked_to(backend, asked, tmp_path):
         assert f"{'terminated' if index == asked else 'stopped'} after step {step:,} of 600,000" in words
     (stopped,) = [line for line in said[0].splitlines() if f" after step {step:,} of" in line]
     assert stopped.endswith("resume with: the same command and --resume on each worker")
+
+
+LATE = """
+import sys, time
+from mnist_mlp.report import run_page
+if "--worker_index=1" in sys.argv:
+    run_page.write = lambda session: time.sleep(1.5)  # in place of its last work, of which nobody reads the result
+"""
+
+
+@pytest.mark.slow
+def test_the_chief_does_not_leave_before_a_worker_that_is_late(tmp_path):
+    """JAX would abort the worker: its chief holds the connection."""
+    processes = start_two("jax", tmp_path / "run", epochs=1, before=LATE)
+    ends = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
+    assert "coordination" not in ends[1][1]
 
 
 @pytest.fixture(scope="session")

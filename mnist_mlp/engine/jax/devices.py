@@ -75,8 +75,9 @@ def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
     what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
 
     options: dict[str, Any] = {"initialization_timeout": int(start_timeout)}
-    if "heartbeat_timeout_seconds" in inspect.signature(jax.distributed.initialize).parameters:  # JAX 0.6 waits 100 s
-        options["heartbeat_timeout_seconds"] = HEARTBEAT_TIMEOUT
+    known = inspect.signature(jax.distributed.initialize).parameters
+    timeouts = ("heartbeat_timeout_seconds", "shutdown_timeout_seconds")  # JAX 0.6 waits 100 s and 300 s
+    options |= {name: HEARTBEAT_TIMEOUT for name in timeouts if name in known}
 
     def initialize() -> list[jax.Device]:
         jax.distributed.initialize(plan.workers[0], len(plan.workers), plan.worker_index, **options)
@@ -91,7 +92,9 @@ def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
     device = f"{kind(here)}: {len(plan.workers)} workers, here {name}"
 
     lost = (jax.errors.JaxRuntimeError, ValueError)  # ValueError: raised before a call starts
-    return DeviceSet(device, (), len(devices), devices, workers=len(plan.workers), lost=lost)
+    return DeviceSet(
+        device, (), len(devices), devices, workers=len(plan.workers), lost=lost, leave=jax.distributed.shutdown
+    )
 
 
 def first_line(error: Exception) -> str:

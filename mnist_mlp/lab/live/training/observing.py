@@ -30,6 +30,7 @@ OFTEN = 0.8  # a point waits for the next call if the last one is more recent th
 LOOK_EVERY = 1.0  # seconds between two looks, at first
 LOOKS = 0.02  # and at least this share of the time since the first: an hour has some 250 looks, a day some 400
 SCORES = 0.005  # the same for scores after epochs: each of the first 800 s, if an epoch lasts 4 s
+RECENT = 100  # rows of the history that a resumed run repeats: a kill may have lost the event of the last one
 WAIT = 0.25  # seconds after which a paused run looks for signals
 AT_MOST = 2**16  # bytes of commands read at once
 
@@ -96,7 +97,7 @@ class LiveObserver(Observer):
             steps=session.total_steps,
             steps_per_epoch=session.steps_per_epoch,
             epochs=session.config.epochs,
-            history=progress.history,
+            history=progress.history[-RECENT:],
             rates=progress.rates,
             **{
                 name: getattr(result, name)

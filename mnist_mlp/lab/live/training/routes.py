@@ -146,7 +146,7 @@ class Room:
             except Refused as error:
                 return responses.refusal(error)
             except UserError as error:
-                return responses.error(400, without_paths(str(error), own=str(self.runner.room)))
+                return responses.error(400, without_paths(str(error), self.runner.secrets))
 
         return answer
 

@@ -30,6 +30,7 @@ from mnist_mlp.serve.limits import Refused
 IN_VIEW = 6  # runs that are shown, and so at most that many under way and in the queue
 HIDDEN = "hidden"  # a file in the folder of a run that is not shown any more
 LOOK, IDLE = 0.1, 0.5  # seconds between two reads of the events: with watchers, and without
+LONGEST_END = 60.0  # seconds that the end of the server waits for a run to be saved
 ENDED = ("stopped", "finished", "failed")
 COMMANDS = ("pause", "go_on", "stop", "rate", "digit", "hide")
 OUTPUT = 2000  # bytes of the end of what a process printed, for the message if it wrote no event
@@ -328,7 +329,8 @@ class Runner:
         for run in self.runs.values():
             if run.process is not None:
                 os.close(run.commands)
-                run.process.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it ends later, by itself
+                    run.process.wait(LONGEST_END)
                 run.process, run.commands = None, -1
         self.open.close()
 
@@ -343,8 +345,12 @@ class Runner:
     async def changed(self, version: int, seconds: float) -> bool:
         """Wait until there is news since `version`, at most so many seconds. Return whether there is."""
         if version == self.version:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.news.wait(), seconds)
+            # Not wait_for: before Python 3.12 it drops a cancellation that comes together with the news.
+            waiting = asyncio.ensure_future(self.news.wait())
+            try:
+                await asyncio.wait({waiting}, timeout=seconds)
+            finally:
+                waiting.cancel()
         return version != self.version
 
     def check_watchers(self) -> None:

@@ -191,8 +191,6 @@ def test_a_run_pauses_changes_its_rate_stops_and_goes_on(tmp_path):
             count = len(watcher.events)
             await asyncio.sleep(0.6)
             assert len(watcher.events) <= count + 1  # how it stands, perhaps
-            await ask("POST", command, {"do": "rate", "learning_rate": 0.0001}, 202)
-            await watcher.until(lambda w: w.of("rate"))
             await ask("POST", command, {"do": "digit", "index": 359}, 202)
             await ask("POST", command, {"do": "digit", "index": 360}, 202)
             await watcher.until(lambda w: w.of("refused"))
@@ -200,7 +198,12 @@ def test_a_run_pauses_changes_its_rate_stops_and_goes_on(tmp_path):
             await ask("POST", command, {"do": "go_on"}, 202)
             await watcher.until(lambda w: any(step["step"] > paused_at for step in w.of("step")))
             await watcher.until(lambda w: w.of("look")[-1]["digit"]["index"] == 359)
-            await ask("POST", command, {"do": "stop"}, 202)
+            await ask("POST", command, {"do": "pause"}, 202)
+            await watcher.until(lambda w: w.states()[-1:] == ["paused"])
+            paused_at = watcher.of("state")[-1]["step"]
+            await ask("POST", command, {"do": "rate", "learning_rate": 0.0001}, 202)
+            await watcher.until(lambda w: w.of("rate"))
+            await ask("POST", command, {"do": "stop"}, 202)  # what was changed in the pause is saved, too
             await watcher.until(lambda w: w.states()[-1:] == ["stopped"])
             await watcher.until(lambda w: not runs.find(name).active)
             stopped_at = max(step["step"] for step in watcher.of("step"))
@@ -208,7 +211,7 @@ def test_a_run_pauses_changes_its_rate_stops_and_goes_on(tmp_path):
             assert answer.status_code == 409
             await ask("POST", command, {"do": "go_on"}, 202)
             await watcher.until(lambda w: w.states()[-1:] == ["finished"])
-            assert watcher.of("begin")[-1]["step"] == stopped_at
+            assert watcher.of("begin")[-1]["step"] == stopped_at == paused_at
             assert watcher.of("begin")[-1]["rates"] == watcher.of("result")[0]["result"]["recipe"]["rates"]
             await watcher.until(lambda w: not runs.find(name).active)
             answer = await ask("POST", command, {"do": "go_on", "epochs": 400})

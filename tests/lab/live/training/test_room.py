@@ -208,15 +208,17 @@ def test_random_requests_never_find_a_bug(tmp_path, full):
 
 
 def test_an_audience_sees_everything_and_changes_nothing(tmp_path):
-    get, post, command, predict = asked(
+    get, head, post, command, predict = asked(
         tmp_path,
         ("GET", "/training"),
+        ("HEAD", "/training/events"),
         ("POST", "/training/runs", DIGITS),
         ("POST", "/training/runs/x", {"do": "stop"}),
         ("POST", "/training/predict", {"instances": [[0] * 784]}),
         read_only=True,
     )
     assert get.json()["read_only"] is True and get.json()["commands"] == []
+    assert head.status_code == 200 and head.headers["content-type"].startswith("text/event-stream")
     for answer in (post, command, predict):
         refused(answer, 403, "read-only")
     assert list((tmp_path / "room").iterdir()) == []

@@ -149,6 +149,22 @@ def test_thirty_watchers_see_the_same(tmp_path):
         assert list(seen[0].values()) == [json.loads(line) for line in file.read_text().splitlines()]
 
 
+def test_who_leaves_is_forgotten_at_any_moment(tmp_path):
+    with serving(tmp_path / "room") as server:
+        server.post("/training/runs", DIGITS)
+        for _ in range(9):
+            streams = [server.stream("/training/events") for _ in range(30)]
+            assert all(stream.recv(15) == b"HTTP/1.1 200 OK" for stream in streams)  # not 429: there are 200 places
+            time.sleep(0.05)
+            for stream in streams:
+                stream.close()
+            time.sleep(0.05)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(30)
+        assert time.monotonic() - began < 5
+
+
 @pytest.mark.full
 def test_memory_stays_flat_while_watchers_come_and_go(tmp_path):
     """Minutes of it: MNIST_MLP_SOAK_SECONDS=3600 makes it an hour."""
@@ -179,4 +195,9 @@ def test_memory_stays_flat_while_watchers_come_and_go(tmp_path):
         early, late = max(sizes[len(sizes) // 4 : len(sizes) // 2]), max(sizes[-len(sizes) // 4 :])
         print(f"{visits:,} visits; {early / 2**20:.0f} MB after a half, {late / 2**20:.0f} MB at the end")
         assert late < early + 20 * 2**20
+        time.sleep(1)
+        streams = [server.stream("/training/events") for _ in range(200)]
+        assert all(stream.recv(15) == b"HTTP/1.1 200 OK" for stream in streams), "somebody who left is still counted"
+        for stream in streams:
+            stream.close()
         assert server.get(f"/training/runs/{name}")["state"] == "training"

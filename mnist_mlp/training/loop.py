@@ -222,6 +222,7 @@ class Training:
         before = peak_rate(self.engine.optimizer)
         set_rate(self.engine, rate)
         self.progress.rates.append({"step": self.done, "from": before, "to": peak_rate(self.engine.optimizer)})
+        self.saved = None  # a checkpoint of this step, if there is one, has the former rate
 
     def save(self) -> None:
         """Write a checkpoint, if there is anything new."""

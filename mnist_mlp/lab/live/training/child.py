@@ -29,6 +29,7 @@ from mnist_mlp.train import train_and_evaluate
 def main(argv: Sequence[str]) -> None:
     folder, commands = Path(argv[0]), Commands(int(argv[1]))
     config, _ = orders.read(folder)
+    secrets = (str(folder), config.data_dir)
     with lock.held(folder), events.EventLog(folder / events.NAME, folder.name) as log:
         log.write("state", state="starting")
         observer = LiveObserver(log, commands, folder / orders.WEIGHTS)
@@ -38,12 +39,12 @@ def main(argv: Sequence[str]) -> None:
                 config, folder / orders.RUN, reporter=PRINT, keep_programs=True, observer=observer
             )
             observer.ended()
-            log.write("result", result=without_paths(result.to_dict(), own=str(folder)))
+            log.write("result", result=without_paths(result.to_dict(), secrets))
             log.write("state", state="finished")
         except (Stopped, KeyboardInterrupt):
             log.write("state", state="stopped", message=observer.reason or "stopped by a signal")
             raise
         except Exception as error:
             what = str(error) if isinstance(error, UserError) else f"a bug: {type(error).__name__}: {error}"
-            log.write("state", state="failed", message=without_paths(what, own=str(folder)))
+            log.write("state", state="failed", message=without_paths(what, secrets))
             raise

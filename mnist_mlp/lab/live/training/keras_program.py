@@ -18,7 +18,7 @@ CLASSES = {  # the optimizers of `config.OPTIMIZERS` in Keras
 }
 RATES = {  # their own learning rates, where a schedule needs the number
     **dict.fromkeys(CLASSES, 0.001),
-    **{"sgd": 0.01},
+    **{"sgd": 0.01, "schedulefreeadamw": 0.0025},
 }
 IN_KERAS = {"mnist": "mnist", "fashion_mnist": "fashion_mnist"}  # of keras.datasets
 ACTIVATIONS = {"mlp_sigmoid": "sigmoid", "mlp_tanh": "tanh"}

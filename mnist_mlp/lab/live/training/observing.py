@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from mnist_mlp.training.loop import Training
     from mnist_mlp.training.session import TrainingSession
 
-SECONDS = 0.1  # a call of the engine, and so between two points of the curves
+SECONDS = 0.12  # a call of the engine, and so between two points of the curves
+LONGEST = 4  # times as long a call may get on a processor that other processes use, too
 OFTEN = 0.8  # a point waits for the next call if the last one is more recent than this share of it: tiny epochs
 LOOK_EVERY = 1.0  # seconds between two looks, at first
 LOOKS = 0.02  # and at least this share of the time since the first: an hour has some 250 looks, a day some 400
 SCORES = 0.005  # the same for scores after epochs: each of the first 800 s, if an epoch lasts 4 s
+RECENT = 100  # rows of the history that a resumed run repeats: a kill may have lost the event of the last one
 WAIT = 0.25  # seconds after which a paused run looks for signals
 AT_MOST = 2**16  # bytes of commands read at once
 
@@ -81,6 +83,7 @@ class LiveObserver(Observer):
         self.log, self.commands, self.weights = log, commands, weights
         self.paused, self.reason = False, ""
         self.budget = Budget()
+        self.call_ended = clocks()
         self.within = (0, 0.0, 0.0)  # of a call that lasts an epoch: images, Σ loss and correct that are reported
         self.since = Point()
         self.next_point = self.next_scores = 0.0  # by the clock
@@ -96,7 +99,7 @@ class LiveObserver(Observer):
             steps=session.total_steps,
             steps_per_epoch=session.steps_per_epoch,
             epochs=session.config.epochs,
-            history=progress.history,
+            history=progress.history[-RECENT:],
             rates=progress.rates,
             **{
                 name: getattr(result, name)
@@ -114,10 +117,20 @@ class LiveObserver(Observer):
         self.log.write("state", state="training", step=step)
 
     def called(self, training: Training, losses: float, correct: int, seen: int, seconds: float) -> None:
+        self.keep_calls_long(training)
         images, loss_sum, hits = self.within
         self.within = (0, 0.0, 0.0)
         self.since.add(training.progress.epoch + 1, losses - loss_sum, correct - hits, seen - images, seconds)
         self.point(training, training.done)
+
+    def keep_calls_long(self, training: Training) -> None:
+        """Let calls last longer by the clock on a processor that is shared: each costs a millisecond or two of its own
+        there, whatever little it got done."""
+        before, self.call_ended = self.call_ended, clocks()
+        clock, processor = self.call_ended - before
+        if training.engine.devices.kind == "CPU" and clock > 0:
+            wanted = SECONDS * min(LONGEST, max(1.0, clock / max(processor, 1e-9)))
+            training.pace.seconds_per_call = 0.8 * training.pace.seconds_per_call + 0.2 * wanted
 
     def within_epoch(self, training: Training, steps: int, loss: float, accuracy: float) -> None:
         images, loss_sum, hits = self.within
@@ -196,7 +209,9 @@ class LiveObserver(Observer):
         since = clocks()
         while self.paused and not request:
             self.obey(self.commands.received(WAIT), training)
+            training.save()  # if the rate was changed meanwhile
         training.timed = None  # the pause is no part of the speed
+        self.call_ended = clocks()
         self.budget.waited(since)
         if not request:
             self.log.write("state", state="training", step=training.done)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,17 @@ HIDDEN = "…"
 PATH = re.compile(r"(?<![\w/:.…])(?:~[\w.-]*)?/(?!/)[^\s'\"`;,()<>\[\]{}|:]+")
 
 
-def without_paths(value: Any, *, own: str = "") -> Any:
-    """Return a JSON value in which each path is replaced by "…". `own` is one that may have spaces in it."""
+def without_paths(value: Any, own: Sequence[str] = ()) -> Any:
+    """Return a JSON value in which each path is replaced by "…". `own` are some that may have spaces in them."""
     if isinstance(value, dict):
-        return {key: without_paths(item, own=own) for key, item in value.items()}
+        return {key: without_paths(item, own) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_paths(item, own=own) for item in value]
+        return [without_paths(item, own) for item in value]
     return text_without_paths(value, own) if isinstance(value, str) else value
 
 
-def text_without_paths(text: str, own: str = "") -> str:
-    for known in sorted({own, *roots()}, key=len, reverse=True):
+def text_without_paths(text: str, own: Sequence[str]) -> str:
+    for known in sorted({*own, *roots()}, key=len, reverse=True):
         if len(known) > 1:
             text = re.sub(rf"{re.escape(known)}(/[^\s'\"`;,()]*)?", HIDDEN, text)
     return PATH.sub(HIDDEN, text)

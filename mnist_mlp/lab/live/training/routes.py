@@ -24,7 +24,7 @@ from mnist_mlp.lab.live.training.plan import plan
 from mnist_mlp.lab.live.training.predicting import Weights
 from mnist_mlp.lab.live.training.redaction import without_paths
 from mnist_mlp.lab.live.training.runner import COMMANDS, IN_VIEW, Runner
-from mnist_mlp.lab.live.training.watching import Stream, seen
+from mnist_mlp.lab.live.training.watching import HEADERS, Stream, seen
 from mnist_mlp.options import expected
 from mnist_mlp.serve import responses
 from mnist_mlp.serve.limits import WAITING, Limits, Refused
@@ -105,6 +105,8 @@ class Room:
 
     def stream(self, request: Request, run: Any) -> ASGIApp:
         positions = seen(last_event_id(request), one=run is not None)
+        if request.method == "HEAD":
+            return Response(headers=HEADERS)
         self.runner.check_watchers()
         return Stream(self.runner, run, positions)
 
@@ -146,7 +148,7 @@ class Room:
             except Refused as error:
                 return responses.refusal(error)
             except UserError as error:
-                return responses.error(400, without_paths(str(error), own=str(self.runner.room)))
+                return responses.error(400, without_paths(str(error), self.runner.secrets))
 
         return answer
 

@@ -30,6 +30,7 @@ from mnist_mlp.serve.limits import Refused
 IN_VIEW = 6  # runs that are shown, and so at most that many under way and in the queue
 HIDDEN = "hidden"  # a file in the folder of a run that is not shown any more
 LOOK, IDLE = 0.1, 0.5  # seconds between two reads of the events: with watchers, and without
+LONGEST_END = 60.0  # seconds that the end of the server waits for a run to be saved
 ENDED = ("stopped", "finished", "failed")
 COMMANDS = ("pause", "go_on", "stop", "rate", "digit", "hide")
 OUTPUT = 2000  # bytes of the end of what a process printed, for the message if it wrote no event
@@ -132,9 +133,9 @@ class Runner:
         self.open = contextlib.ExitStack()
         self.open.enter_context(lock.held(room, "room"))
         self.runs: dict[str, LiveRun] = {}
-        for folder in reversed(found):
-            if len(self.runs) < 10 * IN_VIEW and not (folder / HIDDEN).exists():
-                self.add_found(folder)
+        shown = [folder for folder in found if not (folder / HIDDEN).exists()]
+        for folder in reversed(shown[:IN_VIEW]):
+            self.add_found(folder)
         self.version, self.news = 0, asyncio.Event()
         self.watchers = 0
         self.program = ("-m", f"{__package__}.child")
@@ -152,6 +153,11 @@ class Runner:
         if run.state not in ENDED:
             run.state, run.message = "stopped", "its process ended with a former server"
         self.runs[run.name] = run
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The paths that messages may hold."""
+        return (str(self.room), str(self.operator.get("data_dir", "")))
 
     # What a page asks for.
 
@@ -313,7 +319,7 @@ class Runner:
         run.process, run.commands = None, -1
         if run.state not in ENDED:  # it wrote no event about its end
             if code in (2, 1):
-                run.state, run.message = "failed", without_paths(run.printed(), own=str(self.room))
+                run.state, run.message = "failed", without_paths(run.printed(), self.secrets)
             else:
                 run.state, run.message = "stopped", f"its process {outcome_of(code)}"
         self.advance()
@@ -323,7 +329,8 @@ class Runner:
         for run in self.runs.values():
             if run.process is not None:
                 os.close(run.commands)
-                run.process.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it ends later, by itself
+                    run.process.wait(LONGEST_END)
                 run.process, run.commands = None, -1
         self.open.close()
 
@@ -338,8 +345,12 @@ class Runner:
     async def changed(self, version: int, seconds: float) -> bool:
         """Wait until there is news since `version`, at most so many seconds. Return whether there is."""
         if version == self.version:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.news.wait(), seconds)
+            # Not wait_for: before Python 3.12 it drops a cancellation that comes together with the news.
+            waiting = asyncio.ensure_future(self.news.wait())
+            try:
+                await asyncio.wait({waiting}, timeout=seconds)
+            finally:
+                waiting.cancel()
         return version != self.version
 
     def check_watchers(self) -> None:
@@ -363,8 +374,9 @@ def with_epochs(run: LiveRun, epochs: Any) -> Config:
     longer = dataclasses.replace(run.config, epochs=epochs)
     if differing(longer, run.config):
         raise Refused(409, "the learning rate of this run follows its number of epochs, which cannot change any more")
-    done = len(run.tail.last.get("begin", {}).get("history", [])) if "epoch" not in run.tail.last else 0
-    done = max(done, run.tail.last.get("epoch", {}).get("row", {}).get("epoch", 0))
+    last = run.tail.last
+    rows = [*last.get("begin", {}).get("history", []), last.get("epoch", {}).get("row", {})]
+    done = max((row.get("epoch", 0) for row in rows), default=0)
     if longer.epochs <= done:
         raise Refused(409, f"epochs: expected more than the {done:,} that are done, received {longer.epochs:,}")
     return longer

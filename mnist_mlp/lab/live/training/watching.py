@@ -28,11 +28,12 @@ ALIVE = 15.0  # seconds after which a stream without news sends a comment, so th
 PATIENCE = 30.0  # seconds for a watcher to take a chunk
 CHUNK = 200  # events of a backlog in one chunk
 LONGEST = 1000  # characters of an id that comes back
-HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # a proxy must not collect the events
-]
+HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",  # a proxy must not collect the events
+}
+HEAD = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 def frame(line: bytes, identity: str = "") -> bytes:
@@ -70,7 +71,7 @@ class Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope.get("extensions", {}).get(ENDLESS, lambda: None)()
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await send({"type": "http.response.start", "status": 200, "headers": HEAD})
         gone = asyncio.ensure_future(left(receive))
         sending = asyncio.ensure_future(self.send_all(send))
         try:
@@ -88,10 +89,13 @@ class Stream:
         """Send the events as they come, until the watcher is gone or what is to be seen has ended."""
         with self.runner.watched():
             async for chunk in self.chunks():
+                message = {"type": "http.response.body", "body": chunk, "more_body": True}
+                taking = asyncio.ensure_future(send(message))
                 try:
-                    message = {"type": "http.response.body", "body": chunk, "more_body": True}
-                    await asyncio.wait_for(send(message), PATIENCE)
-                except asyncio.TimeoutError:
+                    taken, _ = await asyncio.wait({taking}, timeout=PATIENCE)
+                finally:
+                    taking.cancel()
+                if not taken:
                     return  # he takes nothing any more; should he come back, he continues where he was
 
     async def chunks(self) -> AsyncIterator[bytes]:

@@ -158,7 +158,7 @@ def test_paths_are_replaced_and_nothing_else(text, shown):
 
 
 def test_a_path_with_spaces_that_is_known_is_replaced_as_a_whole(monkeypatch):
-    assert without_paths("lost /srv/my runs/a b: gone", own="/srv/my runs") == "lost … b: gone"
+    assert without_paths("lost /srv/my runs/a b: gone", ("/srv/my runs",)) == "lost … b: gone"
     monkeypatch.setenv("HOME", "/home/A Teacher")
     assert without_paths("in /home/A Teacher/x") == "in …"
     assert os.getcwd() not in without_paths(f"at {os.getcwd()}/x")

@@ -4,10 +4,13 @@ No framework and no training here: where a process is needed, `helpers/live_stan
 """
 
 import asyncio
+import collections
 import dataclasses
 import json
 import os
+import random
 import signal
+import urllib.parse
 
 import pytest
 from helpers import asgi
@@ -152,16 +155,70 @@ def test_nonsense_is_refused(tmp_path, method, path, body, status, words):
     assert str(tmp_path) not in answer.text
 
 
+def anything(draw, depth=0):
+    """A JSON value at random, often one that means something here."""
+    words = [
+        *Config.__dataclass_fields__,
+        *runner.COMMANDS,
+        "do",
+        "index",
+        "mlp",
+        "digits",
+        "tpu",
+        "",
+        "\x00",
+        "é" * 99,
+    ]
+    numbers = [0, 1, -1, 5, 2**31, 2**63, 1e308, 0.001, True, False, None]
+    kind = draw.random()
+    if depth < 3 and kind < 0.5:
+        size = draw.randint(0, 4)
+        if kind < 0.4:
+            return {draw.choice(words): anything(draw, depth + 1) for _ in range(size)}
+        return [anything(draw, depth + 1) for _ in range(size)]
+    return draw.choice(words) if kind < 0.75 else draw.choice(numbers)
+
+
+def test_random_requests_never_find_a_bug(tmp_path, full):
+    """None starts: no process may run here. Some are good orders, and fill the queue."""
+
+    async def script():
+        async with ending(Runner(tmp_path / "room", at_once=0)) as runs:
+            app, draw, statuses = application(runs), random.Random(1), collections.Counter()
+            for _ in range(20_000 if full else 400):
+                name = draw.choice([*runs.runs, "x", "20261130-184210-731-3f9a", "%00", "..%2f"])
+                path = draw.choice(["", "/plan", "/runs", f"/runs/{name}", f"/runs/{name}/result", "/predict", "/a/b"])
+                method = draw.choice(["GET", "POST", "POST", "POST", "PUT", "HEAD"])
+                query = urllib.parse.urlencode({draw.choice(["epochs", "model", "a"]): str(anything(draw, 3))})
+                body = json.dumps(anything(draw)).encode()
+                if draw.random() < 0.1:
+                    body = body[: draw.randint(0, len(body))] + bytes(draw.choices(range(256), k=3))
+                kind = draw.choice(["application/json", "text/plain", "image/png"])
+                answer = await asgi.request(
+                    app, method, f"/training{path}?{query}", content=body, headers={"content-type": kind}
+                )
+                statuses[answer.status_code] += 1
+                assert answer.status_code < 500, (method, path, query, body, answer.text)
+                if answer.status_code >= 400 and method != "HEAD":
+                    assert list(answer.json()) == ["error"] and str(tmp_path) not in answer.text, answer.text
+            return statuses
+
+    statuses = asyncio.run(script())
+    assert {200, 400, 404, 405} <= statuses.keys(), statuses
+
+
 def test_an_audience_sees_everything_and_changes_nothing(tmp_path):
-    get, post, command, predict = asked(
+    get, head, post, command, predict = asked(
         tmp_path,
         ("GET", "/training"),
+        ("HEAD", "/training/events"),
         ("POST", "/training/runs", DIGITS),
         ("POST", "/training/runs/x", {"do": "stop"}),
         ("POST", "/training/predict", {"instances": [[0] * 784]}),
         read_only=True,
     )
     assert get.json()["read_only"] is True and get.json()["commands"] == []
+    assert head.status_code == 200 and head.headers["content-type"].startswith("text/event-stream")
     for answer in (post, command, predict):
         refused(answer, 403, "read-only")
     assert list((tmp_path / "room").iterdir()) == []

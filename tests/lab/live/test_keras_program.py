@@ -40,7 +40,8 @@ CONFIGURATIONS = {
     ),
     "other points": ("dataset=spiral&seed=16&percTrainData=40", "trainer.trainUntil(3); trainer.regenerate();"),
 }
-QUICK = ("relu, leftovers", "L1, leftovers")  # the others find no more than these and the engine's own tests, mostly
+# One for each way to train and each backend. A change of the program shows in these; all others before a release.
+USUAL = (("L1, leftovers", "jax"), ("regression, L2", "tensorflow"))
 
 SCRIPT = """
     const { Trainer, parse } = await page("network.js");
@@ -60,7 +61,7 @@ SCRIPT = """
 def configurations():
     for name in CONFIGURATIONS:
         for backend in ("tensorflow", "jax"):
-            yield pytest.param(name, backend, marks=() if name in QUICK else pytest.mark.full)
+            yield pytest.param(name, backend, marks=() if (name, backend) in USUAL else pytest.mark.full)
 
 
 @pytest.mark.parametrize("name, backend", configurations())

@@ -56,7 +56,7 @@ def check(result, history):
 
 def test_random_addresses():
     draw = random.Random(22)
-    addresses = [address(draw) for _ in range(100)]
+    addresses = [address(draw) for _ in range(80)]
     script = """
         const { run, parse } = await page('network.js');
         return value.urls.map((url) => ({ notes: parse(url).notes, result: run(url, value.epochs) }));
@@ -75,4 +75,4 @@ def test_random_addresses():
             check(answer["result"], history)
         except AssertionError as error:
             raise AssertionError(url) from error
-    assert compared >= 75
+    assert compared >= 60

@@ -18,6 +18,7 @@ export class OwnPoints {
     this.report = report; // shows notes
     this.mode = null; // "1", "-1", "value" or "erase"
     this.stroke = null; // points of the stroke that is being drawn
+    this.before = this.kept = null; // the other points: when the stroke began, and now
     for (const button of document.querySelectorAll("[data-draw]")) {
       button.addEventListener("click", () => this.choose(this.mode === button.dataset.draw ? null : button.dataset.draw));
     }
@@ -25,20 +26,21 @@ export class OwnPoints {
     box.addEventListener("pointerdown", (event) => this.begin(event));
     box.addEventListener("pointermove", (event) => this.go(event));
     for (const kind of ["pointerup", "pointercancel"]) box.addEventListener(kind, () => this.end());
-    $("own-clear").addEventListener("click", () => this.use([]));
+    $("own-clear").addEventListener("click", () => lab.setOwnPoints([]));
     $("own-point").addEventListener("submit", (event) => this.addTyped(event));
     $("own-function").addEventListener("submit", (event) => this.around(event));
     $("own-file").addEventListener("change", (event) => this.read(event.target.files[0]));
+    const hasFile = (event) => event.dataTransfer.types.includes("Files"); // else someone drags a text into a field
     document.addEventListener("dragover", (event) => {
+      if (!hasFile(event)) return;
       event.preventDefault();
       document.body.classList.add("dropping");
     });
     for (const kind of ["dragleave", "drop"]) document.addEventListener(kind, () => document.body.classList.remove("dropping"));
     document.addEventListener("drop", (event) => {
+      if (!hasFile(event)) return;
       event.preventDefault();
-      const [file] = event.dataTransfer.files;
-      if (file) this.read(file);
-      else this.take(readCsv(event.dataTransfer.getData("text/plain"), lab.state.problem), "the text");
+      this.read(event.dataTransfer.files[0]);
     });
     lab.on("state", () => this.show());
   }
@@ -70,6 +72,7 @@ export class OwnPoints {
 
   choose(mode) {
     this.mode = mode;
+    if (mode !== null) this.lab.change({ showTestData: true }); // else half of what is drawn would not be seen
     this.show();
   }
 
@@ -78,7 +81,7 @@ export class OwnPoints {
     event.preventDefault();
     $("map-box").setPointerCapture(event.pointerId);
     this.stroke = [];
-    this.kept = this.current;
+    this.before = this.kept = this.current;
     this.go(event);
   }
 
@@ -95,7 +98,7 @@ export class OwnPoints {
       const left = this.kept.filter((point) => Math.hypot(point.x - x, point.y - y) > ERASER);
       if (left.length === this.kept.length) return;
       this.kept = left;
-      this.use(left);
+      this.lab.setOwnPoints(left, true);
       return;
     }
     const last = this.stroke.at(-1);
@@ -107,14 +110,10 @@ export class OwnPoints {
 
   end() {
     if (!this.stroke) return;
-    const drawn = this.stroke;
+    const changed = this.stroke.length > 0 || this.kept !== this.before;
+    const all = [...this.kept, ...this.stroke];
     this.stroke = null;
-    if (drawn.length) this.use([...this.kept, ...drawn]);
-  }
-
-  // Take these points while the network goes on.
-  use(list) {
-    this.lab.setOwnPoints(list);
+    if (changed) this.lab.setOwnPoints(all);
   }
 
   addTyped(event) {
@@ -124,7 +123,7 @@ export class OwnPoints {
       this.report([`label: expected −1 or 1 for classification, received ${label}; or choose regression`]);
       return;
     }
-    this.use([...this.current, { x, y, label }]);
+    this.lab.setOwnPoints([...this.current, { x, y, label }]);
     announce(`Added a point. ${this.current.length} points.`);
   }
 

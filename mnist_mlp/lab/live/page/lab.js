@@ -72,8 +72,11 @@ export class Lab {
     this.tell("state", "points", "network", "trained");
   }
 
+  // Runs on other data leave the chart: their losses cannot be compared.
   start(state) {
     this.trainer = new Trainer(state);
+    for (const run of this.runs) run.inChart &&= sameData(run.state, state);
+    this.tell("runs");
   }
 
   // Change settings.
@@ -116,10 +119,10 @@ export class Lab {
     this.tell("state", "points", "trained");
   }
 
-  // Replace the own points while the network goes on.
-  setOwnPoints(ownPoints) {
+  // Replace the own points while the network goes on; `more` of them follow at once, so the address can wait.
+  setOwnPoints(ownPoints, more = false) {
     this.trainer.replacePoints({ ownPoints });
-    this.tell("state", "points", "trained");
+    this.tell(...(more ? [] : ["state"]), "points", "trained");
   }
 
   play(target = Infinity) {
@@ -204,6 +207,11 @@ function thinned({ train, test }) {
   for (let epoch = 0; epoch < train.length; epoch += every) epochs.push(epoch);
   if (epochs[epochs.length - 1] !== train.length - 1) epochs.push(train.length - 1);
   return { at: epochs, train: epochs.map((epoch) => train[epoch]), test: epochs.map((epoch) => test[epoch]) };
+}
+
+function sameData(a, b) {
+  const names = ["problem", "noise", a.problem === "classification" ? "dataset" : "regDataset"];
+  return names.every((name) => a[name] === b[name]) && Boolean(a.ownPoints) === Boolean(b.ownPoints);
 }
 
 function same(a, b) {

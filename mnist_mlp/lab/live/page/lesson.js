@@ -60,7 +60,7 @@ export class Lesson {
 
   setUp(trial) {
     this.lab.open(`#${trial.url}`);
-    if (trial.epochs) $("until-epoch").value = trial.epochs;
+    if (trial.epochs) $("until-epoch").value = $("repeat").elements.epochs.value = trial.epochs;
     $("speed").value = trial.epochs > WATCHED ? "fast" : "frame";
     $("speed").dispatchEvent(new Event("change"));
     announce(`${trial.name} is set up${trial.epochs ? `, to run to epoch ${trial.epochs}` : ""}.`);

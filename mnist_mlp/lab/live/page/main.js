@@ -3,6 +3,7 @@
 import { Chart } from "./chart.js";
 import { Controls } from "./controls.js";
 import { $, announce, element, shown } from "./dom.js";
+import { OwnPoints } from "./draw_points.js";
 import { HiddenControls } from "./hidden_controls.js";
 import { Kept } from "./kept.js";
 import { Lab } from "./lab.js";
@@ -10,7 +11,6 @@ import { Lesson } from "./lesson.js";
 import { NetworkView } from "./network_view.js";
 import { NeuronPanel } from "./neuron_panel.js";
 import { OutputView } from "./output_view.js";
-import { OwnPoints } from "./draw_points.js";
 import { RunsTable } from "./runs_table.js";
 import { addressNote, connectTake } from "./take.js";
 
@@ -24,8 +24,8 @@ const nameOf = (layer, node) => network.nameOf(layer, node);
 const output = new OutputView(lab, nameOf);
 const neuron = new NeuronPanel(lab, nameOf);
 const chart = new Chart(lab);
-const controls = new Controls(lab);
-const own = new OwnPoints(lab, output, report);
+new Controls(lab);
+new OwnPoints(lab, output, report);
 const lesson = new Lesson(lab, kept);
 
 // ---- drawing: what has changed since the last frame ----------------------------------------------------------------
@@ -95,17 +95,18 @@ function select(node, input) {
 lab.on("network", () => {
   output.renew();
   network.build();
-  const before = neuron.node;
   const { sizes } = lab.trainer;
-  const still = before && before.layer < sizes.length && before.node < sizes[before.layer];
-  const isOutput = !before || before.wasOutput;
-  const node = still && !isOutput ? { layer: before.layer, node: before.node } : { layer: sizes.length - 1, node: 0 };
-  select(node);
+  const { layer, node, isOutput } = neuron.node ?? { isOutput: true };
+  const there = !isOutput && layer < sizes.length - 1 && node < sizes[layer];
+  select(there ? { layer, node } : { layer: sizes.length - 1, node: 0 });
 });
 lab.on("trained", () => redraw("values"));
 lab.on("points", () => redraw("points", "values"));
 lab.on("state", () => {
-  history.replaceState(null, "", lab.address);
+  try {
+    history.replaceState(null, "", lab.address);
+  } catch { // Safari allows a hundred times in half a minute
+  }
   $("address-note").textContent = addressNote(lab.state);
 });
 lab.on("playing", () => {
@@ -167,7 +168,9 @@ function enlarge(large) {
 $("large").addEventListener("click", () => enlarge(!document.documentElement.classList.contains("large")));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw("values", "points"));
 addEventListener("hashchange", () => report(lab.open(location.hash)));
-addEventListener("error", (event) => report([`The page failed: ${String(event.message).slice(0, 200)}. Reload it to go on.`]));
+const failed = (what) => report([`The page failed: ${String(what).slice(0, 200)}. Reload it to go on.`]);
+addEventListener("error", (event) => failed(event.message));
+addEventListener("unhandledrejection", (event) => failed(event.reason));
 
 // ---- start ---------------------------------------------------------------------------------------------------------
 
@@ -183,4 +186,4 @@ if (location.hash.length <= 1) lab.tell("state", "points", "network", "trained")
 report(notes);
 output.describe();
 
-export { controls, lab, output, own };
+export { lab }; // for the tests, and for the browser's console

@@ -17,14 +17,16 @@ from mnist_mlp.serve.middleware import Middleware
 from mnist_mlp.serve.origins import Access, access_to
 
 PAGE = Path(__file__).with_name("page")
+ROOMS = {"/": "index.html", "/questions": "questions/index.html"}  # the page of each room, by its path
 NOT_PARTS = ("index.html", "package.json")  # the latter says to Node what the modules are
 
 
 def files() -> dict[str, Path]:
     """Return every path that the server answers, and its file."""
-    sent = [file for file in sorted(PAGE.iterdir()) if file.suffix in page_files.MEDIA_TYPES]
-    parts = {f"/page/{file.name}": file for file in sent if file.name not in NOT_PARTS}
-    return {"/": PAGE / "index.html", "/page/style.css": page_files.STYLE, **parts}
+    sent = [file for file in sorted(PAGE.rglob("*")) if file.suffix in page_files.MEDIA_TYPES]
+    parts = {f"/page/{file.relative_to(PAGE).as_posix()}": file for file in sent if file.name not in NOT_PARTS}
+    rooms = {path: PAGE / name for path, name in ROOMS.items()}
+    return {**rooms, "/page/style.css": page_files.STYLE, **parts}
 
 
 def make_app(access: Access | None = None, metrics: Metrics | None = None) -> ASGIApp:
@@ -43,5 +45,6 @@ async def refuse(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         message = f"no such path: {request.url.path[:100]}; the page is /"
     elif error.status_code == 405:
-        message = f"expected GET or HEAD, received {request.method}"
+        allowed = sorted((error.headers or {}).get("Allow", "GET, HEAD").split(", "))
+        message = f"expected {' or '.join(allowed)}, received {request.method}"
     return responses.error(error.status_code, message, dict(error.headers or {}))

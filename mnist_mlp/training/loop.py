@@ -16,7 +16,7 @@ from mnist_mlp.cli.signals import Request, requests
 from mnist_mlp.cli.terminal import Reporter
 from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.engine.base import Engine, Sums
-from mnist_mlp.engine.batching import Pace
+from mnist_mlp.engine.batching import SECONDS_PER_CALL, Pace
 from mnist_mlp.errors import Diverged, Stopped
 from mnist_mlp.runs import summary
 from mnist_mlp.runs.checkpoint import Progress
@@ -51,6 +51,7 @@ class Training:
         self.saved: tuple[int, bool] | None = (self.done, True) if callbacks.finished else None
         # When, and after which step, the first call ended: it is slower, so the speed is measured from there on.
         self.timed: tuple[float, int] | None = None
+        self.next_check = 0.0  # of the weights, by the clock
         engine.on_progress = self.report_within_epoch
 
     @property
@@ -111,7 +112,7 @@ class Training:
         began = time.perf_counter()
         sums = self.engine.train(batches, first, last)
         seconds = time.perf_counter() - began
-        self.check_finite(sums, last - first)
+        self.check_finite(sums, last - first, weights=self.weights_are_due())
         progress.step, progress.losses = last, np.concatenate([progress.losses, sums.losses])
         progress.correct, progress.seen = progress.correct + sums.correct, progress.seen + sums.seen
         progress.seconds += seconds
@@ -149,11 +150,20 @@ class Training:
             now.epoch + 1, epochs, now.step + steps, self.steps_per_epoch, loss, accuracy, rate, left
         )
 
-    def check_finite(self, sums: Sums, steps: int) -> None:
-        """Raise `Diverged` if a loss of the last call (of `steps` steps), or a weight after it, is not finite."""
+    def weights_are_due(self) -> bool:
+        """Whether to check the weights after this call: always, but about once a second if an observer wants short
+        calls. A weight that is not finite shows in the next losses, too, and nothing is saved unchecked."""
+        now = time.perf_counter()
+        if self.observer.seconds_per_call < SECONDS_PER_CALL and now < self.next_check:
+            return False
+        self.next_check = now + SECONDS_PER_CALL
+        return True
+
+    def check_finite(self, sums: Sums, steps: int, *, weights: bool = True) -> None:
+        """Raise `Diverged` if a loss of the last call (of `steps` steps), or one of the `weights`, is not finite."""
         begin, (bad,) = self.done, np.nonzero(~np.isfinite(sums.losses))
-        weights = self.engine.model.trainable_variables
-        broken = [w.path for w in weights if not np.isfinite(keras.ops.convert_to_numpy(w)).all()]
+        checked = self.engine.model.trainable_variables if weights else []
+        broken = [w.path for w in checked if not np.isfinite(keras.ops.convert_to_numpy(w)).all()]
         if not len(bad) and not broken:
             return
         between, what = (begin, begin + steps), f"the weights {', '.join(broken)} are no longer finite"

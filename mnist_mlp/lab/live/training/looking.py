@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mnist_mlp.models.portable import Layer
     from mnist_mlp.training.session import TrainingSession
 
-SHARE = 0.02  # of the training's time, for looking
-AT_ONCE = 0.05  # seconds that may be spent ahead of that: the first epoch, too, is scored
+SHARE = 0.015  # of the training's time, for looking
+AT_ONCE = 0.04  # seconds that may be spent ahead of that: the first epoch, too, is scored
 SAMPLE = 256  # images, of which the first is the chosen digit: how many tell that a unit is dead
 PICTURES = 64  # units of the first layer whose weights are sent
 VALUES = 512  # activations of a layer that are sent

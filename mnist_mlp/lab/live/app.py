@@ -1,4 +1,4 @@
-"""The ASGI application of the lab: files that are read once, and nothing else."""
+"""The ASGI application of the lab: files that are read once, and the routes of the room with training runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from mnist_mlp.lab.live.training_app import PATHS, TrainingApp
 from mnist_mlp.serve import page_files, responses
 from mnist_mlp.serve.metrics import Metrics
 from mnist_mlp.serve.middleware import Middleware
 from mnist_mlp.serve.origins import Access, access_to
 
 PAGE = Path(__file__).with_name("page")
-ROOMS = {"/": "index.html", "/questions": "questions/index.html"}  # the page of each room, by its path
+ROOMS = {
+    "/": "index.html",
+    "/network": "training/index.html",
+    "/questions": "questions/index.html",
+}  # the page of each room, by its path
 NOT_PARTS = ("index.html", "package.json")  # the latter says to Node what the modules are
 
 
@@ -29,10 +34,17 @@ def files() -> dict[str, Path]:
     return {**rooms, "/page/style.css": page_files.STYLE, **parts}
 
 
-def make_app(access: Access | None = None, metrics: Metrics | None = None) -> ASGIApp:
-    """Return the application of a server; `access` says who may use it (default: this machine, and its own page)."""
+def make_app(
+    access: Access | None = None, metrics: Metrics | None = None, training: TrainingApp | None = None
+) -> ASGIApp:
+    """Return the application of a server; `access` says who may use it (default: this machine, and its own page).
+
+    Without `training` there are no runs: its paths are not there.
+    """
     paths = files()
     routes = [Route(path, page_files.file_endpoint(file), methods=["GET", "HEAD"]) for path, file in paths.items()]
+    if training:
+        routes += [Route(path, training) for path in PATHS]
     app = Starlette(routes=routes, exception_handlers={HTTPException: refuse})
     app.router.redirect_slashes = False
     return Middleware(app, {}, metrics or Metrics(), paths.keys(), access or access_to("127.0.0.1"))

@@ -43,6 +43,7 @@ class Card:
     measured_by: tuple[str, ...]
     figure: Callable[[Results], Figure] | None = None
     playground: str = ""  # the fragment of a state of the Playground to try it
+    training: str = ""  # the options of a run to watch it, as the address of that room has them
 
 
 def card_json(card: Card, results: Results) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def card_json(card: Card, results: Results) -> dict[str, Any]:
         "figure": card.figure(results) if card.figure else None,
         "measured_by": list(card.measured_by),
         "playground": card.playground,
+        "training": card.training,
     }
 
 
@@ -413,6 +415,7 @@ CARDS = (
         ("explain", "mistakes"),
         loss_by_epoch,
         "dataset=circle&networkShape=3&activation=relu&seed=2",
+        training="epochs=5",
     ),
     Card(
         "sigmoid",
@@ -434,6 +437,7 @@ CARDS = (
         explained(SCORE),
         ("explain", "layers"),
         accuracies("Accuracy on the test images, %", LOGISTIC, "one hidden layer", LECTURE, start=90.0),
+        training="epochs=5",
     ),
     Card(
         "overfit",
@@ -458,6 +462,7 @@ CARDS = (
         ("explain", "layers"),
         accuracies("Accuracy on the test images, %", LOGISTIC, "one hidden layer", LECTURE, start=90.0),
         "dataset=circle&networkShape=&seed=1",
+        training="model=softmax",
     ),
     Card(
         "pixels",
@@ -468,6 +473,7 @@ CARDS = (
         "A step of 0.001 in a weight of the first layer moves its neuron up to 255 times as far.",
         explained(RAW),
         ("explain",),
+        training="preset=lecture",
     ),
     Card(
         "all-zero",
@@ -481,6 +487,7 @@ CARDS = (
         ("mistakes",),
         losses_of(ZEROS),
         "dataset=circle&networkShape=4&activation=relu&initZero=true&seed=1",
+        training="model=mlp_zeros",
     ),
     Card(
         "rate-times-1000",
@@ -493,6 +500,7 @@ CARDS = (
         ("mistakes",),
         losses_of(TOO_LARGE),
         "dataset=circle&networkShape=4,2&activation=relu&learningRate=10&seed=1",
+        training="learning_rate=1",
     ),
     Card(
         "not-shuffled",
@@ -527,6 +535,7 @@ CARDS = (
         curve_rows("width", "neurons"),
         ("curves",),
         curve("width", "Accuracy against width", "neurons in the hidden layer"),
+        training="units=512",
     ),
     Card(
         "depth",
@@ -538,6 +547,7 @@ CARDS = (
         rungs(LECTURE, DEEPER),
         ("layers",),
         accuracies("Accuracy on the test images, %", LECTURE, "wider", DEEPER, start=90.0),
+        training="units=128,128,64,64,32",
     ),
     Card(
         "data",
@@ -565,6 +575,7 @@ CARDS = (
             measurement="optimizers",
             start=50.0,
         ),
+        training="optimizer=sgd&learning_rate=0.01",
     ),
     Card(
         "any-function",

@@ -228,7 +228,7 @@ def test_lines_and_the_end(tmp_path):
     browser.write_text(f'#!/bin/sh\necho "$1" > {shown}.part && mv {shown}.part {shown}\n')
     browser.chmod(0o755)
     with lab_server("--open", env={**os.environ, "BROWSER": f"{browser} %s"}) as (process, (line,)):
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+   the Playground; press Ctrl-C to stop\n", line)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+   the lecture's rooms; press Ctrl-C to stop\n", line)
         url = line.split()[0]
         with urllib.request.urlopen(f"{url}/", timeout=60) as answer:
             assert b"<h1>Playground</h1>" in answer.read()
@@ -236,7 +236,7 @@ def test_lines_and_the_end(tmp_path):
         assert shown.read_text() == f"{url}\n"
         assert stop(process, signal.SIGINT) == (0, "interrupted\n", "")
     with lab_server("--host=0.0.0.0", lines=2) as (process, lines):
-        assert lines[1] == "warning: every machine that can reach this address can open the page\n"
+        assert lines[1] == "warning: every machine that can reach this address can open the page and watch the runs\n"
         assert stop(process)[:2] == (0, "terminated\n")
 
 

@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 from helpers.lab_server import Tab, lab_server
 
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from starlette.requests import Request
+
 from mnist_mlp.lab.live import make_questions, questions
 from mnist_mlp.lab.live.questions import CARDS, MEASUREMENTS
+from mnist_mlp.lab.live.training import orders
+from mnist_mlp.lab.live.training.routes import options_in
 
 FILE = make_questions.FILE
 
@@ -23,6 +29,9 @@ def test_the_file_has_the_cards_as_they_are_written(shown):
     for card, written in zip(shown["cards"], CARDS, strict=True):
         assert (card["question"], card["why"], card["part"]) == (written.question, written.why, written.part)
         assert (card["choices"], card["playground"]) == (list(written.choices), written.playground)
+        assert card["training"] == written.training
+        given = options_in(Request({"type": "http", "query_string": card["training"].encode(), "headers": []}))
+        orders.config_of(given)  # raises for what no run can have
         assert card["right"] in range(len(written.choices)), "the measurements decide every question"
         assert card["claims"] and all(row["measured"] for row in card["claims"])
         assert not any(row["holds"] is False for row in card["claims"]), "a refuted claim needs another card"
@@ -123,7 +132,6 @@ def test_the_machine_is_named(tmp_path):
 
 @pytest.fixture(scope="module")
 def url(browser):
-    pytest.importorskip("fastapi", reason="the extra serve is not installed")
     with lab_server() as (_, (line,)):
         yield line.split()[0]
 
@@ -189,7 +197,7 @@ def test_every_question_shows_its_answer_with_its_figure(tab, shown):
             )
             assert all(x > 0 and y > 0 for x, y in tab.page.evaluate(places))
         if card["playground"]:
-            link = tab.page.locator(".try a").get_attribute("href")
+            link = tab.page.locator(".try a").last.get_attribute("href")
             assert link == f"./#{card['playground']}"
 
 

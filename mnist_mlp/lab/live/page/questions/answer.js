@@ -12,10 +12,10 @@ export function answer(card, measurements) {
   if (card.figure) columns.append(figure(card.figure));
   columns.append(claimsTable(card.claims));
   parts.push(columns);
-  if (card.playground) {
-    const link = element("a", { href: `./#${card.playground}`, text: "Try it in the Playground" });
-    parts.push(element("p", { class: "try" }, link));
-  }
+  const links = [];
+  if (card.training) links.push(element("a", { href: `network#${card.training}`, text: "Watch it learn" }));
+  if (card.playground) links.push(element("a", { href: `./#${card.playground}`, text: "Try it in the Playground" }));
+  if (links.length) parts.push(element("p", { class: "try" }, ...links));
   parts.push(...card.measured_by.map((name) => provenance(measurements[name])));
   return parts;
 }

@@ -1,0 +1,68 @@
+"""The routes of the room where the lecture's network learns, for two kinds of people.
+
+Who sits at the machine of the server starts and steers the runs; everybody else looks on. The directory of the runs is
+made and locked when the room is first entered: the other rooms need none.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
+
+from mnist_mlp.errors import UserError
+from mnist_mlp.lab.live.training.redaction import without_paths
+from mnist_mlp.lab.live.training.routes import PREFIX, routes
+from mnist_mlp.lab.live.training.runner import Runner
+from mnist_mlp.serve import responses
+
+PATHS = (PREFIX, f"{PREFIX}/{{rest:path}}")
+FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"via")  # by a proxy
+
+
+class TrainingApp:
+    """Answers PATHS. `folder` is the directory of the runs, `operator` are options that every run has.
+
+    `everyone`: other machines may start and steer runs, too.
+    """
+
+    def __init__(self, folder: Path, *, everyone: bool = False, **operator: Any):
+        self.folder, self.everyone, self.operator = folder, everyone, operator
+        self.runner: Runner | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self.enter()
+        except UserError as error:
+            message = without_paths(str(error), (str(self.folder), str(self.folder.resolve())))
+            await responses.error(503, message)(scope, receive, send)
+            return
+        router = self.steering if self.everyone or sits_here(scope) else self.watching
+        await router(scope, receive, send)
+
+    def enter(self) -> None:
+        """Find the runs, the first time. Raise `UserError` if the directory cannot be used."""
+        if self.runner is None:
+            self.runner = Runner(self.folder, **self.operator)
+            self.steering = Router(routes(self.runner), redirect_slashes=False)
+            self.watching = Router(routes(self.runner, read_only=True), redirect_slashes=False)
+
+    def close(self) -> None:
+        """Let runs that are under way stop by themselves, saved."""
+        if self.runner is not None:
+            self.runner.close()
+
+
+def sits_here(scope: Scope) -> bool:
+    """Whether a request comes from this machine itself, not through a proxy on it."""
+    host = (scope.get("client") or ("",))[0]
+    if any(name in FORWARDED for name, _ in scope["headers"]):
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

@@ -93,6 +93,23 @@ def test_play_pause_step_reset(lab):
     assert tab.epoch() == 0 and tab.loss() != before, "other initial weights than at first"
 
 
+def test_what_leaves_the_weights_and_what_does_not(lab):
+    """As in the original: the learning rate changes on the way; an activation wants a new network; points too."""
+    tab = lab("#dataset=gauss&seed=2&networkShape=2")
+    run_to(tab, 4)
+    loss = tab.text(".losses .test-loss")
+    tab.page.select_option("#learningRate", "0.1")
+    tab.page.check("#showTestData")
+    tab.drawn()
+    assert tab.epoch() == 4 and tab.text(".losses .test-loss") == loss
+    tab.page.click("#regenerate")
+    tab.drawn()
+    assert tab.epoch() == 4 and tab.address()["seed"] != "2"
+    tab.page.select_option("#activation", "relu")
+    tab.drawn()
+    assert tab.epoch() == 0 and tab.page.locator("#runs-rows tr").count() == 1
+
+
 @pytest.mark.full
 def test_speeds(lab):
     tab = lab("#dataset=gauss&networkShape=&seed=2")
@@ -412,6 +429,7 @@ def test_points_are_drawn_erased_and_learned(lab):
     points = own(tab)
     assert len(points) > 20 and {point["label"] for point in points} == {1, -1}
     assert all((point["x"] > 0) == (point["label"] > 0) for point in points)
+    assert points[0] == {"x": pytest.approx(2, abs=0.1), "y": pytest.approx(-4, abs=0.1), "label": 1}
     run_to(tab, 30)
     assert tab.loss("train") < 0.1
     page.click("[data-draw=erase]")
@@ -697,6 +715,21 @@ def test_small_and_quick(browser, url):
     assert sum(sizes) < 250_000
     assert paint < 20_000  # below 500 on an idle machine
     context.close()
+
+
+@pytest.mark.full
+def test_once_open_it_needs_no_server(lab):
+    tab = lab("#seed=1", locale="en")
+    tab.until("document.querySelectorAll('#exercise-numbers button').length === 10")
+    tab.page.context.set_offline(True)
+    tab.page.click("#show-lesson")
+    tab.page.click("#exercise-numbers button:nth-child(3)")
+    tab.page.locator("#exercise .trial button").first.click()
+    assert tab.address()["dataset"] == "gauss"
+    run_to(tab, 20)
+    tab.page.click("#as-keras")
+    assert "import keras" in tab.page.evaluate("document.getElementById('keras-text').textContent")
+    tab.page.click("#keras-close")
 
 
 @pytest.mark.parametrize(

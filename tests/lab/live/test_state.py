@@ -118,5 +118,9 @@ def test_what_no_run_can_take_is_noted_and_left_out():
 
 
 def test_a_missing_seed_is_drawn():
-    seeds = {answer["state"]["seed"] for answer in node.evaluate(PARSE, ["", "#", "#seed=", "x=true"])}
-    assert len(seeds) == 4 and all(0 <= float(seed) < 1 and len(seed) == 7 for seed in seeds)
+    answers = node.evaluate(PARSE, ["", "#", "#seed=", "x=true", "#seed= &batchSize= &x= &noise=%20&y=true"])
+    seeds = {answer["state"]["seed"] for answer in answers}
+    assert len(seeds) == 5 and all(0 <= float(seed) < 1 and len(seed) == 7 for seed in seeds)
+    assert [answer["notes"] for answer in answers[2:4]] == [[], []]
+    decoded, refused = answers[4]["notes"]  # %20 is no blank
+    assert "noise=%20: read as  ;" in decoded and "noise: expected a number" in refused

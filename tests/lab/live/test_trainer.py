@@ -131,7 +131,10 @@ def test_weights_by_hand():
         trainer.change({ learningRate: 1 });
         trainer.trainEpoch();
         seen.dead = [trainer.isDead(1, 0, 0), trainer.isDead(1, 0, 1), trainer.deadWeights()];
+        trainer.change({ batchSize: 100 });  // so that gradients wait for an update
+        trainer.trainEpoch();
         for (const input of [0, 1]) trainer.setWeight(1, 0, input, 0.5);
+        seen.waiting = [...trainer.layers[0].weightSums];
         seen.revived = [trainer.deadWeights(), trainer.weights()];
         seen.points = [trainer.train, trainer.test];
         trainer.setBias(1, 0, Infinity);
@@ -149,6 +152,8 @@ def test_weights_by_hand():
     assert found["output"] == pytest.approx(math.tanh(1)) and found["weights"] == [0.25, -1, [-1, 0.5, 0.25]]
     assert any(found["dead"][:2]) and found["dead"][2] == sum(found["dead"][:2])
     assert found["revived"][0] == 0
+    for waiting, dead in zip(found["waiting"], found["dead"], strict=False):
+        assert (waiting == 0) == dead  # while it was dead no gradient counted
     assert found["revived"][1][0]["nodes"][0]["weights"] == [0.5, 0.5]
     assert found["finite"] is False and "networkShape cannot change while training" in found["refused"]
 

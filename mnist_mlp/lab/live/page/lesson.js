@@ -67,14 +67,17 @@ export class Lesson {
   }
 }
 
+// What the seeds gave, beside the lecture's own run where the slides have one.
 function table({ epochs, test, train, same_data: sameData, lecture }, seeds) {
-  const cell = ({ median, min, max }) => `${shown(median)} [${shown(min)}..${shown(max)}]`;
-  const kind = sameData ? `${seeds} restarts` : `${seeds} seeds`;
-  const rows = [["test loss", cell(test)], ["training loss", cell(train)]];
-  if (lecture) rows.push(["the lecture's run", `${shown(lecture.test)} test, ${shown(lecture.train)} training`]);
-  return element("table", {}, element("caption", { class: "unseen", text: `Losses of ${kind}, median and range` }),
-    element("tbody", {}, element("tr", {}, element("th", { scope: "row", text: `${epochs.toLocaleString("en")} epochs` }), element("td", { text: `${kind}: median [range]` })),
-      ...rows.map(([name, text]) => element("tr", {}, element("th", { scope: "row", text: name }), element("td", { text })))));
+  const kind = `${epochs.toLocaleString("en")} epochs, ${seeds} ${sameData ? "restarts" : "seeds"}`;
+  const head = ["loss", "median [range]", ...(lecture ? ["lecture"] : [])];
+  const rows = [["test", test, lecture?.test], ["training", train, lecture?.train]].map(([name, { median, min, max }, once]) => {
+    const cells = [`${shown(median)} [${shown(min)}..${shown(max)}]`, ...(lecture ? [shown(once)] : [])];
+    return element("tr", {}, element("th", { scope: "row", text: name }), ...cells.map((text) => element("td", { text })));
+  });
+  return element("table", {}, element("caption", { text: kind }),
+    element("thead", {}, element("tr", {}, ...head.map((text) => element("th", { scope: "col", text })))),
+    element("tbody", {}, ...rows));
 }
 
 function answerList(answer, seeds) {

@@ -32,7 +32,7 @@ import { exp, tanh } from "./fdlibm.js";
 import { featuresOf } from "./features.js";
 import { makePoints } from "./points.js";
 import { Stream } from "./random.js";
-import { PAGE, fragment, parse, sizesOf } from "./state.js";
+import { PAGE, fragment, parameterCount, parse, sizesOf } from "./state.js";
 
 const BIAS = 0.1; // initial value of every bias
 const EDGE = 6; // the maps show [−6, 6]²
@@ -282,10 +282,11 @@ export class Trainer {
 
   trainUntil(epoch, milliseconds = Infinity) {
     const end = performance.now() + milliseconds;
+    const every = Math.max(1, Math.min(64, Math.floor(20_000 / parameterCount(this.sizes)))); // samples: some 0.1 ms
     while (this.epoch < epoch) {
       while (this.position < this.train.length) {
         this.sample(this.position++);
-        if (this.position % 64 === 0 && performance.now() > end) {
+        if (this.position % every === 0 && performance.now() > end) {
           this.touched();
           return false;
         }

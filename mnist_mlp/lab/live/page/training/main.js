@@ -10,6 +10,7 @@ import { ask } from "./requests.js";
 import { RunList } from "./run_list.js";
 import { Runs, titleOf } from "./runs.js";
 
+const LOOK = 10_000; // milliseconds between two looks at which runs there are
 const NEWS = 10; // seconds for which a change is news to those who hear the page
 const AGAIN = 3000; // milliseconds until a server that did not answer is asked again
 
@@ -91,6 +92,7 @@ function connect(about) {
   document.body.classList.toggle("read-only", readOnly);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw("points"));
   runs.connect();
+  setInterval(() => document.hidden || runs.refresh(), LOOK); // another page may have hidden a run
 }
 
 async function start() {

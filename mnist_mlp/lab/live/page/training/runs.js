@@ -6,6 +6,7 @@
 import { ask } from "./requests.js";
 
 const COLOURS = 6; // as many as runs in view
+const MOST = 4000; // points of a curve that are kept: more than pixels
 const AGAIN = 3000; // milliseconds until a connection that was refused is tried again
 
 export class Runs {
@@ -68,7 +69,7 @@ export class Runs {
     if (!this.all.has(name)) {
       const used = new Set([...this.all.values()].map(({ colour }) => colour));
       const colour = [1, 2, 3, 4, 5, 6].find((each) => !used.has(each)) ?? (this.all.size % COLOURS) + 1;
-      const none = { points: [], scores: [], rates: [], begin: null, look: null, score: null, result: null, message: "", options: {} };
+      const none = { points: [], together: 1, scores: [], rates: [], begin: null, look: null, score: null, result: null, message: "", options: {} };
       this.all.set(name, { name, colour, ordered: Infinity, state: "queued", since: 0, goes_on: false, ...none });
     }
     return this.all.get(name);
@@ -80,7 +81,7 @@ export class Runs {
       run: () => Object.assign(run, { since: run.state === event.state ? run.since : Date.now() / 1000 }, standing(event)),
       state: () => Object.assign(run, { state: event.state, message: event.message ?? "", since: event.time }),
       begin: () => this.begins(run, event),
-      step: () => run.points.push(event),
+      step: () => addPoint(run, event),
       scores: () => {
         run.scores.push({ step: event.step, split: event.split, loss: event.loss, accuracy: event.accuracy, interval: event.interval, final: event.final === true });
         run.score = event;
@@ -103,6 +104,28 @@ export class Runs {
     run.scores = run.scores.filter(({ step }) => step <= event.step);
     run.rates = event.rates ?? [];
   }
+}
+
+// Add a point to the curves of a run. Where there are too many, neighbours become one: `together` of those that came.
+export function addPoint(run, event) {
+  const last = run.points.at(-1);
+  if (last && last.parts < run.together) run.points[run.points.length - 1] = merged(last, { ...event, parts: 1 });
+  else run.points.push({ ...event, parts: 1 });
+  if (run.points.length <= MOST) return;
+  const halves = [];
+  for (let k = 0; k < run.points.length; k += 2) {
+    const [one, other] = [run.points[k], run.points[k + 1]];
+    halves.push(other ? merged(one, other) : one);
+  }
+  run.points = halves;
+  run.together *= 2;
+}
+
+// Two points that follow one another as one: means are weighted by images, all else is that of the second.
+function merged(one, other) {
+  const images = one.images + other.images;
+  const mean = (name) => (one[name] === null || other[name] === null ? other[name] : (one[name] * one.images + other[name] * other.images) / images);
+  return { ...other, loss: mean("loss"), accuracy: mean("accuracy"), images, parts: one.parts + other.parts };
 }
 
 function standing({ state, message, ordered, goes_on: goesOn, options }) {

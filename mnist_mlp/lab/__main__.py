@@ -1,6 +1,6 @@
-"""`python -m mnist_mlp.lab`: see live/command.py."""
+"""`python -m mnist_mlp.lab`: see command.py."""
 
 from mnist_mlp.cli.program import start
 
 if __name__ == "__main__":
-    start("mnist_mlp.lab.live.command")
+    start("mnist_mlp.lab.command")

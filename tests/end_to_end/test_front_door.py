@@ -59,7 +59,7 @@ def test_the_overview_comes_at_once():
     [
         (["trian"], "unknown command 'trian'; did you mean 'train'? (all commands: python -m mnist_mlp --help)"),
         (["explain"], "did you mean 'lab.explain'?"),
-        (["lab"], "unknown command 'lab'"),
+        (["data"], "unknown command 'data'"),  # a folder without a program
         (["--verson"], "unknown flag '--verson'; did you mean '--version'?"),
         (["../train\n"], r"unknown command '../train\n'"),
     ],

@@ -35,14 +35,26 @@ class Tab:
     def __init__(self, page, url):
         self.page, self.url, self.wrong, self.foreign = page, url, [], []
         self.events = {
-            "console": lambda message: self.wrong.append(message.text) if message.type != "log" else None,
+            "console": self.note_message,
             "pageerror": lambda error: self.wrong.append(str(error)),
-            "requestfailed": lambda request: self.wrong.append(request.url),
-            "response": lambda answer: self.wrong.append(answer.url) if answer.status >= 400 else None,
-            "request": lambda request: None if request.url.startswith((url, "blob:")) else self.foreign.append(request.url),
+            "requestfailed": lambda request: self.note_failure(request.url),
+            "response": lambda answer: self.note_failure(answer.url) if answer.status >= 400 else None,
+            "request": lambda request: self.note_request(request.url),
         }
         for event, heard in self.events.items():
             page.on(event, heard)
+
+    def note_message(self, message):
+        if message.type != "log" and "icon" not in message.location.get("url", ""):
+            self.wrong.append(message.text)
+
+    def note_failure(self, address):
+        if "icon" not in address:  # the browser asks for it late, perhaps after the page was left
+            self.wrong.append(address)
+
+    def note_request(self, address):
+        if not address.startswith((self.url, "blob:")):
+            self.foreign.append(address)
 
     def close(self):
         """Hear no more of the page."""

@@ -22,7 +22,8 @@ NOT_PARTS = ("index.html", "package.json")  # the latter says to Node what the m
 
 def files() -> dict[str, Path]:
     """Return every path that the server answers, and its file."""
-    parts = {f"/page/{file.name}": file for file in sorted(PAGE.iterdir()) if file.name not in NOT_PARTS}
+    sent = [file for file in sorted(PAGE.iterdir()) if file.suffix in page_files.MEDIA_TYPES]
+    parts = {f"/page/{file.name}": file for file in sent if file.name not in NOT_PARTS}
     return {"/": PAGE / "index.html", "/page/style.css": page_files.STYLE, **parts}
 
 

@@ -56,7 +56,8 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def main() -> None:
     found = [exercise_json(number, exercise) for number, exercise in exercises.EXERCISES.items()]
-    atomic.write_text(FILE, json.dumps(found, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    lines = [json.dumps(each, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for each in found]
+    atomic.write_text(FILE, "[\n" + ",\n".join(lines) + "\n]\n")
     print(f"{FILE}: {len(found)} exercises, {FILE.stat().st_size:,} bytes", file=sys.stderr)
 
 

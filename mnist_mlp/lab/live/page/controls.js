@@ -1,6 +1,6 @@
 // The controls of the settings: each shows a key of the state and changes it.
 
-import { MENUS, RANGES, asBrowser } from "./state.js";
+import { MENUS, RANGES, seedFrom } from "./state.js";
 import { Stream } from "./random.js";
 import { draw as drawSet } from "./points.js";
 import { DEFAULTS } from "./network.js";
@@ -27,10 +27,10 @@ export class Controls {
     }
     for (const name of CHECKS) $(name).addEventListener("change", () => lab.change({ [name]: $(name).checked }));
     for (const name of NUMBERS) this.connectNumber(name);
-    $("seed").addEventListener("change", () => lab.change({ seed: seedOf($("seed").value) || lab.state.seed }));
-    $("weightsSeed").addEventListener("change", () => lab.change({ weightsSeed: seedOf($("weightsSeed").value) || null }));
+    $("seed").addEventListener("change", () => lab.change({ seed: seedFrom($("seed").value.trim()) || lab.state.seed }));
+    $("weightsSeed").addEventListener("change", () => lab.change({ weightsSeed: seedFrom($("weightsSeed").value.trim()) || null }));
     $("regenerate").addEventListener("click", () => lab.regenerate());
-    lab.on("state", () => this.show());
+    lab.on("state points", () => this.show());
   }
 
   connectNumber(name) {
@@ -55,6 +55,7 @@ export class Controls {
       document.querySelector(`[data-of="${name}"]`).value = state[name];
     }
     $("noise").disabled = document.querySelector('[data-of="noise"]').disabled = Boolean(state.ownPoints);
+    $("batch-note").hidden = !(state.batchSize > this.lab.trainer.train.length);
     $("seed").value = state.seed;
     $("weightsSeed").value = state.weightsSeed ?? "";
     if (state.ownPoints) this.lastOwn = state.ownPoints;
@@ -90,11 +91,6 @@ export class Controls {
       each.setAttribute("aria-pressed", String(on));
     }
   }
-}
-
-// Return a seed as an address can hold it.
-function seedOf(text) {
-  return asBrowser(text.trim()).replace(/[&=#]/g, "");
 }
 
 // Choose the option of a value; one that the menu lacks is added.

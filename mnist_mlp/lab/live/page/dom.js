@@ -36,12 +36,11 @@ export function sharp(canvas, width = canvas.clientWidth, height = canvas.client
   return context;
 }
 
-// Return a number as the page shows it: "0.123", "12,300", "1.2e-7", "–" for nan.
+// Return a number as the page shows it: "0.123", "1.2e+7", "–" for nan.
 export function shown(value, digits = 3) {
   if (Number.isNaN(value) || value === null || value === undefined) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
-  const size = Math.abs(value);
-  const text = size !== 0 && (size < 0.5 * 10 ** -digits || size >= 1e6) ? value.toExponential(1) : value.toFixed(digits);
+  const text = Math.abs(value) >= 1e6 ? value.toExponential(1) : value.toFixed(digits);
   return text.replace("-", "−");
 }
 

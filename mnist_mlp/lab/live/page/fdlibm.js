@@ -108,10 +108,8 @@ function cosine(x, tail) {
   return (1 - q) - ((0.5 * z - q) - (z * r - x * tail));
 }
 
-// Return the natural logarithm of x, which is positive and normal, or 0.
 export function log(x) {
-  if (x === 0) return -Infinity;
-  if (!(x > 0) || x === Infinity) return x === Infinity ? x : NaN;
+  if (!(x >= 2 ** -1022 && x < Infinity)) return Math.log(x); // 0, nan and what no data set asks for
   let word = high(x);
   let k = (word >>> 20) - 1023;
   word &= 0xfffff;

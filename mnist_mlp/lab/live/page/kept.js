@@ -8,10 +8,6 @@ const PREFERENCES = "mnist_mlp.lab.preferences";
 const MOST = 200;
 
 export class Kept {
-  constructor() {
-    this.possible = true;
-  }
-
   // Return a stored list or object; `otherwise` if there is none that can be used.
   read(key, otherwise) {
     try {
@@ -61,7 +57,7 @@ export class Kept {
     const states = [...this.states.filter((each) => each.name !== name), entry].slice(-MOST);
     const done = this.write(STATES, states);
     this.show();
-    const words = done ? `Kept as ${name}.` : "This browser does not let the page keep anything; copy the address instead.";
+    const words = done ? `Kept as ${name}.` : "This browser does not let the page keep it, or is full; copy the address instead.";
     $("kept-note").textContent = words;
     announce(words);
   }
@@ -69,7 +65,7 @@ export class Kept {
   show() {
     const rows = this.states.map(({ name, address, points }) => {
       const open = element("button", { type: "button", text: "Open", "aria-label": `Open ${name}` });
-      open.addEventListener("click", () => this.lab.show({ ...parse(address).state, ownPoints: pointsOf(points) }));
+      open.addEventListener("click", () => this.lab.show({ ...parse(address).state, ...(points ? { ownPoints: pointsOf(points) } : {}) }));
       const remove = element("button", { type: "button", text: "Remove", "aria-label": `Remove ${name}` });
       remove.addEventListener("click", () => {
         this.write(STATES, this.states.filter((each) => each.name !== name));

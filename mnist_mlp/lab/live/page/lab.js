@@ -1,10 +1,9 @@
 // What is on the screen, without the screen: the settings, the network that trains, and the runs before it.
 //
 // `lab.on(name, listener)` hears "state" (settings), "network" (another network), "points", "trained" (weights and losses),
-// "playing" and "runs".
+// "playing", "diverged" and "runs".
 
 import { Trainer, fragment, parse } from "./network.js";
-import { randomSeed } from "./random.js";
 
 const RUNS = 60; // that are kept; the oldest leave
 const IN_CHART = 8; // runs that are drawn unless asked for otherwise
@@ -13,7 +12,7 @@ const LOSSES = 4000; // of a kept run, at most: enough for any chart
 // What the settings do when they change, as on the original: some leave the weights, some build a new network, some
 // draw new points, too.
 const LIVE = ["learningRate"];
-const SHOWN = ["showTestData", "discretize"];
+const SHOWN = ["showTestData", "discretize", "hidden"];
 const POINTS = ["dataset", "regDataset", "problem", "noise", "percTrainData", "seed", "ownPoints"];
 
 export class Lab {
@@ -44,6 +43,16 @@ export class Lab {
     return this.trainer.history;
   }
 
+  // Return {losses, accuracy}, measured at the last whole epoch: for a large network, that costs as much as an epoch.
+  get measured() {
+    const { trainer } = this;
+    const known = this.known?.trainer === trainer && this.known.sizes === trainer.sizes;
+    if (!known || !this.playing || trainer.position === 0) {
+      this.known = { trainer, sizes: trainer.sizes, losses: trainer.losses(), accuracy: trainer.accuracy() };
+    }
+    return this.known;
+  }
+
   get address() {
     return fragment(this.state);
   }
@@ -63,8 +72,11 @@ export class Lab {
     this.tell("state", "points", "network", "trained");
   }
 
+  // Runs on other data leave the chart: their losses cannot be compared.
   start(state) {
     this.trainer = new Trainer(state);
+    for (const run of this.runs) run.inChart &&= sameData(run.state, state);
+    this.tell("runs");
   }
 
   // Change settings.
@@ -103,16 +115,14 @@ export class Lab {
 
   // New points of the same data set; the network goes on.
   regenerate() {
-    if (this.state.ownPoints) this.trainer.state.seed = randomSeed();
     this.trainer.regenerate();
     this.tell("state", "points", "trained");
   }
 
-  // Replace the own points while the network goes on.
-  setOwnPoints(ownPoints) {
-    if (this.trainer.replacePoints) this.trainer.replacePoints({ ownPoints });
-    else this.trainer.regenerate({ ownPoints });
-    this.tell("state", "points", "trained");
+  // Replace the own points while the network goes on; `more` of them follow at once, so the address can wait.
+  setOwnPoints(ownPoints, more = false) {
+    this.trainer.replacePoints({ ownPoints });
+    this.tell(...(more ? [] : ["state"]), "points", "trained");
   }
 
   play(target = Infinity) {
@@ -150,7 +160,10 @@ export class Lab {
   advance(budget) {
     const wanted = this.speed === "fast" || this.queue ? this.target : Math.min(this.target, this.trainer.epoch + 1);
     this.trainer.trainUntil(wanted, budget);
-    if (this.trainer.epoch < this.target) {
+    if (this.diverged()) {
+      this.pause();
+      this.tell("trained", "diverged");
+    } else if (this.trainer.epoch < this.target) {
       this.tell("trained");
     } else if (this.queue > 0) {
       this.queue -= 1;
@@ -161,6 +174,12 @@ export class Lab {
       this.pause();
       this.tell("trained");
     }
+  }
+
+  // Return whether training has led to weights that are no numbers.
+  diverged() {
+    const { trainer, history } = this;
+    return trainer.train.length > 0 && !Number.isFinite(history.train[trainer.epoch]) && !trainer.finite;
   }
 
   // Put the run on the screen among the kept ones, if it has begun.
@@ -188,6 +207,11 @@ function thinned({ train, test }) {
   for (let epoch = 0; epoch < train.length; epoch += every) epochs.push(epoch);
   if (epochs[epochs.length - 1] !== train.length - 1) epochs.push(train.length - 1);
   return { at: epochs, train: epochs.map((epoch) => train[epoch]), test: epochs.map((epoch) => test[epoch]) };
+}
+
+function sameData(a, b) {
+  const names = ["problem", "noise", a.problem === "classification" ? "dataset" : "regDataset"];
+  return names.every((name) => a[name] === b[name]) && Boolean(a.ownPoints) === Boolean(b.ownPoints);
 }
 
 function same(a, b) {

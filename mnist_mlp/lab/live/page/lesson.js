@@ -2,6 +2,8 @@
 
 import { $, announce, element, shown } from "./dom.js";
 
+const WATCHED = 1500; // epochs that one may want to watch one by one; more go as fast as possible
+
 export class Lesson {
   constructor(lab, kept) {
     this.lab = lab;
@@ -10,14 +12,14 @@ export class Lesson {
     $("show-lesson").addEventListener("click", () => this.toggle($("lesson").hidden));
   }
 
-  async toggle(open) {
+  toggle(open) {
     $("lesson").hidden = !open;
     $("show-lesson").setAttribute("aria-expanded", String(open));
     document.body.classList.toggle("lesson-open", open);
     this.kept.setPreference("lesson", open);
-    if (open && !this.exercises) await this.load();
   }
 
+  // Read the exercises when the page opens: afterwards it does not need the server.
   async load() {
     try {
       this.exercises = await (await fetch("page/exercises.json")).json();
@@ -58,19 +60,24 @@ export class Lesson {
 
   setUp(trial) {
     this.lab.open(`#${trial.url}`);
-    if (trial.epochs) $("until-epoch").value = trial.epochs;
+    if (trial.epochs) $("until-epoch").value = $("repeat").elements.epochs.value = trial.epochs;
+    $("speed").value = trial.epochs > WATCHED ? "fast" : "frame";
+    $("speed").dispatchEvent(new Event("change"));
     announce(`${trial.name} is set up${trial.epochs ? `, to run to epoch ${trial.epochs}` : ""}.`);
   }
 }
 
+// What the seeds gave, beside the lecture's own run where the slides have one.
 function table({ epochs, test, train, same_data: sameData, lecture }, seeds) {
-  const cell = ({ median, min, max }) => `${shown(median)} [${shown(min)}..${shown(max)}]`;
-  const kind = sameData ? `${seeds} restarts` : `${seeds} seeds`;
-  const rows = [["test loss", cell(test)], ["training loss", cell(train)]];
-  if (lecture) rows.push(["the lecture's run", `${shown(lecture.test)} test, ${shown(lecture.train)} training`]);
-  return element("table", {}, element("caption", { class: "unseen", text: `Losses of ${kind}, median and range` }),
-    element("tbody", {}, element("tr", {}, element("th", { scope: "row", text: `${epochs.toLocaleString("en")} epochs` }), element("td", { text: `${kind}: median [range]` })),
-      ...rows.map(([name, text]) => element("tr", {}, element("th", { scope: "row", text: name }), element("td", { text })))));
+  const kind = `${epochs.toLocaleString("en")} epochs, ${seeds} ${sameData ? "restarts" : "seeds"}`;
+  const head = ["loss", "median [range]", ...(lecture ? ["lecture"] : [])];
+  const rows = [["test", test, lecture?.test], ["training", train, lecture?.train]].map(([name, { median, min, max }, once]) => {
+    const cells = [`${shown(median)} [${shown(min)}..${shown(max)}]`, ...(lecture ? [shown(once)] : [])];
+    return element("tr", {}, element("th", { scope: "row", text: name }), ...cells.map((text) => element("td", { text })));
+  });
+  return element("table", {}, element("caption", { text: kind }),
+    element("thead", {}, element("tr", {}, ...head.map((text) => element("th", { scope: "col", text })))),
+    element("tbody", {}, ...rows));
 }
 
 function answerList(answer, seeds) {

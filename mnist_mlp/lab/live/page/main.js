@@ -3,13 +3,14 @@
 import { Chart } from "./chart.js";
 import { Controls } from "./controls.js";
 import { $, announce, element, shown } from "./dom.js";
+import { OwnPoints } from "./draw_points.js";
+import { HiddenControls } from "./hidden_controls.js";
 import { Kept } from "./kept.js";
 import { Lab } from "./lab.js";
 import { Lesson } from "./lesson.js";
 import { NetworkView } from "./network_view.js";
 import { NeuronPanel } from "./neuron_panel.js";
 import { OutputView } from "./output_view.js";
-import { OwnPoints } from "./own_points.js";
 import { RunsTable } from "./runs_table.js";
 import { addressNote, connectTake } from "./take.js";
 
@@ -23,8 +24,8 @@ const nameOf = (layer, node) => network.nameOf(layer, node);
 const output = new OutputView(lab, nameOf);
 const neuron = new NeuronPanel(lab, nameOf);
 const chart = new Chart(lab);
-const controls = new Controls(lab);
-const own = new OwnPoints(lab, output, report);
+new Controls(lab);
+new OwnPoints(lab, output, report);
 const lesson = new Lesson(lab, kept);
 
 // ---- drawing: what has changed since the last frame ----------------------------------------------------------------
@@ -61,9 +62,11 @@ function draw() {
   const turn = (k) => !lab.playing || frames % 3 === k;
   const values = stale.has("values");
   if (values) {
-    const { maps, size } = output.maps(lab.playing && lab.speed !== "slow");
-    output.draw(maps, size);
-    if (turn(0)) network.drawMaps(maps, size);
+    if (!lab.playing || output.due) {
+      const { maps, size } = output.maps(lab.playing && lab.speed !== "slow");
+      output.draw(maps, size);
+      if (turn(0)) network.drawMaps(maps, size);
+    }
     if (turn(1)) network.drawLinks();
     if (turn(2)) neuron.refresh();
     output.drawLosses();
@@ -92,17 +95,18 @@ function select(node, input) {
 lab.on("network", () => {
   output.renew();
   network.build();
-  const before = neuron.node;
   const { sizes } = lab.trainer;
-  const still = before && before.layer < sizes.length && before.node < sizes[before.layer];
-  const isOutput = !before || before.wasOutput;
-  const node = still && !isOutput ? { layer: before.layer, node: before.node } : { layer: sizes.length - 1, node: 0 };
-  select(node);
+  const { layer, node, isOutput } = neuron.node ?? { isOutput: true };
+  const there = !isOutput && layer < sizes.length - 1 && node < sizes[layer];
+  select(there ? { layer, node } : { layer: sizes.length - 1, node: 0 });
 });
 lab.on("trained", () => redraw("values"));
 lab.on("points", () => redraw("points", "values"));
 lab.on("state", () => {
-  history.replaceState(null, "", lab.address);
+  try {
+    history.replaceState(null, "", lab.address);
+  } catch { // Safari allows a hundred times in half a minute
+  }
   $("address-note").textContent = addressNote(lab.state);
 });
 lab.on("playing", () => {
@@ -113,16 +117,21 @@ lab.on("playing", () => {
     return;
   }
   redraw("values");
-  const { test, train } = lab.trainer.losses();
+  const { test, train } = lab.measured.losses;
   announce(`Paused at epoch ${lab.trainer.epoch}: test loss ${shown(test)}, training loss ${shown(train)}.`);
   output.describe();
   chart.describe();
 });
 
+lab.on("diverged", () => {
+  const rate = lab.state.learningRate > 0.03 ? ", and try a smaller learning rate" : "";
+  report([`Training diverged at epoch ${lab.trainer.epoch}: weights are no longer finite. Reset the network${rate}.`]);
+});
+
 function report(notes) {
   $("notes").hidden = notes.length === 0;
   $("notes-list").replaceChildren(...notes.map((text) => element("li", { text })));
-  if (notes.length) announce(`Not everything was taken over: ${notes[0]}`);
+  if (notes.length) announce(notes[0]);
 }
 
 // ---- buttons and keys ----------------------------------------------------------------------------------------------
@@ -133,7 +142,9 @@ $("step").addEventListener("click", () => lab.step());
 $("reset").addEventListener("click", () => lab.reset());
 $("until").addEventListener("submit", (event) => {
   event.preventDefault();
-  lab.play(Number($("until-epoch").value));
+  const target = Number($("until-epoch").value);
+  if (target > lab.trainer.epoch) lab.play(target);
+  else report([`The run is at epoch ${lab.trainer.epoch.toLocaleString("en")} already: reset it, or choose a later epoch.`]);
 });
 $("play-more").addEventListener("click", (event) => {
   const all = document.querySelector(".play").classList.toggle("all");
@@ -157,18 +168,22 @@ function enlarge(large) {
 $("large").addEventListener("click", () => enlarge(!document.documentElement.classList.contains("large")));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw("values", "points"));
 addEventListener("hashchange", () => report(lab.open(location.hash)));
-addEventListener("error", (event) => report([`The page failed: ${String(event.message).slice(0, 200)}. Reload it to go on.`]));
+const failed = (what) => report([`The page failed: ${String(what).slice(0, 200)}. Reload it to go on.`]);
+addEventListener("error", (event) => failed(event.message));
+addEventListener("unhandledrejection", (event) => failed(event.reason));
 
 // ---- start ---------------------------------------------------------------------------------------------------------
 
+new HiddenControls(lab);
 new RunsTable(lab, () => redraw("chart"));
 connectTake(lab, report);
 kept.connect(lab);
 if (kept.preference("large") === true) enlarge(true);
 if (kept.preference("lesson") === true) lesson.toggle(true);
+lesson.load();
 const notes = location.hash.length > 1 ? lab.open(location.hash) : [];
 if (location.hash.length <= 1) lab.tell("state", "points", "network", "trained");
 report(notes);
 output.describe();
 
-export { controls, lab, output, own };
+export { lab }; // for the tests, and for the browser's console

@@ -13,16 +13,18 @@
 //     .losses()                          {train, test}: the mean of ½(o − t)²; nan without points
 //     .accuracy()                        {train, test}: the share of correct signs; null for regression
 //     .history                           {train: [loss at epoch 0, 1, …], test: […]}
+//     .start                             where training began anew: {epoch, position, accumulated, exact, layers}
 //     .finite                            whether all weights and biases are finite
 //     .weight(l, node, input), .bias(l, node), .isDead(l, node, input)                 l = 1 … sizes.length - 1
 //     .setWeight(l, node, input, value), .setBias(l, node, value)                      by hand; a dead weight revives
 //     .weights()                         [{nodes: [{bias, weights: […], dead: […]}]}] from layer 1 on, as a copy
 //     .output(x, y), .outputs(xs, ys)    of the network at a point; of all nodes: [layer][node] Float64Array
 //     .maps(size)                        the same on a size × size grid over [-6, 6]², rows from y = 6 down, for
-//                                        pictures: within 2e-6, at a frame's rate; the arrays are reused
-//     .change(settings)                  other learningRate, batchSize, … while training; the weights stay
+//                                        pictures: each activation within 2e-6, at a frame's rate; arrays are reused
+//     .change(settings)                  another learningRate, regularizationRate or batchSize; the weights stay
 //     .reset(changes)                    new weights from the one stream of random numbers, as the Playground's button
 //     .regenerate(changes)               a new seed from that stream and new points; the weights stay
+//     .replacePoints({ownPoints})        own points for the seed that there is; the weights stay
 //
 // Sums run in the Playground's order and the functions are those of fdlibm.js, so that every bit agrees.
 
@@ -34,7 +36,7 @@ import { PAGE, fragment, parameterCount, parse, sizesOf } from "./state.js";
 
 const BIAS = 0.1; // initial value of every bias
 const EDGE = 6; // the maps show [−6, 6]²
-const CHANGEABLE = ["learningRate", "regularizationRate", "batchSize", "activation", "regularization"];
+const CHANGEABLE = ["learningRate", "regularizationRate", "batchSize"];
 
 // A layer of the network: parameters, what has been accumulated for the next update, and the values of one sample.
 class Layer {
@@ -122,14 +124,8 @@ export class Trainer {
   constructor(state) {
     this.state = { ...state };
     this.stream = new Stream(state.seed);
-    this.takePoints();
+    Object.assign(this, makePoints(state, this.stream)); // train and test
     this.reset();
-  }
-
-  takePoints() {
-    const { train, test } = makePoints(this.state, this.stream);
-    this.train = train;
-    this.test = test;
   }
 
   // Build a new network. The weights are drawn layer by layer, node by node, over its inputs; with initZero, too.
@@ -157,18 +153,43 @@ export class Trainer {
     Object.assign(this.state, changes);
     this.state.seed = this.stream.seed();
     this.stream = new Stream(this.state.seed);
-    this.takePoints();
+    Object.assign(this, makePoints(this.state, this.stream));
+    this.newPoints();
+  }
+
+  // Take own points, split as in a freshly opened page; seed, stream and network stay.
+  replacePoints({ ownPoints }) {
+    this.state.ownPoints = ownPoints;
+    Object.assign(this, makePoints(this.state, new Stream(this.state.seed)));
+    this.newPoints();
+  }
+
+  newPoints() {
     this.position = 0;
     this.sampleInputs();
     this.touched();
+    this.mark();
   }
 
   begin() {
     this.epoch = this.position = 0;
     this.sampleInputs();
     this.touched();
+    this.mark();
     this.history = { train: [], test: [] };
     this.record();
+  }
+
+  // Remember where training begins anew, for a program that repeats it. It cannot do so to the last bit if gradients
+  // that wait for the next update came from other weights or points.
+  mark() {
+    this.start = {
+      epoch: this.epoch,
+      position: this.position,
+      accumulated: this.accumulated,
+      exact: this.accumulated === 0,
+      layers: this.weights(),
+    };
   }
 
   // Keep the features and labels of all points in flat arrays.
@@ -193,6 +214,7 @@ export class Trainer {
     }
     Object.assign(this.state, settings);
     this.touched();
+    this.mark();
   }
 
   activationOf(layer) {
@@ -260,10 +282,11 @@ export class Trainer {
 
   trainUntil(epoch, milliseconds = Infinity) {
     const end = performance.now() + milliseconds;
+    const every = Math.max(1, Math.min(64, Math.floor(20_000 / parameterCount(this.sizes)))); // samples: some 0.1 ms
     while (this.epoch < epoch) {
       while (this.position < this.train.length) {
         this.sample(this.position++);
-        if (this.position % 64 === 0 && performance.now() > end) {
+        if (this.position % every === 0 && performance.now() > end) {
           this.touched();
           return false;
         }
@@ -321,14 +344,18 @@ export class Trainer {
 
   setWeight(l, node, input, value) {
     const k = node * this.sizes[l - 1] + input;
-    this.layers[l - 1].weights[k] = value;
-    this.layers[l - 1].dead[k] = 0;
+    const { weights, weightSums, dead } = this.layers[l - 1];
+    if (dead[k]) weightSums[k] = 0; // gradients while it was dead do not count
+    dead[k] = 0;
+    weights[k] = value;
     this.touched();
+    this.mark();
   }
 
   setBias(l, node, value) {
     this.layers[l - 1].biases[node] = value;
     this.touched();
+    this.mark();
   }
 
   weights() {
@@ -373,13 +400,13 @@ export class Trainer {
           of(((p % size) + 0.5) * step - EDGE, EDGE - (Math.floor(p / size) + 0.5) * step)));
       const rest = this.sizes.slice(1).map((units) =>
         Array.from({ length: units }, () => new Float32Array(size * size)));
-      this.drawn = { size, sizes: this.sizes, values: [inputs, ...rest] };
+      this.drawn = { size, sizes: this.sizes, values: [inputs, ...rest], zeros: new Float32Array(size * size) };
     }
-    const { values } = this.drawn;
+    const { values, zeros } = this.drawn;
     this.layers.forEach(({ inputs, units, weights, biases }, l) => {
       for (let i = 0; i < units; i++) {
         const own = weights.subarray(i * inputs, (i + 1) * inputs);
-        weighted(values[l + 1][i], values[l], own, biases[i]);
+        weighted(values[l + 1][i], values[l], own, biases[i], zeros);
         quick(values[l + 1][i], this.activationOf(l));
       }
     });
@@ -387,12 +414,11 @@ export class Trainer {
   }
 }
 
-// Fill with bias + Σ weight · input, four inputs at a time.
-function weighted(target, inputs, weights, bias) {
+// Fill with bias + Σ weight · input, four inputs at a time; zeros stand in for those that a multiple of four lacks.
+function weighted(target, inputs, weights, bias, zeros) {
   target.fill(bias);
-  const zero = new Float32Array(inputs.length % 4 ? target.length : 0);
   for (let j = 0; j < inputs.length; j += 4) {
-    const [a, b, c, d] = [0, 1, 2, 3].map((k) => inputs[j + k] ?? zero);
+    const [a, b, c, d] = [0, 1, 2, 3].map((k) => inputs[j + k] ?? zeros);
     const [u, v, w, x] = [0, 1, 2, 3].map((k) => weights[j + k] ?? 0);
     for (let p = 0; p < target.length; p++) target[p] += u * a[p] + v * b[p] + w * c[p] + x * d[p];
   }
@@ -453,4 +479,3 @@ function finiteOrNull(value) {
 }
 
 export { DEFAULTS, fragment, parse } from "./state.js";
-export { parameterCount };

@@ -212,9 +212,9 @@ export class NetworkView {
     }
   }
 
-  // Draw the maps of all neurons: `maps` are values by layer and node on a grid of `size`, a multiple of MAP.
+  // Draw the maps of all neurons: `maps` are values by layer and node on a grid of `size`.
   drawMaps(maps, size) {
-    const options = { stride: size / MAP, discretize: this.lab.state.discretize };
+    const options = { stride: Math.max(1, size / MAP), discretize: this.lab.state.discretize };
     this.nodes.forEach((layer, k) => {
       if (k === 0 && this.featuresDrawn === this.nodes) return; // they do not change
       layer.forEach((node, i) => paint(node.canvas, maps[k][i], size, k === 0 ? { stride: options.stride } : options));

@@ -9,14 +9,14 @@ export class NeuronPanel {
   constructor(lab, nameOf) {
     this.lab = lab;
     this.nameOf = nameOf;
-    this.node = null; // {layer, node}
+    this.node = null; // {layer, node, isOutput}
     this.fields = []; // {input: the index or -1 for the bias, field, bar}
     $("neuron-weights").addEventListener("change", (event) => this.edit(event.target));
   }
 
   show({ layer, node }) {
-    this.node = { layer, node };
     const { trainer } = this.lab;
+    this.node = { layer, node, isOutput: layer === trainer.sizes.length - 1 };
     const inputs = Math.min(trainer.sizes[layer - 1], FIELDS);
     this.fields = [];
     const labels = [-1, ...Array.from({ length: inputs }, (_, k) => k)].map((input) => {

@@ -4,7 +4,7 @@ import { $, percent, sharp, shown } from "./dom.js";
 import { cssColour, paint } from "./maps.js";
 
 const EDGE = 6; // the map shows [−6, 6]²
-const SIZES = [100, 80, 60, 40, 20]; // sides of the maps in points, all multiples of a neuron's map
+const SIZES = [100, 80, 60, 40, 20, 10]; // sides of the maps in points; a neuron's map takes every size / 20-th
 const BUDGET = 5; // milliseconds that maps may take in a frame while training, at most
 const LEAST = 1.5;
 const LATE = 20; // milliseconds from one frame to the next that are too many: some frames were left out
@@ -18,6 +18,7 @@ export class OutputView {
     this.node = null; // {layer, node} that is shown instead of the output
     this.cost = new Map(); // milliseconds of maps of each size, as measured for this network
     this.budget = BUDGET;
+    this.drawnAt = this.taken = 0; // when maps were made, and how long that took
     this.at = null; // the place under the pointer
     const box = $("map-box");
     new ResizeObserver(() => this.drawPoints()).observe(box);
@@ -42,13 +43,19 @@ export class OutputView {
     this.budget = Math.max(LEAST, Math.min(BUDGET, this.budget * (milliseconds > LATE ? 0.94 : 1.01)));
   }
 
+  // Return whether it is time for new maps: those of a large network take at most half of the time.
+  get due() {
+    return performance.now() - this.drawnAt >= this.taken;
+  }
+
   // Return {maps, size}: of all neurons, in the best size that the time allows.
   maps(playing) {
     const limit = playing ? this.budget : STILL;
     const size = SIZES.find((each) => (this.cost.get(each) ?? this.estimate(each)) < limit) ?? SIZES.at(-1);
     const began = performance.now();
     const maps = this.lab.trainer.maps(size);
-    const taken = performance.now() - began;
+    this.drawnAt = performance.now();
+    const taken = (this.taken = this.drawnAt - began);
     // Other programs make some frames slow: the quickest counts, and a size that seemed too slow is tried again.
     this.cost.set(size, Math.min(taken, (this.cost.get(size) ?? Infinity) * 1.05));
     for (const [each, known] of this.cost) {
@@ -107,9 +114,7 @@ export class OutputView {
   }
 
   drawLosses() {
-    const { trainer } = this.lab;
-    const losses = trainer.losses();
-    const accuracy = trainer.accuracy();
+    const { losses, accuracy } = this.lab.measured;
     for (const part of ["test", "train"]) {
       const words = shown(losses[part]);
       for (const each of document.querySelectorAll(`.${part}-loss`)) if (each.textContent !== words) each.textContent = words;

@@ -133,3 +133,6 @@ function mixed(a, b, t) {
 function distance(dx, dy) {
   return Math.sqrt(dx * dx + dy * dy);
 }
+
+export { pointsAroundFunction } from "./around_function.js";
+export { readCsv } from "./read_csv.js";

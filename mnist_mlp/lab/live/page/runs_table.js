@@ -15,16 +15,28 @@ export class RunsTable {
       const { times, epochs } = event.target.elements;
       lab.repeat(Number(times.value), Number(epochs.value));
     });
-    lab.on("runs", () => this.show());
+    lab.on("runs network playing", () => this.show());
+    lab.on("trained", () => lab.playing || this.showPresent());
   }
 
   show() {
     const { runs } = this.lab;
     for (const run of runs) run.colour ??= ((run.number - 1) % COLOURS) + 1;
     $("runs-rows").replaceChildren(...[...runs].reverse().map((run) => this.row(run)));
-    $("runs-scroll").hidden = $("runs-clear").hidden = runs.length === 0;
-    $("runs-note").hidden = runs.length > 0;
+    $("runs-clear").hidden = runs.length === 0;
+    this.showPresent();
     this.changed();
+  }
+
+  // The first row: the run on the screen, as it stood when it last paused.
+  showPresent() {
+    const { trainer, runs, playing, number, measured, state } = this.lab;
+    const begun = trainer.epoch > 0 && !playing;
+    $("runs-scroll").hidden = runs.length === 0 && !begun;
+    $("runs-note").hidden = runs.length > 0;
+    const { losses, accuracy } = measured;
+    $("runs-present").replaceChildren(...(begun ? [element("tr", {}, element("td", {}, element("span", { class: "swatch present" })), element("td", { text: `${number}, now` }),
+      ...numbers(trainer.epoch, losses, accuracy), element("td", { class: "what", text: describe(state) }), element("td"))] : []));
   }
 
   row(run) {
@@ -40,11 +52,14 @@ export class RunsTable {
     again.addEventListener("click", () => this.lab.show(run.state));
     const remove = element("button", { type: "button", text: "×", "aria-label": `Remove run ${run.number}` });
     remove.addEventListener("click", () => this.lab.removeRun(run));
-    const accuracy = run.accuracy && Number.isFinite(run.accuracy.test) ? `${(100 * run.accuracy.test).toFixed(1)}%` : "–";
-    const cells = [run.epochs.toLocaleString("en"), shown(run.last.test), shown(run.last.train), accuracy];
     return element("tr", {}, element("td", {}, box, swatch), element("td", {}, again),
-      ...cells.map((text) => element("td", { text })), element("td", { class: "what", text: describe(run.state) }), element("td", {}, remove));
+      ...numbers(run.epochs, run.last, run.accuracy), element("td", { class: "what", text: describe(run.state) }), element("td", {}, remove));
   }
+}
+
+function numbers(epochs, losses, accuracy) {
+  const share = accuracy && Number.isFinite(accuracy.test) ? `${(100 * accuracy.test).toFixed(1)}%` : "–";
+  return [epochs.toLocaleString("en"), shown(losses.test), shown(losses.train), share].map((text) => element("td", { text }));
 }
 
 // Return the settings in words: the data set and the network always, the others where they are not the defaults.

@@ -89,7 +89,7 @@ export function parse(text) {
   const state = { ...DEFAULTS, networkShape: [...DEFAULTS.networkShape], hidden: [] };
   for (const [name, value] of values) {
     if (name.endsWith(SUFFIX)) {
-      if (value === "true") state.hidden.push(name.slice(0, -SUFFIX.length));
+      if (value === "true") state.hidden.push(asBrowser(name.slice(0, -SUFFIX.length)));
     } else if (!PLAYGROUND_KEYS.includes(name) && !OWN_KEYS.includes(name)) {
       notes.push(`${quoted(name)} is no key of the Playground; it has no effect`);
     } else if (name !== "exactNoise" && (name === "networkShape" || value?.trim())) {
@@ -154,8 +154,6 @@ function read(state, notes, name, text) {
     if (state[name] && (name === "cosX" || name === "cosY")) notes.push(`${name}: there is no such feature`);
   } else if (name === "points") {
     readPoints(state, notes, value);
-  } else if (name === "tutorial") {
-    state.tutorial = value;
   } else {
     state[name] = asBrowser(value);
     if (state[name] !== value) notes.push(`${name}: a browser turns ${quoted(value)} into ${quoted(state[name])}`);
@@ -172,7 +170,8 @@ function readNumber(state, notes, name, text, exact) {
     notes.push(`noise=${shortened(text)}: above ${NOISE_LIMIT} the Playground uses ${NOISE_INSTEAD}`);
     state.noise = NOISE_INSTEAD;
   } else if (!(value >= low && value <= high)) {
-    notes.push(`${name}: expected a number from ${low} to ${high}, received ${quoted(text)}; ${DEFAULTS[name]} is used`);
+    const expected = `expected a number from ${low} to ${high}, received ${quoted(text)}`;
+    notes.push(`${name}: ${expected}; ${DEFAULTS[name]} is used`);
   } else {
     state[name] = value;
   }
@@ -263,23 +262,35 @@ function quoted(text) {
   return `“${shortened(text ?? "")}”`;
 }
 
+// Return a text that may stand between & and =, for one that someone has typed; the same text if it already may.
+export function seedFrom(text) {
+  return asBrowser(text).replace(/[&=#]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
 // Return "#k=v&…" of a state. The Playground opens it, as far as its menus go; parse() returns the same state.
 export function fragment(state) {
   const parts = [];
   for (const name of PLAYGROUND_KEYS) {
     if (name === "tutorial" && !state.tutorial) continue;
-    let value = state[name];
+    let value = TEXTS.includes(name) ? seedFrom(state[name]) : state[name];
     if (name === "noise" && value > NOISE_LIMIT) value = NOISE_INSTEAD;
     if (name === "networkShape") value = value.join(",");
     parts.push(`${name}=${value}`);
   }
-  for (const name of state.hidden) parts.push(`${name}${SUFFIX}=true`);
+  for (const name of state.hidden) parts.push(`${seedFrom(name)}${SUFFIX}=true`);
   if (state.noise > NOISE_LIMIT) parts.push(`exactNoise=${state.noise}`);
-  if (state.weightsSeed !== null) parts.push(`weightsSeed=${state.weightsSeed}`);
+  if (state.weightsSeed !== null) parts.push(`weightsSeed=${seedFrom(state.weightsSeed)}`);
   if (state.ownPoints && state.ownPoints.length <= LIMITS.pointsInAddress) {
     parts.push(`points=${state.ownPoints.map(({ x, y, label }) => `${x},${y},${label}`).join(";")}`);
   }
   return `#${parts.join("&")}`;
+}
+
+// Return {state, notes} with a state that was put together, as its address would give it: what no run can take is
+// replaced and noted.
+export function checked(state) {
+  const read = parse(fragment({ ...state, ownPoints: null }));
+  return { state: { ...read.state, ownPoints: state.ownPoints }, notes: read.notes };
 }
 
 // Return the number of nodes of each layer: the features, the hidden layers, the one output.

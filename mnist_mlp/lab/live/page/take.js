@@ -1,7 +1,9 @@
 // What leaves the page: its address, files of data, weights and history, and the Keras program.
 
+import * as exports from "./exports.js";
+import { kerasProgram } from "./keras_program.js";
 import { fragment } from "./network.js";
-import { PAGE } from "./state.js";
+import { LIMITS, PAGE } from "./state.js";
 import { $, copy, save } from "./dom.js";
 
 export function connectTake(lab, report) {
@@ -23,14 +25,12 @@ export function connectTake(lab, report) {
   $("keras-save").addEventListener("click", () => save("playground.py", $("keras-text").textContent, "text/x-python"));
 }
 
-async function download(lab, what, format) {
-  const exports = await import("./exports.js");
+function download(lab, what, format) {
   const name = `${what}${format === "csv" ? "Csv" : "Json"}`; // such as dataCsv
   save(`playground-${what}.${format}`, exports[name](lab.trainer), format === "csv" ? "text/csv" : "application/json");
 }
 
-async function showKeras(lab) {
-  const { kerasProgram } = await import("./keras_program.js");
+function showKeras(lab) {
   $("keras-text").textContent = kerasProgram(lab.trainer);
   $("keras").showModal();
 }
@@ -38,6 +38,9 @@ async function showKeras(lab) {
 // Say what of the state the original cannot show.
 export function addressNote(state) {
   const beyond = [];
+  if (state.ownPoints?.length > LIMITS.pointsInAddress) {
+    return `An address holds at most ${LIMITS.pointsInAddress.toLocaleString("en")} points; keep this state below, or save the data as a file.`;
+  }
   if (state.ownPoints) beyond.push("your own points");
   if (state.weightsSeed !== null) beyond.push("the seed of the weights");
   if (state.networkShape.length > 6 || state.networkShape.some((units) => units > 8)) beyond.push("menus for a network of this size");

@@ -1,8 +1,9 @@
 // Your own points: drawn on the map, typed, around a curve, or from a CSV file.
 
-import * as points from "./points.js";
+import { pointsAroundFunction } from "./around_function.js";
 import { $, announce } from "./dom.js";
 import { placeOf } from "./output_view.js";
+import { readCsv } from "./read_csv.js";
 
 const MOST = 10_000; // points that drawing adds up to
 const APART = 0.3; // between points of one stroke, in units of the plane
@@ -17,6 +18,7 @@ export class OwnPoints {
     this.report = report; // shows notes
     this.mode = null; // "1", "-1", "value" or "erase"
     this.stroke = null; // points of the stroke that is being drawn
+    this.before = this.kept = null; // the other points: when the stroke began, and now
     for (const button of document.querySelectorAll("[data-draw]")) {
       button.addEventListener("click", () => this.choose(this.mode === button.dataset.draw ? null : button.dataset.draw));
     }
@@ -24,20 +26,21 @@ export class OwnPoints {
     box.addEventListener("pointerdown", (event) => this.begin(event));
     box.addEventListener("pointermove", (event) => this.go(event));
     for (const kind of ["pointerup", "pointercancel"]) box.addEventListener(kind, () => this.end());
-    $("own-clear").addEventListener("click", () => this.use([]));
+    $("own-clear").addEventListener("click", () => lab.setOwnPoints([]));
     $("own-point").addEventListener("submit", (event) => this.addTyped(event));
     $("own-function").addEventListener("submit", (event) => this.around(event));
     $("own-file").addEventListener("change", (event) => this.read(event.target.files[0]));
+    const hasFile = (event) => event.dataTransfer.types.includes("Files"); // else someone drags a text into a field
     document.addEventListener("dragover", (event) => {
+      if (!hasFile(event)) return;
       event.preventDefault();
       document.body.classList.add("dropping");
     });
     for (const kind of ["dragleave", "drop"]) document.addEventListener(kind, () => document.body.classList.remove("dropping"));
     document.addEventListener("drop", (event) => {
+      if (!hasFile(event)) return;
       event.preventDefault();
-      const [file] = event.dataTransfer.files;
-      if (file) this.read(file);
-      else this.take(points.readCsv(event.dataTransfer.getData("text/plain")), "the text");
+      this.read(event.dataTransfer.files[0]);
     });
     lab.on("state", () => this.show());
   }
@@ -69,6 +72,7 @@ export class OwnPoints {
 
   choose(mode) {
     this.mode = mode;
+    if (mode !== null) this.lab.change({ showTestData: true }); // else half of what is drawn would not be seen
     this.show();
   }
 
@@ -77,18 +81,24 @@ export class OwnPoints {
     event.preventDefault();
     $("map-box").setPointerCapture(event.pointerId);
     this.stroke = [];
-    this.kept = this.current;
+    this.before = this.kept = this.current;
     this.go(event);
   }
 
   go(event) {
     if (!this.stroke) return;
-    const [x, y] = placeOf(event, $("map-box"));
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const each of events.length ? events : [event]) this.pass(...placeOf(each, $("map-box")));
+    if (this.mode !== "erase") this.output.drawPoints(this.stroke);
+  }
+
+  // The pointer is at this place of the plane.
+  pass(x, y) {
     if (this.mode === "erase") {
       const left = this.kept.filter((point) => Math.hypot(point.x - x, point.y - y) > ERASER);
       if (left.length === this.kept.length) return;
       this.kept = left;
-      this.use(left);
+      this.lab.setOwnPoints(left, true);
       return;
     }
     const last = this.stroke.at(-1);
@@ -96,19 +106,14 @@ export class OwnPoints {
     if (this.kept.length + this.stroke.length >= MOST) return;
     const label = this.mode === "value" ? y / FULL_RANGE : Number(this.mode);
     this.stroke.push({ x: rounded(x), y: rounded(y), label: rounded(label) });
-    this.output.drawPoints(this.stroke);
   }
 
   end() {
     if (!this.stroke) return;
-    const drawn = this.stroke;
+    const changed = this.stroke.length > 0 || this.kept !== this.before;
+    const all = [...this.kept, ...this.stroke];
     this.stroke = null;
-    if (drawn.length) this.use([...this.kept, ...drawn]);
-  }
-
-  // Take these points while the network goes on.
-  use(list) {
-    this.lab.setOwnPoints(list);
+    if (changed) this.lab.setOwnPoints(all);
   }
 
   addTyped(event) {
@@ -118,14 +123,14 @@ export class OwnPoints {
       this.report([`label: expected −1 or 1 for classification, received ${label}; or choose regression`]);
       return;
     }
-    this.use([...this.current, { x, y, label }]);
+    this.lab.setOwnPoints([...this.current, { x, y, label }]);
     announce(`Added a point. ${this.current.length} points.`);
   }
 
   around(event) {
     event.preventDefault();
     const { expression, count } = event.target.elements;
-    const found = points.pointsAroundFunction(expression.value, Number(count.value), this.lab.state.seed);
+    const found = pointsAroundFunction(expression.value, Number(count.value), this.lab.state.seed);
     this.take(found, `y = ${expression.value}`);
   }
 
@@ -141,23 +146,17 @@ export class OwnPoints {
     } catch {
       this.report([`${file.name.slice(0, 80)}: the browser cannot read this file`]);
     }
-    if (text) this.take(points.readCsv(text), file.name.slice(0, 80));
+    if (text) this.take(readCsv(text, this.lab.state.problem), file.name.slice(0, 80));
     $("own-file").value = ""; // so that the same file can be read again
   }
 
   // Show points that were read, with a new network; say what was not taken.
-  take({ points: list, notes }, from) {
-    const all = [...notes];
-    if (list.length) {
-      const changes = { ownPoints: list };
-      if (!this.regression && list.some(({ label }) => Math.abs(label) !== 1)) {
-        changes.problem = "regression";
-        all.push("labels other than −1 and 1: the problem is now regression");
-      }
-      this.lab.change(changes);
-      announce(`${list.length} points from ${from}`);
+  take({ points, problem = "classification", notes }, from) {
+    if (points.length) {
+      this.lab.change({ ownPoints: points, problem: problem === "regression" ? problem : this.lab.state.problem });
+      announce(`${points.length} points from ${from}`);
     }
-    this.report(all);
+    this.report(notes);
   }
 }
 

@@ -149,6 +149,7 @@ class Runner:
             return  # damaged: whoever runs the server sees it in the directory
         run = LiveRun(folder, config, ordered, Tail(folder / events.NAME), "stopped", "never started")
         run.update()
+        run.started_at = run.tail.position  # only what a process that is still ending writes from now on is news
         run.elsewhere = is_held(folder)
         if run.state not in ENDED:
             run.state, run.message = "stopped", "its process ended with a former server"

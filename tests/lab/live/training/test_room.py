@@ -429,6 +429,7 @@ def test_a_process_outlives_a_killed_server_by_a_moment_only_and_another_server_
         answer = await asgi.request(app, "POST", f"/training/runs/{name}", json={"do": "go_on"})
         refused(answer, 409, "still ending")
         refused(await asgi.request(app, "POST", f"/training/runs/{name}", json={"do": "rate", "learning_rate": 1}), 409)
+        refused(await asgi.request(app, "POST", f"/training/runs/{name}", json={"do": "pause"}), 409, "is stopped")
         os.kill(process.pid, signal.SIGCONT)
         async with Watcher(app, "/training/events") as watcher:
             await asyncio.get_running_loop().run_in_executor(None, process.wait, 30)

@@ -262,3 +262,20 @@ def test_the_numbers_of_a_finished_run_are_those_of_its_result(browser, tmp_path
         assert (tab.wrong, tab.foreign) == ([], [])
         tab.close()
     context.close()
+
+
+@pytest.mark.full
+def test_nonsense_in_the_address_is_told_or_left_out_and_never_run(tab):
+    page = opened(
+        tab.page, tab.url, "#model=%3Cimg%20src=x%20onerror=alert(1)%3E&epochs=many&data_dir=/etc&units=%3Cb%3E&x=1"
+    )
+    tab.until("!document.getElementById('form-error').hidden")
+    assert "--units: expected" in tab.text("#form-error") and page.is_disabled("#start")
+    assert page.input_value("#option-model") == "mlp" and page.input_value("#option-epochs") == ""
+    assert page.evaluate("location.hash") == "#units=%3Cb%3E"
+    assert page.locator("#main img, #form-error b").count() == 0
+    tab.wrong.clear()  # the refusal of the plan
+    page.fill("#option-units", "32,16")
+    tab.until("document.getElementById('plan-total').textContent === '25,818 parameters'")
+    page.evaluate("location.hash = '#model=softmax'")  # typed into the browser's own field
+    tab.until("document.getElementById('plan-total').textContent === '7,850 parameters'")

@@ -3,7 +3,7 @@
 import { $, colour, sharp, shown } from "../dom.js";
 import { epochsOf, titleOf } from "./runs.js";
 
-const MARGIN = { left: 3.1, right: .6, top: .5, bottom: 1.5 }; // in units of the type
+const MARGIN = { left: 3.7, right: .6, top: .5, bottom: 1.5 }; // in units of the type
 const SMOOTH = 0.02; // share of the points so far over which the line is a mean
 
 export class Curves {
@@ -59,6 +59,7 @@ function chart(canvas, list, { of, last, logarithmic = false, top = null, interv
   context.textAlign = "right";
   context.fillText(`epoch ${Number(last.toPrecision(3))}`, box.right, height);
   context.lineJoin = "round";
+  for (const { run } of lines) rateChanges(context, run, x, box, unit);
   for (const { run, values } of lines) line(context, run, values, x, y, unit);
   for (const { run } of lines) dots(context, run, of, interval, x, y, unit);
 }
@@ -76,6 +77,20 @@ function line(context, run, values, x, y, unit) {
     pen = Number.isFinite(at[1]);
   });
   context.stroke();
+}
+
+// Where the learning rate was changed, from outside.
+function rateChanges(context, run, x, box, unit) {
+  context.strokeStyle = colour(`--run-${run.colour}`);
+  context.lineWidth = unit / 12;
+  context.setLineDash([unit / 4, unit / 4]);
+  for (const { step } of run.rates) {
+    context.beginPath();
+    context.moveTo(x(epochsOf(run, step)), box.top);
+    context.lineTo(x(epochsOf(run, step)), box.bottom);
+    context.stroke();
+  }
+  context.setLineDash([]);
 }
 
 // The scores on images that the run does not learn from, with their intervals.

@@ -6,7 +6,7 @@
 import { ask } from "./requests.js";
 
 const COLOURS = 6; // as many as runs in view
-const MOST = 4000; // points of a curve that are kept: more than pixels
+const MOST = 2000; // points of a curve that are kept: more than pixels
 const AGAIN = 3000; // milliseconds until a connection that was refused is tried again
 
 export class Runs {
@@ -94,7 +94,7 @@ export class Runs {
     heard[event.kind]?.();
     const told = { step: "points", epoch: "points", look: "look", scores: "scores" };
     this.tell(told[event.kind] ?? "runs", run);
-    if (event.kind === "begin" || event.kind === "scores") this.tell("points", run);
+    if (["begin", "scores", "rate"].includes(event.kind)) this.tell("points", run);
   }
 
   // The process is ready; what was trained after the checkpoint from which it goes on is trained again.

@@ -55,7 +55,7 @@ async def refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = str(error.detail)
     if error.status_code == 404:
-        message = f"no such path: {request.url.path[:100]}; the page is /"
+        message = f"no such path: {request.url.path[:100]}; the pages are {', '.join(ROOMS)}"
     elif error.status_code == 405:
         allowed = sorted((error.headers or {}).get("Allow", "GET, HEAD").split(", "))
         message = f"expected {' or '.join(allowed)}, received {request.method}"

@@ -144,7 +144,7 @@ def test_the_page_can_be_read_by_all(ask, room):
     ],
 )
 def test_what_is_no_file_of_the_page_is_not_sent(ask, path):
-    refused(ask(path), 404, "no such path", "the page is /")
+    refused(ask(path), 404, "no such path", "the pages are /, /network, /questions")
 
 
 def test_it_only_sends(ask):

@@ -69,9 +69,9 @@ export class RunList {
       event.preventDefault();
       if (epochs.value !== "") this.command(run, { do: "go_on", epochs: Number(epochs.value) }, "Train on");
     });
-    return element("div", { class: "run-tools" },
+    return (parts.tools = element("div", { class: "run-tools", role: "group" },
       button("pause", "Pause", () => ({ do: "pause" })), button("go", "Go on", () => ({ do: "go_on" })),
-      button("stop", "Stop", () => ({ do: "stop" })), form, parts.more, button("hide", "Hide", () => ({ do: "hide" })));
+      button("stop", "Stop", () => ({ do: "stop" })), form, parts.more, button("hide", "Hide", () => ({ do: "hide" }))));
   }
 
   async command(run, body, words) {
@@ -106,6 +106,7 @@ export class RunList {
     setText(parts.message, state === "finished" ? testOf(run) : run.message ?? "");
     setText(parts.device, begin ? `${begin.device.actual}, ${begin.backend}` : "");
     if (this.readOnly) return;
+    parts.tools.setAttribute("aria-label", titleOf(run)); // which of several buttons "Pause" it is
     const trains = state === "training" || state === "starting";
     parts.pause.hidden = !trains;
     parts.go.hidden = !(state === "paused" || (state === "stopped" && run.goes_on));

@@ -51,7 +51,12 @@ def main(argv: Sequence[str]) -> None:
     access = origins.access_to(options.host, options.origin, options.behind_proxy)
     listener = server.bind(options.host, options.port)
     metrics = Metrics()
-    training = TrainingApp(Path(options.runs), everyone=options.everyone_trains, data_dir=options.data_dir)
+    training = TrainingApp(
+        Path(options.runs),
+        everyone=options.everyone_trains,
+        behind_proxy=options.behind_proxy,
+        data_dir=options.data_dir,
+    )
     app = make_app(access, metrics, training)
 
     def ready() -> None:

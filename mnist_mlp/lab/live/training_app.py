@@ -10,6 +10,7 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
@@ -18,19 +19,21 @@ from mnist_mlp.lab.live.training.redaction import without_paths
 from mnist_mlp.lab.live.training.routes import PREFIX, routes
 from mnist_mlp.lab.live.training.runner import Runner
 from mnist_mlp.serve import responses
+from mnist_mlp.serve.origins import host_name, is_loopback
 
 PATHS = (PREFIX, f"{PREFIX}/{{rest:path}}")
-FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"via")  # by a proxy
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")  # by a proxy
 
 
 class TrainingApp:
     """Answers PATHS. `folder` is the directory of the runs, `operator` are options that every run has.
 
-    `everyone`: other machines may start and steer runs, too.
+    `everyone`: other machines may start and steer runs, too. `behind_proxy`: every request comes from a proxy, whatever
+    address and headers it has.
     """
 
-    def __init__(self, folder: Path, *, everyone: bool = False, **operator: Any):
-        self.folder, self.everyone, self.operator = folder, everyone, operator
+    def __init__(self, folder: Path, *, everyone: bool = False, behind_proxy: bool = False, **operator: Any):
+        self.folder, self.everyone, self.behind_proxy, self.operator = folder, everyone, behind_proxy, operator
         self.runner: Runner | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,8 +43,8 @@ class TrainingApp:
             message = without_paths(str(error), (str(self.folder), str(self.folder.resolve())))
             await responses.error(503, message)(scope, receive, send)
             return
-        router = self.steering if self.everyone or sits_here(scope) else self.watching
-        await router(scope, receive, send)
+        steers = self.everyone or (sits_here(scope) and not self.behind_proxy)
+        await (self.steering if steers else self.watching)(scope, receive, send)
 
     def enter(self) -> None:
         """Find the runs, the first time. Raise `UserError` if the directory cannot be used."""
@@ -59,10 +62,12 @@ class TrainingApp:
 def sits_here(scope: Scope) -> bool:
     """Whether a request comes from this machine itself, not through a proxy on it."""
     host = (scope.get("client") or ("",))[0]
-    if any(name in FORWARDED for name, _ in scope["headers"]):
+    headers = Headers(scope=scope)
+    if any(name in headers for name in FORWARDED):
         return False
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    here = (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    return here and is_loopback(host_name(headers.get("host", "")))

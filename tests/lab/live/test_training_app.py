@@ -55,6 +55,9 @@ def test_the_other_rooms_need_no_directory_of_runs(tmp_path):
         ("testclient", {}, False),
         ("127.0.0.1", {"x-forwarded-for": "192.0.2.7"}, False),
         ("127.0.0.1", {"forwarded": "for=192.0.2.7"}, False),
+        ("127.0.0.1", {"host": "lab.example"}, False),
+        ("127.0.0.1", {"host": "127.0.0.1:8502"}, True),
+        ("::1", {"host": "[::1]:8502"}, True),
         ("192.0.2.7", {"x-forwarded-for": "127.0.0.1"}, False),
     ],
 )
@@ -68,6 +71,12 @@ def test_who_sits_at_the_machine_steers_and_all_others_look_on(tmp_path, client,
     assert about.json()["read_only"] is not steers and bool(about.json()["commands"]) is steers
     assert order.status_code == (400 if steers else 403), order.text
     assert unknown.status_code == 404 and "no such path" in unknown.text
+
+
+def test_behind_a_proxy_nobody_sits_at_the_machine(tmp_path):
+    """A proxy may add no header: its own address says nothing about who asks."""
+    (about,) = asked(TrainingApp(tmp_path / "runs", behind_proxy=True), ("127.0.0.1", "GET", "/training"))
+    assert about.json()["read_only"] is True
 
 
 def test_everyone_may_steer_if_the_server_was_started_so(tmp_path):

@@ -10,7 +10,17 @@ TensorFlow prints in spite of its log level remain; `mnist_mlp.cli.stderr_filter
 imported, removes them, too.
 """
 
-from mnist_mlp.cli import shadowing
+import sys
+
+if sys.platform == "win32":  # no fcntl, no fork, no POSIX signals: said before an import fails for one of these
+    _WHY = "mnist_mlp needs Linux or macOS; on Windows type this in WSL2 (once: wsl --install)"
+    _PROGRAM = "".join(sys.argv[:1])
+    if _PROGRAM == "-m" or "mnist-mlp" in _PROGRAM:  # a program is started
+        print(f"error: {_WHY}", file=sys.stderr)
+        raise SystemExit(2)
+    raise ImportError(_WHY)
+
+from mnist_mlp.cli import shadowing  # noqa: E402
 
 shadowing.watch()  # before anything is imported that a file of the user's could hide
 

@@ -228,7 +228,8 @@ class Config:
     )
     workers: str = option(
         "",
-        "for multiworker: HOST:PORT of each process, separated by commas (default: those of TF_CONFIG)",
+        "for multiworker: HOST:PORT of each process, separated by commas (default: what TF_CONFIG, JAX's variables, "
+        "Open MPI, Slurm or a Cloud TPU slice say; none: ignore these)",
         group="device",
         affects="machine",
         may_differ=("workers",),

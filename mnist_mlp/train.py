@@ -32,6 +32,7 @@ from mnist_mlp.options import path_of
 from mnist_mlp.runs import directory, initial, summary
 from mnist_mlp.runs.result import Result
 from mnist_mlp.runs.saved import read_run
+from mnist_mlp.training.observer import NOBODY, Observer
 from mnist_mlp.training.session import TrainingSession
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
     gate.refuse(result, str(run_dir))
 
 
-# Six parameters: two say what, the others are for those who call it from Python.
+# Seven parameters: two say what, the others are for those who call it from Python.
 def train_and_evaluate(
     config: Config,
     run_dir: Path,
@@ -57,13 +58,15 @@ def train_and_evaluate(
     callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] = (),
     reporter: Reporter = PRINT,
     keep_programs: bool = False,
+    observer: Observer = NOBODY,
 ) -> Result:
     """Train, evaluate and save one run, or with `config.resume` the rest of one: `python -m mnist_mlp.train`.
 
     `run_dir` must be new or empty, or hold the run to resume. `dataset` replaces the data set that the config names
     with images of your own; `callbacks` are Keras' (`training/README.md`); `reporter` gets the report and the progress.
-    `keep_programs` keeps what XLA compiles for later processes (see `engine/compilation_cache.py`). Of several workers
-    only the chief reports and writes `run_dir`; all return the result. Raise `UserError`.
+    `keep_programs` keeps what XLA compiles for later processes (see `engine/compilation_cache.py`); `observer` looks on
+    while one process trains (`training/observer.py`). Of several workers only the chief reports and writes `run_dir`;
+    all return the result. Raise `UserError`.
     """
     plan = devices.plan(config)
     opened = directory.opened(run_dir, config) if plan.chief else directory.scratch_run(config)
@@ -72,7 +75,7 @@ def train_and_evaluate(
             run.resume_hint = "train_and_evaluate, with resume=True and the same callbacks and images"
         check_packages(config)
         callbacks = accepted(callbacks, config, plan) if callbacks else []
-        session = TrainingSession(config, plan, run, reporter)
+        session = TrainingSession(config, plan, run, reporter, observer)
         session.load_data(dataset)  # verified; the same for all workers, and as before if the run is resumed
         session.build_engine()  # the framework, the model on its device, compiled
         with session.all_workers_to_the_end():

@@ -3,14 +3,16 @@
 # Only .venv/ready is trusted. It records what .venv was made from; it is removed before pip starts and written after pip
 # has succeeded, so that an interrupted set-up is never mistaken for a finished one.
 # Nothing here writes to standard output, and no Python is started when .venv is ready.
+# Where uv is installed it does what venv and pip do, in less time, and fetches a Python where none fits.
 
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 venv=$root/.venv
 
-# With any of these, Python or pip would work outside .venv.
-unset PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
+# With any of these, Python, pip or uv would work outside .venv.
+unset PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX UV_PYTHON UV_SYSTEM_PYTHON
 # Without a home directory pip would keep its cache in a folder called ~ in the clone.
-if [[ ${HOME:-} != /?* || ! -d $HOME ]]; then export PIP_NO_CACHE_DIR=1; fi
+if [[ ${HOME:-} != /?* || ! -d $HOME ]]; then export PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1; fi
+uv=$(command -v uv || :)
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$*"; exit 2; }
@@ -30,9 +32,10 @@ inspect() {  # inspect EXTRA: sets `python`, `extra`, and `state`: ready, stale 
     [ "$(<"$venv/ready")" != "$(recipe "$python" "$extra")" ] || state=ready
 }
 
-choose_python() {  # sets `base` to the first Python that runs, is supported and can make a venv
-    local name answer found=
-    set -- python3 python3.13 python3.12 python3.11 python3.10 python
+choose_python() {  # sets `base` to the first Python that runs, is supported and can make a venv, which uv does itself
+    local name answer found='' newest='' modules='ensurepip, venv'
+    [ -z "$uv" ] || modules=fcntl
+    set -- python3 python3.13 python3.12 python3.11 python3.10 python3.14 python
     [ -z "${PYTHON:-}" ] || set -- "$PYTHON"
     for name; do
         command -v "$name" >/dev/null || continue
@@ -40,14 +43,22 @@ choose_python() {  # sets `base` to the first Python that runs, is supported and
         if answer=$("$name" -Es -c 'import os, sys
 print("%d.%d %s" % (sys.version_info[0], sys.version_info[1], os.path.realpath(sys.executable)))
 sys.path = [path for path in sys.path if path]  # without the current directory, which may hold a random.py
-import ensurepip, venv' 2>/dev/null); then
-            case $answer in 3.1[0-3]\ *) base=${answer#* }; return ;; esac
+import '"$modules" 2>/dev/null); then
+            case $answer in
+                3.1[0-3]\ *) base=${answer#* }; return ;;
+                3.14\ *) newest=${newest:-${answer#* }}; continue ;;  # without TensorFlow: only if there is no other
+            esac
             found+=", $name is ${answer%% *}"
         elif [ -n "$answer" ]; then found+=", $name is ${answer%% *} without venv"
         else found+=", $name does not run"; fi
     done
+    if [ -n "$newest" ]; then base=$newest; return; fi
     found=${found#, }
-    fail "Expected ${PYTHON:+PYTHON=$PYTHON to be }Python 3.10 to 3.13 with venv; found ${found:-none}." \
+    if [ -n "$uv" ] && [ -z "${PYTHON:-}" ]; then
+        say "fetching Python 3.13 (found ${found:-none}) ..."
+        if "$uv" python install --quiet 3.13 >&2 && base=$("$uv" python find 3.13); then return; fi
+    fi
+    fail "Expected ${PYTHON:+PYTHON=$PYTHON to be }Python 3.10 to 3.14 with venv; found ${found:-none}." \
         "Install one (Debian, Ubuntu: apt install python3-venv; macOS: brew install python@3.13)" \
         "or choose one: PYTHON=/path/to/python3.13 $0"
 }
@@ -79,18 +90,30 @@ set_up() {
     trap 'rm -f "$log"; exit 130' INT  # after Ctrl-C without the advice about pip
     rm -f "$venv/ready"
     if [ $state = stale ]; then say "updating .venv ..."; else
-        say "setting up .venv with $base (once; about a minute) ..."
-        "$base" -I -m venv --clear "$venv" >"$log" 2>&1 || give_up "$log" "$base could not make $venv (see above)."
+        say "setting up .venv with $base (once; $([ -n "$uv" ] && echo 'with uv' || echo 'about a minute')) ..."
+        make_venv >"$log" 2>&1 || give_up "$log" "$base could not make $venv (see above)."
         python=${PYTHON:-$base}
     fi
     made_from=$(recipe "$python" "$extra")  # before pip reads it: a later edit must count as a change
-    (cd "$root" && .venv/bin/python -m pip install --quiet --no-input --no-user --constraint scripts/constraints.txt \
-        --editable ".${extra:+[$extra]}") >"$log" 2>&1 \
+    install ".${extra:+[$extra]}" >"$log" 2>&1 \
         || give_up "$log" "pip could not install into $venv (see above). Check the connection to the package index, then run $0 again."
     printf '%s\n' "$made_from" >"$venv/ready.part" && mv "$venv/ready.part" "$venv/ready"
     rm -f "$log"
     trap - INT
 }
+
+make_venv() {
+    # With pip (--seed), for those who install more into it.
+    if [ -n "$uv" ] && rm -rf "$venv" && "$uv" venv --quiet --no-project --seed --python "$base" "$venv"; then return; fi
+    "$base" -I -m venv --clear "$venv"
+}
+
+install() (  # install PROJECT: by uv, or else by pip, which may know of another package index
+    cd "$root"
+    set -- --quiet --constraint scripts/constraints.txt --editable "$1"
+    if [ -n "$uv" ] && "$uv" pip install --python .venv/bin/python "$@"; then exit; fi
+    .venv/bin/python -m pip install --no-input --no-user "$@"
+)
 
 give_up() {  # give_up LOG MESSAGE
     tail -n 5 "$1" >&2

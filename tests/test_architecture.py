@@ -23,8 +23,8 @@ ORDER = (  # lowest first: a part imports only from itself and from those before
     *("models", "engine", "runs", "checks", "training"),
 )
 # All other parts are programs: they import from ORDER and not from one another, but that train ends with a report, that
-# evaluate writes pages in the style of one, that verify runs what others check, and that the lab's page is served like
-# that of serve and shows what lab.playground has measured.
+# evaluate writes pages in the style of one, that verify runs what others check, and that the lab is served as serve is,
+# shows what lab.playground has measured, and starts what train trains.
 BESIDE = {
     ("train", "report"),
     ("evaluate", "report"),
@@ -32,6 +32,7 @@ BESIDE = {
     ("lab.command", "serve"),
     ("lab.live", "serve"),
     ("lab.live", "lab.playground"),
+    ("lab.live", "train"),
     *(("verify", other) for other in ("doctor", "parity", "train", "export", "report")),
 }
 FACE = {"", "__main__"}  # the package itself, and `python -m mnist_mlp`: they load each program by its name

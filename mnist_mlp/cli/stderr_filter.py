@@ -28,6 +28,14 @@ PATTERNS = (
 )
 NOISE = re.compile(b"|".join(PATTERNS))
 
+# JAX aborts a worker that misses another one before an exception can reach Python (a callback of its own for this
+# cannot be written in Python: std::bad_cast). Then its C++ stack is replaced by what to do.
+LOST_WORKER = re.compile(rb"F\d{4} .*the JAX distributed service detected fatal errors")
+STACK = re.compile(rb"\*\*\* Check failure stack trace|    @ +0x")
+WHAT_TO_DO = (
+    b"error: --strategy=multiworker: lost the connection to another worker; restart all workers with --resume\n"
+)
+
 
 def silence() -> None:
     """Filter what this process writes to descriptor 2 from now on. Python's own `sys.stderr` bypasses the filter.
@@ -69,11 +77,14 @@ def keep_standard_output() -> None:
 
 def filter_lines(reader: int, writer: int) -> None:
     """Copy lines from one descriptor to another, without the noise, until the end."""
-    rest = b""
+    rest, lost = b"", False
     while received := os.read(reader, 65536):
         *lines, rest = (rest + received).split(b"\n")
         for line in lines:
-            if not NOISE.match(line):
+            lost = lost or bool(LOST_WORKER.match(line))
+            if lost and STACK.match(line):
+                write(writer, WHAT_TO_DO if line.startswith(b"*") else b"")  # once, for the first line of the stack
+            elif not NOISE.match(line):
                 write(writer, line + b"\n")
     if not NOISE.match(rest):
         write(writer, rest)

@@ -1,28 +1,41 @@
-"""The processes that train together, from `--workers` and `--worker_index` or from TF_CONFIG."""
+"""The processes that train together: from `--workers` and `--worker_index`, TF_CONFIG or a launcher."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import re
+from collections.abc import Mapping
 
 from mnist_mlp.errors import UserError
+
+NONE = "none"  # the value of --workers that refuses what the environment says
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
     """The addresses of all workers, the chief first, and the index of this process."""
 
-    workers: tuple[str, ...]  # "host:port"
+    workers: tuple[str, ...]  # "host:port"; "" if it is not known before they meet
     index: int
-
-    def tf_config(self) -> str:
-        """Return the cluster as TensorFlow's TF_CONFIG."""
-        return json.dumps({"cluster": {"worker": self.workers}, "task": {"type": "worker", "index": self.index}})
+    source: str = "--workers"
 
 
-def cluster(workers: str, index: int | None, tf_config: str) -> Cluster:
-    """Return the cluster that the flags describe, or else TF_CONFIG. Raises `UserError`."""
+def as_tf_config(workers: tuple[str, ...], index: int) -> str:
+    """Return a cluster as TensorFlow's TF_CONFIG."""
+    return json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
+
+
+def cluster(workers: str, index: int | None, tf_config: str, launch: Mapping[str, str] | None = None) -> Cluster:
+    """Return the cluster that the flags describe, or else TF_CONFIG, or else a launcher. Raises `UserError`.
+
+    `launch` holds the environment variables of `launchers`.
+    """
+    if workers == NONE:
+        raise UserError(
+            "--workers=none leaves --strategy=multiworker without workers; use --workers=HOST:PORT,HOST:PORT, or "
+            "another --strategy"
+        )
     if workers:
         if index is None:
             raise UserError("--workers needs the index of this process; add --worker_index=0 for the chief")
@@ -30,8 +43,13 @@ def cluster(workers: str, index: int | None, tf_config: str) -> Cluster:
     if index is not None:
         raise UserError("--worker_index needs the addresses of all workers; add --workers=HOST:PORT,HOST:PORT")
     if not tf_config:
+        from mnist_mlp.devices import launchers  # not needed by one process
+
+        if launched := launchers.recognized(launch or {}):
+            (chief,) = checked((launched.chief,), 0, launched.name).workers
+            return Cluster((chief, *[""] * (launched.count - 1)), launched.index, launched.name)
         raise UserError(
-            "--strategy=multiworker: expected the environment variable TF_CONFIG or flags; use "
+            "--strategy=multiworker: found no Slurm, Open MPI, TPU slice, TF_CONFIG or variables of JAX; use "
             "--workers=HOST:PORT,HOST:PORT --worker_index=0 (to try it on one machine: "
             "python -m mnist_mlp.devices.launch_workers)"
         )
@@ -65,4 +83,4 @@ def checked(workers: tuple[str, ...], index: int, source: str) -> Cluster:
         raise UserError(f"{source}: expected a different address for each worker, received {twice} twice")
     if not 0 <= index < len(workers):
         raise UserError(f"{source}: expected a worker index from 0 to {len(workers) - 1}, received {index}")
-    return Cluster(workers, index)
+    return Cluster(workers, index, source)

@@ -6,13 +6,17 @@ Each function returns "" or the problem as "what is wrong; what to do".
 from __future__ import annotations
 
 import re
+import sys
 
 from mnist_mlp.devices.machine import JAX_CUDA, Machine
 
 NOT_INSTALLED = "is not installed"
 NO_TENSORFLOW = f"TensorFlow {NOT_INSTALLED}"
+NO_RELEASE = "it has no release"
 OLDEST = {"TensorFlow": (2, 18), "JAX": (0, 6), "Keras": (3, 10)}
 TPU_PAIRS = {"2.19.1": "0.0.10"}  # tensorflow-tpu: the libtpu that it works with
+TENSORFLOW_ENDS = (3, 14)  # the first Python that TensorFlow has no wheel for, but for a release candidate
+CUDA_EXTRA = "cuda13" if sys.version_info >= (3, 11) else "cuda12"  # of JAX, whose last version for 3.10 has no other
 TPU_ENVIRONMENT = (  # separate: JAX needs another libtpu, and this package depends on plain TensorFlow
     "python3.12 -m venv tpu && tpu/bin/pip install tensorflow-tpu==2.19.1 'keras>=3.10' tensorflow-datasets "
     "importlib_resources absl-py pillow, then use tpu/bin/python"
@@ -23,6 +27,9 @@ def tensorflow_problem(machine: Machine, *, cuda: bool = False) -> str:
     """Return why TensorFlow cannot be used (on a GPU, if `cuda`)."""
     wheels = machine.tensorflows
     remedy = f"pip install 'tensorflow{'[and-cuda]' if cuda else ''}>=2.18'"
+    if not wheels and sys.version_info >= TENSORFLOW_ENDS:
+        version = ".".join(map(str, sys.version_info[:2]))
+        return f"{NO_TENSORFLOW} ({NO_RELEASE} for Python {version}); use --backend=jax, or Python 3.10 to 3.13"
     if "tensorflow-tpu" in wheels and len(wheels) > 1:
         return overwritten(wheels, "pip install 'tensorflow>=2.18'")
     problem = version_problem(machine, "TensorFlow", wheels[0] if wheels else "tensorflow", remedy)
@@ -53,12 +60,13 @@ def tpu_tensorflow_problem(machine: Machine) -> str:
 
 
 def jax_problem(machine: Machine, extra: str = "") -> str:
-    """Return why JAX cannot be used, on the CPU or, with the extra "cuda12" or "tpu", on that device."""
-    remedy = f"pip install -U 'jax[{extra}]'" if extra else "pip install -U jax"
+    """Return why JAX cannot be used, on the CPU or, with the extra "cuda" or "tpu", on that device."""
+    wanted = CUDA_EXTRA if extra == "cuda" else extra
+    remedy = f"pip install -U 'jax[{wanted}]'" if extra else "pip install -U jax"
     problem = version_problem(machine, "JAX", "jax", remedy) or version_problem(machine, "JAX", "jaxlib", remedy)
     if problem:
         return problem
-    if extra == "cuda12" and not any(name in machine.installed for name in JAX_CUDA):
+    if extra == "cuda" and not any(name in machine.installed for name in JAX_CUDA):
         return f"JAX {machine.installed['jax']} is installed without CUDA; run {remedy}"
     if extra == "tpu" and "libtpu" not in machine.installed:
         return f"JAX {machine.installed['jax']} is installed without libtpu; run {remedy}"

@@ -16,6 +16,15 @@ TENSORFLOWS = (  # distributions that own the package `tensorflow`
 JAX_CUDA = ("jax-cuda12-plugin", "jax-cuda13-plugin")
 SOFTWARE = (*TENSORFLOWS, "keras", "jax", "jaxlib", "libtpu", *JAX_CUDA)
 
+LAUNCHERS = (  # what `launchers` reads in the environment
+    *("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
+    *("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_MCA_orte_hnp_uri"),
+    "PMIX_NAMESPACE",
+    *("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+    *("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES", "TPU_WORKER_ID"),
+    *("MEGASCALE_COORDINATOR_ADDRESS", "MEGASCALE_NUM_SLICES", "MEGASCALE_SLICE_ID"),
+)
+
 GOOGLE = "0x1ae0"  # PCI vendor; Google's network cards have it as well
 TPUS = {  # PCI device: generation, as in jax/_src/hardware_utils.py
     "0x0027": "v2 or v3",
@@ -48,6 +57,7 @@ class Machine:
     host: str = ""  # "colab", "kaggle" or ""
     colab_tpu_addr: str = ""  # set by the TPU nodes that Colab had until 2025
     tf_config: str = ""  # the environment variable TF_CONFIG
+    launch: Mapping[str, str] = dataclasses.field(default_factory=dict)  # the environment variables of `launchers`
     installed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of SOFTWARE: distribution to version
     libtpu: str = ""  # path of libtpu.so
 
@@ -74,6 +84,7 @@ def detect(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> M
         host=host(environ),
         colab_tpu_addr=environ.get("COLAB_TPU_ADDR", ""),
         tf_config=environ.get("TF_CONFIG", ""),
+        launch={name: environ[name] for name in LAUNCHERS if name in environ},
         installed=installed,
         libtpu=libtpu_file() if "libtpu" in installed else "",
     )

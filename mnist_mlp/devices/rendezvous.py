@@ -15,8 +15,8 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from mnist_mlp.errors import UserError
 
@@ -41,11 +41,10 @@ def meet(workers: Sequence[str], index: int, timeout: float, has: Mapping[str, s
     deadline = Deadline(timeout)
     hello = {"index": index, "has": {"list of workers": ",".join(workers), **has}}
     if index:
-        listen(workers[index]).close()  # the framework will be able to listen there
-    if index:
+        listen(workers, index).close()  # the framework will be able to listen there
         answer, handed_out = hear_chief(workers, hello, deadline)
     else:
-        answer, handed_out = as_chief(workers, hello, deadline, hand_out), hand_out
+        answer, handed_out = as_chief(workers, hello, deadline, lambda present: hand_out)
     if answer != GO:
         raise UserError(f"--strategy=multiworker: {answer}")
     return handed_out
@@ -68,19 +67,67 @@ class Deadline:
         return ""
 
 
-def as_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline, hand_out: bytes) -> str:
-    """Wait for the other workers, compare them, and send all the same answer, with what is handed out."""
-    present: dict[int, socket.socket] = {}
+def introduce(chief: str, count: int, index: int, timeout: float) -> tuple[str, ...]:
+    """Return the addresses of `count` workers, which all know no other one than the chief's.
+
+    Each tells the chief a free port of its machine, and the chief sees from where. Raises `UserError` as `meet` does.
+    """
+    deadline, workers = Deadline(timeout), (chief, *[""] * (count - 1))
+    with contextlib.ExitStack() as stack:
+        port = 0
+        if index:
+            port = stack.enter_context(socket.create_server(("", 0))).getsockname()[1]  # held, so that no other has it
+        hello = {"index": index, "has": {"chief and number of workers": f"{chief}, {count}"}, "port": port}
+        if index:
+            answer, handed_out = hear_chief(workers, hello, deadline)
+        else:
+            answer, handed_out = as_chief(workers, hello, deadline, lambda present: written(chief, present))
+    if answer != GO:
+        raise UserError(f"--strategy=multiworker: {answer}")
+    return tuple(handed_out.decode().split(","))
+
+
+def written(chief: str, present: Mapping[int, Visitor]) -> bytes:
+    """Return the addresses of all workers. Those on the chief's own machine get the one that the others know it by."""
+    seen = {index: ip_of(visitor.connection.getpeername()[0]) for index, visitor in present.items()}
+    elsewhere = [index for index, host in seen.items() if not is_loopback(host)]
+    here = ip_of(present[elsewhere[0]].connection.getsockname()[0]) if elsewhere else "127.0.0.1"
+    hosts = [here, *(here if is_loopback(seen[index]) else seen[index] for index in sorted(seen))]
+    ports = [split(chief)[1], *(present[index].port for index in sorted(present))]
+    pairs = zip(hosts, ports, strict=True)
+    return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in pairs).encode()
+
+
+def ip_of(address: str) -> str:
+    """Return an address of a socket without the prefix of IPv4 in IPv6."""
+    return address.removeprefix("::ffff:") if "." in address else address
+
+
+class Visitor(NamedTuple):
+    """A worker that is present at the chief's."""
+
+    connection: socket.socket
+    port: int  # where it will listen, if the chief does not know
+
+
+def as_chief(
+    workers: Sequence[str],
+    hello: dict[str, Any],
+    deadline: Deadline,
+    hand_out: Callable[[Mapping[int, Visitor]], bytes],
+) -> tuple[str, bytes]:
+    """Wait for the other workers, compare them, and send all the same answer, with what is handed out; return both."""
+    present: dict[int, Visitor] = {}
     answer, until = GO, math.inf
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(listen(workers[0]))
+        server = stack.enter_context(listen(workers, 0))
         server.settimeout(ATTEMPT)
         while True:
-            for index in [index for index, connection in present.items() if not is_there(connection)]:
+            for index in [index for index, visitor in present.items() if not is_there(visitor.connection)]:
                 del present[index]  # it ended while waiting, and may be restarted
             if len(present) == len(workers) - 1 or time.monotonic() > until:
                 break
-            missing = [f"worker {i} ({a})" for i, a in enumerate(workers) if i and i not in present]
+            missing = [named(i, address) for i, address in enumerate(workers) if i and i not in present]
             if late := deadline.passed(", ".join(missing)):
                 answer = late if answer == GO else answer
                 break
@@ -89,33 +136,39 @@ def as_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline, 
                 verdict = greet(connection, hello, present, range(1, len(workers)))
                 if verdict != GO:
                     answer, until = verdict, min(until, time.monotonic() + LAST_CALL)
-        handed_out = base64.b64encode(hand_out).decode() if answer == GO else ""
-        for connection in present.values():
+        handed_out = hand_out(present) if answer == GO else b""
+        message = {"answer": answer, "handed_out": base64.b64encode(handed_out).decode()}
+        for visitor in present.values():
             with contextlib.suppress(OSError):  # it has already ended: the framework will report that
-                connection.settimeout(HANDING_OUT)
-                send(connection, {"answer": answer, "handed_out": handed_out})
-    return answer
+                visitor.connection.settimeout(HANDING_OUT)
+                send(visitor.connection, message)
+    return answer, handed_out
 
 
-def greet(connection: socket.socket, mine: dict[str, Any], present: dict[int, socket.socket], indices: range) -> str:
+def named(index: int, address: str) -> str:
+    """Return a worker as messages name it."""
+    return f"worker {index} ({address})" if address else f"worker {index}"
+
+
+def greet(connection: socket.socket, mine: dict[str, Any], present: dict[int, Visitor], indices: range) -> str:
     """Receive a worker's message and add it to `present`; return GO, or why it cannot take part. Ignores strangers."""
     try:
         theirs = receive(connection, MESSAGE)
-        index, has = theirs["index"], theirs["has"]
+        index, has, port = theirs["index"], theirs["has"], int(theirs.get("port", 0))
         different = next((name for name, value in mine["has"].items() if has.get(name) != value), "")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         connection.close()
         return GO
-    twice = index in present and is_there(present[index])  # otherwise it was restarted
+    twice = index in present and is_there(present[index].connection)  # otherwise it was restarted
     if index in indices and not twice:
-        present[index] = connection
+        present[index] = Visitor(connection, port)
     if different:
         answer = f"worker {index} has a different {different} from the chief; {SAME_EVERYTHING}"
     elif twice or index not in indices:
         answer = f"two processes have --worker_index={index}; {SAME_COMMAND}"
     else:
         return GO
-    if present.get(index) is not connection:
+    if index not in present or present[index].connection is not connection:
         with contextlib.suppress(OSError):
             send(connection, {"answer": answer, "handed_out": ""})
     return answer
@@ -153,22 +206,73 @@ def hear_chief(workers: Sequence[str], hello: dict[str, Any], deadline: Deadline
     return late, b""
 
 
-def listen(address: str) -> socket.socket:
-    """Listen on an address of this machine, or on all interfaces where only other machines know it by that name."""
-    host, port = split(address)
+def listen(workers: Sequence[str], index: int) -> socket.socket:
+    """Listen on this worker's port, at its own address, or on all interfaces where only others know it by that one."""
+    host, port = own_host(workers, index), split(workers[index])[1]
+    both = socket.has_dualstack_ipv6()
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    except OSError:
-        family = socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
+        if host:
+            with contextlib.suppress(OSError):
+                return socket.create_server((host, port), family=family_of(host))
+        return socket.create_server(("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            return socket.create_server(("", port), family=family)
         raise UserError(
-            f"--strategy=multiworker: cannot listen on {address} ({error.strerror or error}); "
+            f"--strategy=multiworker: cannot listen on {workers[index]} ({error.strerror or error}); "
             "use a free port of this machine"
         ) from None
+
+
+def own_host(workers: Sequence[str], index: int) -> str:
+    """Return the IP address of this machine at which the other workers reach the worker `index`, or "" if unknown.
+
+    That is what its host name means, unless the name means this machine to itself alone: Debian and Ubuntu resolve a
+    machine's own name to 127.0.1.1, and behind a translated address it is none of its own. Then it is the address
+    that packets to another worker leave from.
+    """
+    mine = address_of(workers[index])
+    if mine and not is_loopback(mine) and is_local(mine):
+        return mine
+    others = [address_of(worker) for place, worker in enumerate(workers) if place != index]
+    if mine and is_loopback(mine) and all(other and is_loopback(other) for other in others):
+        return mine  # all on this machine
+    remote = [other for other in others if other and not is_loopback(other)]
+    return sender_to(remote[0], split(workers[index])[1]) if remote else ""
+
+
+def address_of(worker: str) -> str:
+    """Return the first IP address of a worker's host, or "" if its name or the address is unknown."""
+    if not worker:
+        return ""
+    try:
+        return str(socket.getaddrinfo(*split(worker), type=socket.SOCK_STREAM)[0][4][0])
+    except OSError:
+        return ""
+
+
+def is_loopback(address: str) -> bool:
+    import ipaddress  # 3 ms, which one process should not wait for
+
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def is_local(address: str) -> bool:
+    """Return whether an interface of this machine has that address."""
+    with contextlib.suppress(OSError), socket.create_server((address, 0), family=family_of(address)):
+        return True
+    return False
+
+
+def sender_to(address: str, port: int) -> str:
+    """Return the address of this machine from which packets to another one leave, or "". Sends none."""
+    with contextlib.suppress(OSError), socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
+        probe.connect((address, port))
+        return str(probe.getsockname()[0])
+    return ""
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the address family of an IP address; IPv4 for anything else."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def split(address: str) -> tuple[str, int]:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+from mnist_mlp.devices.cluster import NONE, as_tf_config
 from mnist_mlp.devices.cluster import cluster as cluster_of
-from mnist_mlp.devices.frameworks import NOT_INSTALLED, jax_problem, tensorflow_problem, tpu_tensorflow_problem
+from mnist_mlp.devices.frameworks import (
+    NO_RELEASE,
+    NOT_INSTALLED,
+    jax_problem,
+    tensorflow_problem,
+    tpu_tensorflow_problem,
+)
 from mnist_mlp.devices.machine import Machine, detect
 from mnist_mlp.errors import UserError
 
@@ -25,7 +33,7 @@ class Request:
     backend: str = "auto"
     replicas: int | None = None
     tpu: str = ""  # address or name of a remote TPU; "local" is the one of this machine
-    workers: str = ""  # host:port,host:port,…
+    workers: str = ""  # host:port,host:port,…, or "none"
     worker_index: int | None = None
 
     @classmethod
@@ -46,7 +54,8 @@ class Plan:
     replicas: int | None = 1  # on this machine; None means one on each device that the framework finds
     xla: bool = True  # whether the backend has its compiler
     tpu: str = ""  # for TensorFlow's resolver
-    workers: tuple[str, ...] = ()
+    workers: tuple[str, ...] = ()  # host:port, the chief first; "" until the workers have met (see `acquainted`)
+    cluster: str = ""  # where that is from: "--workers", "TF_CONFIG", "Slurm job 7, step 0"
     worker_index: int = 0
     notes: tuple[str, ...] = ()
 
@@ -72,7 +81,7 @@ def choose(request: Request, machine: Machine) -> Plan:
         raise UserError(
             f"--tpu={request.tpu} cannot be combined with --strategy={request.strategy}; use --strategy=tpu"
         )
-    if (request.workers or request.worker_index is not None) and request.strategy != "multiworker":
+    if (request.workers not in ("", NONE) or request.worker_index is not None) and request.strategy != "multiworker":
         raise UserError("--workers and --worker_index need --strategy=multiworker; add it, or omit them")
     choosers = {
         "auto": on_best,
@@ -128,7 +137,7 @@ def on_gpu(request: Request, machine: Machine) -> Plan:
             f"--replicas={count}: expected at most the {len(visible)} visible GPUs; use --replicas={len(visible)}"
         )
     backend = pick_backend(
-        request, machine, "gpu", tensorflow_problem(machine, cuda=True), jax_problem(machine, "cuda12")
+        request, machine, "gpu", tensorflow_problem(machine, cuda=True), jax_problem(machine, "cuda")
     )
     notes: tuple[str, ...] = ()
     if count < len(visible) and request.replicas is None:
@@ -154,6 +163,14 @@ def on_tpu(request: Request, machine: Machine) -> Plan:
         )
     if not machine.tpu_chips:
         raise UserError(f"{prefix(request)}{no_tpu(machine)}")
+    from mnist_mlp.devices import launchers  # not needed without a TPU
+
+    launch = launchers.tpu_slice(machine.launch) if request.workers != NONE else None
+    if launch:  # whose chips start only together: JAX would wait for the other hosts
+        raise UserError(
+            f"{prefix(request)}this is host {launch.index} of {launch.count} of a {launch.name}; use "
+            "--strategy=multiworker on each of them, or --workers=none if this host is alone"
+        )
     if machine.tpu_holder:
         remedy = "choose Runtime → Restart session" if machine.host == "colab" else f"run kill {machine.tpu_holder}"
         raise UserError(
@@ -182,33 +199,57 @@ def on_workers(request: Request, machine: Machine) -> Plan:
         raise UserError(
             "--replicas cannot be combined with --strategy=multiworker, where each worker decides for itself; omit it"
         )
-    cluster = cluster_of(request.workers, request.worker_index, machine.tf_config)
+    cluster = cluster_of(request.workers, request.worker_index, machine.tf_config, machine.launch)
     if machine.tpu_chips and request.backend != "tensorflow" and not jax_problem(machine, "tpu"):
         backend, device = "jax", "tpu"
     else:
         device = "gpu" if visible_gpus(machine) else "cpu"
         cuda = device == "gpu"
-        problems = (tensorflow_problem(machine, cuda=cuda), jax_problem(machine, "cuda12" if cuda else ""))
+        problems = (tensorflow_problem(machine, cuda=cuda), jax_problem(machine, "cuda" if cuda else ""))
         backend = pick_backend(request, machine, device, *problems)
     if backend == "jax" and machine.host:
         # Their environment looks like that of a cluster: jax.distributed searches for it for minutes (jax#40854).
         raise UserError(
             f"--strategy=multiworker: JAX cannot form a cluster on {machine.host.capitalize()}; use --strategy=auto"
         )
-    variables = environment(backend, device, machine)
-    if backend == "tensorflow":
-        variables["TF_CONFIG"] = cluster.tf_config()
-    replicas = 1 if device == "cpu" else None
-    return Plan(
-        backend,
-        device,
-        request.strategy,
-        variables,
-        replicas,
-        xla=has_xla(backend, machine),
-        workers=cluster.workers,
-        worker_index=cluster.index,
+    return with_workers(
+        Plan(
+            backend,
+            device,
+            request.strategy,
+            environment(backend, device, machine),
+            replicas=1 if device == "cpu" else None,
+            xla=has_xla(backend, machine),
+            worker_index=cluster.index,
+            cluster=cluster.source,
+        ),
+        cluster.workers,
     )
+
+
+def with_workers(plan: Plan, workers: tuple[str, ...]) -> Plan:
+    """Return the plan for these workers, whose addresses TensorFlow reads in TF_CONFIG."""
+    variables = dict(plan.environment)
+    if plan.backend == "tensorflow" and all(workers):
+        variables["TF_CONFIG"] = as_tf_config(workers, plan.worker_index)
+    return dataclasses.replace(plan, workers=workers, environment=variables)
+
+
+def acquainted(plan: Plan, timeout: float) -> Plan:
+    """Return the plan with the addresses of all workers, which first meet at the chief's if a launcher knew no other.
+
+    Prints what the cluster was taken for. Raises `UserError` if a worker is not there after `timeout` seconds.
+    """
+    if not plan.workers or plan.cluster == "--workers":
+        return plan
+    from mnist_mlp.devices import rendezvous  # not needed by one process
+
+    what = f"worker {plan.worker_index} of {len(plan.workers)}, the chief at {plan.workers[0]}"
+    if_wrong = "if that is wrong, use --workers=HOST:PORT,HOST:PORT, or none"
+    print(f"{plan.cluster}: {what}; {if_wrong}", file=sys.stderr, flush=True)
+    if all(plan.workers):
+        return plan
+    return with_workers(plan, rendezvous.introduce(plan.workers[0], len(plan.workers), plan.worker_index, timeout))
 
 
 def pick_backend(request: Request, machine: Machine, device: str, tensorflow: str, jax: str) -> str:
@@ -227,7 +268,7 @@ def pick_backend(request: Request, machine: Machine, device: str, tensorflow: st
     if device == "tpu":
         jax_first = "tensorflow-tpu" not in machine.installed
     else:
-        jax_first = NOT_INSTALLED in tensorflow and NOT_INSTALLED not in jax
+        jax_first = NOT_INSTALLED in tensorflow and (NO_RELEASE in tensorflow or NOT_INSTALLED not in jax)
     other, first = (tensorflow, jax) if jax_first else (jax, tensorflow)
     raise UserError(f"{flag}{other.partition('; ')[0]}, and {first}")
 

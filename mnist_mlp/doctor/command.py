@@ -20,6 +20,7 @@ from mnist_mlp.cli import shadowing, variables
 from mnist_mlp.cli.flags import parse
 from mnist_mlp.config import STRATEGIES, Config
 from mnist_mlp.devices import Plan
+from mnist_mlp.devices.cluster import NONE
 from mnist_mlp.devices.machine import Machine, detect, installed_software, processor_name
 from mnist_mlp.devices.strategy import Request, choose
 from mnist_mlp.doctor import framework_check, known_failures
@@ -168,7 +169,8 @@ def plan_of(request: Request, strategy: str, machine: Machine) -> Plan | UserErr
         tpu = request.tpu if strategy in ("auto", "tpu") else ""
         several = strategy == "multiworker"
         replicas = None if several else request.replicas
-        workers, index = (request.workers, request.worker_index) if several else ("", None)
+        workers = request.workers if several or request.workers == NONE else ""
+        index = request.worker_index if several else None
         request = Request(strategy, request.backend, replicas, tpu, workers, index)
     try:
         return choose(request, machine)

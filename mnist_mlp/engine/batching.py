@@ -16,14 +16,15 @@ GROWTH = 200  # limits how many times as many steps the next call makes
 
 
 class Pace:
-    """Choose how many `steps` the next call makes, so that it lasts about `SECONDS_PER_CALL`."""
+    """Choose how many `steps` the next call makes, so that it lasts about `seconds_per_call`."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds_per_call: float = SECONDS_PER_CALL) -> None:
+        self.seconds_per_call = seconds_per_call
         self.steps = STEPS_OF_FIRST_CALL
 
     def took(self, steps: int, seconds: float) -> None:
         """Record that `steps` took `seconds`."""
-        self.steps = int(max(1, min(steps * SECONDS_PER_CALL / max(seconds, 1e-9), steps * GROWTH)))
+        self.steps = int(max(1, min(steps * self.seconds_per_call / max(seconds, 1e-9), steps * GROWTH)))
 
 
 def chunks(steps: int, pace: Pace | None) -> Iterator[tuple[int, int]]:

@@ -38,6 +38,8 @@ class Progress:
     seen: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # a row per completed epoch
+    # Changes of the learning rate while the run trained: "step" (since the start of the run), "from", "to".
+    rates: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Steps since the start of the run."""
@@ -63,6 +65,8 @@ class Checkpoint:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return all of it as arrays."""
         progress = dataclasses.asdict(self.progress)
+        if not progress["rates"]:  # as before there were any: such a file is read by all versions
+            del progress["rates"]
         callbacks, kept = without_arrays(self.callbacks)
         arrays = {"losses": progress.pop("losses"), **self.state, **kept}
         about = {
@@ -110,7 +114,7 @@ class Checkpoint:
         """Raise ValueError, KeyError or TypeError for what no run writes, even under a correct checksum."""
         progress = self.progress
         counts = (progress.epoch, progress.step, progress.correct, progress.seen, self.total_steps)
-        kinds: list[tuple[type, Any]] = [(list, progress.history), (list, self.resumed)]
+        kinds: list[tuple[type, Any]] = [(list, progress.history), (list, self.resumed), (list, progress.rates)]
         kinds += [(dict, self.data), (dict, self.ran_on), (dict, self.initial)]
         kinds += [(bool, self.ended), *((dict, values) for values in self.callbacks.values())]
         if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
@@ -121,7 +125,7 @@ class Checkpoint:
             raise TypeError("losses of another type")
         if len(progress.history) != progress.epoch or any(r["epoch"] != i + 1 for i, r in enumerate(progress.history)):
             raise ValueError("a history of other epochs")
-        for row in (*progress.history, *self.resumed):
+        for row in (*progress.history, *self.resumed, *progress.rates):
             if not isinstance(row, dict):
                 raise TypeError("parts of another type")
 

@@ -134,6 +134,7 @@ def closing(result: Result, run_dir: str) -> str:
         f"test     {test['correct']:,} of {test['total']:,} correct = {100 * test['accuracy']:.2f}% "
         f"(95% interval {100 * low:.2f}–{100 * high:.2f}%), loss {test['loss']:.4f}",
         *started(result),
+        *rates(result),
         *warnings(result),
         *class_table(test["per_class"], () if names == DIGITS else names),
         *gated(result.gate),
@@ -145,6 +146,12 @@ def closing(result: Result, run_dir: str) -> str:
         f"run      {run_dir}",
     ]
     return "\n".join(lines)
+
+
+def rates(result: Result) -> list[str]:
+    """Return a line per change of the learning rate while the run trained."""
+    changes = result.recipe.get("rates", [])
+    return [f"rate     {each['from']:g} → {each['to']:g} after step {each['step']:,}" for each in changes]
 
 
 def started(result: Result) -> list[str]:

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from mnist_mlp.serve.limits import CONNECTIONS, HEAD
 
 LAST = 0.2  # seconds for requests that are on their way when the server stops
+ENDLESS = "mnist_mlp.endless"  # an ASGI extension: the application calls it if its response has no end
 
 
 class Connection(HttpToolsProtocol):
@@ -22,6 +23,7 @@ class Connection(HttpToolsProtocol):
     arriving = True  # waiting for a request, or for the rest of one
     head = 0  # bytes of its head so far; -1 after the head
     stopping = False
+    endless = False  # whether the response under way has no end of its own: a stream of events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -63,8 +65,9 @@ class Connection(HttpToolsProtocol):
         self.arriving, self.head = True, max(self.head, 0)
 
     def on_headers_complete(self) -> None:
-        self.head = -1
+        self.head, self.endless = -1, False
         super().on_headers_complete()
+        self.cycle.scope.setdefault("extensions", {})[ENDLESS] = self.has_no_end  # type: ignore[index, assignment]
         if self.stopping:
             self.cycle.keep_alive = False
 
@@ -72,6 +75,11 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
         self.arriving = False
         self.start_timer()
+
+    def has_no_end(self) -> None:
+        """Let the response under way last until the client leaves or the server stops."""
+        self.endless = True
+        self.stop_timer()
 
     def on_response_complete(self) -> None:
         complete = not self.arriving
@@ -107,7 +115,9 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         self.stopping = True
-        if self.cycle is None or self.cycle.response_complete:
+        if self.endless and not self.cycle.response_complete:
+            self.transport.close()  # clients of streams come back, if there is a server to come back to
+        elif self.cycle is None or self.cycle.response_complete:
             self.loop.call_later(LAST, self.close_if_idle)
         else:
             super().shutdown()

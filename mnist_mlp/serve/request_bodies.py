@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 
@@ -34,19 +37,30 @@ class BodyReader:
 
         With `drawing`, pictures are drawings that are still being made, which need not look like a digit.
         """
-        self.check_head(request)
+        async with self.received(request, self.limits.body) as body:
+            return await self.parse(body, drawing)
+
+    async def read_json(self, request: Request) -> Any:
+        """Return the JSON value in a request of at most SMALL bytes. Raise as `read` does."""
+        async with self.received(request, SMALL) as body:
+            return request_images.parse(body)
+
+    @contextlib.asynccontextmanager
+    async def received(self, request: Request, largest: int) -> AsyncIterator[bytes]:
+        """Yield the body of a request, of at most `largest` bytes; within the block it counts as held."""
+        self.check_head(request, largest)
         chunks: list[bytes] = []
         size = 0
         try:
             async for chunk in request.stream():
                 size += len(chunk)
                 self.held += len(chunk)
-                if size > self.limits.body:
-                    raise self.too_long()
+                if size > largest:
+                    raise self.too_long(largest)
                 if self.held > HELD * self.limits.body:
                     raise Refused(429, "too many large requests are being read; try again in a second")
                 chunks.append(chunk)
-            return await self.parse(chunks[0] if len(chunks) == 1 else b"".join(chunks), drawing)
+            yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
         finally:
             self.held -= size
 
@@ -66,7 +80,7 @@ class BodyReader:
         finally:
             self.in_threads -= 1
 
-    def check_head(self, request: Request) -> None:
+    def check_head(self, request: Request, largest: int) -> None:
         """Raise `Refused` for what the headers already show."""
         headers = request.headers
         encoding = headers.get("content-encoding", "identity").lower()
@@ -78,9 +92,10 @@ class BodyReader:
                 '; send a picture as {"instances": [{"b64": "…"}]}' if kind.startswith(("image/", "multipart/")) else ""
             )
             raise Refused(415, f"expected JSON (content-type: application/json), received {kind[:60]}{hint}")
-        if int(headers.get("content-length", "0")) > self.limits.body:  # checked by the HTTP parser
-            raise self.too_long()
+        if int(headers.get("content-length", "0")) > largest:  # checked by the HTTP parser
+            raise self.too_long(largest)
 
-    def too_long(self) -> Refused:
+    def too_long(self, largest: int) -> Refused:
         """The error for a body above the limit."""
-        return Refused(413, f"expected a body of at most {self.limits.body:,} bytes, received more; send fewer images")
+        hint = "; send fewer images" if largest == self.limits.body else ""
+        return Refused(413, f"expected a body of at most {largest:,} bytes, received more{hint}")

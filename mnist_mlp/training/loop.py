@@ -16,31 +16,42 @@ from mnist_mlp.cli.signals import Request, requests
 from mnist_mlp.cli.terminal import Reporter
 from mnist_mlp.data.batches import batch_indices
 from mnist_mlp.engine.base import Engine, Sums
-from mnist_mlp.engine.batching import Pace
+from mnist_mlp.engine.batching import SECONDS_PER_CALL, Pace
 from mnist_mlp.errors import Diverged, Stopped
 from mnist_mlp.runs import summary
 from mnist_mlp.runs.checkpoint import Progress
 from mnist_mlp.runs.directory import Run
 from mnist_mlp.training.callbacks import Callbacks
-from mnist_mlp.training.optimizers import averaged, peak_rate
+from mnist_mlp.training.observer import NOBODY, Observer
+from mnist_mlp.training.optimizers import averaged, peak_rate, set_rate
 from mnist_mlp.training.progress import TrainingProgress
 
 
 class Training:
     """The training of one run on `examples` images. Its state is the run's progress and the engine's variables."""
 
-    def __init__(self, engine: Engine, run: Run, examples: int, callbacks: Callbacks, reporter: Reporter):
+    # Six parameters: what a training consists of.
+    def __init__(
+        self,
+        engine: Engine,
+        run: Run,
+        examples: int,
+        callbacks: Callbacks,
+        reporter: Reporter,
+        observer: Observer = NOBODY,
+    ):
         self.engine, self.current_run, self.config, self.examples = engine, run, run.config, examples
-        self.callbacks, self.reporter = callbacks, reporter
+        self.callbacks, self.reporter, self.observer = callbacks, reporter, observer
         self.steps_per_epoch = math.ceil(examples / self.config.batch_size)
         self.steps_between_checkpoints = self.config.steps_between_checkpoints(self.steps_per_epoch)
-        self.pace = Pace()
+        self.pace = Pace(observer.seconds_per_call)
         self.stop_early = callbacks.stop
         self.ended = callbacks.finished  # whether `on_train_end` is done
         # The step of the last checkpoint, and whether it is that of a finished run.
         self.saved: tuple[int, bool] | None = (self.done, True) if callbacks.finished else None
         # When, and after which step, the first call ended: it is slower, so the speed is measured from there on.
         self.timed: tuple[float, int] | None = None
+        self.next_check = 0.0  # of the weights, by the clock
         engine.on_progress = self.report_within_epoch
 
     @property
@@ -101,12 +112,13 @@ class Training:
         began = time.perf_counter()
         sums = self.engine.train(batches, first, last)
         seconds = time.perf_counter() - began
-        self.check_finite(sums, last - first)
+        self.check_finite(sums, last - first, weights=self.weights_are_due())
         progress.step, progress.losses = last, np.concatenate([progress.losses, sums.losses])
         progress.correct, progress.seen = progress.correct + sums.correct, progress.seen + sums.seen
         progress.seconds += seconds
         self.pace.took(last - first, seconds)
         self.timed = self.timed or (time.perf_counter(), self.done)
+        self.observer.called(self, sums.loss_sum, sums.correct, sums.seen, seconds)
 
     def report_progress(self) -> None:
         """Report the progress from the second call on: before it, the speed is unknown."""
@@ -125,6 +137,7 @@ class Training:
     def report_within_epoch(self, steps: int, loss: float, accuracy: float, seconds_per_step: float) -> None:
         """Report the progress within a call that lasts a whole epoch, after `steps` of its steps."""
         rate = self.config.batch_size / seconds_per_step
+        self.observer.within_epoch(self, steps, loss, accuracy)
         self.reporter.progress(self.training_progress(steps, loss, accuracy, rate, seconds_per_step))
 
     def training_progress(
@@ -137,11 +150,20 @@ class Training:
             now.epoch + 1, epochs, now.step + steps, self.steps_per_epoch, loss, accuracy, rate, left
         )
 
-    def check_finite(self, sums: Sums, steps: int) -> None:
-        """Raise `Diverged` if a loss of the last call (of `steps` steps), or a weight after it, is not finite."""
+    def weights_are_due(self) -> bool:
+        """Whether to check the weights after this call: always, but about once a second if an observer wants short
+        calls. A weight that is not finite shows in the next losses, too, and nothing is saved unchecked."""
+        now = time.perf_counter()
+        if self.observer.seconds_per_call < SECONDS_PER_CALL and now < self.next_check:
+            return False
+        self.next_check = now + SECONDS_PER_CALL
+        return True
+
+    def check_finite(self, sums: Sums, steps: int, *, weights: bool = True) -> None:
+        """Raise `Diverged` if a loss of the last call (of `steps` steps), or one of the `weights`, is not finite."""
         begin, (bad,) = self.done, np.nonzero(~np.isfinite(sums.losses))
-        weights = self.engine.model.trainable_variables
-        broken = [w.path for w in weights if not np.isfinite(keras.ops.convert_to_numpy(w)).all()]
+        checked = self.engine.model.trainable_variables if weights else []
+        broken = [w.path for w in checked if not np.isfinite(keras.ops.convert_to_numpy(w)).all()]
         if not len(bad) and not broken:
             return
         between, what = (begin, begin + steps), f"the weights {', '.join(broken)} are no longer finite"
@@ -166,7 +188,9 @@ class Training:
         }
         if self.config.validation_fraction:
             row["validation_loss"], row["validation_accuracy"] = self.validate()
-        self.current_run.progress = Progress(epoch=done.epoch + 1, history=[*done.history, row])
+        if done.rates:
+            row["learning_rate"] = done.rates[-1]["to"]
+        self.current_run.progress = Progress(epoch=done.epoch + 1, history=[*done.history, row], rates=done.rates)
         self.callbacks.epoch_ends(row)
 
     def validate(self) -> tuple[float, float]:
@@ -180,6 +204,7 @@ class Training:
 
     def between_calls(self, request: Request) -> None:
         """Save if a checkpoint is due, report an epoch that has ended, and stop if that was requested."""
+        self.observer.between_calls(self, request)
         mine = [bool(request), self.callbacks.stop, self.pace.steps]
         stop, early, steps = self.engine.mean_over_workers(mine)  # if one worker stops, all do; all make the same calls
         self.stop_early, self.pace.steps = early > 0, int(steps)
@@ -200,6 +225,14 @@ class Training:
         history = self.progress.history
         self.current_run.write_history()
         self.reporter.line(summary.epoch_line(history[-1], self.config.epochs))
+        self.observer.epoch_ended(self)
+
+    def change_rate(self, rate: float) -> None:
+        """Change the learning rate from the next step on, and record that. Raise `UserError` if it is no constant."""
+        before = peak_rate(self.engine.optimizer)
+        set_rate(self.engine, rate)
+        self.progress.rates.append({"step": self.done, "from": before, "to": peak_rate(self.engine.optimizer)})
+        self.saved = None  # a checkpoint of this step, if there is one, has the former rate
 
     def save(self) -> None:
         """Write a checkpoint, if there is anything new."""

@@ -93,6 +93,18 @@ def peak_rate(optimizer: keras.Optimizer) -> float:
     return float(f"{float(ops.convert_to_numpy(optimizer.learning_rate)):.7g}")  # float32: 0.001, not 0.00100000004749
 
 
+def set_rate(engine: Engine, rate: float) -> None:
+    """Set the learning rate from the next step on. Raise `UserError` for a run whose rate follows a schedule."""
+    optimizer = engine.optimizer
+    if optimizer is None or isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        raise UserError(
+            "--learning_rate: expected a run with a constant learning rate, this one follows a schedule; "
+            "start another run with --schedule=constant --warmup=0"
+        )
+    optimizer.learning_rate = rate
+    engine.restore(engine.state())  # JAX's arrays on the device do not see what Keras assigned
+
+
 @contextlib.contextmanager
 def averaged(engine: Engine) -> Iterator[None]:
     """Give the network its averaged weights within the block, if its optimizer averages them."""

@@ -30,6 +30,7 @@ from mnist_mlp.runs import calibration, checkpoint, initial, summary
 from mnist_mlp.runs.directory import MODEL, Run
 from mnist_mlp.runs.result import Result, dataset_block, device_block, layer_rows, ran_on, scores, versions
 from mnist_mlp.stats.calibration import measure, softmax
+from mnist_mlp.training.observer import NOBODY, Observer
 
 if TYPE_CHECKING:
     import keras
@@ -53,8 +54,8 @@ class TrainingSession:
     training_images: neighbours.TrainingImages  # some, for the report: the engine has them all
     test_logits: np.ndarray  # float32 [n, 10], of the test images
 
-    def __init__(self, config: Config, plan: devices.Plan, run: Run, reporter: Reporter):
-        self.config, self.plan, self.run = config, plan, run
+    def __init__(self, config: Config, plan: devices.Plan, run: Run, reporter: Reporter, observer: Observer = NOBODY):
+        self.config, self.plan, self.run, self.observer = config, plan, run, observer
         self.reporter = reporter if plan.chief else SILENT
         self.stopwatch = Stopwatch()
 
@@ -72,6 +73,7 @@ class TrainingSession:
         self.run.data_hashes = hashes(self.dataset)
         self.steps_per_epoch = math.ceil(len(self.splits["train"]) / self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch
+        self.plan = devices.acquainted(self.plan, self.config.start_timeout)
         meet_other_workers(self.plan, self.run)
         check_same_data(self.run)
         self.open_initial_run()
@@ -157,7 +159,8 @@ class TrainingSession:
             )
         if config.profile:
             engine = Profiled(engine, run.path / "profile", self.reporter)
-        training = Training(engine, run, self.result.dataset["train_examples"], driven, self.reporter)
+        training = Training(engine, run, self.result.dataset["train_examples"], driven, self.reporter, self.observer)
+        self.observer.begins(self)
         run.unsaved = True
         try:
             training.run()
@@ -169,7 +172,9 @@ class TrainingSession:
             report("profile  nothing was traced: no step was left to train")
         if training.stop_early:
             report(f"stopped  early by a callback, after epoch {run.progress.epoch} of {config.epochs}")
-        self.result = dataclasses.replace(self.result, epochs=run.progress.history)
+        self.update(epochs=run.progress.history)
+        if run.progress.rates:
+            self.update(recipe={**self.result.recipe, "rates": run.progress.rates})
         self.stopwatch.end("train")
 
     def restore(self) -> None:
@@ -199,7 +204,7 @@ class TrainingSession:
             self.update(initial={**self.run.initial, **after})
         self.stopwatch.end("evaluate")
         found = self.diagnose(self.result.epochs, self.result.test["confusion"])
-        self.update(diagnosis=found, gate=self.gate(self.result))
+        self.update(diagnosis=found, gate=self.verdict())
         if self.config.diagnose:
             self.stopwatch.end("diagnose")
         model = self.run.write(MODEL, partial(keras_file.save, self.engine.model))
@@ -209,6 +214,13 @@ class TrainingSession:
         self.stopwatch.end("save")
         self.update(device=device_block(self.plan, self.engine), model_sha256=sha256, **self.stopwatch.measured())
         self.run.write_result(self.result)
+
+    def verdict(self) -> dict[str, Any]:
+        """Return the gate's verdict; {} without --gate, or with a note if the run is none that it knows."""
+        if self.config.gate and self.run.progress.rates:
+            self.reporter.line("gate     not judged: the learning rate was changed while the run trained")
+            return {}
+        return self.gate(self.result)
 
     def calibration(self) -> dict[str, Any]:
         """Return the key `calibration` of the test result; {} where logits are not finite."""

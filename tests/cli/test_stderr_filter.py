@@ -57,6 +57,26 @@ def test_the_last_words_of_an_abort_come_through():
     assert done.returncode < 0 and done.stderr == "F0000 no AVX here\n"
 
 
+JAX_ABORTS = """\
+F1130 18:40:48.868617 19280 client.h:80] Terminating process because the JAX distributed service detected fatal errors.
+RPC: /xla.coordination.CoordinationService/PollForError
+*** Check failure stack trace: ***
+    @     0x7f4b535c0634  absl::lts_20260107::log_internal::LogMessage::SendToLog()
+    @     0x7f4b62ea71f5  (unknown)
+"""
+
+
+def test_what_to_do_stands_in_place_of_the_stack_of_a_worker_that_jax_aborts():
+    lines = say(f"os.write(2, {JAX_ABORTS.encode()!r})").stderr.splitlines()
+    assert lines[:2] == JAX_ABORTS.splitlines()[:2]
+    assert lines[2:] == [stderr_filter.WHAT_TO_DO.decode().rstrip()]
+
+
+def test_the_stack_of_any_other_abort_is_kept():
+    others = JAX_ABORTS.replace("the JAX distributed service", "a bug")
+    assert say(f"os.write(2, {others.encode()!r})").stderr == others
+
+
 def test_python_writes_past_the_filter():
     assert say("print('I0000 but mine', file=sys.stderr)").stderr == "I0000 but mine\n"
 

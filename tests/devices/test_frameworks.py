@@ -5,6 +5,8 @@ import pytest
 from mnist_mlp.devices import frameworks
 from mnist_mlp.devices.frameworks import jax_problem, tensorflow_problem, tpu_tensorflow_problem
 from mnist_mlp.devices.machine import Machine
+from mnist_mlp.devices.strategy import Request, choose
+from mnist_mlp.errors import UserError
 
 
 def seen(libtpu_file="", cuda=False, **installed) -> Machine:
@@ -41,6 +43,18 @@ def test_a_tensorflow_that_is_new_enough_has_no_problem(version):
 )
 def test_problems_of_tensorflow(installed, problem):
     assert tensorflow_problem(seen(**installed)).startswith(problem)
+
+
+def test_where_tensorflow_has_no_release_it_is_not_the_remedy(monkeypatch):
+    monkeypatch.setattr(frameworks.sys, "version_info", (3, 14, 0))
+    problem = tensorflow_problem(seen())
+    assert problem == (
+        "TensorFlow is not installed (it has no release for Python 3.14); use --backend=jax, or Python 3.10 to 3.13"
+    )
+    assert tensorflow_problem(seen(tensorflow="2.22.0rc0", **KERAS)) == ""  # whoever has the release candidate
+    nothing = Machine(installed=KERAS)
+    with pytest.raises(UserError, match="and JAX is not installed; run pip install -U jax$"):
+        choose(Request(), nothing)
 
 
 def test_on_a_gpu_tensorflow_needs_its_libraries():
@@ -105,9 +119,9 @@ JAX = {"jax": "0.6.0", "jaxlib": "0.6.1", **KERAS}
         ({"jax": "0.6.0", **KERAS}, "", "JAX is not installed; run pip install -U jax"),  # without its other half
         ({**JAX, "jax": "0.5.9"}, "", "expected JAX 0.6 or newer, found 0.5.9; run pip install -U jax"),
         ({**JAX, "jaxlib": "0.5.9"}, "tpu", "expected JAX 0.6 or newer, found 0.5.9; run pip install -U 'jax[tpu]'"),
-        (JAX, "cuda12", "JAX 0.6.0 is installed without CUDA; run pip install -U 'jax[cuda12]'"),
-        ({**JAX, "jax_cuda12_plugin": "0.6.0"}, "cuda12", ""),
-        ({**JAX, "jax_cuda13_plugin": "0.6.0"}, "cuda12", ""),
+        (JAX, "cuda", f"JAX 0.6.0 is installed without CUDA; run pip install -U 'jax[{frameworks.CUDA_EXTRA}]'"),
+        ({**JAX, "jax_cuda12_plugin": "0.6.0"}, "cuda", ""),
+        ({**JAX, "jax_cuda13_plugin": "0.6.0"}, "cuda", ""),
         (JAX, "tpu", "JAX 0.6.0 is installed without libtpu; run pip install -U 'jax[tpu]'"),
         ({**JAX, "libtpu": "0.0.17"}, "tpu", ""),
         ({**JAX, "libtpu": "0.0.10"}, "tpu", ""),  # without TensorFlow's there is nothing to say of it

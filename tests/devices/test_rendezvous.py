@@ -12,7 +12,7 @@ import pytest
 
 from mnist_mlp.devices import cluster as workers
 from mnist_mlp.devices import rendezvous
-from mnist_mlp.devices.cluster import Cluster, cluster
+from mnist_mlp.devices.cluster import Cluster, as_tf_config, cluster
 from mnist_mlp.errors import UserError
 from mnist_mlp.files import lock
 
@@ -29,15 +29,17 @@ def test_flags_name_the_workers_and_the_place():
     assert cluster(" a:1 , b:65535", 1, "") == Cluster(("a:1", "b:65535"), 1)
     assert cluster("[::1]:5", 0, "").workers == ("[::1]:5",)
     assert cluster(TWO, 0, "ignored").index == 0
-    told = json.loads(Cluster(("a:1", "b:2"), 1).tf_config())
+    told = json.loads(as_tf_config(("a:1", "b:2"), 1))
     assert told == {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
 
 
 def test_the_chief_comes_before_the_workers_of_tf_config():
     jobs = {"chief": ["c:3"], "worker": ["a:1", "b:2"]}
-    assert cluster("", None, tf_config(jobs, "worker", 1)) == Cluster(("c:3", "a:1", "b:2"), 2)
+    assert cluster("", None, tf_config(jobs, "worker", 1)) == Cluster(("c:3", "a:1", "b:2"), 2, "TF_CONFIG")
     assert cluster("", None, tf_config(jobs, "chief", 0)).index == 0
-    assert cluster("", None, tf_config({"worker": ["a:1", "b:2"]}, "worker", 1)) == Cluster(("a:1", "b:2"), 1)
+    assert cluster("", None, tf_config({"worker": ["a:1", "b:2"]}, "worker", 1)) == Cluster(
+        ("a:1", "b:2"), 1, "TF_CONFIG"
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,10 @@ def test_the_chief_comes_before_the_workers_of_tf_config():
     [
         ((TWO, None, ""), "--workers needs the index of this process"),
         (("", 0, ""), "--worker_index needs the addresses of all workers"),
-        (("", None, ""), "--strategy=multiworker: expected the environment variable TF_CONFIG or flags"),
+        (
+            ("", None, ""),
+            "--strategy=multiworker: found no Slurm, Open MPI, TPU slice, TF_CONFIG or variables of JAX; use",
+        ),
         ((TWO, 2, ""), "--workers: expected a worker index from 0 to 1, received 2"),
         ((TWO, -1, ""), "--workers: expected a worker index from 0 to 1, received -1"),
         (("a:1,a:1", 0, ""), "--workers: expected a different address for each worker, received a:1 twice"),
@@ -175,14 +180,14 @@ def greeted(pair, index, has, came):
 @pytest.mark.parametrize("place", [1, 2])
 def test_a_worker_with_the_same_takes_its_place(pair, place):
     came = {}
-    assert greeted(pair, place, MINE["has"], came) == (rendezvous.GO, None) and came == {place: pair[1]}
+    assert greeted(pair, place, MINE["has"], came) == (rendezvous.GO, None) and came == {place: (pair[1], 0)}
 
 
 def test_a_worker_with_something_else_hears_it_with_all_others(pair):
     came = {}
     verdict, told = greeted(pair, 1, {"seed": "1", "model": "cnn"}, came)
     assert verdict.startswith("worker 1 has a different model from the chief; ")
-    assert told is None and came == {1: pair[1]}
+    assert told is None and came == {1: (pair[1], 0)}
 
 
 @pytest.mark.parametrize("place", [0, 3, -1])
@@ -196,12 +201,12 @@ def test_a_place_that_there_is_not_is_answered_at_once(pair, place):
 def test_a_place_is_given_twice_only_where_the_first_has_gone(pair):
     first, far = socket.socketpair()
     with first, far:
-        came = {1: first}
+        came = {1: rendezvous.Visitor(first, 0)}
         verdict, told = greeted(pair, 1, MINE["has"], came)
         assert verdict.startswith("two processes have --worker_index=1;") and told["answer"] == verdict
-        assert came == {1: first}
+        assert came == {1: (first, 0)}
         far.close()
-        assert greeted(pair, 1, MINE["has"], came)[0] == rendezvous.GO and came == {1: pair[1]}
+        assert greeted(pair, 1, MINE["has"], came)[0] == rendezvous.GO and came == {1: (pair[1], 0)}
 
 
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.1\n", b"[]\n", b'{"index": 1}\n', b'{"index": 1, "has": 3}\n'])
@@ -267,7 +272,7 @@ def test_a_port_that_is_taken_is_told():
     with socket.create_server(("", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UserError, match=f"cannot listen on {address} .*use a free port of this machine"):
-            rendezvous.listen(address)
+            rendezvous.listen([address], 0)
 
 
 def test_what_is_handed_out_travels_as_text():
@@ -352,3 +357,13 @@ def test_an_owner_lives_if_the_kernel_knows_it(monkeypatch, error, lives):
     assert asked == [(999_999_999, 0)]
     assert not lock.lives(lock.ourselves()) and not lock.lives("") and not lock.lives("x on y")
     assert lock.lives("5 on elsewhere") and len(asked) == 1
+
+
+def test_an_unknown_address_is_not_guessed(monkeypatch):
+    """The chief's own name is known before those of the others, as where containers start one after the other."""
+    known = {"chief": "127.0.1.1", "alone": "127.0.0.1"}
+    monkeypatch.setattr(rendezvous, "address_of", lambda worker: known.get(rendezvous.split(worker)[0], ""))
+    assert rendezvous.own_host(["chief:1", "later:1"], 0) == ""
+    assert rendezvous.own_host(["alone:1", "alone:2"], 0) == "127.0.0.1"
+    with rendezvous.listen(["chief:0", "later:1"], 0) as server:
+        assert server.getsockname()[0] in ("0.0.0.0", "::")  # all

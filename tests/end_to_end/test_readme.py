@@ -45,6 +45,7 @@ PRINTED = {
     "README.md": [r"^\d+ of 360\n\(360, 10\)$"],
     "mnist_mlp/export/README.md": [r"^\(3, 10\) \[(\d) \1 \1\]$", r"^\(3, 10\)$"],
     "mnist_mlp/runs/README.md": [r"^\d+ of 360\n\(3, 10\)\n\(1, 10\)$"],
+    "mnist_mlp/lab/live/training/README.md": [r"^finished 360$"],
     "mnist_mlp/lab/playground/README.md": [r"^{'train': 0\.\d+, 'test': 0\.\d+} {'train': .*} 105$"],
 }
 

@@ -303,7 +303,7 @@ def test_without_a_fit_python_one_line_says_what_to_do(project, version, found):
     project.python("python3", version)
     done = project.run("scripts/train")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith(f"Expected Python 3.10 to 3.13 with venv; found {found}. Install one")
+    assert done.stderr.startswith(f"Expected Python 3.10 to 3.14 with venv; found {found}. Install one")
     assert "apt install python3-venv" in done.stderr and "PYTHON=" in done.stderr
     assert not (project.root / ".venv").exists()
 
@@ -319,7 +319,98 @@ def test_an_unfit_python_asked_for_is_refused(project):
     project.python("python3.9", "3.9")
     done = project.run("scripts/train", PYTHON="python3.9")
     assert (done.returncode, project.calls()) == (2, [])
-    assert done.stderr.startswith("Expected PYTHON=python3.9 to be Python 3.10 to 3.13 with venv; found")
+    assert done.stderr.startswith("Expected PYTHON=python3.9 to be Python 3.10 to 3.14 with venv; found")
+
+
+def test_python_3_14_is_taken_where_there_is_no_other(project):
+    project.python("python3", "3.14")
+    assert project.run("scripts/train").returncode == 0
+    assert project.calls() == ["venv python3", "pip ."]
+
+
+# Where uv is installed it does what venv and pip do. The stub writes down its calls, and makes what they make.
+UV = """#!/usr/bin/env bash
+told() { cat "$STUB/$1" 2>/dev/null || echo "${2:-}"; }
+echo "uv $*" >>"$STUB/calls"
+case "$1 $2" in
+    "venv "*)
+        [[ " $* " == *" --seed "* ]] || exit 9
+        mkdir -p "${!#}/bin"
+        for tool in python ruff mypy; do cp "{python}" "${!#}/bin/$tool"; done ;;
+    "pip install") echo "the last words of uv" >&2; exit "$(told uv.exit 0)" ;;
+    "python install") exit "$(told uv.python.exit 0)" ;;
+    "python find") echo "{python}" ;;
+esac
+"""
+
+
+@pytest.fixture
+def uv(project):
+    """The project, with a stub of uv on its path."""
+    fetched = project.stub / "python3.13"  # not on the path
+    fetched.write_text(STUB)
+    fetched.chmod(0o755)
+    (project.bin / "uv").write_text(UV.replace("{python}", str(fetched)))
+    (project.bin / "uv").chmod(0o755)
+    return project
+
+
+def installs(project, what="."):
+    venv, python = project.root / ".venv", project.bin / "python3"
+    return [
+        f"uv venv --quiet --no-project --seed --python {python} {venv}",
+        f"uv pip install --python .venv/bin/python --quiet --constraint scripts/constraints.txt --editable {what}",
+    ]
+
+
+def test_uv_sets_up_where_it_is_installed(uv):
+    done = uv.run("scripts/train")
+    assert done.returncode == 0 and done.stderr.count("\n") == 1 and "(once; with uv) ..." in done.stderr
+    assert uv.calls() == installs(uv) and uv.ready
+    assert uv.run("scripts/train").stderr == "" and uv.calls() == []
+    with (uv.root / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    uv.run("scripts/test")
+    assert uv.calls()[0] == installs(uv, ".[test]")[1]
+
+
+def test_pip_does_what_uv_cannot(uv):
+    """It may know of another index than uv."""
+    uv.tell("uv.exit", "1")
+    assert uv.run("scripts/train").returncode == 0
+    assert uv.calls() == [*installs(uv), "pip ."] and uv.ready
+    (uv.root / ".venv/ready").unlink()
+    uv.tell("pip.exit", "1")
+    failed = uv.run("scripts/train")
+    assert failed.returncode == 2 and "pip could not install into " in failed.stderr and not uv.ready
+
+
+def test_uv_needs_no_venv_of_that_python(uv):
+    uv.python("python3", "bare")
+    assert uv.run("scripts/train").returncode == 0
+    assert f"--python {os.path.realpath(sys.executable)} " in uv.calls()[0]
+
+
+@pytest.mark.parametrize("found", ["3.9", "none"])
+def test_uv_fetches_a_python_where_none_fits(uv, found):
+    uv.python("python3", "3.9") if found == "3.9" else (uv.bin / "python3").unlink()
+    done = uv.run("scripts/train")
+    assert done.returncode == 0, done.stderr
+    words = "python3 is 3.9" if found == "3.9" else "none"
+    assert done.stderr.startswith(
+        f"fetching Python 3.13 (found {words}) ...\nsetting up .venv with {uv.stub}/python3.13"
+    )
+    assert uv.calls()[:2] == ["uv python install --quiet 3.13", "uv python find 3.13"]
+    (uv.root / ".venv/ready").unlink()
+    uv.tell("uv.python.exit", "1")
+    refused = uv.run("scripts/train")
+    assert refused.returncode == 2 and "Expected Python 3.10 to 3.14 with venv; found " in refused.stderr
+
+
+def test_uv_fetches_none_in_place_of_the_one_asked_for(uv):
+    uv.python("python3.9", "3.9")
+    done = uv.run("scripts/train", PYTHON="python3.9")
+    assert done.returncode == 2 and done.stderr.startswith("Expected PYTHON=python3.9") and uv.calls() == []
 
 
 TIERS = [  # options, those of pytest

@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ import time
 import numpy as np
 import pytest
 from helpers import fork_server
-from helpers.once import once
+from helpers.workers import TRAIN, addresses, left_by, start_two, uninterrupted_run, until_epoch
 
 from mnist_mlp.devices import launch_workers, timeout
 from mnist_mlp.devices.rendezvous import meet
@@ -22,15 +21,6 @@ from mnist_mlp.errors import UserError
 from mnist_mlp.runs import checkpoint
 
 pytestmark = pytest.mark.xla(False)
-LAUNCH = [sys.executable, "-m", "mnist_mlp.devices.launch_workers"]
-
-
-def addresses(count):
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [f"127.0.0.1:{server.getsockname()[1]}" for server in held]
-    for server in held:
-        server.close()
-    return found
 
 
 def meeting(workers, has, start_timeout=5.0, indices=None):
@@ -214,49 +204,6 @@ def test_the_launcher_explains_itself(capsys):
         assert main(wrong) == 2 and "expected N -- FLAGS, received" in capsys.readouterr().err
 
 
-EPOCHS = 16  # enough not to be over before the kill
-# With dropout, whose random state must be resumed too; of one hidden layer, which is traced sooner.
-TRAIN = ("--dataset=digits", "--model=mlp_dropout", "--units=16", "--batch_size=256")
-
-
-# Without a cache of compiled programs, which JAX keeps for the first worker alone: on a slow machine the other compiles
-# so long that the first no longer waits for it.
-WORKER = f"""
-import os, runpy, sys
-if "--backend=jax" in sys.argv:
-    import jax
-    jax.config.update("jax_enable_compilation_cache", False)
-    os.environ["XLA_FLAGS"] = {fork_server.QUICKLY!r}
-runpy.run_module("mnist_mlp.train", run_name="__main__", alter_sys=True)
-"""
-
-
-def start_two(backend, run_dir, epochs=EPOCHS, before=""):
-    """Two workers that train, or go on; `before` is code that they run first."""
-    workers = addresses(2)
-    train = [*TRAIN, "--strategy=multiworker", f"--workers={','.join(workers)}", f"--epochs={epochs}"]
-    train += [f"--backend={backend}", f"--run_dir={run_dir}", "--resume"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return [
-        fork_server.start_code(before + WORKER, *train, f"--worker_index={i}", backend=backend, **pipes)
-        for i in range(2)
-    ]
-
-
-def until_epoch(processes, epoch):
-    """The workers, once the chief has trained so many epochs."""
-    while not re.match(rf"epoch +{epoch}/", processes[0].stdout.readline()):
-        assert processes[0].poll() is None, processes[0].stderr.read()
-    return processes
-
-
-def left_by(run_dir):
-    """What a run came to, but for times."""
-    result = json.loads((run_dir / "result.json").read_text())
-    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in result["epochs"]]
-    return result["model_sha256"], result["test"], rows, len(result["resumed"])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("backend, asked", [("tensorflow", 1), pytest.param("jax", 0, marks=pytest.mark.full)])
 def test_workers_stop_together_when_one_is_asked_to(backend, asked, tmp_path):
@@ -291,24 +238,7 @@ def test_the_chief_does_not_leave_before_a_worker_that_is_late(tmp_path):
 
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory):
-    """A function that gives the run to which two workers on a backend come if nothing disturbs them."""
-
-    def train(backend, place):
-        ends = [process.communicate(timeout=300) for process in start_two(backend, place / "run")]
-        assert "test " in ends[0][0], ends
-
-    def launch(backend, place):
-        flags = [*TRAIN, f"--epochs={EPOCHS}", f"--backend={backend}", f"--run_dir={place / 'run'}", "--json"]
-        environ = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false", "XLA_FLAGS": fork_server.QUICKLY}
-        found = subprocess.run([*LAUNCH, "2", "--", *flags], env=environ, capture_output=True, text=True, timeout=300)
-        assert found.returncode == 0, found.stderr
-        (place / "stdout").write_text(found.stdout)
-
-    def of(backend):
-        make = launch if backend == "jax" else train  # the launcher need not show twice what it does
-        return once(tmp_path_factory, f"workers-{backend}", functools.partial(make, backend)) / "run"
-
-    return of
+    return functools.partial(uninterrupted_run, tmp_path_factory)
 
 
 @pytest.mark.slow

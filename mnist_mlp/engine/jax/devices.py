@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from mnist_mlp.devices import Plan
+from mnist_mlp.devices import Plan, rendezvous
 from mnist_mlp.devices.machine import processor_name
 from mnist_mlp.devices.timeout import within
 from mnist_mlp.engine.base import DeviceSet
@@ -75,12 +75,18 @@ def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
     what = f"{len(plan.workers)} workers at {', '.join(plan.workers)}"
 
     options: dict[str, Any] = {"initialization_timeout": int(start_timeout)}
+    # Nothing is left to detect, but JAX would ask Google's metadata service for minutes (jax#40854), and hide all GPUs
+    # but one from a task of Slurm or Open MPI.
+    options["cluster_detection_method"] = "deactivate"
     known = inspect.signature(jax.distributed.initialize).parameters
     timeouts = ("heartbeat_timeout_seconds", "shutdown_timeout_seconds")  # JAX 0.6 waits 100 s and 300 s
     options |= {name: HEARTBEAT_TIMEOUT for name in timeouts if name in known}
 
     def initialize() -> list[jax.Device]:
         jax.distributed.initialize(plan.workers[0], len(plan.workers), plan.worker_index, **options)
+        host = rendezvous.own_host(plan.workers, plan.worker_index)
+        if plan.device == "cpu" and host:
+            connect_cpus_at(host)
         return jax.devices()
 
     try:
@@ -95,6 +101,25 @@ def on_workers(plan: Plan, start_timeout: float) -> DeviceSet:
     return DeviceSet(
         device, (), len(devices), devices, workers=len(plan.workers), lost=lost, leave=jax.distributed.shutdown
     )
+
+
+def connect_cpus_at(host: str) -> None:
+    """Let Gloo, which connects the CPUs of several workers, listen at the address `host` of this machine.
+
+    By itself it listens at the address that the machine's own name resolves to, which other machines cannot reach
+    where that is 127.0.1.1, as on Debian and Ubuntu.
+    """
+    import jax.extend.backend
+    from jax._src import distributed, xla_bridge
+    from jax._src.lib import xla_client
+
+    def make_client() -> Any:
+        client = distributed.global_state.client
+        gloo = xla_client._xla.make_gloo_tcp_collectives(distributed_client=client, hostname=host)
+        return xla_bridge.make_cpu_client(gloo)
+
+    # What JAX itself registers, but for the address.
+    jax.extend.backend.register_backend_factory("cpu", make_client, priority=0, fail_quietly=False)
 
 
 def first_line(error: Exception) -> str:

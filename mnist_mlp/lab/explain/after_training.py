@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -195,7 +195,7 @@ def points(difference: float, low: float, high: float) -> str:
     return f"{100 * difference:.2f} points (95%: {100 * low:.2f} to {100 * high:.2f})".replace("-", "−")
 
 
-def spread(values: list[float] | np.ndarray, form: str) -> str:
+def spread(values: Sequence[float] | np.ndarray, form: str) -> str:
     """Format mean ± standard deviation."""
     return f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
 

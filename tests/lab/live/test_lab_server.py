@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import posixpath
 import re
 import signal
 import socket
@@ -19,10 +20,13 @@ pytest.importorskip("orjson", reason="the extra serve is not installed")
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.lab import command
-from mnist_mlp.lab.live.app import PAGE, files, make_app
+from mnist_mlp.lab.live.app import PAGE, ROOMS, files, make_app
 from mnist_mlp.serve.origins import access_to
 
-LARGEST = 250_000  # bytes of all that the page loads
+LARGEST = 250_000  # bytes of all that the page of a room loads
+LOADED = (
+    r"(?:src|href)=\"(page/[^\"]+)\"|fetch\(\"(page/[^\"]+)\"|(?:from|import\() ?\"(\.[^\"]+)\"|import \"(\.[^\"]+)\""
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +46,51 @@ def refused(answer, status, *words):
     assert all(word in answer.text for word in words), answer.text
 
 
+def parts_of(ask, path):
+    """The files that a page loads, as its links, imports and requests name them; of each its content."""
+    found, waiting = {}, [path]
+    while waiting:
+        here = waiting.pop()
+        if here in found:
+            continue
+        found[here] = ask(here).content
+        if here.endswith((".css", ".svg", ".json")):
+            continue
+        for names in re.findall(LOADED, found[here].decode()):
+            name = "".join(names)
+            waiting.append(
+                posixpath.normpath(posixpath.join("/" if name.startswith("page/") else posixpath.dirname(here), name))
+            )
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_loads_its_own_parts_and_few_bytes(ask, room):
+    parts = parts_of(ask, room)
+    total = sum(map(len, parts.values()))
+    print(f"{room}: {total:,} bytes in {len(parts)} files")
+    assert total < LARGEST
+    folders = {path.split("/")[2] for path in parts if path.count("/") == 3}
+    assert folders == {part for part in ROOMS[room].split("/")[:-1]}, "a room has its modules, and those of all"
+
+
+def test_no_file_is_sent_in_vain(ask):
+    assert set().union(*(parts_of(ask, room) for room in ROOMS)) == set(files())
+
+
 def test_every_file_is_sent_with_its_type_and_a_strict_policy(ask):
-    total = 0
     for path in files():
         answer = ask(path)
         assert answer.status_code == 200 and answer.content
         head = ask(path, "HEAD")
         assert head.status_code == 200 and head.headers["content-length"] == str(len(answer.content))
-        total += len(answer.content)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy and "unsafe" not in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "no-referrer"
-        kind = {"/": "html", "css": "css", "js": "javascript", "json": "json", "svg": "svg"}[path.rpartition(".")[2]]
+        kinds = {"css": "css", "js": "javascript", "json": "json", "svg": "svg"}
+        kind = "html" if path in ROOMS else kinds[path.rpartition(".")[2]]
         assert kind in answer.headers["content-type"], path
-    print(f"{total:,} bytes in {len(files())} files")
-    assert total < LARGEST
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_has_no_script_within(ask):
@@ -66,17 +99,17 @@ def test_the_page_loads_nothing_from_elsewhere_and_has_no_script_within(ask):
         text = ask(path).text
         loaded = set(re.findall(r"https?://[^/\"'\s<>`)]+", text))
         assert loaded <= {"http://www.w3.org", "https://playground.tensorflow.org"}, path  # names; the latter a link
-        for name in re.findall(r"(?:from|import\() ?\"\./([^\"]+)\"|import \"\./([^\"]+)\"", text):
-            assert f"/page/{''.join(name)}" in names, (path, name)
         assert not re.search(r"@import|url\(|\beval\(|new Function|innerHTML|document\.write", text), path
-    html = ask("/").text
-    assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=", html)
-    for link in re.findall(r"(?:src|href)=\"(page/[^\"]*)\"", html):
-        assert f"/{link}" in names
+        if path in ROOMS:
+            assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=", text)
 
 
-def test_the_page_can_be_read_by_all(ask):
-    html = ask("/").text
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_page_can_be_read_by_all(ask, room):
+    html = ask(room).text
+    (nav,) = re.findall(r"<nav class=\"rooms\" aria-label=\"Rooms\">(.*?)</nav>", html)
+    assert re.findall(r"href=\"([^\"]+)\"", nav) == ["./", *(path[1:] for path in ROOMS if path != "/")]
+    assert re.findall(r"href=\"([^\"]+)\" aria-current=\"page\"", nav) == ["./" if room == "/" else room[1:]]
     ids = re.findall(r"\bid=\"([^\"]+)\"", html)
     assert len(ids) == len(set(ids))
     for attribute in ("for", "aria-labelledby", "aria-controls", "data-of"):
@@ -98,6 +131,9 @@ def test_the_page_can_be_read_by_all(ask):
             "/page/",
             "/page/nothing.js",
             "/page/index.html",
+            "/page/questions/index.html",
+            "/page/questions/",
+            "/questions/",
             "/page/package.json",
             "/page/README.md",
             "/page/app.py",
@@ -108,7 +144,7 @@ def test_the_page_can_be_read_by_all(ask):
     ],
 )
 def test_what_is_no_file_of_the_page_is_not_sent(ask, path):
-    refused(ask(path), 404, "no such path", "the page is /")
+    refused(ask(path), 404, "no such path", "the pages are /, /network, /questions")
 
 
 def test_it_only_sends(ask):
@@ -195,7 +231,7 @@ def test_lines_and_the_end(tmp_path):
     browser.write_text(f'#!/bin/sh\necho "$1" > {shown}.part && mv {shown}.part {shown}\n')
     browser.chmod(0o755)
     with lab_server("--open", env={**os.environ, "BROWSER": f"{browser} %s"}) as (process, (line,)):
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+   the Playground; press Ctrl-C to stop\n", line)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+   the lecture's rooms; press Ctrl-C to stop\n", line)
         url = line.split()[0]
         with urllib.request.urlopen(f"{url}/", timeout=60) as answer:
             assert b"<h1>Playground</h1>" in answer.read()
@@ -203,7 +239,7 @@ def test_lines_and_the_end(tmp_path):
         assert shown.read_text() == f"{url}\n"
         assert stop(process, signal.SIGINT) == (0, "interrupted\n", "")
     with lab_server("--host=0.0.0.0", lines=2) as (process, lines):
-        assert lines[1] == "warning: every machine that can reach this address can open the page\n"
+        assert lines[1] == "warning: every machine that can reach this address can open the page and watch the runs\n"
         assert stop(process)[:2] == (0, "terminated\n")
 
 

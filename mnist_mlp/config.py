@@ -349,7 +349,7 @@ class Config:
         if self.engine == "fit" and self.ema:
             raise UserError(
                 "--engine=fit does not support --ema: Model.fit overwrites the weights with their average after each "
-                "epoch; use --engine=compiled, or --ema=0, also with a preset that has it"
+                "epoch; use --engine=compiled, or --ema=0, which overrides a preset"
             )
         self.steps_between_checkpoints(1)  # raises for a text that it cannot read
         if self.engine == "fit" and "step" in self.checkpoint_every:

@@ -23,7 +23,10 @@ def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, S
 
 
 def validation_indices(n: int, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices of the images that are trained on, and of those for validation, each in ascending order."""
+    """Return the indices of the images that are trained on, and of those for validation, each in ascending order.
+
+    Raise `UserError` if a fraction above 0 leaves none for either.
+    """
     count = round(n * fraction)
     if fraction and not 1 <= count < n:
         raise UserError(

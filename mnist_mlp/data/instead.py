@@ -10,7 +10,7 @@ from pathlib import Path
 from mnist_mlp.data import array_files, layouts, sets
 from mnist_mlp.files import kinds
 
-ENTRIES, FEW = 200, 20  # of a directory, and of a folder in it, that are looked at
+ENTRIES, FEW = 200, 20  # names that are inspected: of a directory, and of a folder in it
 IMAGES = "name the directory of the images, with --data_dir=DIR"
 STUDY, EXPORT = "study.json", "export.json"
 PROJECT = ("pyproject.toml", "setup.py", "setup.cfg", "package.json", "Cargo.toml", "CMakeLists.txt", "Makefile")
@@ -68,14 +68,15 @@ def _pictures(name: str, directory: Path, contents: Sequence[str]) -> tuple[str,
 
 
 def _texts(directory: Path, contents: Sequence[str]) -> tuple[str, str] | None:
-    """Return what a directory is in which nothing can be images: an empty one, or one of texts that are no tables."""
+    """Return what a directory is in which nothing can be images: an empty one, or one of text files
+    that are no tables."""
     if not contents:
         hidden = sorted(os.listdir(directory))[:1]
         return f"an empty directory{f' (but for hidden files: {hidden[0]})' if hidden else ''}", IMAGES
     if len(contents) > ENTRIES or not all(_is_other_text(directory / entry) for entry in contents):
         return None
     listed = ", ".join(contents[:3]) + ", …" * (len(contents) > 3)
-    return f"{'a text' if len(contents) == 1 else f'{len(contents)} texts'} ({listed})", IMAGES
+    return f"{'a text file' if len(contents) == 1 else f'{len(contents)} text files'} ({listed})", IMAGES
 
 
 def _is_other_text(file: Path) -> bool:
@@ -129,7 +130,7 @@ def of_file(file: Path) -> str:
     """Return what a file is that holds no data set."""
     if file.exists() and not file.is_file():
         return "a device or a pipe"
-    return str(kinds.recognize_path(file) or (f"the text {file.name}" if _is_text(file) else f"the file {file.name}"))
+    return str(kinds.recognize_path(file) or f"the {'text ' * _is_text(file)}file {file.name}")
 
 
 def _is_text(file: Path) -> bool:

@@ -182,7 +182,7 @@ def _npz_parts(name: str, path: Path, files: Sequence[Entry], folder: str = "") 
         split = _part_of(file.name)
         if file.name.endswith(".npz") and kind and split != ALL:
             parts.setdefault(f"{kind}_{split}", []).append(file)
-    chosen = {key: _one_table(name, some) for key, some in parts.items()}
+    chosen = {key: _one_file(name, some) for key, some in parts.items()}
     if len(chosen) < 4 or any(len(each) != 1 for each in chosen.values()):
         return []
     return [Found(NPZ, path, {key: chosen[key] for key in array_files.SHAPES}, folder)]
@@ -200,7 +200,7 @@ def tables_among(name: str, path: Path, files: Sequence[Entry], folder: str = ""
         for file in files:
             if file.name.lower().endswith(ends) and "submission" not in file.name.lower():
                 parts[_part_of(file.name)].append(file)
-        chosen = {part: _one_table(name, some) for part, some in parts.items()}
+        chosen = {part: _one_file(name, some) for part, some in parts.items()}
         if chosen[TRAIN] and (chosen[TEST] or not parts[TEST]):
             found.append(Found(format, path, {part: chosen[part] for part in (TRAIN, TEST) if chosen[part]}, folder))
         elif chosen[ALL] and not parts[TEST]:
@@ -216,14 +216,14 @@ def _part_of(file: str) -> str:
     return TEST if words & {"test", "testing", "t10k"} else ALL
 
 
-def _one_table(name: str, files: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Return the one table of the data set among files: it alone, or its shards; () if there are several."""
-    tables: dict[str, list[Entry]] = {}
+def _one_file(name: str, files: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Return the one file of the data set among some: it alone, or its shards; () if there are several."""
+    found: dict[str, list[Entry]] = {}
     for file in files:
-        tables.setdefault(_without_shard(file.name), []).append(file)
-    if len(tables) > 1:
-        tables = {table: tables[table] for table in sets.called(name, tables)}
-    return tuple(next(iter(tables.values()))) if len(tables) == 1 else ()
+        found.setdefault(_without_shard(file.name), []).append(file)
+    if len(found) > 1:
+        found = {each: found[each] for each in sets.called(name, found)}
+    return tuple(next(iter(found.values()))) if len(found) == 1 else ()
 
 
 def _without_shard(file: str) -> str:

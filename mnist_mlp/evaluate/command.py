@@ -185,4 +185,5 @@ def on_test_images(options: Options, dataset: data.Dataset | None, reporter: Rep
     if test["confusion"] != trained.test["confusion"]:
         before = trained.test["correct"]
         reporter.line(f"  !      the counts differ from those of the training run, which had {before:,} correct")
-    return Evaluation(result, **harder.measure(asked, options, plan, dataset, reporter) if asked else {})
+    more = harder.measure(asked, options, plan, dataset, reporter) if asked else {}
+    return Evaluation(result, **more)

@@ -111,9 +111,9 @@ def logits_of_each(layers: Sequence[Layer], images: Array, squares: Sequence[Squ
 def logits_of_blanked(
     before: Sequence[Layer], first: Layer, after: Sequence[Layer], images: Array, squares: Sequence[Square]
 ) -> Array:
-    """Return the same where the first layer with weights is dense, `before` and `after` it the others.
+    """Return the same logits if `first`, the first layer with weights, is dense; `before` and `after` are the others.
 
-    A blanked square changes its sums by what the pixels add to them: 36 products instead of 784.
+    A blanked square changes the weighted sums of `first` by what its pixels add to them: 36 products instead of 784.
     """
     pixels = outputs_of(before, images).reshape(-1, 28, 28)
     kernel, bias = first.weights

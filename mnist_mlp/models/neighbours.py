@@ -17,7 +17,7 @@ from mnist_mlp.models import numpy_forward
 from mnist_mlp.models.portable import Array, Layer
 
 SAMPLE = 10_000  # images that a report compares at most, which takes `mlp` 0.1 s
-VALUES = 32 * 2**20  # activations in memory: 128 MiB; 60,000 images of 512 units, or 20,971 of `cnn`
+VALUES = 32 * 2**20  # activations in memory: 128 MiB; 60,000 images of up to 559 units, or 20,971 of `cnn`
 SPARE = 4  # candidates for each neighbour, before their distances are computed without cancellation
 
 
@@ -47,7 +47,7 @@ def at_intervals(n: int, count: int) -> NDArray[np.int64]:
 
 
 def training_images(dataset: Dataset, validation_fraction: float, seed: int, count: int) -> TrainingImages:
-    """Return at most `count` of the images that a run with these options trains on."""
+    """Return at most `count` of the images that a run with these options trains on. Raise `UserError`."""
     kept, _ = validation_indices(len(dataset.train), validation_fraction, seed)
     chosen = kept[at_intervals(len(kept), count)]
     return TrainingImages(dataset.train.images[chosen], dataset.train.labels[chosen], chosen, len(kept))

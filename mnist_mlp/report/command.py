@@ -91,8 +91,8 @@ def report(options: Options, *, reporter: Reporter = PRINT) -> Path:
 def output_file(options: Options, runs: Sequence[Path]) -> Path:
     """Return where to write. Raise `UserError` for a file of a run, or a path where no file can be written."""
     if not options.output:
-        place = path_of("runs", options.runs[0]) / "report.html" if len(runs) == 1 else Path("comparison.html")
-        return outputs.file_to_write("output", str(place))
+        default = path_of("runs", options.runs[0]) / "report.html" if len(runs) == 1 else Path("comparison.html")
+        return outputs.file_to_write("output", str(default))
     path = outputs.file_to_write("output", options.output)
     page = {run / "report.html" for run in runs} if len(runs) == 1 else set()
     if path.resolve() not in page:

@@ -30,8 +30,11 @@ DIRECTORIES = {  # the files in it, and how the message goes on after "received"
         "the source code of a project (pyproject.toml)",
     ),
     "a clone": ({".git/HEAD": b"ref", "main.c": b"int x;"}, "the source code of a project (.git)"),
-    "texts": ({f"note{i}.txt": b"a, b\nc" for i in range(5)}, f"5 texts (note0.txt, note1.txt, note2.txt, …){IMAGES}"),
-    "JSON": ({"history.jsonl": LINES}, f"a text (history.jsonl){IMAGES}"),
+    "texts": (
+        {f"note{i}.txt": b"a, b\nc" for i in range(5)},
+        f"5 text files (note0.txt, note1.txt, note2.txt, …){IMAGES}",
+    ),
+    "JSON": ({"history.jsonl": LINES}, f"a text file (history.jsonl){IMAGES}"),
     "nothing": ({}, f"an empty directory{IMAGES}"),
     "hidden": ({".DS_Store": b"x"}, f"an empty directory (but for hidden files: .DS_Store){IMAGES}"),
     "pictures": (
@@ -99,8 +102,8 @@ def test_pictures_where_a_known_data_set_is_expected(tmp_path):
 
 def test_a_file_is_called_what_it_is(tmp_path):
     files = made(tmp_path, {"history.jsonl": LINES, "note.txt": "eins, zwei, dré".encode(), "x.bin": bytes(range(256))})
-    assert "received the text history.jsonl; try another" in refusal(files / "history.jsonl")  # not a table
-    assert "received the text note.txt; try another" in refusal(files / "note.txt")
+    assert "received the text file history.jsonl; try another" in refusal(files / "history.jsonl")  # not a table
+    assert "received the text file note.txt; try another" in refusal(files / "note.txt")
     assert "received the file x.bin; try another" in refusal(files / "x.bin")
     os.mkfifo(tmp_path / "pipe")
     assert "expected a directory or a file, received a device or a pipe; try" in refusal(tmp_path / "pipe")

@@ -52,7 +52,7 @@ def test_the_rate_of_a_config():
 
 
 def test_fit_cannot_average():
-    with pytest.raises(UserError, match="--engine=fit does not support --ema.* or --ema=0, also with a preset that"):
+    with pytest.raises(UserError, match="--engine=fit does not support --ema.* or --ema=0, which overrides a preset"):
         Config(engine="fit", ema=0.9)
 
 

@@ -23,7 +23,7 @@ ROOMS = {
     "/network": "training/index.html",
     "/questions": "questions/index.html",
 }  # the page of each room, by its path
-NOT_PARTS = ("index.html", "package.json")  # the latter says to Node what the modules are
+NOT_PARTS = ("index.html", "package.json")  # the latter tells Node that the scripts are modules
 
 
 def files() -> dict[str, Path]:

@@ -22,7 +22,7 @@ async function explain() {
       const about = shown;
       const explanation = about && (await explanationOf(about));
       if (about !== shown || outdated) continue;
-      tell(explanation, about);
+      showReasons(explanation, about);
       if (explanation && explanation.neighbours.pending) setTimeout(reconsider, 1000);
     }
   } catch (error) {
@@ -43,7 +43,7 @@ async function explanationOf(about) { // compared with the second most likely cl
 
 // ---- showing ---------------------------------------------------------------------------------------------------------
 
-function tell(explanation, about) {
+function showReasons(explanation, about) {
   $("why").classList.remove("outdated");
   $("reasons").hidden = $("question").hidden = explanation === null;
   if (explanation === null) {

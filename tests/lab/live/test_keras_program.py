@@ -48,7 +48,8 @@ CONFIGURATIONS = {
 USUAL = (("L1, leftovers", "jax"), ("regression, L2", "tensorflow"))
 
 SCRIPT = """
-    const { Trainer, parse } = await page("network.js");
+    const { Trainer } = await page("network.js");
+    const { parse } = await page("state.js");
     const { kerasProgram } = await page("keras_program.js");
     const trainer = new Trainer(parse(value.url).state);
     new Function("trainer", value.before)(trainer);

@@ -207,7 +207,10 @@ def test_numbers_beyond_the_menus(lab):
     page.fill("#batchSize", "250")
     page.keyboard.press("Enter")
     assert tab.address()["exactNoise"] == "120" and tab.address()["batchSize"] == "250"
-    assert "noise" in tab.text("#address-note")
+    assert "lacks this much noise" in tab.text("#address-note")
+    page.fill("#noise", "60")  # beyond the original's slider, but an address may have it
+    page.keyboard.press("Enter")
+    assert "opens the same run" in tab.text("#address-note") and "exactNoise" not in tab.address()
     for name, text in (("noise", "-3"), ("batchSize", "0"), ("batchSize", "2.5"), ("percTrainData", "101")):
         before = tab.address()[name]
         page.fill(f"#{name}", text)
@@ -253,7 +256,7 @@ def test_what_goes_wrong_is_said(lab):
         pytest.param(f"#networkShape={','.join(['3'] * 10_000)}", "at most 100 hidden layers", id="layers"),
         pytest.param(
             "#tutorial=<img src=x onerror=alert(1)>&<script>alert(2)</script>=1&seed=<b>x</b>",
-            "no key of the Playground",
+            "not a key of the Playground",
             id="scripts",
         ),
         *(
@@ -305,6 +308,10 @@ def test_layers_and_neurons_beyond_the_original(lab):
     page.click("#step")
     tab.drawn()
     assert tab.epoch() == 1
+    tab.open(f"#networkShape=10000{',1' * 98}&seed=3")
+    assert page.get_by_role("button", name="Add a neuron to layer 1", exact=True).is_disabled()
+    page.click("#more-layers")
+    assert tab.text("#layers-text") == "100 hidden layers" and page.is_disabled("#more-layers")
 
 
 def test_the_neuron_under_the_pointer_is_shown_large(lab):
@@ -620,7 +627,7 @@ def test_a_browser_that_keeps_nothing(lab):
     tab.open("#seed=2")
     tab.page.fill("#keep input", "mine")
     tab.page.click("#keep button")
-    assert "does not let the page keep it" in tab.text("#kept-note")
+    assert "does not let the page store it" in tab.text("#kept-note")
     tab.page.click("#large")
     assert tab.page.evaluate("document.documentElement.className") == "large"
 

@@ -10,7 +10,7 @@ from mnist_mlp.lab.playground.random_stream import Stream
 pytestmark = [node.needs_node, pytest.mark.slow]
 
 READ = """
-    const { readCsv } = await page("points.js");
+    const { readCsv } = await page("read_csv.js");
     return value.map(([text, problem]) => {
       const found = readCsv(text, problem);
       return { ...found, points: found.points.map(({ x, y, label }) => [x, y, label]) };
@@ -35,7 +35,7 @@ NOTED = {  # text: points, problem, part of a note
     "1,2,cat\n3,4,ape\n": (TWO, "classification", "“ape” counts as −1, “cat” as 1"),
     "1,2,2\n3,4,1\n": (TWO, "classification", "“1” counts as −1, “2” as 1"),
     "a,b,c\n1,2,1\n3,4,0\n": (TWO, "classification", "“a”, “b”, “c” were taken as x, y and label"),
-    "1,2,0.5\n3,4,7\n5,6,1\n": ([[1, 2, 0.5], [3, 4, 7], [5, 6, 1]], "regression", "no two classes"),
+    "1,2,0.5\n3,4,7\n5,6,1\n": ([[1, 2, 0.5], [3, 4, 7], [5, 6, 1]], "regression", "not two classes"),
     "1,2,1\nnan,1,1\n3,4,0\n1,inf,1\n1,2,nan\n1e999,0,0\n": (
         TWO,
         "classification",
@@ -69,7 +69,7 @@ def test_what_a_file_lacks_is_noted():
 
 def test_a_million_rows():
     script = """
-        const { readCsv } = await page("points.js");
+        const { readCsv } = await page("read_csv.js");
         const of = (line) => {
           const text = line.repeat(1_000_000);
           const began = performance.now();
@@ -145,7 +145,7 @@ def test_functions_as_people_type_them():
 
 def test_points_above_and_below_a_function():
     script = """
-        const { pointsAroundFunction } = await page("points.js");
+        const { pointsAroundFunction } = await page("around_function.js");
         return value.map((given) => pointsAroundFunction(...given));
     """
     calls = [
@@ -164,7 +164,7 @@ def test_points_above_and_below_a_function():
     assert (parabola["points"][0]["x"], parabola["points"][0]["y"]) == (stream.uniform(-6, 6), stream.uniform(-6, 6))
     assert len(logarithm["points"]) == 200 and all(point["x"] > 0 for point in logarithm["points"])
     assert logarithm["notes"] == ["where the function is not defined, there are no points"]
-    assert nowhere["points"] == [] and "hardly anywhere defined" in nowhere["notes"][0]
+    assert nowhere["points"] == [] and "undefined almost everywhere" in nowhere["notes"][0]
     assert above["notes"] == ["all points lie below the function"]
     wrong = [point for point in noisy["points"] if (point["y"] > 0) != (point["label"] > 0)]
     assert 20 < len(wrong) < 120 and all(abs(point["y"]) < 3 for point in wrong)

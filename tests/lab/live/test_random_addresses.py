@@ -58,7 +58,8 @@ def test_random_addresses():
     draw = random.Random(22)
     addresses = [address(draw) for _ in range(80)]
     script = """
-        const { run, parse } = await page('network.js');
+        const { run } = await page('network.js');
+        const { parse } = await page('state.js');
         return value.urls.map((url) => ({ notes: parse(url).notes, result: run(url, value.epochs) }));
     """
     answers = node.evaluate(script, {"urls": addresses, "epochs": EPOCHS})

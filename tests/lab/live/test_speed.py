@@ -12,7 +12,8 @@ REPETITIONS, EPOCHS, MAPS = 7, 60, 20
 
 # CPU time, not the clock: others work on the machine. Both sides alternate.
 SCRIPT = """
-    const { Trainer, parse } = await page("network.js");
+    const { Trainer } = await page("network.js");
+    const { parse } = await page("state.js");
     const { PlainLoop } = await import(value.plain);
     const median = (list) => list.sort((a, b) => a - b)[list.length >> 1];
     const milliseconds = (times, task) => {

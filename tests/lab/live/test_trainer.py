@@ -18,7 +18,8 @@ from mnist_mlp.lab.playground.url_state import State
 pytestmark = [node.needs_node, pytest.mark.slow]
 
 IMPORTS = """
-    const { Trainer, parse, run } = await page("network.js");
+    const { Trainer, run } = await page("network.js");
+    const { parse } = await page("state.js");
     const open = (url) => new Trainer(parse(url).state);
 """
 URLS = (
@@ -238,7 +239,7 @@ def test_exports():
         trainer.trainUntil(8);
         const names = ["data", "weights", "history"].flatMap((name) => [`${name}Csv`, `${name}Json`]);
         const texts = Object.fromEntries(names.map((name) => [name, exports[name](trainer)]));
-        const { readCsv } = await page("points.js");
+        const { readCsv } = await page("read_csv.js");
         const broken = open("activation=linear&problem=regression&learningRate=10&seed=1");
         broken.trainUntil(30);
         const again = readCsv(texts.dataCsv).points.length;

@@ -1,10 +1,10 @@
 // Points above and below a function of x that was typed in.
 
 import { parseExpression } from "./expression.js";
+import { EDGE } from "./points.js";
 import { Stream } from "./random.js";
 import { LARGEST } from "./read_csv.js";
 
-const EDGE = 6;
 const TRIES = 20; // times the number of points, for a function that is not defined everywhere
 
 // Draw points in [−6, 6]², labelled 1 above a function of x and −1 below it. Noise, in percent, moves the position at
@@ -30,7 +30,7 @@ export function pointsAroundFunction(expression, count = 500, seed = "1", noise 
     else points.push({ x, y, label: y + shift > border ? 1 : -1 });
   }
   if (points.length < wanted) {
-    notes.push(`the function is hardly anywhere defined between -6 and 6: ${points.length} points were drawn`);
+    notes.push(`the function is undefined almost everywhere between −6 and 6: ${points.length} points were drawn`);
   } else if (undefinedAt) {
     notes.push("where the function is not defined, there are no points");
   }

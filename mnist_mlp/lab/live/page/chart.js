@@ -2,7 +2,6 @@
 
 import { $, colour, sharp, shown } from "./dom.js";
 
-export const COLOURS = 8; // of kept runs; then they repeat
 const [LEFT, RIGHT, TOP, BOTTOM] = [34, 8, 6, 16]; // margins in CSS pixels
 
 export class Chart {
@@ -44,7 +43,8 @@ export class Chart {
       context.moveTo(margins.left, at);
       context.lineTo(width - margins.right, at);
       context.stroke();
-      context.fillText(loss >= 0.01 || loss === 0 ? String(Number(loss.toPrecision(2))) : loss.toExponential(0), margins.left - 5, at);
+      const text = loss >= 0.01 || loss === 0 ? String(Number(loss.toPrecision(2))) : loss.toExponential(0);
+      context.fillText(text, margins.left - 5, at);
     }
     context.textBaseline = "bottom";
     context.fillText(`epoch ${last.toLocaleString("en")}`, width - margins.right, height);
@@ -108,7 +108,8 @@ function scaleOf(lines, logarithmic) {
     for (let power = low; power <= high; power += every) ticks.push(10 ** power);
     return { share: (loss) => (Math.log10(Math.max(loss, 10 ** low)) - low) / (high - low), ticks };
   }
-  const step = [0.1, 0.2, 0.25, 0.5, 1].map((each) => each * 10 ** Math.ceil(Math.log10(most))).find((each) => most / each <= 3.2) ?? most;
+  const power = 10 ** Math.ceil(Math.log10(most));
+  const step = [0.1, 0.2, 0.25, 0.5, 1].map((each) => each * power).find((each) => most / each <= 3.2) ?? most;
   const ticks = [];
   for (let tick = 0; tick <= most * 1.0001; tick += step) ticks.push(tick);
   return { share: (loss) => Math.min(loss, most) / (most * 1.04), ticks };

@@ -1,27 +1,27 @@
 // The controls of the settings: each shows a key of the state and changes it.
 
-import { MENUS, RANGES, seedFrom } from "./state.js";
-import { Stream } from "./random.js";
-import { draw as drawSet } from "./points.js";
-import { DEFAULTS } from "./network.js";
 import { $, element } from "./dom.js";
 import { cssColour } from "./maps.js";
+import { EDGE, draw as drawSet } from "./points.js";
+import { Stream } from "./random.js";
+import { DEFAULTS, MENUS, RANGES, seedFrom } from "./state.js";
 
 const SETS = {
   classification: [["circle", "Circle"], ["xor", "XOR"], ["gauss", "Gauss"], ["spiral", "Spiral"]],
   regression: [["reg-plane", "Plane"], ["reg-gauss", "Gauss"]],
 };
 const SHOWN = 250; // points of a thumbnail
+const SIDE = 116; // of a thumbnail, in pixels
 const CHOICES = ["learningRate", "activation", "regularization", "regularizationRate", "problem"];
 const CHECKS = ["initZero", "showTestData", "discretize"];
 const NUMBERS = ["percTrainData", "noise", "batchSize"];
-const LEAST = { batchSize: 1 };
+const LEAST = { batchSize: 1 }; // narrower than what an address may have
 
 export class Controls {
   constructor(lab) {
     this.lab = lab;
     this.lastOwn = null; // own points that another data set has replaced
-    for (const [name, menu] of Object.entries(MENUS)) for (const value of menu) $(name).append(element("option", { value: String(value), text: String(value) }));
+    for (const [name, menu] of Object.entries(MENUS)) $(name).append(...menu.map((value) => option(String(value))));
     for (const name of CHOICES) {
       $(name).addEventListener("change", () => lab.change({ [name]: name in MENUS ? Number($(name).value) : $(name).value }));
     }
@@ -38,8 +38,9 @@ export class Controls {
     field.addEventListener("change", () => {
       const value = Number(field.value);
       const [low, high] = RANGES[name];
-      if (field.value.trim() && value >= Math.max(low, LEAST[name] ?? low) && value <= high && field.validity.valid) this.lab.change({ [name]: value });
-      else this.show(); // the last value that was one
+      const usable = field.value.trim() && field.validity.valid && value >= (LEAST[name] ?? low) && value <= high;
+      if (usable) this.lab.change({ [name]: value });
+      else this.show(); // the last usable value
     });
     slider.addEventListener("input", () => (field.value = slider.value));
     slider.addEventListener("change", () => this.lab.change({ [name]: Number(slider.value) }));
@@ -97,20 +98,24 @@ export class Controls {
 function choose(select, value) {
   if (![...select.options].some((each) => each.value === value)) {
     const before = [...select.options].find((each) => Number(each.value) > Number(value));
-    select.insertBefore(element("option", { value, text: value }), before ?? null);
+    select.insertBefore(option(value), before ?? null);
   }
   select.value = value;
 }
 
+function option(value) {
+  return element("option", { value, text: value });
+}
+
 function thumbnail(title, points) {
-  const canvas = element("canvas", { width: 116, height: 116, "aria-hidden": "true" });
+  const canvas = element("canvas", { width: SIDE, height: SIDE, "aria-hidden": "true" });
   const context = canvas.getContext("2d");
   const every = Math.max(1, Math.floor(points.length / SHOWN));
   points.forEach(({ x, y, label }, k) => {
     if (k % every) return;
     context.fillStyle = cssColour(label);
     context.beginPath();
-    context.arc(((x + 6) / 12) * 116, ((6 - y) / 12) * 116, 3, 0, 2 * Math.PI);
+    context.arc(((EDGE + x) / (2 * EDGE)) * SIDE, ((EDGE - y) / (2 * EDGE)) * SIDE, 3, 0, 2 * Math.PI);
     context.fill();
   });
   return element("button", { type: "button", "aria-pressed": "false" }, canvas, title);

@@ -2,14 +2,14 @@
 
 import { pointsAroundFunction } from "./around_function.js";
 import { $, announce } from "./dom.js";
-import { placeOf } from "./output_view.js";
+import { positionOf } from "./output_view.js";
+import { EDGE } from "./points.js";
 import { readCsv } from "./read_csv.js";
 
 const MOST = 10_000; // points that drawing adds up to
 const APART = 0.3; // between points of one stroke, in units of the plane
 const ERASER = 0.45;
 const LARGEST = 50_000_000; // bytes of a file
-const FULL_RANGE = 6; // y of the plane at which a drawn value is ±1, in regression
 
 export class OwnPoints {
   constructor(lab, output, report) {
@@ -49,7 +49,7 @@ export class OwnPoints {
     return this.lab.state.problem === "regression";
   }
 
-  // The points on the screen, to go on with.
+  // The points on the screen, to which others are added.
   get current() {
     const { state, trainer } = this.lab;
     return state.ownPoints ?? [...trainer.train, ...trainer.test];
@@ -88,11 +88,11 @@ export class OwnPoints {
   go(event) {
     if (!this.stroke) return;
     const events = event.getCoalescedEvents?.() ?? [];
-    for (const each of events.length ? events : [event]) this.pass(...placeOf(each, $("map-box")));
+    for (const each of events.length ? events : [event]) this.pass(...positionOf(each, $("map-box")));
     if (this.mode !== "erase") this.output.drawPoints(this.stroke);
   }
 
-  // The pointer is at this place of the plane.
+  // The pointer is at this position of the plane.
   pass(x, y) {
     if (this.mode === "erase") {
       const left = this.kept.filter((point) => Math.hypot(point.x - x, point.y - y) > ERASER);
@@ -104,7 +104,7 @@ export class OwnPoints {
     const last = this.stroke.at(-1);
     if (last && Math.hypot(last.x - x, last.y - y) < APART) return;
     if (this.kept.length + this.stroke.length >= MOST) return;
-    const label = this.mode === "value" ? y / FULL_RANGE : Number(this.mode);
+    const label = this.mode === "value" ? y / EDGE : Number(this.mode); // in regression ±1 at the edges
     this.stroke.push({ x: rounded(x), y: rounded(y), label: rounded(label) });
   }
 

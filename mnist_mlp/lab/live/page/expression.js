@@ -8,7 +8,7 @@
 
 import { cos, exp, log, sin } from "./fdlibm.js";
 
-export const FUNCTIONS = Object.freeze({
+const FUNCTIONS = Object.freeze({
   sin,
   cos,
   tan: (v) => sin(v) / cos(v),

@@ -1,11 +1,11 @@
-// What stays in this browser: named states and preferences. Where the browser does not allow that, all else works.
+// What is stored in this browser: named states and preferences. Where the browser does not allow that, all else works.
 
-import { fragment, parse } from "./network.js";
 import { $, announce, element } from "./dom.js";
+import { fragment, parse } from "./state.js";
 
 const STATES = "mnist_mlp.lab.states"; // [{name, address, points}]
 const PREFERENCES = "mnist_mlp.lab.preferences";
-const MOST = 200;
+const MOST = 200; // states; the oldest leave
 
 export class Kept {
   // Return a stored list or object; `otherwise` if there is none that can be used.
@@ -57,7 +57,9 @@ export class Kept {
     const states = [...this.states.filter((each) => each.name !== name), entry].slice(-MOST);
     const done = this.write(STATES, states);
     this.show();
-    const words = done ? `Kept as ${name}.` : "This browser does not let the page keep it, or is full; copy the address instead.";
+    const words = done
+      ? `Saved as ${name}.`
+      : "This browser does not let the page store it, or is full; copy the address instead.";
     $("kept-note").textContent = words;
     announce(words);
   }
@@ -65,7 +67,10 @@ export class Kept {
   show() {
     const rows = this.states.map(({ name, address, points }) => {
       const open = element("button", { type: "button", text: "Open", "aria-label": `Open ${name}` });
-      open.addEventListener("click", () => this.lab.show({ ...parse(address).state, ...(points ? { ownPoints: pointsOf(points) } : {}) }));
+      open.addEventListener("click", () => {
+        const { state } = parse(address);
+        this.lab.show(points ? { ...state, ownPoints: pointsOf(points) } : state);
+      });
       const remove = element("button", { type: "button", text: "Remove", "aria-label": `Remove ${name}` });
       remove.addEventListener("click", () => {
         this.write(STATES, this.states.filter((each) => each.name !== name));

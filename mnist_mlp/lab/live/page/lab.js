@@ -1,12 +1,14 @@
 // What is on the screen, without the screen: the settings, the network that trains, and the runs before it.
 //
-// `lab.on(name, listener)` hears "state" (settings), "network" (another network), "points", "trained" (weights and losses),
-// "playing", "diverged" and "runs".
+// `lab.on(name, listener)` hears "state" (settings), "network" (another network), "points", "trained" (weights and
+// losses), "playing", "diverged" and "runs".
 
-import { Trainer, fragment, parse } from "./network.js";
+import { Trainer } from "./network.js";
+import { fragment, parse } from "./state.js";
 
 const RUNS = 60; // that are kept; the oldest leave
 const IN_CHART = 8; // runs that are drawn unless asked for otherwise
+const COLOURS = 8; // of kept runs; then they repeat
 const LOSSES = 4000; // of a kept run, at most: enough for any chart
 
 // What the settings do when they change, as on the original: some leave the weights, some build a new network, some
@@ -22,7 +24,7 @@ export class Lab {
     this.speed = "frame";
     this.target = Infinity; // the epoch at which to stop
     this.queue = 0; // runs still to repeat
-    this.runs = []; // {number, epochs, train, test, accuracy, state, inChart, colour}
+    this.runs = []; // kept ones, as keepRun() makes them
     this.number = 1; // of the run on the screen
     this.start(parse("").state);
   }
@@ -31,7 +33,7 @@ export class Lab {
     for (const each of name.split(" ")) this.listeners.set(each, [...(this.listeners.get(each) ?? []), listener]);
   }
 
-  tell(...names) {
+  emit(...names) {
     for (const name of names) for (const listener of this.listeners.get(name) ?? []) listener();
   }
 
@@ -69,14 +71,14 @@ export class Lab {
     this.pause();
     this.keepRun();
     this.start(state);
-    this.tell("state", "points", "network", "trained");
+    this.emit("state", "points", "network", "trained");
   }
 
   // Runs on other data leave the chart: their losses cannot be compared.
   start(state) {
     this.trainer = new Trainer(state);
     for (const run of this.runs) run.inChart &&= sameData(run.state, state);
-    this.tell("runs");
+    this.emit("runs");
   }
 
   // Change settings.
@@ -85,23 +87,25 @@ export class Lab {
     if (!names.length) return;
     const next = Object.fromEntries(names.map((name) => [name, changes[name]]));
     const own = next.ownPoints ?? this.state.ownPoints;
-    if (next.problem === "classification" && own) next.ownPoints = own.map((point) => ({ ...point, label: point.label < 0 ? -1 : 1 }));
+    if (next.problem === "classification" && own) {
+      next.ownPoints = own.map((point) => ({ ...point, label: point.label < 0 ? -1 : 1 }));
+    }
     if (names.every((name) => SHOWN.includes(name))) {
       Object.assign(this.state, next);
-      this.tell("state", "points");
+      this.emit("state", "points");
     } else if (names.every((name) => LIVE.includes(name))) {
       this.trainer.change(next);
-      this.tell("state");
+      this.emit("state");
     } else if (names.some((name) => POINTS.includes(name))) {
       this.pause();
       this.keepRun();
       this.start({ ...this.state, ...next }); // the seed stays, so the address fixes what is seen
-      this.tell("state", "points", "network", "trained");
+      this.emit("state", "points", "network", "trained");
     } else {
       this.pause();
       this.keepRun();
       this.trainer.reset(next);
-      this.tell("state", "network", "trained");
+      this.emit("state", "network", "trained");
     }
   }
 
@@ -110,25 +114,25 @@ export class Lab {
     this.pause();
     this.keepRun();
     this.trainer.reset();
-    this.tell("network", "trained");
+    this.emit("network", "trained");
   }
 
-  // New points of the same data set; the network goes on.
+  // New points of the same data set; the weights stay.
   regenerate() {
     this.trainer.regenerate();
-    this.tell("state", "points", "trained");
+    this.emit("state", "points", "trained");
   }
 
-  // Replace the own points while the network goes on; `more` of them follow at once, so the address can wait.
+  // Replace the own points; the weights stay. With `more` to follow at once, the address can wait.
   setOwnPoints(ownPoints, more = false) {
     this.trainer.replacePoints({ ownPoints });
-    this.tell(...(more ? [] : ["state"]), "points", "trained");
+    this.emit(...(more ? [] : ["state"]), "points", "trained");
   }
 
   play(target = Infinity) {
     this.target = target;
     this.playing = this.trainer.epoch < target;
-    this.tell("playing");
+    this.emit("playing");
   }
 
   pause() {
@@ -136,22 +140,22 @@ export class Lab {
     this.target = Infinity;
     if (!this.playing) return;
     this.playing = false;
-    this.tell("playing");
+    this.emit("playing");
   }
 
   // One epoch, or what is left of the one that has begun.
   step() {
     this.pause();
     this.trainer.trainEpoch();
-    this.tell("trained");
+    this.emit("trained");
   }
 
-  // Train again from new weights so many times, each up to that epoch; the runs are kept.
+  // Train `times` times from new weights, each time up to epoch `epochs`; the runs are kept.
   repeat(times, epochs) {
     this.pause();
     this.keepRun();
     this.trainer.reset();
-    this.tell("network", "trained");
+    this.emit("network", "trained");
     this.queue = times - 1;
     this.play(epochs);
   }
@@ -162,17 +166,17 @@ export class Lab {
     this.trainer.trainUntil(wanted, budget);
     if (this.diverged()) {
       this.pause();
-      this.tell("trained", "diverged");
+      this.emit("trained", "diverged");
     } else if (this.trainer.epoch < this.target) {
-      this.tell("trained");
+      this.emit("trained");
     } else if (this.queue > 0) {
       this.queue -= 1;
       this.keepRun();
       this.trainer.reset();
-      this.tell("network", "trained");
+      this.emit("network", "trained");
     } else {
       this.pause();
-      this.tell("trained");
+      this.emit("trained");
     }
   }
 
@@ -186,21 +190,28 @@ export class Lab {
   keepRun() {
     const { epoch, history } = this.trainer;
     if (epoch === 0) return;
-    const kept = { number: this.number, epochs: epoch, state: { ...this.state }, accuracy: this.trainer.accuracy() };
-    Object.assign(kept, thinned(history), { last: this.trainer.losses(), inChart: this.runs.filter((each) => each.inChart).length < IN_CHART });
-    this.runs.push(kept);
+    this.runs.push({
+      number: this.number,
+      epochs: epoch,
+      state: { ...this.state },
+      ...thinned(history), // at, train, test: losses, and the epochs that they are of
+      last: this.trainer.losses(),
+      accuracy: this.trainer.accuracy(),
+      inChart: this.runs.filter((each) => each.inChart).length < IN_CHART,
+      colour: ((this.number - 1) % COLOURS) + 1, // of its curves: --run-1, …
+    });
     this.number += 1;
     if (this.runs.length > RUNS) this.runs.shift();
-    this.tell("runs");
+    this.emit("runs");
   }
 
   removeRun(run) {
     this.runs = run ? this.runs.filter((each) => each !== run) : [];
-    this.tell("runs");
+    this.emit("runs");
   }
 }
 
-// Return the losses of a run at no more than LOSSES epochs, and these epochs.
+// Return {at, train, test}: at most LOSSES of a run's epochs, and the losses there.
 function thinned({ train, test }) {
   const every = Math.ceil(train.length / LOSSES);
   const epochs = [];

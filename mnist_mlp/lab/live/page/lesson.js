@@ -28,7 +28,8 @@ export class Lesson {
       return;
     }
     const buttons = this.exercises.map(({ number, title }) => {
-      const button = element("button", { type: "button", text: String(number), title, "aria-label": `Exercise ${number}: ${title}` });
+      const name = `Exercise ${number}: ${title}`;
+      const button = element("button", { type: "button", text: String(number), title, "aria-label": name });
       button.addEventListener("click", () => this.show(number));
       return button;
     });
@@ -38,7 +39,8 @@ export class Lesson {
 
   show(number) {
     const exercise = this.exercises.find((each) => each.number === number) ?? this.exercises[0];
-    [...$("exercise-numbers").children].forEach((each, k) => each.setAttribute("aria-pressed", String(k + 1 === exercise.number)));
+    [...$("exercise-numbers").children].forEach((each, k) =>
+      each.setAttribute("aria-pressed", String(k + 1 === exercise.number)));
     this.kept.setPreference("exercise", exercise.number);
     const { title, question, trials, answer, seeds } = exercise;
     $("exercise").replaceChildren(
@@ -87,5 +89,6 @@ function answerList(answer, seeds) {
     const sign = element("span", { class: name, "aria-hidden": "true", text: mark });
     return element("li", {}, sign, element("span", {}, element("span", { class: "unseen", text: words }), text));
   });
-  return element("div", {}, element("ul", {}, ...items), element("p", { class: "note", text: `Measured with ${seeds} seeds; ✓ and ✗ say whether the numbers confirm a claim.` }));
+  const note = `Measured with ${seeds} seeds; ✓ and ✗ say whether the numbers confirm a claim.`;
+  return element("div", {}, element("ul", {}, ...items), element("p", { class: "note", text: note }));
 }

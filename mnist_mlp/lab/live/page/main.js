@@ -81,7 +81,7 @@ function draw() {
 
 function choose(node) {
   output.node = node;
-  network.nodes.forEach((layer, k) => layer.forEach((each, i) => each.button.classList.toggle("shown", node?.layer === k && node.node === i)));
+  network.highlight(node);
   redraw("values");
 }
 
@@ -168,7 +168,7 @@ function enlarge(large) {
 $("large").addEventListener("click", () => enlarge(!document.documentElement.classList.contains("large")));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw("values", "points"));
 addEventListener("hashchange", () => report(lab.open(location.hash)));
-const failed = (what) => report([`The page failed: ${String(what).slice(0, 200)}. Reload it to go on.`]);
+const failed = (what) => report([`The page failed: ${String(what).slice(0, 200)}. Reload it to continue.`]);
 addEventListener("error", (event) => failed(event.message));
 addEventListener("unhandledrejection", (event) => failed(event.reason));
 
@@ -181,9 +181,7 @@ kept.connect(lab);
 if (kept.preference("large") === true) enlarge(true);
 if (kept.preference("lesson") === true) lesson.toggle(true);
 lesson.load();
-const notes = location.hash.length > 1 ? lab.open(location.hash) : [];
-if (location.hash.length <= 1) lab.tell("state", "points", "network", "trained");
-report(notes);
+report(lab.open(location.hash)); // without one, all settings are the defaults
 output.describe();
 
 export { lab }; // for the tests, and for the browser's console

@@ -23,19 +23,18 @@
 //                                        pictures: each activation within 2e-6, at a frame's rate; arrays are reused
 //     .change(settings)                  another learningRate, regularizationRate or batchSize; the weights stay
 //     .reset(changes)                    new weights from the one stream of random numbers, as the Playground's button
-//     .regenerate(changes)               a new seed from that stream and new points; the weights stay
+//     .regenerate()                      a new seed from that stream and new points; the weights stay
 //     .replacePoints({ownPoints})        own points for the seed that there is; the weights stay
 //
 // Sums run in the Playground's order and the functions are those of fdlibm.js, so that every bit agrees.
 
 import { exp, tanh } from "./fdlibm.js";
 import { featuresOf } from "./features.js";
-import { makePoints } from "./points.js";
+import { EDGE, makePoints } from "./points.js";
 import { Stream } from "./random.js";
 import { PAGE, fragment, parameterCount, parse, sizesOf } from "./state.js";
 
 const BIAS = 0.1; // initial value of every bias
-const EDGE = 6; // the maps show [−6, 6]²
 const CHANGEABLE = ["learningRate", "regularizationRate", "batchSize"];
 
 // A layer of the network: parameters, what has been accumulated for the next update, and the values of one sample.
@@ -148,9 +147,8 @@ export class Trainer {
     this.begin();
   }
 
-  // Draw a new seed from the stream and new points for it; the network goes on with them.
-  regenerate(changes = {}) {
-    Object.assign(this.state, changes);
+  // Draw a new seed from the stream and new points for it; the weights stay.
+  regenerate() {
     this.state.seed = this.stream.seed();
     this.stream = new Stream(this.state.seed);
     Object.assign(this, makePoints(this.state, this.stream));
@@ -477,5 +475,3 @@ function finiteOrNull(value) {
   }
   return value;
 }
-
-export { DEFAULTS, fragment, parse } from "./state.js";

@@ -1,8 +1,10 @@
 // The network: columns of neurons with their maps, and the links between them on one canvas behind.
 
-import { FEATURES } from "./features.js";
 import { $, colour, element, sharp, shown } from "./dom.js";
+import { FEATURES } from "./features.js";
 import { cssColour, paint } from "./maps.js";
+import { EDGE } from "./points.js";
+import { LIMITS, parameterCount } from "./state.js";
 
 const DRAWN = 24; // neurons of a layer that are drawn; of more, the first ones
 const LINKS = 4000; // that are drawn
@@ -60,8 +62,8 @@ export class NetworkView {
     const count = state.networkShape.length;
     $("layers-text").textContent = `${count} hidden layer${count === 1 ? "" : "s"}`;
     $("fewer-layers").disabled = count === 0;
-    const parameters = trainer.sizes.slice(1).reduce((sum, units, k) => sum + units * (1 + trainer.sizes[k]), 0);
-    $("parameters").textContent = `${parameters.toLocaleString("en")} weights and biases`;
+    $("more-layers").disabled = count >= LIMITS.layers;
+    $("parameters").textContent = `${parameterCount(trainer.sizes).toLocaleString("en")} weights and biases`;
     this.selected = null;
     this.place();
     if (focus) {
@@ -97,10 +99,10 @@ export class NetworkView {
       head.append("Output");
     } else {
       const buttons = element("div", { class: "layer-count" });
-      for (const [step, sign, words] of [[-1, "−", "Remove"], [1, "+", "Add"]]) {
-        const from = step < 0 ? "from" : "to";
-        const button = element("button", { type: "button", text: sign, "aria-label": `${words} a neuron ${from} layer ${layer}` });
-        button.disabled = units + step < 1;
+      for (const [step, sign, words] of [[-1, "−", "Remove a neuron from"], [1, "+", "Add a neuron to"]]) {
+        const name = `${words} layer ${layer}`;
+        const button = element("button", { type: "button", text: sign, "aria-label": name });
+        button.disabled = units + step < 1 || units + step > LIMITS.neurons;
         button.addEventListener("click", () => this.reshape(this.shape.map((n, k) => (k === layer - 1 ? n + step : n))));
         buttons.append(button);
       }
@@ -163,11 +165,15 @@ export class NetworkView {
     this.roving();
   }
 
-  // One neuron can be reached with the tabulator; the arrow keys lead to the others.
+  // One neuron can be reached with the Tab key; the arrow keys lead to the others.
   roving() {
     const buttons = [...$("columns").querySelectorAll(".node")];
-    const wanted = buttons.find((each) => each.classList.contains("selected")) ?? buttons.find((each) => each === document.activeElement) ?? buttons[0];
-    for (const each of buttons) each.tabIndex = each === wanted ? 0 : -1;
+    const selected = buttons.find((each) => each.classList.contains("selected"));
+    this.makeReachable(selected ?? buttons.find((each) => each === document.activeElement) ?? buttons[0]);
+  }
+
+  makeReachable(button) {
+    for (const each of $("columns").querySelectorAll(".node")) each.tabIndex = each === button ? 0 : -1;
   }
 
   drawLinks() {
@@ -228,13 +234,19 @@ export class NetworkView {
     if (selected) this.nodes[selected.layer]?.[selected.node]?.button.classList.add("selected");
   }
 
+  // Mark the neuron whose map is shown large; null for none.
+  highlight(shown) {
+    this.nodes.forEach((layer, k) =>
+      layer.forEach(({ button }, i) => button.classList.toggle("shown", shown?.layer === k && shown.node === i)));
+  }
+
   hover(event, leaves = false) {
     const button = event.target.closest(".node");
     if (leaves) {
       if (button) this.choose(null);
     } else if (button && button.dataset.node >= 0) {
       this.choose({ layer: Number(button.dataset.layer), node: Number(button.dataset.node) });
-      if (event.type === "focusin") for (const each of $("columns").querySelectorAll(".node")) each.tabIndex = each === button ? 0 : -1;
+      if (event.type === "focusin") this.makeReachable(button);
     }
   }
 
@@ -308,6 +320,6 @@ function heightAt({ x0, y0, x1, y1 }, x) {
 
 function featureMap(name) {
   const { of } = FEATURES.find((each) => each.name === name);
-  const at = (k) => ((k + 0.5) / MAP) * 12 - 6;
+  const at = (k) => ((k + 0.5) / MAP) * 2 * EDGE - EDGE;
   return Float64Array.from({ length: MAP * MAP }, (_, p) => of(at(p % MAP), -at(Math.floor(p / MAP))));
 }

@@ -47,7 +47,7 @@ export class NeuronPanel {
     }
     const activation = trainer.activationOf(layer - 1);
     const more = trainer.sizes[layer - 1] > FIELDS ? ` The first ${FIELDS} of ${trainer.sizes[layer - 1]} weights.` : "";
-    const call = activation === "linear" ? "" : `${activation === "relu" ? "ReLU" : activation}`;
+    const call = { linear: "", relu: "ReLU" }[activation] ?? activation;
     const about = `${this.nameOf(layer, node)} = ${call}(bias + sum of weight · input).${more}`;
     if ($("neuron-about").textContent !== about) $("neuron-about").textContent = about;
   }
@@ -62,7 +62,7 @@ export class NeuronPanel {
     const input = Number(field.dataset.input);
     if (input < 0) this.lab.trainer.setBias(layer, node, value);
     else this.lab.trainer.setWeight(layer, node, input, value);
-    this.lab.tell("trained");
+    this.lab.emit("trained");
   }
 
   focus(input) {

@@ -2,13 +2,13 @@
 
 import { $, percent, sharp, shown } from "./dom.js";
 import { cssColour, paint } from "./maps.js";
+import { EDGE } from "./points.js";
 
-const EDGE = 6; // the map shows [−6, 6]²
 const SIZES = [100, 80, 60, 40, 20, 10]; // sides of the maps in points; a neuron's map takes every size / 20-th
 const BUDGET = 5; // milliseconds that maps may take in a frame while training, at most
-const LEAST = 1.5;
+const LEAST = 1.5; // milliseconds that they may always take
 const LATE = 20; // milliseconds from one frame to the next that are too many: some frames were left out
-const STILL = 250; // the same for one that stays
+const STILL = 250; // milliseconds that maps may take while nothing trains
 const DRAWN = 5000; // points that are drawn
 
 export class OutputView {
@@ -19,11 +19,11 @@ export class OutputView {
     this.cost = new Map(); // milliseconds of maps of each size, as measured for this network
     this.budget = BUDGET;
     this.drawnAt = this.taken = 0; // when maps were made, and how long that took
-    this.at = null; // the place under the pointer
+    this.at = null; // [x, y] under the pointer
     const box = $("map-box");
     new ResizeObserver(() => this.drawPoints()).observe(box);
     box.addEventListener("pointermove", (event) => {
-      this.at = placeOf(event, box);
+      this.at = positionOf(event, box);
       this.drawTitle();
     });
     box.addEventListener("pointerleave", () => {
@@ -38,7 +38,7 @@ export class OutputView {
     this.node = null;
   }
 
-  // Note that so many milliseconds lie between two frames: when frames are late, maps become coarser.
+  // Note the milliseconds between two frames: when frames are late, maps become coarser.
   pace(milliseconds) {
     this.budget = Math.max(LEAST, Math.min(BUDGET, this.budget * (milliseconds > LATE ? 0.94 : 1.01)));
   }
@@ -64,17 +64,21 @@ export class OutputView {
     return { maps, size };
   }
 
-  // Return what maps should cost, in milliseconds: 0.8 ns for each weight and point, and four times that for an activation.
+  // Return what maps should cost, in milliseconds: 0.8 ns for each weight at each point, and four times that for an
+  // activation.
   estimate(size) {
     const { sizes } = this.lab.trainer;
     const work = sizes.slice(1).reduce((sum, units, k) => sum + units * (sizes[k] + 4), 0);
     return size * size * work * 0.8e-6;
   }
 
+  get shownNode() {
+    return this.node ?? { layer: this.lab.trainer.sizes.length - 1, node: 0 };
+  }
+
   draw(maps, size) {
-    const { state, trainer } = this.lab;
-    const { layer, node } = this.node ?? { layer: trainer.sizes.length - 1, node: 0 };
-    const discretize = state.discretize && layer > 0;
+    const { layer, node } = this.shownNode;
+    const discretize = this.lab.state.discretize && layer > 0;
     paint($("map"), maps[layer][node], size, { discretize });
     this.drawTitle();
   }
@@ -84,8 +88,9 @@ export class OutputView {
     let words = this.node ? this.nameOf(this.node.layer, this.node.node) : "";
     if (this.at) {
       const [x, y] = this.at;
-      const { layer, node } = this.node ?? { layer: trainer.sizes.length - 1, node: 0 };
-      words += `${words ? ", " : ""}x = ${shown(x, 2)}, y = ${shown(y, 2)}: ${shown(trainer.outputs([x], [y])[layer][node][0])}`;
+      const { layer, node } = this.shownNode;
+      const value = trainer.outputs([x], [y])[layer][node][0];
+      words += `${words ? ", " : ""}x = ${shown(x, 2)}, y = ${shown(y, 2)}: ${shown(value)}`;
     }
     if ($("map-title").textContent !== words) $("map-title").textContent = words;
   }
@@ -97,7 +102,7 @@ export class OutputView {
     const context = sharp($("points"), side, side);
     const { state, trainer } = this.lab;
     const radius = Math.max(2.2, side / 105);
-    const place = (value) => ((value + EDGE) / (2 * EDGE)) * side;
+    const pixel = (value) => ((value + EDGE) / (2 * EDGE)) * side;
     context.lineWidth = Math.max(1, radius / 3);
     const parts = [[trainer.train, "#fff"], [state.showTestData ? trainer.test : [], "#111"], [extra, "#fff"]];
     for (const [points, edge] of parts) {
@@ -106,7 +111,7 @@ export class OutputView {
         if (Math.abs(x) > EDGE || Math.abs(y) > EDGE) continue;
         context.fillStyle = cssColour(label);
         context.beginPath();
-        context.arc(place(x), place(-y), radius, 0, 2 * Math.PI);
+        context.arc(pixel(x), pixel(-y), radius, 0, 2 * Math.PI);
         context.fill();
         context.stroke();
       }
@@ -132,7 +137,7 @@ export class OutputView {
 }
 
 // Return [x, y] of the plane under the pointer.
-export function placeOf(event, box) {
+export function positionOf(event, box) {
   const { left, top, width, height } = box.getBoundingClientRect();
   const x = ((event.clientX - left) / width) * 2 * EDGE - EDGE;
   const y = EDGE - ((event.clientY - top) / height) * 2 * EDGE;

@@ -4,6 +4,7 @@
 
 import { cos, log, sin } from "./fdlibm.js";
 
+export const EDGE = 6; // the page shows the square [−6, 6]²
 const CLASSIFICATION = 500; // points of a data set
 const REGRESSION = 1200;
 const BUMPS = [[-4, 2.5, 1], [0, 2.5, -1], [4, 2.5, 1], [-4, -2.5, -1], [0, -2.5, 1], [4, -2.5, -1]]; // x, y, sign
@@ -133,6 +134,3 @@ function mixed(a, b, t) {
 function distance(dx, dy) {
   return Math.sqrt(dx * dx + dy * dy);
 }
-
-export { pointsAroundFunction } from "./around_function.js";
-export { readCsv } from "./read_csv.js";

@@ -11,7 +11,7 @@ const EXAMPLE = "a line is x,y,label, such as 0.5,-1.2,1";
 
 // Read lines x,y,label, with or without a header, separated by commas, semicolons or tabs. With a header that names x,
 // y and label, the columns may stand in any order, among others. Labels are −1 and 1, or 0 and 1, or two words; any
-// number for regression. Return {points, problem, notes}, where `problem` is "regression" for labels that are no two
+// number for regression. Return {points, problem, notes}, where `problem` is "regression" for labels that are not two
 // classes.
 export function readCsv(text, problem = "classification") {
   const notes = [];
@@ -144,7 +144,7 @@ function labelled(rows, problem, notes) {
     }
   }
   if (problem === "classification") {
-    notes.push("the labels are no two classes: they are read as numbers to be predicted");
+    notes.push("the labels are not two classes: they are read as numbers to predict");
   }
   return { points: rows.map(({ x, y, label }) => ({ x, y, label: labels.get(label) })), problem: "regression" };
 }

@@ -1,9 +1,8 @@
 // The kept runs: a table, and which of them are drawn in the chart.
 
-import { DEFAULTS } from "./network.js";
-import { FEATURES } from "./features.js";
 import { $, element, shown } from "./dom.js";
-import { COLOURS } from "./chart.js";
+import { FEATURES } from "./features.js";
+import { DEFAULTS } from "./state.js";
 
 export class RunsTable {
   constructor(lab, changed) {
@@ -21,7 +20,6 @@ export class RunsTable {
 
   show() {
     const { runs } = this.lab;
-    for (const run of runs) run.colour ??= ((run.number - 1) % COLOURS) + 1;
     $("runs-rows").replaceChildren(...[...runs].reverse().map((run) => this.row(run)));
     $("runs-clear").hidden = runs.length === 0;
     this.showPresent();
@@ -34,9 +32,9 @@ export class RunsTable {
     const begun = trainer.epoch > 0 && !playing;
     $("runs-scroll").hidden = runs.length === 0 && !begun;
     $("runs-note").hidden = runs.length > 0;
-    const { losses, accuracy } = measured;
-    $("runs-present").replaceChildren(...(begun ? [element("tr", {}, element("td", {}, element("span", { class: "swatch present" })), element("td", { text: `${number}, now` }),
-      ...numbers(trainer.epoch, losses, accuracy), element("td", { class: "what", text: describe(state) }), element("td"))] : []));
+    const present = { epochs: trainer.epoch, last: measured.losses, accuracy: measured.accuracy, state };
+    const swatch = element("span", { class: "swatch present" });
+    $("runs-present").replaceChildren(...(begun ? [tableRow(present, [swatch], `${number}, now`)] : []));
   }
 
   row(run) {
@@ -52,14 +50,23 @@ export class RunsTable {
     again.addEventListener("click", () => this.lab.show(run.state));
     const remove = element("button", { type: "button", text: "×", "aria-label": `Remove run ${run.number}` });
     remove.addEventListener("click", () => this.lab.removeRun(run));
-    return element("tr", {}, element("td", {}, box, swatch), element("td", {}, again),
-      ...numbers(run.epochs, run.last, run.accuracy), element("td", { class: "what", text: describe(run.state) }), element("td", {}, remove));
+    return tableRow(run, [box, swatch], again, remove);
   }
 }
 
-function numbers(epochs, losses, accuracy) {
+// Return a row of the table: of a run's {epochs, last, accuracy, state}, between what marks, names and removes it.
+function tableRow({ epochs, last, accuracy, state }, mark, name, remove = "") {
   const share = accuracy && Number.isFinite(accuracy.test) ? `${(100 * accuracy.test).toFixed(1)}%` : "–";
-  return [epochs.toLocaleString("en"), shown(losses.test), shown(losses.train), share].map((text) => element("td", { text }));
+  const numbers = [epochs.toLocaleString("en"), shown(last.test), shown(last.train), share];
+  return element(
+    "tr",
+    {},
+    element("td", {}, ...mark),
+    element("td", {}, name),
+    ...numbers.map((text) => element("td", { text })),
+    element("td", { class: "what", text: describe(state) }),
+    element("td", {}, remove),
+  );
 }
 
 // Return the settings in words: the data set and the network always, the others where they are not the defaults.

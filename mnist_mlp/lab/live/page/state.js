@@ -78,7 +78,8 @@ const PLAYGROUND_KEYS = Object.keys(DEFAULTS).filter((name) => !["hidden", "weig
 const OWN_KEYS = ["weightsSeed", "exactNoise", "points"];
 const SUFFIX = "_hide";
 const NUMBER = /^([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+)$/;
-const [NOISE_LIMIT, NOISE_INSTEAD] = [80, 50]; // the Playground replaces noise above the limit
+export const NOISE_LIMIT = 80;
+const NOISE_INSTEAD = 50; // the Playground replaces noise above the limit
 const SHOWN = 60; // characters of an unusable text that a note repeats
 const NOTES = 20; // at most; a hostile address has more to say than anyone reads
 
@@ -91,7 +92,7 @@ export function parse(text) {
     if (name.endsWith(SUFFIX)) {
       if (value === "true") state.hidden.push(asBrowser(name.slice(0, -SUFFIX.length)));
     } else if (!PLAYGROUND_KEYS.includes(name) && !OWN_KEYS.includes(name)) {
-      notes.push(`${quoted(name)} is no key of the Playground; it has no effect`);
+      notes.push(`${quoted(name)} is not a key of the Playground; it has no effect`);
     } else if (name !== "exactNoise" && (name === "networkShape" || value?.trim())) {
       read(state, notes, name, value);
     }
@@ -241,7 +242,7 @@ function decoded(text) {
 
 // Return a text as a browser normalizes it in an address: tabs and line breaks are dropped; spaces, a few punctuation
 // marks and everything outside of ASCII become %XX.
-export function asBrowser(text) {
+function asBrowser(text) {
   return [...new TextDecoder().decode(new TextEncoder().encode(text))]
     .filter((character) => !"\t\n\r".includes(character))
     .map((character) => {
@@ -284,13 +285,6 @@ export function fragment(state) {
     parts.push(`points=${state.ownPoints.map(({ x, y, label }) => `${x},${y},${label}`).join(";")}`);
   }
   return `#${parts.join("&")}`;
-}
-
-// Return {state, notes} with a state that was put together, as its address would give it: what no run can take is
-// replaced and noted.
-export function checked(state) {
-  const read = parse(fragment({ ...state, ownPoints: null }));
-  return { state: { ...read.state, ownPoints: state.ownPoints }, notes: read.notes };
 }
 
 // Return the number of nodes of each layer: the features, the hidden layers, the one output.

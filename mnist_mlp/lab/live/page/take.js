@@ -1,10 +1,9 @@
 // What leaves the page: its address, files of data, weights and history, and the Keras program.
 
+import { $, copy, save } from "./dom.js";
 import * as exports from "./exports.js";
 import { kerasProgram } from "./keras_program.js";
-import { fragment } from "./network.js";
-import { LIMITS, PAGE } from "./state.js";
-import { $, copy, save } from "./dom.js";
+import { LIMITS, NOISE_LIMIT, PAGE, fragment } from "./state.js";
 
 export function connectTake(lab, report) {
   $("copy-address").addEventListener("click", (event) => copy(location.href, event.currentTarget));
@@ -37,15 +36,18 @@ function showKeras(lab) {
 
 // Say what of the state the original cannot show.
 export function addressNote(state) {
-  const beyond = [];
   if (state.ownPoints?.length > LIMITS.pointsInAddress) {
-    return `An address holds at most ${LIMITS.pointsInAddress.toLocaleString("en")} points; keep this state below, or save the data as a file.`;
+    const most = LIMITS.pointsInAddress.toLocaleString("en");
+    return `An address holds at most ${most} points; save this state below, or save the data as a file.`;
   }
+  const beyond = [];
   if (state.ownPoints) beyond.push("your own points");
   if (state.weightsSeed !== null) beyond.push("the seed of the weights");
-  if (state.networkShape.length > 6 || state.networkShape.some((units) => units > 8)) beyond.push("menus for a network of this size");
-  if (state.noise > 50) beyond.push("this much noise");
+  const large = state.networkShape.length > 6 || state.networkShape.some((units) => units > 8);
+  if (large) beyond.push("menus for a network of this size");
+  if (state.noise > NOISE_LIMIT) beyond.push("this much noise");
+  const present = "The address of this page always shows the present settings";
   return beyond.length
-    ? `The address of this page always shows the present settings. playground.tensorflow.org opens it, too, but lacks ${beyond.join(", ")}.`
-    : "The address of this page always shows the present settings; playground.tensorflow.org opens the same run.";
+    ? `${present}. playground.tensorflow.org opens it, too, but lacks ${beyond.join(", ")}.`
+    : `${present}; playground.tensorflow.org opens the same run.`;
 }

@@ -21,7 +21,7 @@ export class Runs {
     for (const name of names.split(" ")) this.listeners.set(name, [...(this.listeners.get(name) ?? []), listener]);
   }
 
-  tell(name, run) {
+  emit(name, run) {
     for (const listener of this.listeners.get(name) ?? []) listener(run);
   }
 
@@ -47,7 +47,7 @@ export class Runs {
   setConnected(connected) {
     if (this.connected === connected) return;
     this.connected = connected;
-    this.tell("connection");
+    this.emit("connection");
     if (connected) this.refresh();
   }
 
@@ -62,7 +62,7 @@ export class Runs {
     const names = new Set(found.runs.map(({ run }) => run));
     for (const each of found.runs) Object.assign(this.run(each.run), standing(each));
     for (const name of [...this.all.keys()]) if (!names.has(name)) this.all.delete(name);
-    this.tell("runs");
+    this.emit("runs");
   }
 
   run(name) {
@@ -93,8 +93,8 @@ export class Runs {
     };
     heard[event.kind]?.();
     const told = { step: "points", epoch: "points", look: "look", scores: "scores" };
-    this.tell(told[event.kind] ?? "runs", run);
-    if (["begin", "scores", "rate"].includes(event.kind)) this.tell("points", run);
+    this.emit(told[event.kind] ?? "runs", run);
+    if (["begin", "scores", "rate"].includes(event.kind)) this.emit("points", run);
   }
 
   // The process is ready; what was trained after the checkpoint from which it goes on is trained again.

@@ -501,6 +501,8 @@ def test_a_file_is_dropped_or_chosen(lab, tmp_path):
     assert "1 line was not taken: line 4 is “3,<b>nan</b>,1”" in tab.text("#notes-list")
     assert tab.address()["points"] == "1,2,1;-1,-2,-1" and tab.page.is_disabled("#noise")
     assert tab.page.get_attribute("[data-set=own]", "aria-pressed") == "true"
+    drop(tab, "", "empty.csv")
+    tab.until("document.getElementById('notes-list').textContent.includes('expected points, received none')")
     file = tmp_path / "values.csv"
     file.write_text("0,0,0.5\n1,1,-0.3\n2,1,0.7\n")
     tab.page.set_input_files("#own-file", file)

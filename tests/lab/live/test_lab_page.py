@@ -608,11 +608,15 @@ def test_states_are_kept_and_named(lab):
     page.get_by_role("button", name=f"Remove {name}").click()
     assert page.locator("#kept-list li").count() == 0
     foreign = [{"name": 1}, None, 3, {"name": "a", "address": "#x", "points": [1]}]
+    foreign.append({"name": "b", "address": "#seed=1", "points": [{"x": 1, "y": 1, "label": 7}]})
     page.evaluate("text => localStorage.setItem('mnist_mlp.lab.states', text)", json.dumps(foreign))
     page.evaluate("localStorage.setItem('mnist_mlp.lab.preferences', '[[[')")
     tab.open("#seed=1")  # what another program has written there does no harm
     page.get_by_role("button", name="Open a").click()
     tab.drawn()
+    page.get_by_role("button", name="Open b").click()
+    tab.drawn()
+    assert own(tab) is None
 
 
 @pytest.mark.full

@@ -71,7 +71,7 @@ def train_and_evaluate(
     plan = devices.plan(config)
     opened = directory.opened(run_dir, config) if plan.chief else directory.scratch_run(config)
     with opened as run, compilation_cache(plan, wanted=keep_programs):
-        if callbacks or dataset:
+        if callbacks or dataset is not None:
             run.resume_hint = "train_and_evaluate, with resume=True and the same callbacks and images"
         check_packages(config)
         callbacks = accepted(callbacks, config, plan) if callbacks else []

@@ -99,6 +99,21 @@ def _as_split(split: Split, where: str) -> Split:
     return Split(levels, labels.astype(np.uint8))
 
 
+def own_or_load(own: Dataset | None, config: Config, needed: Sequence[str] = ("train", "test")) -> Dataset:
+    """Return a caller's own data set, or load that of the config if there is none.
+
+    Raise `UserError` if it is no `Dataset`, or has no images in a split that is `needed`.
+    """
+    if own is None:
+        return load(config)
+    if not isinstance(own, Dataset):
+        raise UserError(f"dataset: expected a mnist_mlp.data.Dataset, received {type(own).__name__}")
+    for part in needed:
+        if not len(getattr(own, part)):
+            raise UserError(f"{part} split of {own.name}: expected at least one image, received none")
+    return own
+
+
 def load(config: Config) -> Dataset:
     """Load the data set of `--dataset`, `--data_dir` and `--data_source`.
 

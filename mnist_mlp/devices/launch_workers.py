@@ -8,6 +8,7 @@ all of them. The exit code is the first one that is not 0. When a worker fails, 
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -103,6 +104,7 @@ def wait_for(workers: Sequence[subprocess.Popen[bytes]]) -> int:
             print(f"workers {sorted(running)} did not exit in {GRACE:.0f} s; killed them", file=sys.stderr, flush=True)
             for worker in running.values():
                 worker.kill()
+            since = math.inf  # once
     time.sleep(0.1)  # for the last lines of the threads
     return failed
 

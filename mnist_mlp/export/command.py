@@ -90,7 +90,7 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
     if options.output:
         check_output("output", options.output, [output], path)
     before = output_dir.earlier(output)
-    dataset = dataset or data.load(saved.data_of_run(config, trained, options.data_dir))
+    dataset = data.own_or_load(dataset, saved.data_of_run(config, trained, options.data_dir), ("test",))
 
     load(plan)
     from mnist_mlp.runs.saved import start_finished

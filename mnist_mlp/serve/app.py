@@ -96,7 +96,7 @@ def add_models(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[
         if len(images) > EXPLAINED:
             raise Refused(400, f"expected at most {EXPLAINED} images to explain, received {len(images):,}")
         probabilities = (await batches.forward(images))[-1]
-        explanations = await service.explainer.explain(images, probabilities, against)
+        explanations = await service.explainer.explain(images, probabilities, against, request.is_disconnected)
         return responses.json({"explanations": explanations})
 
     async def inspect(request: Request) -> Response:

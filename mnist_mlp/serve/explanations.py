@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from starlette.requests import ClientDisconnect
 
 from mnist_mlp.models import attribution
 from mnist_mlp.models.neighbours import Neighbourhood, TrainingImages
@@ -55,22 +56,30 @@ class Explainer:
         self.builder = ThreadPoolExecutor(1, "training-images")
         self.building: Future[Neighbourhood] | None = None
         self.waiting = 0  # requests
+        self.turn = asyncio.Lock()
 
-    async def explain(self, images: Array, probabilities: Array, against: int | None) -> list[Explanation]:
+    async def explain(
+        self, images: Array, probabilities: Array, against: int | None, gone: Callable[[], Awaitable[bool]]
+    ) -> list[Explanation]:
         """Explain uint8 [n, 28, 28] with the network's probabilities [n, 10].
 
         Each is compared with the class `against`, or with the second most likely one if there is none, or if `against`
-        is the predicted class. Raise `Refused` if too many requests are waiting.
+        is the predicted class. Raise `Refused` if too many requests are waiting, and ClientDisconnect if `gone` returns
+        that nobody waits for the answer any more: ten images of `cnn` take a second, so those in the queue may have
+        reached their time limit, and to compute them would cost the next ones theirs.
         """
         if self.waiting >= WAITING:
             raise Refused(429, f"too many explanations are waiting ({self.waiting}); try again in a second")
         self.waiting += 1
         try:
             neighbourhood = await self.ready()
-            work = asyncio.get_running_loop().run_in_executor(
-                self.threads, self.computed, images, probabilities, against, neighbourhood
-            )
-            return await work
+            async with self.turn:
+                if await gone():
+                    raise ClientDisconnect
+                work = asyncio.get_running_loop().run_in_executor(
+                    self.threads, self.computed, images, probabilities, against, neighbourhood
+                )
+                return await work
         finally:
             self.waiting -= 1
 

@@ -1,10 +1,12 @@
 """Every source gives the same verified data; what is not MNIST never passes for it; batch indices are exact."""
 
+import dataclasses
 import gzip
 import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,9 +26,10 @@ from helpers.once import once
 
 from mnist_mlp import data
 from mnist_mlp.cli import child_process
+from mnist_mlp.config import Config
 from mnist_mlp.data import Split, array_files, downloads, embedded_digits
 from mnist_mlp.data.batches import batch_indices, sequential_indices, split_validation
-from mnist_mlp.data.dataset import content_hash
+from mnist_mlp.data.dataset import content_hash, own_or_load
 from mnist_mlp.errors import UserError
 
 MD5 = {  # of the unpacked files, as published
@@ -616,3 +619,20 @@ def test_split_validation():
 def test_split_validation_leaves_something_on_either_side(n, fraction):
     with pytest.raises(UserError, match=f"--validation_fraction={fraction}: expected at least one image"):
         split_validation(some(n), fraction, seed=0)
+
+
+def test_an_own_data_set_is_one_and_has_what_is_needed(digits):
+    none = Split(digits.test.images[:0], digits.test.labels[:0])
+    config = Config(dataset="digits")
+    assert own_or_load(digits, config) is digits
+    assert own_or_load(None, config).name == "digits"
+    without_train = dataclasses.replace(digits, train=none)
+    assert own_or_load(without_train, config, ("test",)) is without_train
+    for odd, words in (
+        (without_train, "train split of digits: expected at least one image, received none"),
+        (dataclasses.replace(digits, test=none), "test split of digits: expected at least one image"),
+        ((digits.train, digits.test), "expected a mnist_mlp.data.Dataset, received tuple"),
+        ((), "received tuple"),  # not the config's data set in its place
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            own_or_load(odd, config)

@@ -228,6 +228,30 @@ def test_without_a_good_cache_all_is_read(few, digits, tmp_path, cache, monkeypa
     np.testing.assert_array_equal(load(tmp_path).train.images, kept.train.images)
 
 
+def test_two_at_a_time_keep_what_both_have_read(few, digits, tmp_path, cache, monkeypatch):
+    written(tmp_path / "a", digits.train, few)
+    written(tmp_path / "b", digits.test, range(30))
+    one, other = (sorted(path for path in (tmp_path / name).rglob("*.png"))[:2] for name in "ab")
+    with reading_cache.opened(inputs.Settings()) as first, reading_cache.opened(inputs.Settings()) as second:
+        for picture, another in zip(one, other, strict=True):
+            first(picture)
+            second(another)
+    with reading_cache.opened(inputs.Settings()) as again:
+        assert read_by(lambda: [again(picture) for picture in (*one, *other)], monkeypatch) == 0
+
+
+def test_a_process_that_is_killed_has_kept_most_of_what_it_read(few, digits, tmp_path, cache, monkeypatch):
+    written(tmp_path, digits.train, few)
+    pictures = sorted(tmp_path.rglob("*.png"))
+    with reading_cache.opened(inputs.Settings()) as read:
+        read(pictures[0])
+        assert not list((cache / "pictures").iterdir())  # not at each picture
+        monkeypatch.setattr(reading_cache, "EVERY", 0.0)
+        read(pictures[1])
+        with reading_cache.opened(inputs.Settings()) as again:
+            assert read_by(lambda: [again(picture) for picture in pictures[:2]], monkeypatch) == 0
+
+
 def test_a_cache_is_bounded(few, digits, tmp_path, cache, monkeypatch):
     written(tmp_path, digits.train, few)
     monkeypatch.setattr(reading_cache, "MOST", 12)

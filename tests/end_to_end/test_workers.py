@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -97,6 +98,27 @@ def test_a_stranger_at_the_chiefs_address_changes_nothing():
     meet(workers, 1, 10, {})
     chief.join(10)
     assert not chief.is_alive()
+
+
+class Stuck:
+    """A worker that needs a moment to die."""
+
+    def __init__(self):
+        self.killed, self.polls = 0, 0
+
+    def poll(self):
+        self.polls += bool(self.killed)
+        return -9 if self.polls > 3 else None
+
+    def kill(self):
+        self.killed += 1
+
+
+def test_workers_that_do_not_exit_are_killed_once(monkeypatch, capsys):
+    monkeypatch.setattr(launch_workers, "GRACE", 0.0)
+    stuck = Stuck()
+    assert launch_workers.wait_for([SimpleNamespace(poll=lambda: 2), stuck]) == 2
+    assert stuck.killed == 1 and capsys.readouterr().err.count("killed them") == 1
 
 
 @pytest.mark.slow  # they wait for each other

@@ -1,6 +1,7 @@
 """`:explain` within this process: maps and nearest training images, what is refused, and what is not ready yet."""
 
 import asyncio
+import json
 import threading
 
 import numpy as np
@@ -10,6 +11,8 @@ from helpers.serving import NumPyNetwork
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("orjson", reason="the extra serve is not installed")
+
+from starlette.requests import ClientDisconnect
 
 from mnist_mlp.models import attribution
 from mnist_mlp.models.neighbours import Neighbourhood, training_images
@@ -143,11 +146,65 @@ def test_an_answer_does_not_wait_long_for_the_training_images(ask, digits, expla
     assert len(found["neighbours"]["images"]) == 8 and len(built) == 1
 
 
+async def present():
+    return False
+
+
+async def gone():
+    return True
+
+
+def test_those_who_no_longer_wait_cost_the_others_no_time(digits, monkeypatch):
+    explainer = Explainer(NETWORK.plain(), None)
+    computed, images = [], digits.test.images[:1]
+    original = explainer.computed
+    monkeypatch.setattr(explainer, "computed", lambda *of: computed.append(of) or original(*of))
+
+    async def go():
+        clients = [present, *[gone] * (WAITING - 2), present]
+        asked = [explainer.explain(images, NETWORK.predict(images), None, client) for client in clients]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(go())
+    assert isinstance(found[0], list) and isinstance(found[-1], list) and len(computed) == 2
+    assert all(isinstance(each, ClientDisconnect) for each in found[1:-1])
+    assert explainer.waiting == 0
+
+
+def test_the_app_knows_who_no_longer_waits(digits, explainer, monkeypatch):
+    computed = []
+    monkeypatch.setattr(explainer, "computed", lambda *of: computed.append(of))
+    app = make_app(Service(NETWORK, ABOUT, Examples(None), explainer, Limits()))
+    body = json.dumps({"instances": digits.test.images[:1].tolist()}).encode()
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive():
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(message):
+        assert message["type"] != "http.response.start" or message["status"] != 200
+
+    async def go():
+        headers = [(b"host", b"localhost"), (b"content-length", str(len(body)).encode())]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": EXPLAIN,
+            "query_string": b"",
+            "headers": headers,
+            "state": {},
+        }
+        await app(scope, receive, send)
+
+    asyncio.run(go())
+    assert computed == []
+
+
 def test_too_many_at_once_are_refused(explainer, digits):
     images = digits.test.images[:1]
 
     async def go():
-        asked = [explainer.explain(images, NETWORK.predict(images), None) for _ in range(WAITING + 3)]
+        asked = [explainer.explain(images, NETWORK.predict(images), None, present) for _ in range(WAITING + 3)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     found = asyncio.run(go())

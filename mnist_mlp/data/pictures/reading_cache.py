@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ from mnist_mlp.files.archives import open_archive, read_member
 MOST = 50_000  # readings of a cache: 40 MB, some 10 MB compressed
 KEEP = 3  # caches of other versions and settings
 KEY = 32  # bytes
+EVERY = 30.0  # seconds after which readings are kept while others go on, since a process may be killed; 0.8 s for MOST
 Readings = dict[bytes, NDArray[np.uint8]]  # by the hash of a file's content: [28, 28]
 
 
@@ -35,13 +37,15 @@ Readings = dict[bytes, NDArray[np.uint8]]  # by the hash of a file's content: [2
 def opened(settings: inputs.Settings) -> Iterator[Callable[[Path], NDArray[np.uint8]]]:
     """Yield what returns the digit in a picture, uint8 [28, 28], or raises `UserError`.
 
-    What was read is kept when the block ends, also if it fails.
+    What was read is kept every half a minute and when the block ends, also if it fails.
     """
     file = _file(settings)
     known = _stored(file) if file else {}
     used: Readings = {}
+    kept_at = time.monotonic()
 
     def read(path: Path) -> NDArray[np.uint8]:
+        nonlocal kept_at
         content = decode.content_of(path)
         key = hashlib.blake2b(content, digest_size=KEY).digest()
         if key not in used:
@@ -50,13 +54,16 @@ def opened(settings: inputs.Settings) -> Iterator[Callable[[Path], NDArray[np.ui
                 levels = decode.read(io.BytesIO(content), str(path))
                 image = inputs.one_digit(str(path), levels, settings).image
             used[key] = image
+            if file and time.monotonic() - kept_at > EVERY:
+                _store(file, used)
+                kept_at = time.monotonic()
         return used[key]
 
     try:
         yield read
     finally:
         if file and not used.keys() <= known.keys():
-            _store(file, known, used)
+            _store(file, used)
 
 
 def _file(settings: inputs.Settings) -> Path | None:
@@ -87,8 +94,12 @@ def _stored(file: Path) -> Readings:
     return {}
 
 
-def _store(file: Path, known: Readings, used: Readings) -> None:
-    """Write the readings of this run, and as many of earlier ones as there is room for; without a word if it fails."""
+def _store(file: Path, used: Readings) -> None:
+    """Write the readings of this run, and as many of others as there is room for; without a word if it fails.
+
+    Another process may have stored some since this one began.
+    """
+    known = _stored(file)
     readings = list((used | {key: known[key] for key in known.keys() - used.keys()}).items())[:MOST]
     arrays: dict[str, Any] = {
         "keys": np.frombuffer(b"".join(key for key, _ in readings), np.uint8).reshape(-1, KEY),

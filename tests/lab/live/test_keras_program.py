@@ -32,6 +32,7 @@ CONFIGURATIONS = {
         "",
     ),
     "L2, leftovers": ("activation=sigmoid&regularization=L2&regularizationRate=0.1&batchSize=9&seed=9", ""),
+    "L2, negative": ("regularization=L2&regularizationRate=-0.1&seed=18", ""),
     "zero": ("activation=sigmoid&initZero=true&learningRate=1&seed=10", ""),
     "batch too large": ("batchSize=400&seed=11", ""),
     "batch of 2.5": ("batchSize=2.5&networkShape=2&percTrainData=10&seed=12", ""),

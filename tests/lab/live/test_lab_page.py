@@ -508,6 +508,8 @@ def test_a_file_is_dropped_or_chosen(lab, tmp_path):
     assert "1 line was not taken: line 4 is “3,<b>nan</b>,1”" in tab.text("#notes-list")
     assert tab.address()["points"] == "1,2,1;-1,-2,-1" and tab.page.is_disabled("#noise")
     assert tab.page.get_attribute("[data-set=own]", "aria-pressed") == "true"
+    drop(tab, "", "empty.csv")
+    tab.until("document.getElementById('notes-list').textContent.includes('expected points, received none')")
     file = tmp_path / "values.csv"
     file.write_text("0,0,0.5\n1,1,-0.3\n2,1,0.7\n")
     tab.page.set_input_files("#own-file", file)
@@ -613,11 +615,15 @@ def test_states_are_kept_and_named(lab):
     page.get_by_role("button", name=f"Remove {name}").click()
     assert page.locator("#kept-list li").count() == 0
     foreign = [{"name": 1}, None, 3, {"name": "a", "address": "#x", "points": [1]}]
+    foreign.append({"name": "b", "address": "#seed=1", "points": [{"x": 1, "y": 1, "label": 7}]})
     page.evaluate("text => localStorage.setItem('mnist_mlp.lab.states', text)", json.dumps(foreign))
     page.evaluate("localStorage.setItem('mnist_mlp.lab.preferences', '[[[')")
     tab.open("#seed=1")  # what another program has written there does no harm
     page.get_by_role("button", name="Open a").click()
     tab.drawn()
+    page.get_by_role("button", name="Open b").click()
+    tab.drawn()
+    assert own(tab) is None
 
 
 @pytest.mark.full

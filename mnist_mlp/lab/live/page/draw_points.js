@@ -140,13 +140,12 @@ export class OwnPoints {
       this.report([`${file.name.slice(0, 80)}: expected at most ${LARGEST / 1e6} MB, received ${Math.round(file.size / 1e6)} MB`]);
       return;
     }
-    let text = "";
     try {
-      text = await file.text();
-    } catch {
+      this.take(readCsv(await file.text(), this.lab.state.problem), file.name.slice(0, 80));
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error; // a folder, or a file that is gone
       this.report([`${file.name.slice(0, 80)}: the browser cannot read this file`]);
     }
-    if (text) this.take(readCsv(text, this.lab.state.problem), file.name.slice(0, 80));
     $("own-file").value = ""; // so that the same file can be read again
   }
 

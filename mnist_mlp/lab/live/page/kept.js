@@ -69,7 +69,7 @@ export class Kept {
       const open = element("button", { type: "button", text: "Open", "aria-label": `Open ${name}` });
       open.addEventListener("click", () => {
         const { state } = parse(address);
-        this.lab.show(points ? { ...state, ownPoints: pointsOf(points) } : state);
+        this.lab.show(points ? { ...state, ownPoints: pointsOf(points, state.problem) } : state);
       });
       const remove = element("button", { type: "button", text: "Remove", "aria-label": `Remove ${name}` });
       remove.addEventListener("click", () => {
@@ -83,7 +83,8 @@ export class Kept {
 }
 
 // Return stored points if they are some; another program may have written there.
-function pointsOf(points) {
-  const good = Array.isArray(points) && points.every((each) => [each?.x, each?.y, each?.label].every(Number.isFinite));
+function pointsOf(points, problem) {
+  const fits = (label) => problem === "regression" || Math.abs(label) === 1;
+  const good = Array.isArray(points) && points.every((each) => [each?.x, each?.y, each?.label].every(Number.isFinite) && fits(each.label));
   return good ? points.map(({ x, y, label }) => ({ x, y, label })) : null;
 }

@@ -147,8 +147,17 @@ function model({ state, sizes, start }) {
     "inputs, labels = features(TRAIN), TRAIN[:, 2:]",
     `report(${start.epoch})`,
   ];
-  if (penalty) lines.unshift("penalty = keras.regularizers.L2(REGULARIZATION_RATE / 2)  # derivative: rate · weight");
+  if (penalty) lines.unshift(penaltyL2(state.regularizationRate));
   return lines.join("\n");
+}
+
+// Return the lines that define L2. Keras refuses a negative rate, which an address may have: that one is a function.
+function penaltyL2(rate) {
+  if (rate >= 0) return "penalty = keras.regularizers.L2(REGULARIZATION_RATE / 2)  # derivative: rate · weight";
+  return `def penalty(weights):
+    return REGULARIZATION_RATE / 2 * keras.ops.sum(keras.ops.square(weights))  # derivative: rate · weight
+
+`;
 }
 
 // Return the lines that keep at 0 what L1 had set to 0 before the program begins.

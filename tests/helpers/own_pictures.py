@@ -385,9 +385,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sheet", type=Path, help="write small copies of all pictures into one, too")
     given = parser.parse_args()
+    if given.folder.is_dir() and any(given.folder.iterdir()):
+        parser.error(f"{given.folder}: expected a new or empty folder, it holds other files; choose another one")
     files = write(given.folder, given.count, given.seed)
     if given.sheet:
         sheet(files).save(given.sheet)
+    print(f"{len(files)} pictures in {given.folder}")
 
 
 if __name__ == "__main__":

@@ -192,6 +192,10 @@ def test_an_address_of_the_original_is_pasted(lab):
     run_to(tab, 3)
     history = playground.run(address, 3)
     assert tab.text(".losses .test-loss") == f"{history.losses[-1]['test']:.3f}"
+    tab.page.fill("#open-address input", "hello")
+    tab.page.click("#open-address button")
+    assert "received “hello”; nothing was changed" in tab.text("#notes")
+    assert tab.text("#layers-text") == "2 hidden layers"
     tab.page.evaluate("location.hash = '#dataset=xor&seed=1&networkShape='")  # typed into the browser's own field
     tab.until("document.getElementById('layers-text').textContent === '0 hidden layers'")
     assert tab.page.get_attribute("[data-set=xor]", "aria-pressed") == "true"

@@ -104,6 +104,11 @@ export function parse(text) {
   return { state, notes };
 }
 
+// Whether a text can be an address, or a part of one; an empty one is that of the defaults.
+export function isAddress(text) {
+  return text.trim() === "" || /[#=]|%3d|:\/\/|^\s*playground\.tensorflow\.org/i.test(text);
+}
+
 // Return the keys and values of an address as a Map; of duplicates the last counts.
 function pairs(text, notes) {
   text = text.trim().replaceAll("&amp;", "&"); // as in the source of a web page
@@ -120,7 +125,7 @@ function pairs(text, notes) {
     );
   } else if (hash < 0 && text.includes("=")) {
     fragment = text;
-  } else if (hash < 0 && text) {
+  } else if (!isAddress(text)) {
     notes.push(`expected a Playground address or its keys, received ${quoted(text)}; all settings are the defaults`);
   } else if (before && !address) {
     notes.push(`${quoted(before)} before the # has no effect`);

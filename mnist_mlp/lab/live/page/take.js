@@ -3,7 +3,7 @@
 import { $, copy, save } from "./dom.js";
 import * as exports from "./exports.js";
 import { kerasProgram } from "./keras_program.js";
-import { LIMITS, NOISE_LIMIT, PAGE, fragment } from "./state.js";
+import { LIMITS, NOISE_LIMIT, PAGE, fragment, isAddress } from "./state.js";
 
 export function connectTake(lab, report) {
   $("copy-address").addEventListener("click", (event) => copy(location.href, event.currentTarget));
@@ -11,8 +11,13 @@ export function connectTake(lab, report) {
   $("open-address").addEventListener("submit", (event) => {
     event.preventDefault();
     const { address } = event.target.elements;
-    report(lab.open(address.value));
-    address.value = "";
+    if (isAddress(address.value)) {
+      report(lab.open(address.value));
+      address.value = "";
+    } else {
+      const received = `“${address.value.trim().slice(0, 60)}”`;
+      report([`expected a Playground address or its keys, received ${received}; nothing was changed`]);
+    }
     $("main").focus();
   });
   for (const button of document.querySelectorAll("[data-export]")) {

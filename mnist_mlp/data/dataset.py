@@ -99,13 +99,13 @@ def _as_split(split: Split, where: str) -> Split:
     return Split(levels, labels.astype(np.uint8))
 
 
-def own_or_load(own: Dataset | None, config: Config, needed: Sequence[str] = ("train", "test")) -> Dataset:
-    """Return a caller's own data set, or load that of the config if there is none.
+def checked_own(own: Dataset | None, needed: Sequence[str] = ("train", "test")) -> Dataset | None:
+    """Return a caller's own data set, or None if there is none and another one is to be loaded.
 
     Raise `UserError` if it is no `Dataset`, or has no images in a split that is `needed`.
     """
     if own is None:
-        return load(config)
+        return None
     if not isinstance(own, Dataset):
         raise UserError(f"dataset: expected a mnist_mlp.data.Dataset, received {type(own).__name__}")
     for part in needed:

@@ -139,7 +139,7 @@ def on_test_images(options: Options, dataset: data.Dataset | None, reporter: Rep
         calibrate.check_has_validation(options.run_dir, trained)
         outputs.directory_to_write("run_dir", path)
     stored = None if options.calibrate else calibration.read(path, trained.model_sha256)
-    dataset = data.own_or_load(dataset, saved.data_of_run(config, trained, options.data_dir), ("test",))
+    dataset = data.checked_own(dataset, ["test"]) or data.load(saved.data_of_run(config, trained, options.data_dir))
     held_out = calibrate.held_out(path, config, trained, dataset)
     judge = gate.watch(dataclasses.replace(config, gate=options.gate, false_alarms=options.false_alarms), dataset)
     stopwatch.end("load")

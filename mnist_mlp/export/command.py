@@ -90,7 +90,7 @@ def export(options: Options, *, dataset: data.Dataset | None = None, reporter: R
     if options.output:
         check_output("output", options.output, [output], path)
     before = output_dir.earlier(output)
-    dataset = data.own_or_load(dataset, saved.data_of_run(config, trained, options.data_dir), ("test",))
+    dataset = data.checked_own(dataset, ["test"]) or data.load(saved.data_of_run(config, trained, options.data_dir))
 
     load(plan)
     from mnist_mlp.runs.saved import start_finished

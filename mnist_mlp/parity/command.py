@@ -119,7 +119,7 @@ def certify(
     file = check_outputs(options)
     plan = devices.plan(options)
     plan = dataclasses.replace(plan, xla=plan.xla and options.xla != "off")
-    dataset = data.own_or_load(dataset, Config(dataset=options.dataset, data_dir=options.data_dir))
+    dataset = data.checked_own(dataset) or data.load(Config(dataset=options.dataset, data_dir=options.data_dir))
     if options.against == "cpu":
         recorded = written_on_cpu(plan.backend, {name: getattr(options, name) for name in (*OPTIONS, "data_dir")})
     reference: Reference = recorded or Oracle()

@@ -64,7 +64,7 @@ class TrainingSession:
 
         Raise `UserError` where the data are not those of the run, or where `--gate` has no reference for it.
         """
-        self.dataset = data.own_or_load(dataset, self.config)
+        self.dataset = data.checked_own(dataset) or data.load(self.config)
         self.gate = gate.watch(self.config, self.dataset)
         self.splits = split(self.dataset, self.config)
         self.training_images = neighbours.training_images(

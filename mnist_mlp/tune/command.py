@@ -131,7 +131,7 @@ def tune(
         study = study_dir.read_settings(path)  # again, now that no other process writes it
         study_dir.check_options(vars(options), study, path)
         # `options` has the options that are read
-        dataset = data.own_or_load(dataset, options, ["train"])  # type: ignore[arg-type]
+        dataset = data.checked_own(dataset, ["train"]) or data.load(options)  # type: ignore[arg-type]
         fold_of = folds.assign(dataset.train.labels, options.folds, options.seed)
         work = Work(dataset.train, fold_of, Request.of(options), options.seed)
         hashes = {"name": dataset.name, "training images": in_order_hash(dataset.train)}

@@ -26,10 +26,9 @@ from helpers.once import once
 
 from mnist_mlp import data
 from mnist_mlp.cli import child_process
-from mnist_mlp.config import Config
 from mnist_mlp.data import Split, array_files, downloads, embedded_digits
 from mnist_mlp.data.batches import batch_indices, sequential_indices, split_validation
-from mnist_mlp.data.dataset import content_hash, own_or_load
+from mnist_mlp.data.dataset import checked_own, content_hash
 from mnist_mlp.errors import UserError
 
 MD5 = {  # of the unpacked files, as published
@@ -623,11 +622,10 @@ def test_split_validation_leaves_something_on_either_side(n, fraction):
 
 def test_an_own_data_set_is_one_and_has_what_is_needed(digits):
     none = Split(digits.test.images[:0], digits.test.labels[:0])
-    config = Config(dataset="digits")
-    assert own_or_load(digits, config) is digits
-    assert own_or_load(None, config).name == "digits"
+    assert checked_own(digits) is digits
+    assert checked_own(None) is None
     without_train = dataclasses.replace(digits, train=none)
-    assert own_or_load(without_train, config, ("test",)) is without_train
+    assert checked_own(without_train, ["test"]) is without_train
     for odd, words in (
         (without_train, "train split of digits: expected at least one image, received none"),
         (dataclasses.replace(digits, test=none), "test split of digits: expected at least one image"),
@@ -635,4 +633,4 @@ def test_an_own_data_set_is_one_and_has_what_is_needed(digits):
         ((), "received tuple"),  # not the config's data set in its place
     ):
         with pytest.raises(UserError, match=re.escape(words)):
-            own_or_load(odd, config)
+            checked_own(odd)

@@ -26,6 +26,7 @@ from mnist_mlp.cli.terminal import SILENT
 from mnist_mlp.config import PRESETS, Config
 from mnist_mlp.errors import UserError
 from mnist_mlp.evaluate import command as evaluate
+from mnist_mlp.export import command as export
 from mnist_mlp.files import atomic
 from mnist_mlp.models import keras_file, networks
 from mnist_mlp.runs import directory
@@ -270,6 +271,8 @@ def test_images_of_your_own(tmp_path):
     assert again.test["confusion"] == result.test["confusion"]
     with pytest.raises(UserError, match="custom data set"):
         evaluate.evaluate(options, reporter=SILENT)
+    exporting = export.Options(run_dir=options.run_dir, format=("weights",), strategy="cpu")
+    assert export.export(exporting, dataset=mine, reporter=SILENT)["formats"][0]["total"] == 50
 
 
 # ---- mistakes ----

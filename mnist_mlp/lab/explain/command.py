@@ -71,7 +71,7 @@ def explain(options: Options, *, dataset: data.Dataset | None = None, reporter: 
     began = time.perf_counter()
     plan = devices.plan(options)
     source = {name: getattr(options, name) for name in DATA}
-    dataset = data.own_or_load(dataset, Config(**source))
+    dataset = data.checked_own(dataset) or data.load(Config(**source))
     load(plan)
     from mnist_mlp.lab.explain.after_training import AFTER_TRAINING
     from mnist_mlp.lab.explain.before_training import BEFORE_TRAINING

@@ -16,7 +16,7 @@ from mnist_mlp.models import portable
 from mnist_mlp.models.portable import Layer
 
 pytestmark = pytest.mark.slow
-RUN = "20261130-120000-000-abcd"
+RUN = "20261130-120000-000-abcd0123"
 CONFIG = Config(dataset="digits", model="softmax", epochs=2, learning_rate=0.01)
 STEPS = 90
 

@@ -1,6 +1,6 @@
 """The folder of a run in the room: what was ordered, the run directory itself, its events, and its newest weights.
 
-20261130-184210-731-3f9a/
+20261130-184210-731-3f9a52c1/
   order.json      the options, and when they were ordered
   run/            the run directory, as `python -m mnist_mlp.train` writes it
   events.jsonl    see `events`
@@ -23,7 +23,7 @@ from mnist_mlp.files.atomic import DAMAGED, read_json, write_json
 from mnist_mlp.options import tagged
 from mnist_mlp.text import nearest, quoted
 
-NAME = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{4}")
+NAME = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{8}")
 ORDER, RUN, WEIGHTS, OUTPUT = "order.json", "run", "weights.npz", "output.txt"
 
 # What only the operator of the server may choose: paths and addresses, which would let a page read files or open
@@ -56,7 +56,7 @@ def config_of(given: Mapping[str, Any], **operator: Any) -> Config:
 def new_name() -> str:
     """Return a name that no other run has, later ones after earlier ones: the time, and random digits."""
     now = time.time()
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{int(now * 1000) % 1000:03}-{secrets.token_hex(2)}"
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{int(now * 1000) % 1000:03}-{secrets.token_hex(4)}"
 
 
 def write(folder: Path, config: Config) -> None:

@@ -129,7 +129,7 @@ def test_a_chunk_for_a_watcher_is_bounded(tmp_path, monkeypatch):
 
 
 def test_ids_that_come_back_are_read_and_nonsense_is_refused():
-    run = "20261130-184210-731-3f9a"
+    run = "20261130-184210-731-3f9a52c1"
     assert seen("", one=True) == seen("", one=False) == {}
     assert seen("120", one=True) == {"": 120}
     assert seen(f"{run}:5,{run[:-1]}b:0", one=False) == {run: 5, f"{run[:-1]}b": 0}

@@ -130,7 +130,7 @@ def test_what_no_page_may_set_is_refused(tmp_path, options, words):
         ("POST", "/training/runs", b'{"a": NaN}', 400, "NaN"),
         ("POST", "/training/runs", b" " * 65_537, 413, "65,536"),
         ("POST", "/training/runs", b"[" * 60_000, 400, "JSON"),
-        ("GET", "/training/runs/20261130-184210-731-3f9a", None, 404, "no such run"),
+        ("GET", "/training/runs/20261130-184210-731-3f9a52c1", None, 404, "no such run"),
         ("GET", "/training/runs/..%2f..%2fetc", None, 404, "no such"),
         ("GET", "/training/runs/x/events", None, 404, "no such run"),
         ("GET", "/training/runs/x/result", None, 404, "no such run"),
@@ -186,7 +186,7 @@ def test_random_requests_never_find_a_bug(tmp_path, full):
         async with ending(Runner(tmp_path / "room", at_once=0)) as runs:
             app, draw, statuses = application(runs), random.Random(1), collections.Counter()
             for _ in range(20_000 if full else 400):
-                name = draw.choice([*runs.runs, "x", "20261130-184210-731-3f9a", "%00", "..%2f"])
+                name = draw.choice([*runs.runs, "x", "20261130-184210-731-3f9a52c1", "%00", "..%2f"])
                 path = draw.choice(["", "/plan", "/runs", f"/runs/{name}", f"/runs/{name}/result", "/predict", "/a/b"])
                 method = draw.choice(["GET", "POST", "POST", "POST", "PUT", "HEAD"])
                 query = urllib.parse.urlencode({draw.choice(["epochs", "model", "a"]): str(anything(draw, 3))})
@@ -255,8 +255,8 @@ def test_wrong_options_of_the_operator_are_reported_at_once(tmp_path):
 
 
 def test_names_are_new_and_in_order():
-    names = [orders.new_name() for _ in range(50)]
-    assert len(set(names)) == 50 and all(orders.NAME.fullmatch(name) for name in names)
+    names = [orders.new_name() for _ in range(1000)]  # of some milliseconds, so that random digits must tell them apart
+    assert len(set(names)) == 1000 and all(orders.NAME.fullmatch(name) for name in names)
 
 
 @pytest.mark.slow

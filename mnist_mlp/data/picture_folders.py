@@ -1,6 +1,6 @@
 """Read a data set of one's own from pictures in folders 0 to 9, as `predict` reads them.
 
-What can be told from names and bytes is told before the first picture is read, which takes a tenth of a second.
+Names and bytes are checked before the first picture is read, which takes a tenth of a second.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def check_has_validation(run_dir: str, trained: Result) -> None:
 
 
 def held_out(path: Path, config: Config, trained: Result, dataset: Dataset) -> Split | None:
-    """Return the validation images of the run; None if it had none, or if they cannot be told from those trained on.
+    """Return the validation images of the run; None if it had none, or if it is unknown which they were.
 
     They are known by their positions, so the training images must be those of the run in the same order: its newest
     checkpoint has their hash. (Of a run whose checkpoints were removed, the numbers of images are compared.)

@@ -356,7 +356,7 @@ def make(index: int, seed: int = 0) -> tuple[bytes, str]:
 
 
 def write(folder: Path, count: int = 300, seed: int = 0) -> list[Path]:
-    """Write so many pictures into folders of classes; return the files."""
+    """Write `count` pictures into folders of classes; return the files."""
     files = []
     for index in range(count):
         data, name = make(index, seed)

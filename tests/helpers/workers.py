@@ -54,7 +54,7 @@ def start_one(backend, run_dir, at, index, epochs=EPOCHS, before="", flags=TRAIN
 
 
 def until_epoch(processes, epoch):
-    """The workers, once the chief has trained so many epochs."""
+    """The workers, once the chief has completed this epoch."""
     while not re.match(rf"epoch +{epoch}/", processes[0].stdout.readline()):
         assert processes[0].poll() is None, processes[0].stderr.read()
     return processes

@@ -28,7 +28,7 @@ def gaussian_blur(images: Floats, draws: Draws, level: int) -> Floats:
 
 
 def pixelate(images: Floats, draws: Draws, level: int) -> Floats:
-    """Read only every so many pixels, and draw each as a square; the first one lies anywhere."""
+    """Sample the image at equal intervals, from a random offset, and draw each sample as a square."""
     size = (1.5, 2.0, 2.6, 3.2, 4.0)[level]
     start = draws.uniform(2, 1, 1) * size
 

@@ -609,7 +609,7 @@ def test_the_program_refuses_before_a_framework_is_imported(trained, bad, seven,
 def test_test_images_as_pictures(mnist, mnist_run, tmp_path, full):  # noqa: F811
     """Unchanged, they give the probabilities of the network's weights; read as pictures, too, but for what is refused.
 
-    A sample, of which none is refused, or with --full all images, of which at most two are.
+    No image of the sample is refused; with --full, at most two of all images.
     """
     chosen = np.arange(10_000) if full else np.arange(0, 10_000, 125)
     folder, images, labels = tmp_path / "pictures", mnist.test.images[chosen], mnist.test.labels[chosen]

@@ -47,7 +47,7 @@ class Budget:
         self.spent = np.zeros(2)  # seconds
 
     def allows(self, seconds: float = 0.0) -> bool:
-        """Whether so many seconds more may be spent."""
+        """Return whether another `seconds` may be spent."""
         others = clocks() - self.began - self.spent
         wanted = self.spent + [seconds, 0.0]  # how much processor time it will take is known only afterwards
         return bool((wanted <= AT_ONCE + SHARE * others).all())

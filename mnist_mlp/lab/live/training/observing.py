@@ -46,7 +46,7 @@ class Commands:
         self.poll.register(descriptor, select.POLLIN)
 
     def received(self, seconds: float = 0.0) -> list[dict[str, Any]]:
-        """Return the commands that have come, and wait for one for at most so many seconds."""
+        """Return the commands that have come. Wait up to `seconds` for the first one."""
         if self.closed:
             time.sleep(seconds)
             return []

@@ -201,7 +201,7 @@ class Runner:
         if unknown := sorted(body.keys() - {"do"} - takes):
             raise Refused(400, f"expected {' and '.join(['do', *sorted(takes)])}, received also {unknown[0][:40]!r}")
         getattr(self, f"do_{do}")(run, **{key: value for key, value in body.items() if key != "do"})
-        self.tell()
+        self.announce()
         return run
 
     def do_pause(self, run: LiveRun) -> None:
@@ -275,7 +275,7 @@ class Runner:
             busy = sum(other.process is not None or other.elsewhere for other in self.runs.values())
             if run.state == "queued" and busy < self.at_once:
                 self.start(run)
-        self.tell()
+        self.announce()
         self.see_to_runs()
 
     def start(self, run: LiveRun) -> None:
@@ -305,7 +305,7 @@ class Runner:
         while busy := [run for run in self.runs.values() if run.process is not None or run.elsewhere]:
             for run in busy:
                 if run.update():
-                    self.tell()
+                    self.announce()
                 if run.process is not None and run.process.poll() is not None:
                     self.ended(run, run.process.returncode)
                 if run.elsewhere and not is_held(run.folder):
@@ -337,14 +337,14 @@ class Runner:
 
     # Watchers.
 
-    def tell(self) -> None:
+    def announce(self) -> None:
         """Wake everybody who waits for news."""
         self.version += 1
         before, self.news = self.news, asyncio.Event()
         before.set()
 
     async def changed(self, version: int, seconds: float) -> bool:
-        """Wait until there is news since `version`, at most so many seconds. Return whether there is."""
+        """Wait up to `seconds` for news since `version`. Return whether there is any."""
         if version == self.version:
             # Not wait_for: before Python 3.12 it drops a cancellation that comes together with the news.
             waiting = asyncio.ensure_future(self.news.wait())

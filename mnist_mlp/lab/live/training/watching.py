@@ -67,7 +67,7 @@ class Stream:
         self.runner, self.run = runner, run
         self.positions: dict[str, int] = {}
         self.wanted = {run.name: positions.get("", 0)} if run else dict(positions)
-        self.told: dict[str, bytes] = {}  # how a run stands, as this watcher knows it
+        self.sent: dict[str, bytes] = {}  # how a run stands, as this watcher knows it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope.get("extensions", {}).get(ENDLESS, lambda: None)()
@@ -131,8 +131,8 @@ class Stream:
         while found := run.tail.since(self.positions[run.name]):
             yield b"".join(self.framed(run, identity, line) for identity, line in found)
         standing = json.dumps(run.standing()).encode()
-        if self.told.get(run.name) != standing:
-            self.told[run.name] = standing
+        if self.sent.get(run.name) != standing:
+            self.sent[run.name] = standing
             yield frame(b'{"kind": "run", ' + standing[1:])
 
     async def backlog(self, run: LiveRun) -> AsyncIterator[bytes]:

@@ -74,7 +74,7 @@ function connect(about) {
     for (const run of runs.list) {
       const before = states.get(run.name);
       states.set(run.name, run.state);
-      const now = Date.now() / 1000 - run.since < NEWS; // not what a page that is just opened is told about the past
+      const now = Date.now() / 1000 - run.since < NEWS; // a page that has just opened does not announce the past
       if (now && before && before !== run.state && ["finished", "failed", "stopped", "paused"].includes(run.state)) {
         announce(`${titleOf(run)}: ${run.state}. ${run.message}`);
         curves.describe();

@@ -92,8 +92,8 @@ export class Runs {
       result: () => (run.result = event.result),
     };
     heard[event.kind]?.();
-    const told = { step: "points", epoch: "points", look: "look", scores: "scores" };
-    this.emit(told[event.kind] ?? "runs", run);
+    const names = { step: "points", epoch: "points", look: "look", scores: "scores" };
+    this.emit(names[event.kind] ?? "runs", run);
     if (["begin", "scores", "rate"].includes(event.kind)) this.emit("points", run);
   }
 
